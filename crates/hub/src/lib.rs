@@ -1,0 +1,1 @@
+//! Tidings: a hub for WhatsApp and Instagram messaging.

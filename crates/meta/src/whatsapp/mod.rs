@@ -1,0 +1,1 @@
+//! WhatsApp webhooks, typed.
