@@ -186,3 +186,48 @@ impl fmt::Display for EventKind {
         f.write_str(self.as_str())
     }
 }
+
+/// Splits a notification's body into its events, each with a stable identity.
+///
+/// A body for another product, one that is not JSON, or one without an `entry` array is refused; everything else yields one event
+/// for each item of each change of each entry, whatever its shape. Work and memory grow with the body's length, never faster.
+pub fn split(platform: Platform, body: &[u8]) -> Result<Vec<Event>, EnvelopeError> {
+    match platform {
+        Platform::WhatsApp => crate::whatsapp::split(body),
+        Platform::Instagram => crate::instagram::split(body),
+    }
+}
+
+/// Joins what makes an event what it is into one string, such that different parts never make the same string: a `:` or `%` inside a
+/// part is written `%3A` or `%25`.
+pub(crate) fn external_id(parts: &[&str]) -> String {
+    let mut id = String::with_capacity(parts.iter().map(|part| part.len() + 1).sum());
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            id.push(':');
+        }
+        for character in part.chars() {
+            match character {
+                ':' => id.push_str("%3A"),
+                '%' => id.push_str("%25"),
+                other => id.push(other),
+            }
+        }
+    }
+    id
+}
+
+/// Identity of an event that has no natural one: `hash:` and the SHA-256 of its value in canonical form (keys sorted, no spaces), so
+/// that a repeat whose keys come in another order is still the same event.
+pub(crate) fn hash_id(kind: EventKind, value: &serde_json::Value) -> String {
+    // serde_json's map is sorted by key, so printing a parsed value is canonical.
+    let canonical = value.to_string();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, canonical.as_bytes());
+    external_id(&[kind.as_str(), "hash", &hex::encode(digest)])
+}
+
+/// Meta's times come as seconds or milliseconds, as numbers or strings: from 10^12 on it is milliseconds (reference
+/// `instagram.md` 2.1, `whatsapp.md` 3).
+pub(crate) fn epoch_millis(time: i64) -> i64 {
+    if time.abs() >= 1_000_000_000_000 { time } else { time.saturating_mul(1000) }
+}
