@@ -257,6 +257,8 @@ fn surrogate(json: &str, at: usize) -> Option<Half> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn check_millis(json: &str, expected: Option<i64>) {

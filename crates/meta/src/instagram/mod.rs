@@ -2,7 +2,7 @@
 //!
 //! [`split`] takes one POST apart into its [events](crate::notification::Event), cheaply and without judging any of them: it reads just
 //! enough to name each one. [`parse`] later understands one event from its raw form. Both look at an event through the same
-//! [`item::Item`], so that they cannot disagree about what it is.
+//! `item::Item`, so that they cannot disagree about what it is.
 //!
 //! Guarantees: no input panics; every item of every entry becomes exactly one event, whatever its shape; splitting a body made
 //! of one event's `raw` gives that event again; only a body that is not an Instagram envelope is refused.
