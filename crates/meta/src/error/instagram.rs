@@ -1,0 +1,2 @@
+use super::row::Row;
+pub(super) const ROWS: &[Row] = &[];
