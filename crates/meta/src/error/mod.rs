@@ -100,8 +100,8 @@ pub struct Explanation {
     pub remedy: &'static str,
     /// Whether the catalogue has a row for it.
     pub listed: bool,
-    /// How long to wait at least before the next try. `None` where nothing is documented; what Meta named in the answer itself
-    /// ([`GraphError::retry_after`], the usage headers) is not repeated here.
+    /// How long to wait before the next try where the answer itself names no time ([`GraphError::retry_after`], the usage headers,
+    /// the details). `None` where nothing is documented.
     pub wait: Option<Duration>,
     /// Whether a message may have been delivered in spite of this error, so that a blind repeat can deliver it twice.
     pub may_have_arrived: bool,

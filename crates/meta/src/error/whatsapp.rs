@@ -1,2 +1,692 @@
-use super::row::Row;
-pub(super) const ROWS: &[Row] = &[];
+//! WhatsApp's own errors (reference `whatsapp.md` 14.2; confusions that third-party guides spread: 14.3).
+
+use super::Class::{
+    Account, Credentials, Inbound, Later, PairLimit, Recipient, Request, Template, Temporary,
+    ThreadOwned, Throttled, WindowClosed,
+};
+use super::row::{Row, code, range, subcode};
+
+pub(super) const ROWS: &[Row] = &[
+    code(
+        &[0],
+        Credentials,
+        "Meta could not tell who makes the call.",
+        "Make a new token and give it to the channel.",
+    ),
+    code(
+        &[4],
+        Throttled,
+        "The app has used up its allowed number of calls.",
+        "Make fewer calls, above all fewer polling ones; more are allowed as the hour passes.",
+    )
+    // `whatsapp.md` 13.9: where Meta names no time.
+    .wait_hours(1),
+    code(
+        &[33],
+        Account,
+        "The business number was deleted, or its id is wrong.",
+        "Correct the phone number id of the channel.",
+    ),
+    subcode(
+        &[100],
+        &[33],
+        Credentials,
+        "The id is wrong, or the token has no access to it.",
+        "Check the ids of the channel, and assign the account to the token's owner.",
+    ),
+    code(
+        &[200],
+        Credentials,
+        "The token has no access to this number or account, or no token was sent.",
+        "Assign the WhatsApp account to the system user with full control.",
+    ),
+    code(
+        &[803],
+        Request,
+        "There is no object with this id, such as a template.",
+        "Read the templates and other ids from Meta again.",
+    ),
+    code(
+        &[80007],
+        Throttled,
+        "The WhatsApp account has used up its allowed number of management calls.",
+        "Make fewer calls, above all fewer polling ones.",
+    )
+    .wait_hours(1),
+    code(
+        &[80008],
+        Throttled,
+        "The business has used up its allowed number of calls for managing WhatsApp.",
+        "Make fewer calls, above all fewer polling ones.",
+    )
+    .wait_hours(1),
+    code(
+        &[130_403],
+        Recipient,
+        "The business itself has blocked this person.",
+        "Take the person off the block list if they are to be written to.",
+    ),
+    // Also with subcode 2494055 (`whatsapp.md` 14.1).
+    code(
+        &[130_429],
+        Throttled,
+        "The number sends faster than its throughput allows.",
+        "Nothing at first: the pace is lowered. If it comes often, lower the messages per second of the channel.",
+    ),
+    code(
+        &[130_472],
+        Recipient,
+        "Meta keeps this marketing message from the person as part of an experiment.",
+        "None: do not send this message again; other messages may reach the person.",
+    ),
+    code(
+        &[130_497],
+        Account,
+        "The account may not write to people in this country.",
+        "Leave this country out, or ask Meta whether the restriction can be lifted.",
+    ),
+    code(
+        &[130_501],
+        Inbound,
+        "The person sent a kind of message that is not passed on.",
+        "None; ask the person to send it in another form.",
+    ),
+    // Look for the message's status first (`whatsapp.md` 13.9).
+    code(
+        &[131_000],
+        Temporary,
+        "Sending failed for a reason that Meta does not name.",
+        "Nothing at first: it is tried again. If it lasts, open a ticket with Meta.",
+    )
+    .may_have_arrived(),
+    code(
+        &[131_005],
+        Credentials,
+        "Access is denied: a permission is missing or was taken away.",
+        "Check the token's permissions, and assign the account to its owner.",
+    ),
+    // Not "blocked by the user", as some guides print (`whatsapp.md` 14.3).
+    code(
+        &[131_008],
+        Request,
+        "A required part of the request is missing.",
+        "Read the details: they name the part. This is a fault of the request, not of the recipient.",
+    ),
+    code(
+        &[131_009],
+        Request,
+        "A value in the request is not valid; for a reaction, its message may be too old.",
+        "Read the details: they name the value. Correct the request.",
+    ),
+    code(
+        &[131_016],
+        Temporary,
+        "WhatsApp's service is not available for a moment.",
+        "Nothing at first: it is tried again. If it lasts, look at Meta's status page.",
+    )
+    .may_have_arrived(),
+    code(
+        &[131_020],
+        Request,
+        "The group has only one member.",
+        "Read the group from Meta again; nobody else is in it.",
+    ),
+    code(
+        &[131_021],
+        Request,
+        "The recipient is the sending number itself.",
+        "Correct the recipient.",
+    ),
+    code(
+        &[131_026],
+        Recipient,
+        "The message cannot be delivered to this person. Meta does not say why: the number may not be on WhatsApp, the app too old, its terms not accepted, or the business blocked.",
+        "Reach the person another way; do not repeat it soon.",
+    ),
+    // Also with subcode 2655007 (`whatsapp.md` 14.1).
+    code(
+        &[131_030],
+        Request,
+        "The sending number is a test number, and the recipient is not on its list.",
+        "Add the recipient to the test number's list, or use a real number.",
+    ),
+    code(
+        &[131_031],
+        Account,
+        "The account is locked, or something given does not match it, such as the PIN.",
+        "Look at the number's health at Meta, correct the PIN, or appeal the restriction.",
+    ),
+    code(
+        &[131_037],
+        Account,
+        "The number was given by Meta and has no approved display name yet.",
+        "Set a display name for the number and wait for its approval.",
+    ),
+    code(
+        &[131_041],
+        Request,
+        "There is no such group.",
+        "Read the groups from Meta again.",
+    ),
+    // Not "template not found", as some guides print: that is 132001 (`whatsapp.md` 14.3).
+    code(
+        &[131_042],
+        Account,
+        "The business is not eligible to send: its payment method is missing or over its limit, the account is closed or suspended, or its currency or time zone is not set.",
+        "Put the billing of the WhatsApp account in order at Meta.",
+    ),
+    code(
+        &[131_044],
+        Account,
+        "The call was refused because of a payment problem.",
+        "Put the billing of the WhatsApp account in order at Meta.",
+    ),
+    code(
+        &[131_045],
+        Account,
+        "The number's registration or certificate is not in order.",
+        "Register the number again.",
+    ),
+    code(
+        &[131_047],
+        WindowClosed,
+        "More than 24 hours have passed since the person last wrote.",
+        "Send a template instead, or wait until the person writes.",
+    ),
+    code(
+        &[131_048],
+        Account,
+        "Too many people have blocked or reported this number.",
+        "Stop campaigns on this number, look at its quality, and decide by hand when to go on.",
+    ),
+    code(
+        &[131_049],
+        Later,
+        "Meta did not deliver this marketing message because the person already gets many.",
+        "None: it may be tried once more after a day. Do not repeat it sooner.",
+    )
+    .wait_hours(24),
+    code(
+        &[131_050],
+        Recipient,
+        "The person has stopped marketing messages from this business.",
+        "Record the opt-out; service messages may still be sent.",
+    ),
+    code(
+        &[131_051],
+        Request,
+        "This kind of message is not supported.",
+        "Send another kind of message; if the person sent it, ask for another form.",
+    ),
+    code(
+        &[131_052],
+        Inbound,
+        "Media that the person sent could not be fetched.",
+        "Ask the person to send it again.",
+    ),
+    code(
+        &[131_053],
+        Request,
+        "The media could not be processed: its type, its size, or its link.",
+        "Check the file against Meta's limits, upload it again, and try once more.",
+    ),
+    code(
+        &[131_055],
+        Request,
+        "This endpoint takes marketing templates alone.",
+        "Send the message through the ordinary endpoint.",
+    ),
+    code(
+        &[131_056],
+        PairLimit,
+        "Too many messages went from this number to this one person in a short time.",
+        "None: this conversation waits, others go on.",
+    ),
+    code(
+        &[131_057],
+        Temporary,
+        "The account is in maintenance, such as while its throughput is raised.",
+        "None: it is tried again after a few minutes.",
+    ),
+    code(
+        &[131_059],
+        Request,
+        "The place in a list has expired or is damaged.",
+        "Start the listing again from its beginning.",
+    ),
+    code(
+        &[131_060],
+        Inbound,
+        "This message is not available outside the phone.",
+        "Read it on the phone.",
+    ),
+    code(
+        &[131_061],
+        Request,
+        "A template with a maximum price cannot go through the ordinary endpoint.",
+        "Send it through the marketing endpoint.",
+    ),
+    code(
+        &[131_062],
+        Recipient,
+        "This message, such as a login code, cannot go to a person known by user id alone.",
+        "Ask the person for their phone number.",
+    ),
+    code(
+        &[131_063],
+        Request,
+        "The account has turned off marketing templates on the ordinary endpoint.",
+        "Send it through the marketing endpoint, or change the account's setting.",
+    ),
+    code(
+        &[131_064],
+        Later,
+        "The account is limited because templates are in the wrong category; this ends by itself.",
+        "Correct the categories of the templates, and wait.",
+    ),
+    code(
+        &[131_065],
+        Request,
+        "A maximum price is not possible in the person's country.",
+        "Send an ordinary template.",
+    ),
+    code(
+        &[131_070],
+        ThreadOwned,
+        "Another app or agent has control of this conversation.",
+        "Take control of the conversation, or wait until it is handed back.",
+    ),
+    code(
+        &[131_201],
+        Request,
+        "The group action worked for some of the people only.",
+        "Read the answer for each person, and repeat it for those who failed.",
+    ),
+    code(
+        &[131_202],
+        Request,
+        "The same group action was asked for before.",
+        "None: do not repeat it.",
+    ),
+    code(
+        &[131_204],
+        Request,
+        "Too many people were named for the group.",
+        "Name fewer people.",
+    ),
+    code(
+        &[131_207],
+        Request,
+        "The group is suspended.",
+        "Read the details; use another group.",
+    ),
+    code(
+        &[131_208],
+        Throttled,
+        "Group actions are asked for too fast.",
+        "Nothing at first: the pace is lowered.",
+    ),
+    code(
+        &[131_209, 131_210],
+        Request,
+        "The group's picture cannot be used.",
+        "Read the details, and choose another picture.",
+    ),
+    code(
+        &[131_211],
+        Request,
+        "The number has as many groups as it may have.",
+        "Delete groups that are no longer used.",
+    ),
+    code(
+        &[131_212],
+        Request,
+        "The person is not in the group.",
+        "Read the group from Meta again.",
+    ),
+    code(
+        &[131_213],
+        Request,
+        "There is no request to join from this person.",
+        "Read the requests from Meta again.",
+    ),
+    code(
+        &[131_214],
+        Request,
+        "Making groups is turned off for this number.",
+        "Read the details; use a number that may make groups.",
+    ),
+    code(
+        &[131_215],
+        Request,
+        "The number is not eligible for groups.",
+        "Read the details: they name what is missing.",
+    ),
+    range(
+        131_201,
+        131_215,
+        Request,
+        "A group action failed.",
+        "Read the details.",
+    ),
+    code(
+        &[132_000],
+        Template,
+        "The number of values does not match the template.",
+        "Read the templates from Meta again, and give one value for each variable.",
+    ),
+    code(
+        &[132_001],
+        Template,
+        "There is no approved template of this name in this language.",
+        "Check name and language, and whether the template is approved.",
+    ),
+    code(
+        &[132_005],
+        Request,
+        "The text is too long once the values are filled in.",
+        "Shorten the values.",
+    ),
+    code(
+        &[132_007],
+        Template,
+        "The template's content violates a policy.",
+        "Edit the template.",
+    ),
+    code(
+        &[132_008],
+        Request,
+        "A value for the template is not valid.",
+        "Correct the value.",
+    ),
+    code(
+        &[132_012],
+        Request,
+        "A value does not fit its place in the template: its type, its name, the kind of media, or line breaks, tabs or rows of spaces in it.",
+        "Correct the value; take line breaks and tabs out of it.",
+    ),
+    code(
+        &[132_015],
+        Template,
+        "The template is paused because people reacted badly to it.",
+        "Improve the template and unpause it.",
+    ),
+    code(
+        &[132_016],
+        Template,
+        "The template is disabled for good.",
+        "Make a new template.",
+    ),
+    code(
+        &[132_018],
+        Request,
+        "The values for the template do not pass Meta's checks.",
+        "Read the details, and correct the values.",
+    ),
+    code(
+        &[132_068],
+        Template,
+        "The flow behind the template is blocked.",
+        "Repair the flow at Meta.",
+    ),
+    code(
+        &[132_069],
+        Later,
+        "The flow behind the template is throttled: its messages of this hour are used up.",
+        "Repair the endpoint of the flow, and wait an hour.",
+    )
+    .wait_hours(1),
+    code(
+        &[133_000],
+        Account,
+        "An earlier deregistration of the number did not finish.",
+        "Deregister the number again, then register it.",
+    ),
+    code(
+        &[133_004],
+        Temporary,
+        "The registration server is not available.",
+        "Nothing at first: it is tried again. Read the details if it lasts.",
+    ),
+    code(
+        &[133_005],
+        Account,
+        "The PIN is wrong.",
+        "Give the right PIN, or reset it; do not keep guessing.",
+    ),
+    code(
+        &[133_006],
+        Account,
+        "The number must be verified before it can be registered.",
+        "Ask for a code by SMS or call, and verify the number with it.",
+    ),
+    code(
+        &[133_008],
+        Later,
+        "The PIN was guessed too often.",
+        "Wait as long as the details say.",
+    ),
+    code(
+        &[133_009],
+        Later,
+        "The PIN was tried again too soon.",
+        "Wait as long as the details say.",
+    ),
+    code(
+        &[133_010],
+        Account,
+        "The number is not registered.",
+        "Register the number.",
+    ),
+    code(
+        &[133_015],
+        Later,
+        "The number was deleted just now, and that has not finished.",
+        "Wait five minutes.",
+    )
+    .wait_minutes(5),
+    code(
+        &[133_016],
+        Later,
+        "The number was registered and deregistered too often in three days.",
+        "Wait until 72 hours have passed.",
+    )
+    .wait_hours(72),
+    code(
+        &[134_011],
+        Account,
+        "The terms for payments are not accepted.",
+        "Accept them at Meta.",
+    ),
+    code(
+        &[134_100],
+        Request,
+        "The marketing endpoint takes marketing templates alone.",
+        "Send the message through the ordinary endpoint.",
+    ),
+    code(
+        &[134_101],
+        Later,
+        "The template is not yet known to the marketing endpoint.",
+        "Wait ten minutes.",
+    )
+    .wait_minutes(10),
+    code(
+        &[134_102],
+        Template,
+        "The template is not available on the marketing endpoint.",
+        "Check the template at Meta, or send it through the ordinary endpoint.",
+    ),
+    code(
+        &[135_000],
+        Request,
+        "Something in the request is wrong; Meta does not say what.",
+        "Compare the request with Meta's documentation.",
+    ),
+    code(
+        &[137_000],
+        Recipient,
+        "The person behind the number may have changed: the identity is not the expected one.",
+        "Verify the person again before writing.",
+    ),
+    range(
+        138_000,
+        138_038,
+        Request,
+        "A call was refused: calling is not enabled or not permitted, a limit is reached, or it is a repeat.",
+        "Read the details, and look at the calling settings of the number.",
+    ),
+    code(
+        &[139_000],
+        Request,
+        "The flow is blocked.",
+        "Look at the state of the flow at Meta.",
+    ),
+    code(
+        &[139_001],
+        Request,
+        "The flow cannot be changed in its present state.",
+        "Look at the state of the flow at Meta.",
+    ),
+    code(
+        &[139_002],
+        Request,
+        "The flow cannot be published in its present state.",
+        "Look at the state of the flow at Meta.",
+    ),
+    code(
+        &[139_003],
+        Request,
+        "The flow cannot be deprecated in its present state.",
+        "Look at the state of the flow at Meta.",
+    ),
+    code(
+        &[139_004],
+        Request,
+        "The flow cannot be deleted in its present state.",
+        "Look at the state of the flow at Meta.",
+    ),
+    code(
+        &[139_100],
+        Request,
+        "Only some of the people could be blocked or unblocked.",
+        "Read the error of each person.",
+    ),
+    code(
+        &[139_101],
+        Request,
+        "The block list is full.",
+        "Take people off the block list first.",
+    ),
+    code(
+        &[139_102],
+        Temporary,
+        "The block list was being changed by another call.",
+        "None: it is tried again.",
+    ),
+    code(
+        &[139_103],
+        Temporary,
+        "Changing the block list failed at Meta.",
+        "None: it is tried again.",
+    ),
+    // Its own number space: only inside `health_status.errors`.
+    code(
+        &[141_002],
+        Template,
+        "Meta's health report says that something keeps a template from being sent.",
+        "Follow the advice in the report.",
+    ),
+    range(
+        147_001,
+        147_005,
+        Request,
+        "The business user name could not be set.",
+        "Choose another user name.",
+    ),
+    code(
+        &[1_752_041],
+        Request,
+        "This business is already being onboarded.",
+        "None: do not repeat it.",
+    ),
+    // Template drafts: often code 100 with these numbers as its subcode; both are looked up.
+    code(
+        &[2_388_019],
+        Request,
+        "The account has as many templates as it may have.",
+        "Delete templates that are no longer used.",
+    ),
+    code(
+        &[2_388_039, 2_388_040],
+        Request,
+        "A field of the template draft is too long.",
+        "Shorten the field that the error's text names.",
+    ),
+    code(
+        &[2_388_047],
+        Request,
+        "The header of the template draft is not well formed.",
+        "Correct the header as the error's text says.",
+    ),
+    code(
+        &[2_388_072],
+        Request,
+        "The body of the template draft is not well formed.",
+        "Correct the body as the error's text says.",
+    ),
+    code(
+        &[2_388_073],
+        Request,
+        "The footer of the template draft is not well formed.",
+        "Correct the footer as the error's text says.",
+    ),
+    code(
+        &[2_388_293],
+        Request,
+        "The template draft has too many variables for the length of its text.",
+        "Write more text around the variables, or use fewer.",
+    ),
+    code(
+        &[2_388_299],
+        Request,
+        "The template draft begins or ends with a variable.",
+        "Put text before the first and after the last variable.",
+    ),
+    code(
+        &[2_388_103],
+        Account,
+        "The number cannot be migrated yet.",
+        "Read the error's text: it names what is missing.",
+    ),
+    code(
+        &[2_494_100],
+        Temporary,
+        "The number is in maintenance.",
+        "None: it is tried again after some minutes.",
+    ),
+    code(
+        &[2_494_191],
+        Request,
+        "Control of this conversation may not be taken.",
+        "Wait until the other app hands it over.",
+    ),
+    code(
+        &[2_593_107],
+        Request,
+        "The phone app's data was already fetched once.",
+        "Off-board the number and onboard it again to fetch it anew.",
+    ),
+    code(
+        &[2_593_108],
+        Request,
+        "The phone app's data can be fetched in the first 24 hours only.",
+        "Off-board the number and onboard it again to fetch it.",
+    ),
+    code(
+        &[2_593_109],
+        Request,
+        "The owner of the number declined to share its history.",
+        "Ask the owner; off-board the number and onboard it again with sharing.",
+    ),
+];
