@@ -193,9 +193,10 @@ fn every_row_is_in_the_reference() {
 
 #[test]
 fn the_most_specific_row_wins() {
+    use Platform::{Instagram, WhatsApp};
+
     let meaning = |platform, code, subcode| explain_code(platform, code, subcode).meaning;
     let class = |platform, code, subcode| explain_code(platform, code, subcode).class;
-    use Platform::{Instagram, WhatsApp};
     // A subcode's own row, then the code's for any other subcode.
     assert_ne!(
         meaning(WhatsApp, 190, Some(463)),
