@@ -56,10 +56,7 @@ request        100 100/33 506 1609005
 account        368
 ";
 
-const PLATFORMS: [(Platform, &str); 2] = [
-    (Platform::WhatsApp, WHATSAPP),
-    (Platform::Instagram, INSTAGRAM),
-];
+const PLATFORMS: [(Platform, &str); 2] = [(Platform::WhatsApp, WHATSAPP), (Platform::Instagram, INSTAGRAM)];
 
 type Pair = (i64, Option<i64>);
 
@@ -125,10 +122,7 @@ fn every_row_says_what_happened_and_what_to_do() {
             for text in [row.meaning, row.remedy] {
                 let is_clean = !text.contains(['\n', '\t']) && !text.contains("  ");
                 assert!(text.len() >= 10 && is_clean, "{row:?}");
-                assert!(
-                    text.starts_with(char::is_uppercase) && text.ends_with('.'),
-                    "{row:?}"
-                );
+                assert!(text.starts_with(char::is_uppercase) && text.ends_with('.'), "{row:?}");
             }
             assert_ne!(row.meaning, row.remedy);
         }
@@ -198,14 +192,8 @@ fn the_most_specific_row_wins() {
     let meaning = |platform, code, subcode| explain_code(platform, code, subcode).meaning;
     let class = |platform, code, subcode| explain_code(platform, code, subcode).class;
     // A subcode's own row, then the code's for any other subcode.
-    assert_ne!(
-        meaning(WhatsApp, 190, Some(463)),
-        meaning(WhatsApp, 190, None)
-    );
-    assert_eq!(
-        meaning(WhatsApp, 190, Some(1)),
-        meaning(WhatsApp, 190, None)
-    );
+    assert_ne!(meaning(WhatsApp, 190, Some(463)), meaning(WhatsApp, 190, None));
+    assert_eq!(meaning(WhatsApp, 190, Some(1)), meaning(WhatsApp, 190, None));
     // A code's own row inside a block.
     assert_eq!(class(Instagram, 230, None), Class::Request);
     assert_eq!(class(WhatsApp, 230, None), Class::Credentials);
@@ -223,16 +211,10 @@ fn blocks_end_where_they_end() {
     for code in [
         199, 300, 131_200, 131_216, 137_999, 138_039, 79_999, 80_015, 147_000, 147_006, 139_005,
     ] {
-        assert!(
-            !explain_code(Platform::WhatsApp, code, None).listed,
-            "{code}"
-        );
+        assert!(!explain_code(Platform::WhatsApp, code, None).listed, "{code}");
     }
     for code in [35_999, 36_005] {
-        assert!(
-            !explain_code(Platform::Instagram, code, None).listed,
-            "{code}"
-        );
+        assert!(!explain_code(Platform::Instagram, code, None).listed, "{code}");
     }
 }
 

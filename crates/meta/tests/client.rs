@@ -14,13 +14,12 @@ use axum::response::IntoResponse;
 use axum::serve::ListenerExt;
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use tidings_meta::client::{
-    CallError, ClientError, ClientOptions, Exchange, GraphClient, Sent, Subscription, Usage,
-};
+use tidings_meta::client::{CallError, ClientError, ClientOptions, Exchange, GraphClient, Sent, Subscription, Usage};
 use tidings_meta::error::{Class, GraphError, explain};
 use tidings_meta::notification::Platform;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::JoinSet;
 
 const TOKEN: &str = "EAAJZCtoken5ecret0fTheChannel";
 const NUMBER: &str = "418205937761245";
@@ -73,6 +72,8 @@ struct Server {
     base_url: String,
     seen: Arc<Mutex<Vec<Seen>>>,
     connections: Arc<AtomicUsize>,
+    /// Dropping it ends the server.
+    _task: JoinSet<()>,
 }
 
 impl Server {
@@ -106,11 +107,13 @@ impl Server {
             })
         };
         let router = Router::new().fallback(handler);
-        tokio::spawn(async move { axum::serve(counted, router).await });
+        let mut task = JoinSet::new();
+        task.spawn(async move { axum::serve(counted, router).await.unwrap() });
         Self {
             base_url,
             seen,
             connections,
+            _task: task,
         }
     }
 
@@ -142,23 +145,33 @@ enum Misbehaviour {
     SendAndHang(String),
 }
 
-/// A server on bare TCP; counts the requests that it has read.
-async fn misbehaving(misbehaviour: Misbehaviour) -> (String, Arc<AtomicUsize>) {
+/// A server on bare TCP.
+struct Misbehaving {
+    base_url: String,
+    /// How many requests it has read.
+    requests: Arc<AtomicUsize>,
+    /// Dropping it ends the server.
+    _task: JoinSet<()>,
+}
+
+async fn misbehaving(misbehaviour: Misbehaviour) -> Misbehaving {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base_url = format!("http://{}", listener.local_addr().unwrap());
     let requests = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&requests);
-    tokio::spawn(async move {
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        let mut connections = JoinSet::new();
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            tokio::spawn(misbehave(
-                stream,
-                misbehaviour.clone(),
-                Arc::clone(&counter),
-            ));
+            connections.spawn(misbehave(stream, misbehaviour.clone(), Arc::clone(&counter)));
         }
     });
-    (base_url, requests)
+    Misbehaving {
+        base_url,
+        requests,
+        _task: task,
+    }
 }
 
 async fn misbehave(mut stream: TcpStream, misbehaviour: Misbehaviour, requests: Arc<AtomicUsize>) {
@@ -206,10 +219,7 @@ fn assert_not_sent<T: std::fmt::Debug>(exchange: &Exchange<T>) -> &str {
 fn assert_unknown<T: std::fmt::Debug>(exchange: &Exchange<T>, status: Option<u16>) -> &str {
     assert_eq!(exchange.http_status, status);
     match &exchange.outcome {
-        Err(CallError::Unknown {
-            reason,
-            http_status,
-        }) => {
+        Err(CallError::Unknown { reason, http_status }) => {
             assert_eq!(*http_status, status);
             reason
         }
@@ -221,9 +231,7 @@ fn assert_unreadable<T: std::fmt::Debug>(exchange: &Exchange<T>, status: u16) ->
     assert_eq!(exchange.http_status, Some(status));
     match &exchange.outcome {
         Err(CallError::Unreadable {
-            reason,
-            http_status,
-            ..
+            reason, http_status, ..
         }) => {
             assert_eq!(*http_status, status);
             reason
@@ -303,13 +311,9 @@ async fn an_instagram_message_is_sent_and_an_action_needs_no_id() {
 
     let server = Server::json(200, json!({"recipient_id": "1029384756102938"})).await;
     let client = server.client();
-    let exchange = client
-        .send_instagram(&token(), "17841460012345678", &action)
-        .await;
+    let exchange = client.send_instagram(&token(), "17841460012345678", &action).await;
     assert_eq!(exchange.outcome.unwrap().message_id, None);
-    let exchange = client
-        .send_instagram(&token(), "17841460012345678", &body)
-        .await;
+    let exchange = client.send_instagram(&token(), "17841460012345678", &body).await;
     assert_unknown(&exchange, Some(200));
 }
 
@@ -317,20 +321,13 @@ async fn an_instagram_message_is_sent_and_an_action_needs_no_id() {
 async fn success_comes_as_a_boolean_or_as_text() {
     for success in [json!(true), json!("true")] {
         let server = Server::json(200, json!({"success": success})).await;
-        let exchange = server
-            .client()
-            .mark_read_whatsapp(&token(), NUMBER, "wamid.T1")
-            .await;
+        let exchange = server.client().mark_read_whatsapp(&token(), NUMBER, "wamid.T1").await;
         assert_eq!(exchange.outcome, Ok(()));
-        let expected =
-            json!({"messaging_product": "whatsapp", "status": "read", "message_id": "wamid.T1"});
+        let expected = json!({"messaging_product": "whatsapp", "status": "read", "message_id": "wamid.T1"});
         assert_eq!(server.only_request().json(), expected);
     }
     let server = Server::json(200, json!({"success": false})).await;
-    let exchange = server
-        .client()
-        .show_typing_whatsapp(&token(), NUMBER, "wamid.T1")
-        .await;
+    let exchange = server.client().show_typing_whatsapp(&token(), NUMBER, "wamid.T1").await;
     assert_unreadable(&exchange, 200);
     assert_eq!(
         server.only_request().json()["typing_indicator"],
@@ -342,11 +339,7 @@ async fn success_comes_as_a_boolean_or_as_text() {
 async fn connections_are_kept_and_shared_by_clones() {
     let server = Server::json(200, json!({"messages": [{"id": "wamid.1"}]})).await;
     let client = server.client();
-    for client in [
-        client.clone(),
-        client.with_version("v25.0").unwrap(),
-        client,
-    ] {
+    for client in [client.clone(), client.with_version("v25.0").unwrap(), client] {
         assert!(send(&client).await.outcome.is_ok());
     }
     assert_eq!(server.connections.load(Ordering::SeqCst), 1);
@@ -400,9 +393,7 @@ async fn what_would_make_another_request_is_not_sent() {
         assert_not_sent(&exchange);
     }
     for token in ["line\nbreak5ecret", "nul\0byte5ecret"] {
-        let exchange = client
-            .send_whatsapp(&token.into(), NUMBER, &json!({}))
-            .await;
+        let exchange = client.send_whatsapp(&token.into(), NUMBER, &json!({})).await;
         assert_not_sent(&exchange);
         assert!(!format!("{exchange:?}").contains("5ecret"));
     }
@@ -413,32 +404,32 @@ async fn what_would_make_another_request_is_not_sent() {
 
 #[tokio::test]
 async fn no_answer_in_time_is_unknown() {
-    let (base_url, requests) = misbehaving(Misbehaviour::SendAndHang(String::new())).await;
+    let server = misbehaving(Misbehaviour::SendAndHang(String::new())).await;
     let client = GraphClient::new(ClientOptions {
         connect_timeout: SHORT,
         request_timeout: SHORT,
-        ..options(&base_url)
+        ..options(&server.base_url)
     });
     let exchange = send(&client.unwrap()).await;
     let reason = assert_unknown(&exchange, None);
     assert!(reason.contains("timed out"), "{reason}");
-    assert_eq!(requests.load(Ordering::SeqCst), 1);
+    assert_eq!(server.requests.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
 async fn a_connection_cut_after_the_request_is_unknown_and_not_repeated() {
     for misbehaviour in [Misbehaviour::Reset, Misbehaviour::Close] {
-        let (base_url, requests) = misbehaving(misbehaviour).await;
-        let exchange = send(&client(&base_url)).await;
+        let server = misbehaving(misbehaviour).await;
+        let exchange = send(&client(&server.base_url)).await;
         assert_unknown(&exchange, None);
-        assert_eq!(requests.load(Ordering::SeqCst), 1);
+        assert_eq!(server.requests.load(Ordering::SeqCst), 1);
     }
 }
 
 #[tokio::test]
 async fn an_answer_that_is_no_http_is_unknown() {
-    let (base_url, _) = misbehaving(Misbehaviour::SendAndClose("oops\r\n\r\n".to_owned())).await;
-    let exchange = send(&client(&base_url)).await;
+    let server = misbehaving(Misbehaviour::SendAndClose("oops\r\n\r\n".to_owned())).await;
+    let exchange = send(&client(&server.base_url)).await;
     assert_unknown(&exchange, None);
 }
 
@@ -470,31 +461,31 @@ fn announced(status: &str, length: usize, body: &str) -> String {
 #[tokio::test]
 async fn a_cut_answer_to_a_send_is_unknown_if_it_began_as_a_success() {
     let success = announced("200 OK", 500, r#"{"messages":[{"id":"wam"#);
-    let (base_url, _) = misbehaving(Misbehaviour::SendAndClose(success.clone())).await;
-    let exchange = send(&client(&base_url)).await;
+    let server = misbehaving(Misbehaviour::SendAndClose(success.clone())).await;
+    let exchange = send(&client(&server.base_url)).await;
     assert_unknown(&exchange, Some(200));
     assert_eq!(exchange.answer, r#"{"messages":[{"id":"wam"#);
 
-    let (base_url, _) = misbehaving(Misbehaviour::SendAndHang(success)).await;
+    let server = misbehaving(Misbehaviour::SendAndHang(success)).await;
     let hurried = GraphClient::new(ClientOptions {
         connect_timeout: SHORT,
         request_timeout: SHORT,
-        ..options(&base_url)
+        ..options(&server.base_url)
     });
     let exchange = send(&hurried.unwrap()).await;
     assert_unknown(&exchange, Some(200));
 
     let failure = announced("400 Bad Request", 500, r#"{"error":{"mess"#);
-    let (base_url, _) = misbehaving(Misbehaviour::SendAndClose(failure)).await;
-    let exchange = send(&client(&base_url)).await;
+    let server = misbehaving(Misbehaviour::SendAndClose(failure)).await;
+    let exchange = send(&client(&server.base_url)).await;
     assert_unreadable(&exchange, 400);
 }
 
 #[tokio::test]
 async fn an_answer_that_is_whole_in_spite_of_a_cut_counts() {
     let whole = announced("200 OK", 500, r#"{"messages":[{"id":"wamid.1"}]}"#);
-    let (base_url, _) = misbehaving(Misbehaviour::SendAndClose(whole)).await;
-    let sent = send(&client(&base_url)).await.outcome.unwrap();
+    let server = misbehaving(Misbehaviour::SendAndClose(whole)).await;
+    let sent = send(&client(&server.base_url)).await.outcome.unwrap();
     assert_eq!(sent.message_id.as_deref(), Some("wamid.1"));
 }
 
@@ -513,10 +504,7 @@ async fn an_error_object_is_a_refusal_whatever_the_status() {
         let exchange = send(&server.client()).await;
         let error = assert_refused(&exchange);
         assert_eq!((error.code, error.http_status), (131_056, status));
-        assert_eq!(
-            error.details.as_deref(),
-            Some("Too many messages to the same user.")
-        );
+        assert_eq!(error.details.as_deref(), Some("Too many messages to the same user."));
         let class = explain(Platform::WhatsApp, error).class;
         assert_eq!(class, Class::PairLimit);
     }
@@ -596,8 +584,8 @@ async fn an_answer_is_read_up_to_its_bound() {
 
     // Without end: the bound holds, not the time.
     let endless = "HTTP/1.1 200 OK\r\n\r\n".to_owned() + &"x".repeat(8192);
-    let (base_url, _) = misbehaving(Misbehaviour::SendAndHang(endless)).await;
-    let exchange = send(&client(&base_url)).await;
+    let server = misbehaving(Misbehaviour::SendAndHang(endless)).await;
+    let exchange = send(&client(&server.base_url)).await;
     assert_unknown(&exchange, Some(200));
     assert_eq!(exchange.answer.len(), 4096);
 
@@ -613,10 +601,7 @@ async fn an_answer_is_read_up_to_its_bound() {
 #[tokio::test]
 async fn usage_and_version_are_read_from_success_and_refusal() {
     let headers = [
-        (
-            "x-app-usage",
-            r#"{"call_count":28,"total_time":25,"total_cputime":25}"#,
-        ),
+        ("x-app-usage", r#"{"call_count":28,"total_time":25,"total_cputime":25}"#),
         (
             "x-business-use-case-usage",
             r#"{"17841460012345678":[{"type":"instagram","call_count":97,"total_cputime":23,"total_time":25,"estimated_time_to_regain_access":7}]}"#,
@@ -671,8 +656,7 @@ async fn the_token_is_in_nothing_that_is_kept() {
     let echoes: [(u16, String); 5] = [
         (
             200,
-            json!({"messages": [{"id": "wamid.1"}], "next": format!("?access_token={TOKEN}&a=1")})
-                .to_string(),
+            json!({"messages": [{"id": "wamid.1"}], "next": format!("?access_token={TOKEN}&a=1")}).to_string(),
         ),
         (200, format!("not json {TOKEN}")),
         (
@@ -686,8 +670,7 @@ async fn the_token_is_in_nothing_that_is_kept() {
         (500, "x".repeat(4096 - 10) + TOKEN),
     ];
     for (status, answer) in echoes {
-        let server =
-            Server::start(move || (StatusCode::from_u16(status).unwrap(), answer.clone())).await;
+        let server = Server::start(move || (StatusCode::from_u16(status).unwrap(), answer.clone())).await;
         let exchange = send(&server.client()).await;
         assert_hides(&exchange, TOKEN);
         assert_hides(&exchange, &TOKEN[..10]);
@@ -700,23 +683,17 @@ async fn a_token_that_is_asked_about_is_hidden_too() {
     const INPUT: &str = "IGAAinput5ecretThatIsAskedAbout";
     let app_token = SecretString::from("771204598833612|app5ecretapp5ecret");
     // In a URL that fails: errors of the transport usually name it.
-    let (base_url, requests) = misbehaving(Misbehaviour::Reset).await;
-    let exchange = client(&base_url)
-        .debug_token(&app_token, &INPUT.into())
-        .await;
+    let server = misbehaving(Misbehaviour::Reset).await;
+    let exchange = client(&server.base_url).debug_token(&app_token, &INPUT.into()).await;
     assert_unknown(&exchange, None);
-    assert_eq!(requests.load(Ordering::SeqCst), 1);
+    assert_eq!(server.requests.load(Ordering::SeqCst), 1);
     assert_hides(&exchange, INPUT);
     assert_hides(&exchange, "app5ecret");
 
-    let answer =
-        json!({"error": {"code": 190, "message": format!("{INPUT} and app5ecretapp5ecret")}});
+    let answer = json!({"error": {"code": 190, "message": format!("{INPUT} and app5ecretapp5ecret")}});
     let server = Server::json(400, answer).await;
     let exchange = server.client().debug_token(&app_token, &INPUT.into()).await;
-    assert_eq!(
-        assert_refused(&exchange).message,
-        "[redacted] and [redacted]"
-    );
+    assert_eq!(assert_refused(&exchange).message, "[redacted] and [redacted]");
     assert_hides(&exchange, INPUT);
     assert_hides(&exchange, "app5ecret");
 }
@@ -759,24 +736,15 @@ async fn a_phone_number_tells_how_it_stands() {
     assert_eq!(node.throughput_level.as_deref(), Some("STANDARD"));
     assert_eq!(node.status.as_deref(), Some("CONNECTED"));
     assert_eq!(node.messaging_limit.as_deref(), Some("TIER_2K"));
-    assert_eq!(
-        (node.is_official, node.is_on_phone_app),
-        (Some(false), None)
-    );
-    assert_eq!(
-        node.callback_url.as_deref(),
-        Some("https://hub.example.org/own")
-    );
+    assert_eq!((node.is_official, node.is_on_phone_app), (Some(false), None));
+    assert_eq!(node.callback_url.as_deref(), Some("https://hub.example.org/own"));
     let health = node.health.unwrap();
     assert_eq!(health.can_send_message.as_deref(), Some("BLOCKED"));
     assert_eq!(health.notes, ["Slow"]);
     assert_eq!(health.errors.len(), 1);
     assert_eq!(health.errors[0].code, Some(141_002));
     assert_eq!(health.errors[0].entity_type.as_deref(), Some("WABA"));
-    assert_eq!(
-        health.errors[0].possible_solution.as_deref(),
-        Some("Add one")
-    );
+    assert_eq!(health.errors[0].possible_solution.as_deref(), Some("Add one"));
 
     let request = server.only_request();
     assert_eq!(request.method, Method::GET);
@@ -805,10 +773,7 @@ async fn a_profile_may_lack_everything() {
     let answer = json!({"id": "1029384756102938", "name": null, "username": "marie.d",
         "profile_pic": "https://scontent.cdninstagram.com/p.jpg"});
     let server = Server::json(200, answer).await;
-    let exchange = server
-        .client()
-        .instagram_profile(&token(), "1029384756102938")
-        .await;
+    let exchange = server.client().instagram_profile(&token(), "1029384756102938").await;
     let profile = exchange.outcome.unwrap();
     assert_eq!(profile.name, None);
     assert_eq!(profile.username.as_deref(), Some("marie.d"));
@@ -838,10 +803,7 @@ async fn a_token_is_reported_on_whether_valid_or_not() {
         .await;
     let report = exchange.outcome.unwrap();
     assert!(report.is_valid);
-    assert_eq!(
-        (report.expires_at, report.issued_at),
-        (None, Some(1_790_000_000))
-    );
+    assert_eq!((report.expires_at, report.issued_at), (None, Some(1_790_000_000)));
     assert_eq!(report.scopes, ["whatsapp_business_messaging"]);
     let targets: Vec<Option<usize>> = report
         .granular_scopes
@@ -852,18 +814,12 @@ async fn a_token_is_reported_on_whether_valid_or_not() {
     let request = server.only_request();
     assert_eq!(request.uri.path(), "/v26.0/debug_token");
     assert_eq!(query(&request), "input_token=IGAAinput%265ecret");
-    assert_eq!(
-        request.headers["authorization"],
-        "Bearer 771204598833612|app5ecret"
-    );
+    assert_eq!(request.headers["authorization"], "Bearer 771204598833612|app5ecret");
 
     let answer = json!({"data": {"app_id": "771204598833612", "type": "USER", "expires_at": 1_795_200_000, "is_valid": false,
         "scopes": [], "error": {"code": 190, "message": "Session has expired", "subcode": 463}}});
     let server = Server::json(200, answer).await;
-    let exchange = server
-        .client()
-        .debug_token(&app_token, &"IGAAinput".into())
-        .await;
+    let exchange = server.client().debug_token(&app_token, &"IGAAinput".into()).await;
     let report = exchange.outcome.unwrap();
     assert!(!report.is_valid);
     assert_eq!(report.expires_at, Some(1_795_200_000));
@@ -888,10 +844,7 @@ async fn subscriptions_are_made_listed_and_ended() {
     assert_eq!(exchange.outcome, Ok(()));
     let request = server.only_request();
     assert_eq!(request.uri, "/v26.0/771204598833612/subscriptions");
-    assert_eq!(
-        request.headers["content-type"],
-        "application/x-www-form-urlencoded"
-    );
+    assert_eq!(request.headers["content-type"], "application/x-www-form-urlencoded");
     assert_eq!(
         std::str::from_utf8(&request.body).unwrap(),
         "object=whatsapp_business_account&callback_url=https%3A%2F%2Fhub.example.org%2Fwa%3Fa%3D1%26b%3D2\
@@ -911,10 +864,7 @@ async fn subscriptions_are_made_listed_and_ended() {
     let answer = json!({"data": [{"object": "instagram", "callback_url": "https://hub.example.com/hooks/instagram",
         "active": true, "fields": [{"name": "messages", "version": "v26.0"}, {"name": "comments"}]}, {"odd": 1}]});
     let server = Server::json(200, answer).await;
-    let exchange = server
-        .client()
-        .subscriptions("771204598833612", &app_token)
-        .await;
+    let exchange = server.client().subscriptions("771204598833612", &app_token).await;
     let list = exchange.outcome.unwrap();
     assert_eq!(list.len(), 1);
     assert!(list[0].active);
@@ -956,10 +906,7 @@ async fn a_path_prefix_is_kept() {
     let server = Server::json(200, json!({"messages": [{"id": "wamid.1"}]})).await;
     let client = client(&format!("{}/graph/", server.base_url));
     assert!(send(&client).await.outcome.is_ok());
-    assert_eq!(
-        server.only_request().uri,
-        "/graph/v26.0/418205937761245/messages"
-    );
+    assert_eq!(server.only_request().uri, "/graph/v26.0/418205937761245/messages");
 }
 
 #[tokio::test]
