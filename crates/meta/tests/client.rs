@@ -872,6 +872,52 @@ async fn subscriptions_are_made_listed_and_ended() {
     assert_eq!(list[0].fields[1].name, "comments");
 }
 
+#[tokio::test]
+async fn the_app_is_installed_on_accounts_listed_and_removed() {
+    let server = Server::json(200, json!({"success": true})).await;
+    let client = server.client();
+    let installed = client.install_app(&token(), "305918274660123", &[]).await;
+    assert_eq!(installed.outcome, Ok(()));
+    let installed = client
+        .install_app(&token(), "17841460012345678", &["messages", "comments"])
+        .await;
+    assert_eq!(installed.outcome, Ok(()));
+    let removed = client.uninstall_app(&token(), "305918274660123").await;
+    assert_eq!(removed.outcome, Ok(()));
+    let seen: Vec<String> = server
+        .seen
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|seen| format!("{} {}", seen.method, seen.uri))
+        .collect();
+    let expected = [
+        "POST /v26.0/305918274660123/subscribed_apps",
+        "POST /v26.0/17841460012345678/subscribed_apps?subscribed_fields=messages%2Ccomments",
+        "DELETE /v26.0/305918274660123/subscribed_apps",
+    ];
+    assert_eq!(seen, expected);
+
+    // One entry as each kind of account has it.
+    let answer = json!({"data": [
+        {"whatsapp_business_api_data": {"id": "771204598833612", "name": "Hub", "link": "https://www.facebook.com/"},
+            "override_callback_uri": "https://hub.example.org/wa/a1"},
+        {"id": "990011223344556", "name": "Hub", "category": "Business", "subscribed_fields": ["messages"]},
+        {"app_id": "990011223344556", "subscribed_fields": ["messages", "comments"]},
+        {"odd": 1}]});
+    let server = Server::json(200, answer).await;
+    let apps = server.client().installed_apps(&token(), "305918274660123").await;
+    let apps = apps.outcome.unwrap();
+    let ids: Vec<&str> = apps.iter().map(|app| app.app_id.as_str()).collect();
+    assert_eq!(ids, ["771204598833612", "990011223344556", "990011223344556"]);
+    assert_eq!(
+        apps[0].override_callback_url.as_deref(),
+        Some("https://hub.example.org/wa/a1")
+    );
+    assert_eq!(apps[0].name.as_deref(), Some("Hub"));
+    assert_eq!(apps[2].fields, ["messages", "comments"]);
+}
+
 // Options
 
 #[test]

@@ -4,7 +4,9 @@ use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::nodes::{ActiveSubscription, InstagramAccount, PhoneNumberNode, Profile, Sent, TokenReport, succeeded};
+use super::nodes::{
+    ActiveSubscription, InstagramAccount, InstalledApp, PhoneNumberNode, Profile, Sent, TokenReport, succeeded,
+};
 use super::transport::{Body, Call, UnnamedSuccess};
 use super::{Exchange, GraphClient};
 
@@ -156,6 +158,36 @@ impl GraphClient {
         let path = [app_id, "subscriptions"];
         self.call(get(app_token, &path, &[]), ActiveSubscription::read_list)
             .await
+    }
+
+    /// Lets the app receive the webhooks of one account, without which none arrive (reference `graph-api.md` 10.2, `whatsapp.md` 12.4).
+    /// The id is the WhatsApp Business Account's, the Page's or the Instagram account's, the token the account's own. Fields are
+    /// named for Pages and Instagram accounts; a WhatsApp account takes those of the app's subscription, and an empty list here.
+    pub async fn install_app(&self, token: &SecretString, account_id: &str, fields: &[&str]) -> Exchange<()> {
+        let fields = fields.join(",");
+        let query = [("subscribed_fields", fields.as_str())];
+        let path = [account_id, "subscribed_apps"];
+        let call = Call {
+            method: Method::POST,
+            ..get(token, &path, if fields.is_empty() { &[] } else { &query })
+        };
+        self.call(call, succeeded).await
+    }
+
+    /// Ends the app's webhooks of one account.
+    pub async fn uninstall_app(&self, token: &SecretString, account_id: &str) -> Exchange<()> {
+        let path = [account_id, "subscribed_apps"];
+        let call = Call {
+            method: Method::DELETE,
+            ..get(token, &path, &[])
+        };
+        self.call(call, succeeded).await
+    }
+
+    /// Asks which apps receive the webhooks of one account.
+    pub async fn installed_apps(&self, token: &SecretString, account_id: &str) -> Exchange<Vec<InstalledApp>> {
+        let path = [account_id, "subscribed_apps"];
+        self.call(get(token, &path, &[]), InstalledApp::read_list).await
     }
 }
 

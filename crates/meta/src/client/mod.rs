@@ -27,8 +27,8 @@ use reqwest::Url;
 pub use calls::Subscription;
 pub use exchange::{CallError, Exchange, Usage};
 pub use nodes::{
-    ActiveSubscription, GranularScope, Health, HealthError, InstagramAccount, PhoneNumberNode, Profile, Sent,
-    SubscribedField, TokenError, TokenReport,
+    ActiveSubscription, GranularScope, Health, HealthError, InstagramAccount, InstalledApp, PhoneNumberNode, Profile,
+    Sent, SubscribedField, TokenError, TokenReport,
 };
 
 /// How to reach one of Meta's hosts.
