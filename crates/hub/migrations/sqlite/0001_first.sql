@@ -196,6 +196,7 @@ CREATE TABLE outbox (
     attempts INTEGER NOT NULL,         -- those that count against the message
     attempt_id BLOB,                   -- the one under way, or of unknown outcome
     owner TEXT,                        -- the process that has it in hand
+    leased_until BIGINT,               -- after that, another process may take it over
     reason TEXT,                       -- why it waits
     queued_at BIGINT NOT NULL
 );

@@ -45,7 +45,7 @@ pub struct Projected {
 
 /// Projects a batch.
 pub fn project(tx: &mut Tx<'_>, incoming: &[Incoming], ids: &Ids, now: Millis) -> Result<Projected, StoreError> {
-    let mut batch = Batch { ids, now, ..Batch::new(ids, now) };
+    let mut batch = Batch::new(ids, now);
     batch.load(tx, incoming)?;
     for (index, event) in incoming.iter().enumerate() {
         batch.apply(tx, index, event)?;

@@ -550,9 +550,9 @@ fn instagram_attachment(attachment: instagram::Attachment) -> Content {
         "sticker" | "like_heart" => Content::Sticker(media()),
         _ => {
             let share = match &attachment.kind {
-                Kind::Share | Kind::IgPost | Kind::Media => "post".to_owned(),
-                Kind::IgReel | Kind::Reel => "reel".to_owned(),
-                Kind::Story | Kind::IgStory => "story".to_owned(),
+                Kind::Share | Kind::Post | Kind::Media => "post".to_owned(),
+                Kind::Reel => "reel".to_owned(),
+                Kind::Story => "story".to_owned(),
                 other => other.as_str().to_owned(),
             };
             Content::Share { share, url: attachment.url, title: attachment.title, media_id: attachment.media_id }

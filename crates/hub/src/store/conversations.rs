@@ -179,6 +179,9 @@ impl Tx<'_> {
             "UPDATE conversations SET merged_into = ?2, channel_id = channel_id WHERE id = ?1 OR merged_into = ?1",
             params![&from, &into],
         )?;
+        if let Some(target) = self.conversation_by_id(into)? {
+            self.promote_head(&target.channel_id, into)?;
+        }
         Ok(())
     }
 

@@ -20,10 +20,17 @@ use postgres_store::PostgresStore;
 use sqlite_store::SqliteStore;
 use unit::{Flush, Job};
 
+pub mod channels;
+pub mod contacts;
+pub mod conversations;
+pub mod events;
+pub mod messages;
 mod migrate;
+pub mod outbox;
 mod postgres_store;
 mod sqlite_store;
 mod statement;
+pub mod stream;
 mod tx;
 mod unit;
 pub(crate) mod value;

@@ -1,0 +1,57 @@
+//! What the running hub consists of: built once, handed to every handler and task.
+
+use std::sync::Arc;
+
+use crate::channels::Channels;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::ids::Ids;
+use crate::ingest::Ingest;
+use crate::metrics::Metrics;
+use crate::sending::Senders;
+use crate::store::Store;
+use crate::stream::Stream;
+
+/// The hub. Cheap to clone; every clone is the same hub.
+#[derive(Debug, Clone)]
+pub struct App {
+    parts: Arc<Parts>,
+}
+
+/// The parts of the hub, each the only door to what it stands for.
+#[derive(Debug)]
+pub struct Parts {
+    /// Settings, checked.
+    pub config: Config,
+    /// Everything that is kept.
+    pub store: Store,
+    /// The time.
+    pub clock: Clock,
+    /// Ids and jitter.
+    pub ids: Ids,
+    /// Counters and gauges.
+    pub metrics: Metrics,
+    /// Connected numbers and accounts.
+    pub channels: Channels,
+    /// The way in for notifications.
+    pub ingest: Ingest,
+    /// Wakes the senders.
+    pub senders: Senders,
+    /// What happens, live.
+    pub stream: Stream,
+}
+
+impl App {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts) }
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}

@@ -1,0 +1,3 @@
+//! What Meta posts: kept raw, then understood.
+
+pub mod model;

@@ -1,0 +1,3 @@
+//! Messages out.
+
+pub mod model;

@@ -1,0 +1,220 @@
+//! Entries of the outbox, attempts, and what becomes of them. Pure.
+
+use std::time::Duration;
+
+use crate::conversations::model::{ChannelId, Failure, Millis};
+use crate::ids::{AttemptId, ConversationId, MessageId};
+
+/// Where an entry of the outbox is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryState {
+    /// It goes out when it is due and its turn in its conversation has come.
+    Waiting,
+    /// An attempt is under way.
+    Sending,
+    /// An attempt ended without our knowing whether Meta took the message. Nothing is sent until an event tells, or the time is up.
+    Unknown,
+}
+
+impl EntryState {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Sending => "sending",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// From the word for it.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Waiting, Self::Sending, Self::Unknown].into_iter().find(|state| state.as_str() == word)
+    }
+}
+
+/// Which messages go first where not all can go at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// An answer to somebody who has written.
+    Reply = 0,
+    /// Something that the business tells one person.
+    Notification = 1,
+    /// One of many.
+    Bulk = 2,
+}
+
+/// A message that still has to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxEntry {
+    /// The message.
+    pub message_id: MessageId,
+    /// The channel that it goes out by.
+    pub channel_id: ChannelId,
+    /// Its conversation; within one, entries go out in the order of `position`.
+    pub conversation_id: ConversationId,
+    /// Its place in its conversation.
+    pub position: i64,
+    /// Where it is.
+    pub state: EntryState,
+    /// Lower goes first.
+    pub priority: i64,
+    /// Not before.
+    pub due_at: Millis,
+    /// Not after.
+    pub expires_at: Millis,
+    /// How many attempts have counted against it.
+    pub attempts: u32,
+    /// The attempt under way, or of unknown outcome.
+    pub attempt_id: Option<AttemptId>,
+    /// Why it waits.
+    pub reason: Option<String>,
+    /// When it was accepted from the caller.
+    pub queued_at: Millis,
+}
+
+/// One try of a message at Meta, with what was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Ours.
+    pub id: AttemptId,
+    /// Of which message.
+    pub message_id: MessageId,
+    /// On which channel.
+    pub channel_id: ChannelId,
+    /// When it began.
+    pub started_at: Millis,
+    /// How it ended; `None` while it is under way.
+    pub ended: Option<AttemptEnd>,
+    /// The request's body.
+    pub request: String,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptEnd {
+    /// When.
+    pub at: Millis,
+    /// The word for its [`Outcome`].
+    pub outcome: String,
+    /// Of Meta's answer.
+    pub http_status: Option<u16>,
+    /// Meta's error, or ours.
+    pub failure: Option<Failure>,
+    /// Meta's answer, shortened.
+    pub answer: Option<String>,
+    /// How long the call took.
+    pub duration_micros: i64,
+}
+
+/// What an attempt came to: the closed set of what can happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Meta has taken the message.
+    Accepted {
+        /// Meta's id of it.
+        external_id: String,
+        /// What else Meta calls the recipient.
+        recipient: Recipient,
+    },
+    /// Not now: again later, until the message expires.
+    Again {
+        /// Why.
+        cause: Cause,
+        /// Meta's error, or ours.
+        failure: Failure,
+        /// How long Meta wants us to wait, where it says.
+        wait: Option<Duration>,
+    },
+    /// It is not known whether Meta has taken the message.
+    Unknown {
+        /// What happened.
+        failure: Failure,
+    },
+    /// Never: Meta will not take this message, or not for this recipient.
+    Failed {
+        /// Meta's error.
+        failure: Failure,
+        /// The window has closed; a template could be sent instead.
+        window_closed: bool,
+    },
+}
+
+/// Why a message is sent again later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Meta, or the way to it, is failing.
+    Temporary,
+    /// The channel is too fast for Meta; counts against nobody.
+    Throttled,
+    /// This recipient got too much too fast; counts against nobody.
+    PairLimit,
+    /// The channel's token does not work, or its account is held; counts against nobody.
+    Credentials,
+}
+
+impl Cause {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Temporary => "temporary",
+            Self::Throttled => "throttled",
+            Self::PairLimit => "pair_limit",
+            Self::Credentials => "credentials",
+        }
+    }
+}
+
+impl Outcome {
+    /// The word for it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Accepted { .. } => "accepted",
+            Self::Again { cause, .. } => cause.as_str(),
+            Self::Unknown { .. } => "unknown",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
+    /// The error, if there was one.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Accepted { .. } => None,
+            Self::Again { failure, .. } | Self::Unknown { failure } | Self::Failed { failure, .. } => Some(failure),
+        }
+    }
+}
+
+/// What Meta calls a recipient, in its answer to a send.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recipient {
+    /// `wa_id`, which may differ from the number that was sent to.
+    pub phone: Option<String>,
+    /// The business-scoped user id.
+    pub user_id: Option<String>,
+}
+
+/// The pause before the next attempt: exponential with full jitter, from one second to five minutes.
+///
+/// `attempts` is how many have failed, `fraction` a random number from 0 to 1.
+pub fn pause(attempts: u32, fraction: f64) -> Duration {
+    const LEAST: Duration = Duration::from_secs(1);
+    const MOST: Duration = Duration::from_secs(300);
+    let ceiling = LEAST.saturating_mul(2_u32.saturating_pow(attempts.min(16))).min(MOST);
+    LEAST + (ceiling - LEAST).mul_f64(fraction.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::pause;
+
+    #[test]
+    fn pauses_lie_between_a_second_and_five_minutes_and_spread_out() {
+        assert_eq!(pause(1, 0.0), Duration::from_secs(1));
+        assert_eq!(pause(1, 1.0), Duration::from_secs(2));
+        assert_eq!(pause(3, 1.0), Duration::from_secs(8));
+        assert_eq!(pause(1_000, 1.0), Duration::from_secs(300));
+        assert!(pause(5, 0.3) < pause(5, 0.6));
+    }
+}

@@ -1,0 +1,3 @@
+//! What happened, live: `GET /api/v1/stream`.
+
+pub mod model;
