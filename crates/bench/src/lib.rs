@@ -8,12 +8,15 @@
 //!   server must do which promises what the hub promises;
 //! - the hub itself, run as its users run it.
 //!
-//! [`webhook`] makes the requests and [`load`] sends them; [`usage`] reads what they cost.
+//! [`webhook`] makes the requests and [`load`] sends them; [`process`] starts the servers and [`usage`] reads what they cost;
+//! [`run`] puts the comparison together.
 //! The method, and what the figures mean, is in `docs/performance.md`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod load;
+pub mod process;
+pub mod run;
 pub mod server;
 pub mod usage;
 pub mod webhook;

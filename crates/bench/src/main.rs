@@ -1,19 +1,23 @@
 //! The `tidings-bench` binary: the load generator, the servers to compare with, and the comparison.
 
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use axum::Router;
 use clap::{Args, Parser, Subcommand};
 use tidings_bench::load::{self, Schedule};
+use tidings_bench::run::{self, Engine, Settings};
 use tidings_bench::server::{self, bare, reference};
 use tidings_bench::webhook::{Shape, Webhooks};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Measures how fast the hub takes webhooks, against servers that do less.
 #[derive(Parser)]
@@ -27,6 +31,8 @@ struct Cli {
 enum Command {
     /// Post webhooks to a server and print what came back.
     Load(LoadOptions),
+    /// Compare the hub with both servers, in turns, and print what came out.
+    Run(RunOptions),
     /// The server that only checks the signature.
     ServeBare(ServeOptions),
     /// The server that also stores each message once, flushed before it answers.
@@ -88,6 +94,46 @@ impl ShapeOptions {
 }
 
 #[derive(Args)]
+struct RunOptions {
+    /// The hub's binary; without it only the other two servers are measured.
+    #[arg(long)]
+    hub: Option<PathBuf>,
+    /// A Postgres to measure on as well; its user may make databases.
+    #[arg(long)]
+    postgres: Option<String>,
+    /// The process id of its postmaster, to read what it costs.
+    #[arg(long, requires = "postgres")]
+    postgres_pid: Option<u32>,
+    /// Leave the embedded store out.
+    #[arg(long, requires = "postgres")]
+    only_postgres: bool,
+    /// How often each server has its turn.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// How long each is loaded in a turn.
+    #[arg(long, default_value_t = 8.0, value_parser = seconds)]
+    seconds: f64,
+    /// Connections of the closed loop.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    connections: u16,
+    /// How many people write.
+    #[arg(long, default_value_t = Shape::default().customers)]
+    customers: u32,
+    /// Measure again with this many messages stored.
+    #[arg(long, default_value_t = 0)]
+    seed_messages: u64,
+    /// What the hub's memory has to stay under at twice its capacity, in MB.
+    #[arg(long, default_value_t = 256.0)]
+    memory_bound_mb: f64,
+    /// Where stores are made; on a real disk.
+    #[arg(long, default_value_os_t = std::env::temp_dir())]
+    scratch: PathBuf,
+    /// Write everything that was measured to this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+#[derive(Args)]
 struct ServeOptions {
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:0")]
@@ -114,6 +160,7 @@ fn rate(text: &str) -> Result<f64, String> {
 fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Load(options) => load(options),
+        Command::Run(options) => compare(options),
         Command::ServeBare(options) => {
             serve(options.listen, async { Ok(bare::router(&options.secret)) })
         }
@@ -148,6 +195,53 @@ fn load(options: LoadOptions) -> anyhow::Result<ExitCode> {
     serde_json::to_writer_pretty(&mut out, &outcome.figures())?;
     writeln!(out)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Fails if something could not be measured; whether the figures please is for the reader to say.
+fn compare(options: RunOptions) -> anyhow::Result<ExitCode> {
+    let embedded = (!options.only_postgres).then_some(Engine::Sqlite);
+    let postgres = options.postgres.is_some().then_some(Engine::Postgres);
+    let settings = Settings {
+        hub: options.hub,
+        engines: embedded.into_iter().chain(postgres).collect(),
+        postgres_url: options.postgres,
+        postgres_pid: options.postgres_pid,
+        rounds: options.rounds,
+        seconds: options.seconds,
+        connections: options.connections.into(),
+        customers: options.customers,
+        seed_messages: options.seed_messages,
+        memory_bound_mb: options.memory_bound_mb,
+        scratch: options.scratch,
+    };
+    let json = options
+        .json
+        .map(|path| {
+            // Made first: a mistake in the path should show before the measuring, not after it.
+            File::create(&path).with_context(|| format!("{} could not be made", path.display()))
+        })
+        .transpose()?;
+    let report = Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(async {
+            let mut terminate = signal(SignalKind::terminate())?;
+            // Leaving by a signal drops the comparison, which ends its servers and removes its stores.
+            tokio::select! {
+                report = run::run(settings) => report,
+                _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+                _ = terminate.recv() => bail!("asked to end"),
+            }
+        })?;
+    write!(io::stdout(), "{report}")?;
+    if let Some(file) = json {
+        serde_json::to_writer_pretty(file, &report)?;
+    }
+    Ok(if report.is_complete() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn serve(
