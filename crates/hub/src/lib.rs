@@ -1,1 +1,5 @@
-//! Tidings: a hub for WhatsApp and Instagram messaging.
+//! Tidings: a hub for WhatsApp and Instagram messaging. The library behind the binary `tidings`.
+
+pub mod clock;
+pub mod ids;
+pub mod store;

@@ -229,5 +229,9 @@ pub(crate) fn hash_id(kind: EventKind, value: &serde_json::Value) -> String {
 /// Meta's times come as seconds or milliseconds, as numbers or strings: from 10^12 on it is milliseconds (reference
 /// `instagram.md` 2.1, `whatsapp.md` 3).
 pub(crate) fn epoch_millis(time: i64) -> i64 {
-    if time.abs() >= 1_000_000_000_000 { time } else { time.saturating_mul(1000) }
+    if time.unsigned_abs() >= 1_000_000_000_000 {
+        time
+    } else {
+        time.saturating_mul(1000)
+    }
 }

@@ -1,0 +1,314 @@
+//! Where everything is kept: SQLite in a file, or Postgres; the same questions to both.
+//!
+//! A *unit of work* is a synchronous closure over a [`Tx`]. It runs on a database thread in one transaction: all of it is kept, or
+//! nothing. On SQLite one thread writes, and groups what waits into one commit; on Postgres units run side by side, and may be run
+//! again when they lose to another one, so a unit does nothing but read and write the store.
+//!
+//! The files beside this one, a capability each, hold every statement that there is, as methods of [`Tx`].
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::mpsc;
+
+pub use tx::Tx;
+pub use unit::UnitError;
+
+use postgres_store::PostgresStore;
+use sqlite_store::SqliteStore;
+use unit::{Flush, Job};
+
+mod migrate;
+mod postgres_store;
+mod sqlite_store;
+mod statement;
+mod tx;
+mod unit;
+pub(crate) mod value;
+
+/// The store. Cheap to clone; every clone is the same store.
+#[derive(Clone)]
+pub struct Store {
+    backend: Arc<Backend>,
+}
+
+#[derive(Debug)]
+enum Backend {
+    Sqlite(SqliteStore),
+    Postgres(PostgresStore),
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &*self.backend {
+            Backend::Sqlite(_) => "Store(SQLite)",
+            Backend::Postgres(_) => "Store(Postgres)",
+        })
+    }
+}
+
+impl Store {
+    /// Opens the store at a `sqlite://…` or `postgres://…` address. It is not migrated yet: see [`Store::migrate`].
+    pub async fn open(url: &SecretString) -> Result<Self, OpenError> {
+        let url = url.expose_secret().to_owned();
+        // Connecting blocks; it happens once, at start.
+        tokio::task::spawn_blocking(move || {
+            let backend = if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+                Backend::Postgres(PostgresStore::open(&url)?)
+            } else if url.starts_with("sqlite:") {
+                Backend::Sqlite(SqliteStore::open(&sqlite_store::path_of(&url))?)
+            } else {
+                return Err(OpenError::UnknownScheme);
+            };
+            Ok(Self { backend: Arc::new(backend) })
+        })
+        .await
+        .map_err(|_| OpenError::Interrupted)?
+    }
+
+    /// `sqlite` or `postgres`.
+    pub fn engine(&self) -> &'static str {
+        match &*self.backend {
+            Backend::Sqlite(_) => "sqlite",
+            Backend::Postgres(_) => "postgres",
+        }
+    }
+
+    /// Brings the schema up to date; answers with the names of the migrations that were run.
+    pub async fn migrate(&self, now: jiff::Timestamp) -> Result<Vec<&'static str>, MigrateError> {
+        self.write(move |tx| tx.migrate(now)).await
+    }
+
+    /// Runs a unit that only reads. On SQLite it never waits for a writer, nor a writer for it.
+    pub async fn read<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: UnitError,
+    {
+        let queue = match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.reads(),
+            Backend::Postgres(postgres) => postgres.units(),
+        };
+        submit(queue, Flush::Later, work).await
+    }
+
+    /// Runs a unit that writes; once it is answered it survives a power cut.
+    pub async fn write<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: UnitError,
+    {
+        submit(self.writes(), Flush::Now, work).await
+    }
+
+    /// Runs a unit that writes what would be found undone and be done again after a power cut: it survives a crash of the process, but is
+    /// flushed to disk only with the next [`write`](Self::write).
+    pub async fn write_unflushed<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: UnitError,
+    {
+        submit(self.writes(), Flush::Later, work).await
+    }
+
+    /// Like [`write`](Self::write), before everything else that waits: for what Meta waits for an answer to.
+    pub async fn write_urgent<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: UnitError,
+    {
+        let queue = match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.urgent(),
+            Backend::Postgres(postgres) => postgres.urgent(),
+        };
+        submit(queue, Flush::Now, work).await
+    }
+
+    /// Ends the database threads after what was submitted. Only the last clone of a store can close it; the others do nothing.
+    pub async fn close(self) {
+        if let Some(backend) = Arc::into_inner(self.backend) {
+            let _ = tokio::task::spawn_blocking(move || match backend {
+                Backend::Sqlite(sqlite) => sqlite.join(),
+                Backend::Postgres(postgres) => postgres.join(),
+            })
+            .await;
+        }
+    }
+
+    fn writes(&self) -> &mpsc::Sender<Job> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.writes(),
+            Backend::Postgres(postgres) => postgres.units(),
+        }
+    }
+}
+
+async fn submit<T, E, F>(queue: &mpsc::Sender<Job>, flush: Flush, work: F) -> Result<T, E>
+where
+    F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    T: Send + 'static,
+    E: UnitError,
+{
+    let (job, answer) = Job::new(flush, work);
+    queue.send(job).await.map_err(|_| StoreError::Closed)?;
+    answer.await.map_err(|_| StoreError::Closed)?
+}
+
+fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>, OpenError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(OpenError::Thread)
+}
+
+/// Why the store could not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be reached, is full, read-only or broken: nothing of the unit was kept, as far as can be known.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// Another transaction was in the way, several times over.
+    #[error("the store could not order this after other work: {0}")]
+    Conflict(String),
+    /// A statement of ours is wrong, or the data does not fit it.
+    #[error("the store refused a statement: {0}")]
+    Refused(String),
+    /// A row holds what we never write.
+    #[error("a row of the store is not as Tidings writes it: {0}")]
+    Corrupt(String),
+    /// The unit panicked: a bug of ours.
+    #[error("a unit of work panicked")]
+    Panicked,
+    /// The store is being closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl StoreError {
+    pub(crate) fn corrupt(column: usize, what: &str) -> Self {
+        Self::Corrupt(format!("column {column} {what}"))
+    }
+
+    pub(super) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Conflict(_))
+    }
+
+    /// The same error for another caller of the same transaction.
+    fn again(&self) -> Self {
+        match self {
+            Self::Unavailable(text) => Self::Unavailable(text.clone()),
+            Self::Conflict(text) => Self::Conflict(text.clone()),
+            Self::Refused(text) => Self::Refused(text.clone()),
+            Self::Corrupt(text) => Self::Corrupt(text.clone()),
+            Self::Panicked => Self::Panicked,
+            Self::Closed => Self::Closed,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode;
+        match error.sqlite_error_code() {
+            Some(
+                ErrorCode::DiskFull
+                | ErrorCode::ReadOnly
+                | ErrorCode::CannotOpen
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::OutOfMemory
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase,
+            ) => Self::Unavailable(error.to_string()),
+            _ => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+impl From<postgres::Error> for StoreError {
+    fn from(error: postgres::Error) -> Self {
+        use postgres::error::SqlState;
+        // `Display` of a database error is one word; its message is in the source.
+        let text = error.as_db_error().map_or_else(|| error.to_string(), |database| database.message().to_owned());
+        match error.code() {
+            Some(&SqlState::T_R_DEADLOCK_DETECTED | &SqlState::T_R_SERIALIZATION_FAILURE) => Self::Conflict(text),
+            Some(code) if matches!(&code.code()[..2], "08" | "53" | "57" | "58" | "25") => Self::Unavailable(text),
+            Some(_) => Self::Refused(text),
+            None => Self::Unavailable(text),
+        }
+    }
+}
+
+/// Why the store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Neither of the two engines.
+    #[error("DATABASE_URL must begin with `sqlite://` or `postgres://`")]
+    UnknownScheme,
+    /// The data folder cannot be made.
+    #[error("the folder {path} cannot be made; set TIDINGS_DATA_DIR to one that can be written to", path = .path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file cannot be opened as a database.
+    #[error("{path} cannot be opened as a SQLite database", path = .path.display())]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The address cannot be understood.
+    #[error("DATABASE_URL is not an address of Postgres")]
+    PostgresUrl(#[source] postgres::Error),
+    /// The address wants TLS.
+    #[error("DATABASE_URL asks for TLS (`sslmode=require`), which is not built in yet; use a local socket, a private network or a TLS tunnel, and `sslmode=prefer`")]
+    PostgresTls,
+    /// Postgres cannot be reached or refused us.
+    #[error("Postgres at DATABASE_URL cannot be used")]
+    Postgres(#[source] Box<postgres::Error>),
+    /// The system has no room for another thread.
+    #[error("a database thread could not be started")]
+    Thread(#[source] std::io::Error),
+    /// The process is being stopped.
+    #[error("opening the store was interrupted")]
+    Interrupted,
+}
+
+/// Why the schema could not be brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// The database belongs to a newer Tidings.
+    #[error("the database has schema {found}, and this version of Tidings knows {known} at most: start the newer version, or restore a backup from before the upgrade")]
+    Newer {
+        /// The schema's number in the database.
+        found: i64,
+        /// The newest number that this binary knows.
+        known: i64,
+    },
+    /// A migration that was run differs from the one in this binary.
+    #[error("migration {name} was run in another form than this version of Tidings has: the database was made by a build that was never released")]
+    Changed {
+        /// The migration.
+        name: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl UnitError for MigrateError {
+    fn store_error(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Newer { .. } | Self::Changed { .. } => None,
+        }
+    }
+}

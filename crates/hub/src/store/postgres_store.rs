@@ -1,0 +1,206 @@
+//! Postgres: a fixed number of threads, each with a connection of its own, and one more for notifications from Meta.
+//!
+//! A unit is one transaction (`READ COMMITTED`, rows locked where they are read to be changed). One that loses to another transaction
+//! (deadlock, serialization) is run again. A connection that broke is opened anew for the next unit; the unit that it broke under
+//! fails as [`StoreError::Unavailable`], and its caller must take it as undone.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use postgres::types::ToSql;
+use postgres::{Client, Config, NoTls, Statement};
+use tokio::sync::mpsc;
+
+use super::statement::{Dialect, Translations, key};
+use super::tx::{Session, Tx, arrays, postgres_row};
+use super::unit::{Job, Verdict};
+use super::value::{Param, Row, Rows};
+use super::{OpenError, StoreError};
+
+const QUEUE_UNITS_MAX: usize = 1_024;
+const CONNECTIONS: usize = 6;
+/// How often a unit is run again after it lost to another transaction.
+const CONFLICTS_MAX: u32 = 8;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(super) struct PostgresStore {
+    urgent: mpsc::Sender<Job>,
+    units: mpsc::Sender<Job>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl PostgresStore {
+    /// Connects once, so that a wrong address is told at start.
+    pub(super) fn open(url: &str) -> Result<Self, OpenError> {
+        let mut config: Config = url.parse().map_err(OpenError::PostgresUrl)?;
+        if config.get_ssl_mode() == postgres::config::SslMode::Require {
+            return Err(OpenError::PostgresTls);
+        }
+        config.connect_timeout(CONNECT_TIMEOUT);
+        config.application_name("tidings");
+        let translations = Arc::new(Translations::new(Dialect::Postgres));
+        let (urgent, urgent_jobs) = mpsc::channel(QUEUE_UNITS_MAX);
+        let (units, unit_jobs) = mpsc::channel(QUEUE_UNITS_MAX);
+        let urgent_jobs = Arc::new(Mutex::new(urgent_jobs));
+        let unit_jobs = Arc::new(Mutex::new(unit_jobs));
+        let mut threads = Vec::with_capacity(CONNECTIONS + 1);
+        for index in 0..=CONNECTIONS {
+            let mut session = PostgresSession::new(config.clone(), Arc::clone(&translations));
+            if index == 0 {
+                session.connect().map_err(|source| OpenError::Postgres(Box::new(source)))?;
+            }
+            let jobs = Arc::clone(if index == 0 { &urgent_jobs } else { &unit_jobs });
+            threads.push(super::thread("store-postgres", move || work(&mut session, &jobs))?);
+        }
+        Ok(Self { urgent, units, threads: Mutex::new(threads) })
+    }
+
+    pub(super) fn urgent(&self) -> &mpsc::Sender<Job> {
+        &self.urgent
+    }
+
+    pub(super) fn units(&self) -> &mpsc::Sender<Job> {
+        &self.units
+    }
+
+    pub(super) fn join(self) {
+        let Self { urgent, units, threads } = self;
+        drop((urgent, units));
+        for thread in threads.into_inner().expect("no thread panics while it holds this lock") {
+            // A panic inside a unit is caught where it runs, so there is nothing to learn from the thread's own result.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn work(session: &mut PostgresSession, jobs: &Mutex<mpsc::Receiver<Job>>) {
+    loop {
+        let job = jobs.lock().expect("no thread panics while it holds this lock").blocking_recv();
+        let Some(job) = job else { return };
+        session.run(job);
+    }
+}
+
+/// A connection that is opened when it is needed, and the statements that it has prepared.
+pub(super) struct PostgresSession {
+    config: Config,
+    client: Option<Client>,
+    statements: HashMap<(usize, usize), Statement>,
+    translations: Arc<Translations>,
+}
+
+impl std::fmt::Debug for PostgresSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The configuration holds the password.
+        f.debug_struct("PostgresSession").field("connected", &self.client.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl PostgresSession {
+    fn new(config: Config, translations: Arc<Translations>) -> Self {
+        Self { config, client: None, statements: HashMap::new(), translations }
+    }
+
+    fn connect(&mut self) -> Result<(), postgres::Error> {
+        if self.client.as_ref().is_some_and(|client| !client.is_closed()) {
+            return Ok(());
+        }
+        self.statements.clear();
+        self.client = Some(self.config.connect(NoTls)?);
+        Ok(())
+    }
+
+    fn run(&mut self, mut job: Job) {
+        let mut conflicts = 0;
+        loop {
+            if let Err(error) = self.begin() {
+                job.fail(error);
+                return;
+            }
+            let verdict = job.run(&mut Tx::new(Session::Postgres(self)));
+            let ended = self.control(if verdict == Verdict::Keep { "COMMIT" } else { "ROLLBACK" });
+            let conflict = match &ended {
+                Ok(()) => job.should_retry(),
+                Err(error) => error.is_conflict(),
+            };
+            if conflict && conflicts < CONFLICTS_MAX {
+                conflicts += 1;
+                continue;
+            }
+            match ended {
+                Ok(()) => job.answer(),
+                Err(error) => job.fail(error),
+            }
+            return;
+        }
+    }
+
+    /// Opens a transaction; a connection that turns out to be dead is replaced once, since nothing has been done on it yet.
+    fn begin(&mut self) -> Result<(), StoreError> {
+        self.connect()?;
+        match self.control("BEGIN") {
+            Err(StoreError::Unavailable(_)) => {
+                self.client = None;
+                self.connect()?;
+                self.control("BEGIN")
+            }
+            other => other,
+        }
+    }
+
+    fn control(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        Ok(self.client()?.batch_execute(sql)?)
+    }
+
+    fn client(&mut self) -> Result<&mut Client, StoreError> {
+        self.client.as_mut().ok_or_else(|| StoreError::Unavailable("not connected to Postgres".into()))
+    }
+
+    fn prepare(&mut self, sql: &'static str) -> Result<Statement, StoreError> {
+        if let Some(statement) = self.statements.get(&key(sql)) {
+            return Ok(statement.clone());
+        }
+        let translated = self.translations.get(sql);
+        let statement = self.client()?.prepare(&translated.sql)?;
+        self.statements.insert(key(sql), statement.clone());
+        Ok(statement)
+    }
+
+    pub(super) fn execute(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64, StoreError> {
+        let statement = self.prepare(sql)?;
+        Ok(self.client()?.execute(&statement, &references(params))?)
+    }
+
+    pub(super) fn query(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
+        let statement = self.prepare(sql)?;
+        let rows = self.client()?.query(&statement, &references(params))?;
+        rows.iter().map(|row| Ok(postgres_row(row)?)).collect()
+    }
+
+    pub(super) fn execute_rows(&mut self, sql: &'static str, rows: &Rows<'_>) -> Result<u64, StoreError> {
+        let statement = self.prepare(sql)?;
+        let arrays = arrays(rows, &self.translations.get(sql).columns);
+        let params: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| &**array as &(dyn ToSql + Sync)).collect();
+        Ok(self.client()?.execute(&statement, &params)?)
+    }
+
+    pub(super) fn query_rows(&mut self, sql: &'static str, rows: &Rows<'_>) -> Result<Vec<Row>, StoreError> {
+        let statement = self.prepare(sql)?;
+        let arrays = arrays(rows, &self.translations.get(sql).columns);
+        let params: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| &**array as &(dyn ToSql + Sync)).collect();
+        let rows = self.client()?.query(&statement, &params)?;
+        rows.iter().map(|row| Ok(postgres_row(row)?)).collect()
+    }
+
+    /// Runs several statements at once, as a migration does.
+    pub(super) fn execute_script(&mut self, sql: &str) -> Result<(), StoreError> {
+        Ok(self.client()?.batch_execute(sql)?)
+    }
+}
+
+fn references<'r>(params: &'r [Param<'_>]) -> Vec<&'r (dyn ToSql + Sync)> {
+    params.iter().map(|param| param as &(dyn ToSql + Sync)).collect()
+}

@@ -1,0 +1,304 @@
+//! The embedded engine: one file, one writing connection, several reading ones.
+//!
+//! Guarantee: a unit submitted with [`Flush::Now`] is answered after a commit that was flushed to disk (`synchronous=FULL`). One submitted
+//! with [`Flush::Later`] is answered after a commit that survives a crash of the process, and is flushed with the next one that
+//! is; until then a power cut may take it back as a whole. Units are grouped: what waits is run under one transaction, each unit under
+//! a savepoint of its own, so that one that fails takes only itself back.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::mpsc;
+
+use super::statement::{Dialect, Translations};
+use super::tx::{Session, Tx, sqlite_row};
+use super::unit::{Flush, Job, Verdict};
+use super::value::{Param, Row, Rows};
+use super::{OpenError, StoreError};
+
+/// How many units one transaction holds at most.
+const GROUP_UNITS_MAX: usize = 256;
+/// How many units wait at most before a caller has to wait for room.
+const QUEUE_UNITS_MAX: usize = 1_024;
+const READERS: usize = 3;
+/// Prepared statements that a connection keeps.
+const STATEMENTS_MAX: usize = 256;
+/// Pages that the write-ahead log grows to before they are moved into the database (a larger log makes commits quicker and its
+/// move longer).
+const CHECKPOINT_PAGES: u32 = 4_000;
+
+#[derive(Debug)]
+pub(super) struct SqliteStore {
+    urgent: mpsc::Sender<Job>,
+    writes: mpsc::Sender<Job>,
+    reads: mpsc::Sender<Job>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl SqliteStore {
+    /// Opens the file, and makes it and its folder if there is none.
+    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+        let failed = |source: rusqlite::Error| OpenError::Sqlite { path: path.to_owned(), source };
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder)
+                .map_err(|source| OpenError::Folder { path: folder.to_owned(), source })?;
+        }
+        let translations = Arc::new(Translations::new(Dialect::Sqlite));
+        let writer = SqliteSession::open(path, Access::Write, Arc::clone(&translations)).map_err(failed)?;
+        let (urgent, urgent_jobs) = mpsc::channel(QUEUE_UNITS_MAX);
+        let (writes, write_jobs) = mpsc::channel(QUEUE_UNITS_MAX);
+        let (reads, read_jobs) = mpsc::channel(QUEUE_UNITS_MAX);
+        let mut threads = vec![super::thread("store-writer", move || Writer::new(writer).run(urgent_jobs, write_jobs))?];
+        let read_jobs = Arc::new(Mutex::new(read_jobs));
+        for _ in 0..READERS {
+            let reader = SqliteSession::open(path, Access::Read, Arc::clone(&translations)).map_err(failed)?;
+            let jobs = Arc::clone(&read_jobs);
+            threads.push(super::thread("store-reader", move || read_all(&reader, &jobs))?);
+        }
+        Ok(Self { urgent, writes, reads, threads: Mutex::new(threads) })
+    }
+
+    pub(super) fn urgent(&self) -> &mpsc::Sender<Job> {
+        &self.urgent
+    }
+
+    pub(super) fn writes(&self) -> &mpsc::Sender<Job> {
+        &self.writes
+    }
+
+    pub(super) fn reads(&self) -> &mpsc::Sender<Job> {
+        &self.reads
+    }
+
+    /// Waits until every thread has ended, which they do when nobody can submit units any more.
+    pub(super) fn join(self) {
+        let Self { urgent, writes, reads, threads } = self;
+        drop((urgent, writes, reads));
+        for thread in threads.into_inner().expect("no thread panics while it holds this lock") {
+            // A panic inside a unit is caught where it runs, so there is nothing to learn from the thread's own result.
+            let _ = thread.join();
+        }
+    }
+}
+
+enum Access {
+    Read,
+    Write,
+}
+
+/// A connection and the statements that it has prepared.
+#[derive(Debug)]
+pub(super) struct SqliteSession {
+    connection: Connection,
+    translations: Arc<Translations>,
+}
+
+impl SqliteSession {
+    fn open(path: &Path, access: Access, translations: Arc<Translations>) -> rusqlite::Result<Self> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(Duration::from_secs(10))?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", "OFF")?;
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        match access {
+            Access::Write => connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?,
+            Access::Read => connection.pragma_update(None, "query_only", "ON")?,
+        }
+        Ok(Self { connection, translations })
+    }
+
+    pub(super) fn execute(&self, sql: &'static str, params: &[Param<'_>]) -> Result<u64, StoreError> {
+        let translated = self.translations.get(sql);
+        let mut statement = self.connection.prepare_cached(&translated.sql)?;
+        Ok(statement.execute(rusqlite::params_from_iter(params))? as u64)
+    }
+
+    pub(super) fn query(&self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
+        let translated = self.translations.get(sql);
+        let mut statement = self.connection.prepare_cached(&translated.sql)?;
+        let mut found = Vec::new();
+        collect(&mut statement, params, &mut found)?;
+        Ok(found)
+    }
+
+    pub(super) fn execute_rows(&self, sql: &'static str, rows: &Rows<'_>) -> Result<u64, StoreError> {
+        let translated = self.translations.get(sql);
+        let mut statement = self.connection.prepare_cached(&translated.sql)?;
+        let mut touched = 0;
+        for row in rows.iter() {
+            touched += statement.execute(rusqlite::params_from_iter(row))? as u64;
+        }
+        Ok(touched)
+    }
+
+    pub(super) fn query_rows(&self, sql: &'static str, rows: &Rows<'_>) -> Result<Vec<Row>, StoreError> {
+        let translated = self.translations.get(sql);
+        let mut statement = self.connection.prepare_cached(&translated.sql)?;
+        let mut found = Vec::new();
+        for row in rows.iter() {
+            collect(&mut statement, row, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    /// Runs several statements at once, as a migration does.
+    pub(super) fn execute_script(&self, sql: &str) -> Result<(), StoreError> {
+        Ok(self.connection.execute_batch(sql)?)
+    }
+
+    fn control(&self, sql: &'static str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([]).map(|_| ())
+    }
+
+    fn set_synchronous(&self, flush: Flush) -> rusqlite::Result<()> {
+        let level = match flush {
+            Flush::Now => "FULL",
+            Flush::Later => "NORMAL",
+        };
+        self.connection.pragma_update(None, "synchronous", level)
+    }
+}
+
+fn collect(
+    statement: &mut rusqlite::CachedStatement<'_>,
+    params: &[Param<'_>],
+    found: &mut Vec<Row>,
+) -> Result<(), StoreError> {
+    let width = statement.column_count();
+    let mut rows = statement.query(rusqlite::params_from_iter(params))?;
+    while let Some(row) = rows.next()? {
+        found.push(sqlite_row(row, width)?);
+    }
+    Ok(())
+}
+
+/// The one thread that writes.
+struct Writer {
+    session: SqliteSession,
+    synchronous: Flush,
+}
+
+impl Writer {
+    fn new(session: SqliteSession) -> Self {
+        Self { session, synchronous: Flush::Now }
+    }
+
+    /// Serves both queues in turn, the urgent one (notifications from Meta) first, so that an acknowledgement waits for one other
+    /// transaction at most; ends when nobody can submit any more.
+    fn run(mut self, mut urgent: mpsc::Receiver<Job>, mut normal: mpsc::Receiver<Job>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime without drivers needs no resources that could be missing");
+        let (mut urgent_open, mut normal_open) = (true, true);
+        let mut group = Vec::with_capacity(GROUP_UNITS_MAX);
+        while urgent_open || normal_open {
+            // Wait for either queue without letting one of them spin when the other is closed.
+            runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    job = urgent.recv(), if urgent_open => match job {
+                        Some(job) => group.push(job),
+                        None => urgent_open = false,
+                    },
+                    job = normal.recv(), if normal_open => match job {
+                        Some(job) => group.push(job),
+                        None => normal_open = false,
+                    },
+                }
+            });
+            drain(&mut urgent, &mut group);
+            self.commit(&mut group);
+            drain(&mut normal, &mut group);
+            self.commit(&mut group);
+        }
+    }
+
+    fn commit(&mut self, group: &mut Vec<Job>) {
+        if group.is_empty() {
+            return;
+        }
+        let flush = if group.iter().any(|job| job.flush() == Flush::Now) { Flush::Now } else { Flush::Later };
+        if let Err(error) = self.begin(flush) {
+            fail(group, &error.into());
+            return;
+        }
+        for job in group.iter_mut() {
+            if let Err(error) = self.run_one(job) {
+                // Neither kept nor taken back: nothing of this transaction can be trusted.
+                let _ = self.session.connection.execute_batch("ROLLBACK");
+                fail(group, &error);
+                return;
+            }
+        }
+        match self.session.control("COMMIT") {
+            Ok(()) => group.drain(..).for_each(Job::answer),
+            Err(error) => {
+                let _ = self.session.connection.execute_batch("ROLLBACK");
+                fail(group, &error.into());
+            }
+        }
+    }
+
+    fn begin(&mut self, flush: Flush) -> rusqlite::Result<()> {
+        if self.synchronous != flush {
+            self.session.set_synchronous(flush)?;
+            self.synchronous = flush;
+        }
+        self.session.control("BEGIN IMMEDIATE")
+    }
+
+    fn run_one(&self, job: &mut Job) -> Result<(), StoreError> {
+        self.session.control("SAVEPOINT unit")?;
+        if job.run(&mut Tx::new(Session::Sqlite(&self.session))) == Verdict::TakeBack {
+            self.session.control("ROLLBACK TO unit")?;
+        }
+        Ok(self.session.control("RELEASE unit")?)
+    }
+}
+
+fn drain(queue: &mut mpsc::Receiver<Job>, group: &mut Vec<Job>) {
+    while group.len() < GROUP_UNITS_MAX
+        && let Ok(job) = queue.try_recv()
+    {
+        group.push(job);
+    }
+}
+
+fn fail(group: &mut Vec<Job>, error: &StoreError) {
+    for job in group.drain(..) {
+        job.fail(error.again());
+    }
+}
+
+/// What a reading thread does until nobody can submit any more.
+fn read_all(session: &SqliteSession, jobs: &Mutex<mpsc::Receiver<Job>>) {
+    loop {
+        let job = jobs.lock().expect("no thread panics while it holds this lock").blocking_recv();
+        let Some(mut job) = job else { return };
+        // One snapshot for all statements of a unit.
+        if let Err(error) = session.control("BEGIN") {
+            job.fail(error.into());
+            continue;
+        }
+        job.run(&mut Tx::new(Session::Sqlite(session)));
+        match session.control("COMMIT") {
+            Ok(()) => job.answer(),
+            Err(error) => {
+                let _ = session.connection.execute_batch("ROLLBACK");
+                job.fail(error.into());
+            }
+        }
+    }
+}
+
+/// The file that a `sqlite://…` address names.
+pub(super) fn path_of(url: &str) -> PathBuf {
+    let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).unwrap_or(url);
+    PathBuf::from(path.split('?').next().unwrap_or(path))
+}
