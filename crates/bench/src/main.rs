@@ -161,13 +161,10 @@ fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Load(options) => load(options),
         Command::Run(options) => compare(options),
-        Command::ServeBare(options) => {
-            serve(options.listen, async { Ok(bare::router(&options.secret)) })
+        Command::ServeBare(options) => serve(options.listen, async { Ok(bare::router(&options.secret)) }),
+        Command::ServeReference { serve: options, store } => {
+            serve(options.listen, reference::router(&options.secret, store))
         }
-        Command::ServeReference {
-            serve: options,
-            store,
-        } => serve(options.listen, reference::router(&options.secret, store)),
     }
 }
 
@@ -175,22 +172,16 @@ fn load(options: LoadOptions) -> anyhow::Result<ExitCode> {
     let duration = Duration::from_secs_f64(options.seconds);
     let schedule = match (options.requests, options.rate) {
         (Some(requests), _) => Schedule::Acknowledged(requests),
-        (None, Some(per_second)) => Schedule::Rate {
-            per_second,
-            duration,
-        },
+        (None, Some(per_second)) => Schedule::Rate { per_second, duration },
         (None, None) => Schedule::For(duration),
     };
     let webhooks = Arc::new(Webhooks::new(&options.shape.shape())?);
-    let outcome = Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(load::run(
-            options.address,
-            options.connections.into(),
-            schedule,
-            &webhooks,
-        ))?;
+    let outcome = Builder::new_current_thread().enable_all().build()?.block_on(load::run(
+        options.address,
+        options.connections.into(),
+        schedule,
+        &webhooks,
+    ))?;
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, &outcome.figures())?;
     writeln!(out)?;
@@ -221,18 +212,15 @@ fn compare(options: RunOptions) -> anyhow::Result<ExitCode> {
             File::create(&path).with_context(|| format!("{} could not be made", path.display()))
         })
         .transpose()?;
-    let report = Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(async {
-            let mut terminate = signal(SignalKind::terminate())?;
-            // Leaving by a signal drops the comparison, which ends its servers and removes its stores.
-            tokio::select! {
-                report = run::run(settings) => report,
-                _ = tokio::signal::ctrl_c() => bail!("interrupted"),
-                _ = terminate.recv() => bail!("asked to end"),
-            }
-        })?;
+    let report = Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        // Leaving by a signal drops the comparison, which ends its servers and removes its stores.
+        tokio::select! {
+            report = run::run(settings) => report,
+            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+            _ = terminate.recv() => bail!("asked to end"),
+        }
+    })?;
     write!(io::stdout(), "{report}")?;
     if let Some(file) = json {
         serde_json::to_writer_pretty(file, &report)?;
@@ -244,19 +232,13 @@ fn compare(options: RunOptions) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn serve(
-    listen: SocketAddr,
-    router: impl Future<Output = anyhow::Result<Router>>,
-) -> anyhow::Result<ExitCode> {
-    Builder::new_multi_thread()
-        .enable_all()
-        .build()?
-        .block_on(async {
-            let listener = TcpListener::bind(listen)
-                .await
-                .with_context(|| format!("{listen} cannot be listened on"))?;
-            writeln!(io::stdout(), "listening on {}", listener.local_addr()?)?;
-            server::serve(listener, router.await?).await?;
-            Ok(ExitCode::SUCCESS)
-        })
+fn serve(listen: SocketAddr, router: impl Future<Output = anyhow::Result<Router>>) -> anyhow::Result<ExitCode> {
+    Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("{listen} cannot be listened on"))?;
+        writeln!(io::stdout(), "listening on {}", listener.local_addr()?)?;
+        server::serve(listener, router.await?).await?;
+        Ok(ExitCode::SUCCESS)
+    })
 }

@@ -52,8 +52,7 @@ impl Server {
     /// Starts a server and waits until it is ready. Errors, with the end of its output, if it does not get there.
     pub async fn start(start: Start<'_>) -> anyhow::Result<Self> {
         let log = start.folder.join("server.log");
-        let output =
-            File::create(&log).with_context(|| format!("{} could not be made", log.display()))?;
+        let output = File::create(&log).with_context(|| format!("{} could not be made", log.display()))?;
         let mut command = Command::new(start.program);
         command
             .args(start.arguments)
@@ -127,10 +126,7 @@ impl Server {
     /// Asks it to end and waits until it has; kills it if that takes too long.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         // The standard library can only kill; `kill` is POSIX's way to ask.
-        let asked = Command::new("kill")
-            .arg("-TERM")
-            .arg(self.pid().to_string())
-            .status();
+        let asked = Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status();
         if asked.is_ok_and(|status| status.success()) {
             let since = Instant::now();
             while since.elapsed() < ENDED_WITHIN {
@@ -178,24 +174,16 @@ pub fn free_address() -> io::Result<SocketAddr> {
 }
 
 /// HTTP/1.0, so that the answer ends with the connection.
-async fn get(
-    address: SocketAddr,
-    path: &str,
-    token: Option<&str>,
-) -> anyhow::Result<(u16, String)> {
+async fn get(address: SocketAddr, path: &str, token: Option<&str>) -> anyhow::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address).await?;
-    let authorization = token.map_or_else(String::new, |token| {
-        format!("authorization: Bearer {token}\r\n")
-    });
+    let authorization = token.map_or_else(String::new, |token| format!("authorization: Bearer {token}\r\n"));
     stream
         .write_all(format!("GET {path} HTTP/1.0\r\nhost: bench\r\n{authorization}\r\n").as_bytes())
         .await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
     let answer = String::from_utf8(answer)?;
-    let (head, body) = answer
-        .split_once("\r\n\r\n")
-        .context("the answer has no head")?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("the answer has no head")?;
     let status = head
         .split(' ')
         .nth(1)

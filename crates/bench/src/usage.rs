@@ -58,13 +58,7 @@ pub fn memory(pid: u32) -> anyhow::Result<Memory> {
     let bytes = |name: &str| {
         status
             .lines()
-            .find_map(|line| {
-                line.strip_prefix(name)?
-                    .strip_suffix("kB")?
-                    .trim()
-                    .parse::<u64>()
-                    .ok()
-            })
+            .find_map(|line| line.strip_prefix(name)?.strip_suffix("kB")?.trim().parse::<u64>().ok())
             .map(|kib| kib * 1024)
             .with_context(|| format!("{path} has no {name}"))
     };
@@ -79,11 +73,7 @@ pub fn open_files_max() -> anyhow::Result<u64> {
     let limits = fs::read_to_string("/proc/self/limits")?;
     limits
         .lines()
-        .find_map(|line| {
-            line.strip_prefix("Max open files")?
-                .split_whitespace()
-                .next()
-        })
+        .find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next())
         .map(|limit| limit.parse().unwrap_or(u64::MAX))
         .context("/proc/self/limits names no limit of open files")
 }
@@ -121,8 +111,7 @@ fn parse_stat(line: &str) -> Option<Stat> {
     // The second field is the program's name in brackets and may contain anything; from the last bracket on it is numbers.
     let fields: Vec<&str> = line.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |index: usize| fields.get(index)?.parse::<u64>().ok();
-    let time =
-        |user: u64, system: u64| Duration::from_millis((user + system) * 1_000 / TICKS_PER_SECOND);
+    let time = |user: u64, system: u64| Duration::from_millis((user + system) * 1_000 / TICKS_PER_SECOND);
     Some(Stat {
         parent: fields.get(1)?.parse().ok()?,
         own: time(ticks(11)?, ticks(12)?),
@@ -152,10 +141,7 @@ mod tests {
     #[test]
     fn this_process_can_be_read() {
         let own = std::process::id();
-        assert!(
-            cpu_with_children(own).unwrap()
-                >= cpu(own).unwrap().saturating_sub(Duration::from_secs(1))
-        );
+        assert!(cpu_with_children(own).unwrap() >= cpu(own).unwrap().saturating_sub(Duration::from_secs(1)));
         let memory = memory(own).unwrap();
         assert!(memory.resident > 0 && memory.resident_max > 0);
         assert!(open_files_max().unwrap() > 0);

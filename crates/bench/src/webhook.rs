@@ -117,11 +117,7 @@ impl Webhooks {
     /// Errors if the phone number id is not made of digits, or there are no customers or more than eight digits can name.
     pub fn new(shape: &Shape) -> anyhow::Result<Self> {
         ensure!(
-            !shape.phone_number_id.is_empty()
-                && shape
-                    .phone_number_id
-                    .bytes()
-                    .all(|byte| byte.is_ascii_digit()),
+            !shape.phone_number_id.is_empty() && shape.phone_number_id.bytes().all(|byte| byte.is_ascii_digit()),
             "the phone number id has to be digits: {:?}",
             shape.phone_number_id
         );
@@ -189,8 +185,7 @@ impl Webhooks {
                     write_decimal(&mut request.bytes[start..start + TIME_DIGITS], now);
                 }
                 Slot::Identity(start) => {
-                    let (high, low) =
-                        request.bytes[start..start + IDENTITY_DIGITS].split_at_mut(16);
+                    let (high, low) = request.bytes[start..start + IDENTITY_DIGITS].split_at_mut(16);
                     write_hex(high, unique);
                     write_hex(low, further);
                 }
@@ -212,9 +207,7 @@ fn body(phone_number_id: &str, text: &str) -> (String, Vec<Slot>) {
     let mut pieces = BODY.split('<');
     body.push_str(pieces.next().unwrap_or_default());
     for piece in pieces {
-        let (name, rest) = piece
-            .split_once('>')
-            .expect("every name in the body is closed");
+        let (name, rest) = piece.split_once('>').expect("every name in the body is closed");
         let blank = match name {
             "phone_number_id" => phone_number_id,
             "text" => text,

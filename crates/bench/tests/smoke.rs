@@ -92,10 +92,7 @@ async fn the_reference_stores_each_message_once() {
     }
     assert_eq!(file.count("SELECT count(*) FROM message"), 200);
     assert_eq!(file.count("SELECT count(DISTINCT id) FROM message"), 200);
-    assert_eq!(
-        file.count("SELECT count(*) FROM message WHERE length(raw) = 844"),
-        200
-    );
+    assert_eq!(file.count("SELECT count(*) FROM message WHERE length(raw) = 844"), 200);
 }
 
 #[tokio::test]

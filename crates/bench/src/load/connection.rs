@@ -61,9 +61,7 @@ impl Connection {
             stream.set_nodelay(true)?;
             self.stream = Some(stream);
         }
-        self.stream
-            .as_mut()
-            .ok_or_else(|| io::ErrorKind::NotConnected.into())
+        self.stream.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     async fn exchange(&mut self, request: &[u8]) -> io::Result<Head> {
@@ -104,8 +102,7 @@ fn parse_head(answer: &[u8]) -> io::Result<Option<Head>> {
     let Some(head_bytes) = answer.windows(4).position(|window| window == b"\r\n\r\n") else {
         return Ok(None);
     };
-    let head = std::str::from_utf8(&answer[..head_bytes])
-        .map_err(|_| invalid("the answer's head is not text"))?;
+    let head = std::str::from_utf8(&answer[..head_bytes]).map_err(|_| invalid("the answer's head is not text"))?;
     let mut lines = head.split("\r\n");
     let status = lines
         .next()
@@ -121,10 +118,7 @@ fn parse_head(answer: &[u8]) -> io::Result<Option<Head>> {
             return Err(invalid("a header has no colon"));
         };
         if name.eq_ignore_ascii_case("content-length") {
-            let bytes: usize = value
-                .trim()
-                .parse()
-                .map_err(|_| invalid("the length is no number"))?;
+            let bytes: usize = value.trim().parse().map_err(|_| invalid("the length is no number"))?;
             body_bytes = Some(bytes);
         } else if name.eq_ignore_ascii_case("connection") {
             closes = value.trim().eq_ignore_ascii_case("close");
@@ -148,8 +142,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_to_its_end_and_no_further() {
-        let answer =
-            b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\nconnection: close\r\n\r\n{}";
+        let answer = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\nconnection: close\r\n\r\n{}";
         let head = parse_head(answer).unwrap().unwrap();
         assert_eq!(
             head,

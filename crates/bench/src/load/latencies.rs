@@ -58,11 +58,7 @@ impl Latencies {
 
 /// Below `STEPS` each microsecond has a bucket; from there on each doubling has `STEPS` of them.
 fn bucket(micros: u64) -> usize {
-    let doubling = u64::from(
-        (micros / STEPS)
-            .checked_ilog2()
-            .map_or(0, |power| power + 1),
-    );
+    let doubling = u64::from((micros / STEPS).checked_ilog2().map_or(0, |power| power + 1));
     let index = match doubling {
         0 => micros,
         doubling => doubling * STEPS + (micros >> (doubling - 1)) - STEPS,
@@ -89,14 +85,8 @@ mod tests {
     fn every_time_falls_into_a_bucket_that_bounds_it_closely() {
         for micros in (0..5_000).chain([63, 64, 127, 128, 1_000_000, 3_599_999_999]) {
             let bound = upper_bound(bucket(micros) as u64);
-            assert!(
-                bound >= micros,
-                "{micros} is over its bucket's bound {bound}"
-            );
-            assert!(
-                bound - micros <= micros / STEPS,
-                "{micros} is far from {bound}"
-            );
+            assert!(bound >= micros, "{micros} is over its bucket's bound {bound}");
+            assert!(bound - micros <= micros / STEPS, "{micros} is far from {bound}");
         }
     }
 

@@ -204,10 +204,7 @@ impl Course {
                 let claimed = self.claimed.fetch_add(1, Ordering::Relaxed);
                 (claimed < count).then(Instant::now)
             }
-            Schedule::Rate {
-                per_second,
-                duration,
-            } => {
+            Schedule::Rate { per_second, duration } => {
                 let number = self.claimed.fetch_add(1, Ordering::Relaxed);
                 let due_after = Duration::from_secs_f64(number as f64 / per_second);
                 if due_after >= duration {
@@ -223,10 +220,7 @@ impl Course {
     fn unsent(&self, outcome: &Outcome) -> u64 {
         match self.schedule {
             Schedule::For(_) | Schedule::Acknowledged(_) => 0,
-            Schedule::Rate {
-                per_second,
-                duration,
-            } => {
+            Schedule::Rate { per_second, duration } => {
                 let due = (per_second * duration.as_secs_f64()).ceil() as u64;
                 due.saturating_sub(outcome.answered() + outcome.broken)
             }
@@ -273,8 +267,7 @@ async fn work(mut connection: Connection, course: Arc<Course>) {
         if !acknowledged {
             course.give_back();
         }
-        let pauses = answer.is_err()
-            || (!acknowledged && matches!(course.schedule, Schedule::Acknowledged(_)));
+        let pauses = answer.is_err() || (!acknowledged && matches!(course.schedule, Schedule::Acknowledged(_)));
         if pauses {
             tokio::time::sleep(PAUSE).await;
         }

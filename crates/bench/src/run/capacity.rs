@@ -63,13 +63,7 @@ pub(super) async fn measure(bench: &Bench, engine: Engine) -> anyhow::Result<Cap
         per_second: capacity / 2.0,
         duration,
     };
-    let half = load::run(
-        hub.address(),
-        bench.settings.connections,
-        half_rate,
-        &bench.webhooks,
-    )
-    .await?;
+    let half = load::run(hub.address(), bench.settings.connections, half_rate, &bench.webhooks).await?;
     projected(&hub, PROJECTED_WITHIN, || Ok(())).await?;
 
     let twice_due_per_second = capacity * 2.0;
@@ -77,13 +71,7 @@ pub(super) async fn measure(bench: &Bench, engine: Engine) -> anyhow::Result<Cap
         per_second: twice_due_per_second,
         duration: OVERLOAD,
     };
-    let twice = load::run(
-        hub.address(),
-        OVERLOAD_CONNECTIONS,
-        twice_rate,
-        &bench.webhooks,
-    )
-    .await?;
+    let twice = load::run(hub.address(), OVERLOAD_CONNECTIONS, twice_rate, &bench.webhooks).await?;
     let has_ended = hub.ended()?.is_some();
     let memory_max_mb = if has_ended {
         0.0

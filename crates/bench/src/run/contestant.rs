@@ -70,23 +70,15 @@ impl Contestant {
             Self::Bare => (&bench.own_program, own("serve-bare"), Vec::new()),
             Self::Reference => {
                 let mut arguments = own("serve-reference");
-                let url = store.postgres_url().unwrap_or_else(|| {
-                    format!("sqlite:{}", store.folder().join("reference.db").display())
-                });
+                let url = store
+                    .postgres_url()
+                    .unwrap_or_else(|| format!("sqlite:{}", store.folder().join("reference.db").display()));
                 arguments.extend(["--store".into(), url.into()]);
                 (&bench.own_program, arguments, Vec::new())
             }
             Self::Hub | Self::HubEmpty => {
-                let program = bench
-                    .settings
-                    .hub
-                    .as_ref()
-                    .context("the hub's binary was not named")?;
-                (
-                    program,
-                    vec!["serve".into()],
-                    hub_environment(bench, store, listen),
-                )
+                let program = bench.settings.hub.as_ref().context("the hub's binary was not named")?;
+                (program, vec!["serve".into()], hub_environment(bench, store, listen))
             }
         };
         let start = Start {
@@ -112,18 +104,9 @@ fn hub_environment(bench: &Bench, store: &Store, listen: String) -> Vec<(&'stati
         ("TIDINGS_DATA_DIR", data.display().to_string()),
         ("DATABASE_URL", database_url),
         ("WHATSAPP_APP_SECRET", bench.shape.secret.clone()),
-        (
-            "WHATSAPP_PHONE_NUMBER_ID",
-            bench.shape.phone_number_id.clone(),
-        ),
-        (
-            "WHATSAPP_ACCESS_TOKEN",
-            "tidings-bench-access-token".to_owned(),
-        ),
-        (
-            "WHATSAPP_VERIFY_TOKEN",
-            "tidings-bench-verify-token".to_owned(),
-        ),
+        ("WHATSAPP_PHONE_NUMBER_ID", bench.shape.phone_number_id.clone()),
+        ("WHATSAPP_ACCESS_TOKEN", "tidings-bench-access-token".to_owned()),
+        ("WHATSAPP_VERIFY_TOKEN", "tidings-bench-verify-token".to_owned()),
         ("WHATSAPP_API_BASE_URL", nobody.clone()),
         ("META_GRAPH_API_BASE_URL", nobody),
         ("TIDINGS_ADMIN_KEY", ADMIN_KEY.to_owned()),
@@ -188,16 +171,14 @@ mod tests {
 
     #[test]
     fn a_gauge_is_summed_over_its_labels() {
-        let text = "# TYPE waiting gauge\nwaiting{channel=\"a b}\"} 3\nwaiting{channel=\"c\"} 4 1795334405\nwaiting_max 9\n";
+        let text =
+            "# TYPE waiting gauge\nwaiting{channel=\"a b}\"} 3\nwaiting{channel=\"c\"} 4 1795334405\nwaiting_max 9\n";
         assert_eq!(gauge(text, "waiting"), Some(7.0));
         assert_eq!(gauge("waiting 0\n", "waiting"), Some(0.0));
     }
 
     #[test]
     fn a_gauge_that_is_not_there_is_not_zero() {
-        assert_eq!(
-            gauge("# HELP waiting Events.\nwaiting_max 9\n", "waiting"),
-            None
-        );
+        assert_eq!(gauge("# HELP waiting Events.\nwaiting_max 9\n", "waiting"), None);
     }
 }

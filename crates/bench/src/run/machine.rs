@@ -41,10 +41,7 @@ pub(super) async fn describe(settings: &Settings, file_system: String) -> anyhow
             .unwrap_or_default()
             .lines()
             .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
-            .map_or_else(
-                || "unknown processor".to_owned(),
-                |(_, name)| name.trim().to_owned(),
-            ),
+            .map_or_else(|| "unknown processor".to_owned(), |(_, name)| name.trim().to_owned()),
         kernel: fs::read_to_string("/proc/sys/kernel/osrelease").map_or_else(
             |_| "unknown kernel".to_owned(),
             |release| format!("Linux {}", release.trim()),

@@ -172,11 +172,7 @@ async fn empty_store(bench: &Bench, engine: Engine, problems: &mut Vec<String>) 
 }
 
 /// The rounds on stores that hold messages already, and in each the hub on an empty one to compare with.
-async fn filled_store(
-    bench: &Bench,
-    engine: Engine,
-    problems: &mut Vec<String>,
-) -> anyhow::Result<Section> {
+async fn filled_store(bench: &Bench, engine: Engine, problems: &mut Vec<String>) -> anyhow::Result<Section> {
     let messages = bench.settings.seed_messages;
     let mut section = Section::new(engine, messages);
     let mut filled = Vec::new();
@@ -210,12 +206,7 @@ async fn filled_store(
     Ok(section)
 }
 
-async fn fresh_turn(
-    bench: &Bench,
-    engine: Engine,
-    contestant: Contestant,
-    round: u32,
-) -> anyhow::Result<turn::Turn> {
+async fn fresh_turn(bench: &Bench, engine: Engine, contestant: Contestant, round: u32) -> anyhow::Result<turn::Turn> {
     let store = Store::new(bench, engine).await?;
     turn::take(bench, contestant, &store, round).await
 }

@@ -107,35 +107,22 @@ impl Section {
         })
     }
 
-    fn share(
-        &self,
-        of: Contestant,
-        against: Contestant,
-        figure: impl Fn(&Turn) -> Option<f64>,
-    ) -> Option<f64> {
+    fn share(&self, of: Contestant, against: Contestant, figure: impl Fn(&Turn) -> Option<f64>) -> Option<f64> {
         let shares = self.turns_of(of).filter_map(|turn| {
-            let other = self
-                .turns_of(against)
-                .find(|other| other.round == turn.round)?;
+            let other = self.turns_of(against).find(|other| other.round == turn.round)?;
             Some(figure(turn)? / figure(other)?)
         });
         median(shares.collect())
     }
 
     fn turns_of(&self, contestant: Contestant) -> impl Iterator<Item = &Turn> {
-        self.turns
-            .iter()
-            .filter(move |turn| turn.contestant == contestant)
+        self.turns.iter().filter(move |turn| turn.contestant == contestant)
     }
 
     fn title(&self) -> String {
         match self.stored {
             0 => format!("{}, empty store", self.engine.as_str()),
-            stored => format!(
-                "{}, {} messages stored",
-                self.engine.as_str(),
-                grouped(stored as f64)
-            ),
+            stored => format!("{}, {} messages stored", self.engine.as_str(), grouped(stored as f64)),
         }
     }
 
@@ -165,9 +152,8 @@ impl Section {
             if self.turns_of(contestant).next().is_none() {
                 continue;
             }
-            let middle = |figure: &dyn Fn(&Turn) -> Option<f64>| {
-                median(self.turns_of(contestant).filter_map(figure).collect())
-            };
+            let middle =
+                |figure: &dyn Fn(&Turn) -> Option<f64>| median(self.turns_of(contestant).filter_map(figure).collect());
             let load = |figure: fn(&Figures) -> f64| middle(&|turn| Some(figure(&turn.load)));
             rows.push(vec![
                 contestant.name().to_owned(),
@@ -187,9 +173,7 @@ impl Section {
         }
         let mut text = table(&rows);
         for contestant in [Contestant::HubEmpty, Contestant::Hub] {
-            let backlogs = self
-                .turns_of(contestant)
-                .filter_map(|turn| turn.projection.as_ref());
+            let backlogs = self.turns_of(contestant).filter_map(|turn| turn.projection.as_ref());
             let (backlog, done): (Vec<f64>, Vec<f64>) = backlogs
                 .map(|projection| (projection.backlog, projection.done_after_seconds))
                 .unzip();
@@ -301,11 +285,7 @@ fn capacity_table(capacity: &Capacity) -> String {
     };
     add("closed loop", None, &capacity.full);
     add("half the rate", Some(full / 2.0), &capacity.half);
-    add(
-        "twice the rate",
-        Some(capacity.twice_due_per_second),
-        &capacity.twice,
-    );
+    add("twice the rate", Some(capacity.twice_due_per_second), &capacity.twice);
     if let Some(afterwards) = &capacity.afterwards {
         add("right afterwards", None, afterwards);
     }
@@ -380,8 +360,7 @@ mod tests {
 
     #[test]
     fn columns_are_aligned() {
-        let rows = [vec!["", "req/s"], vec!["reference", "9"]]
-            .map(|row| row.into_iter().map(str::to_owned).collect());
+        let rows = [vec!["", "req/s"], vec!["reference", "9"]].map(|row| row.into_iter().map(str::to_owned).collect());
         assert_eq!(table(&rows), "           req/s\nreference      9\n");
     }
 }

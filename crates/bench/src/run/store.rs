@@ -36,8 +36,7 @@ impl Store {
                     .context("Postgres is measured on, but no server was named")?;
                 let name = name.clone();
                 // The client blocks, and would not run on a thread of this runtime.
-                let database =
-                    tokio::task::spawn_blocking(move || Database::create(server_url, name));
+                let database = tokio::task::spawn_blocking(move || Database::create(server_url, name));
                 Some(database.await.context("making a database failed")??)
             }
         };
@@ -86,8 +85,7 @@ struct Database {
 
 impl Database {
     fn create(server_url: String, name: String) -> anyhow::Result<Self> {
-        let mut client =
-            Client::connect(&server_url, NoTls).context("Postgres could not be reached")?;
+        let mut client = Client::connect(&server_url, NoTls).context("Postgres could not be reached")?;
         // The name is our own: letters, digits and underscores.
         client
             .batch_execute(&format!("CREATE DATABASE {name}"))
@@ -132,10 +130,7 @@ mod tests {
         for (url, wanted) in [
             ("postgres://u:p@h:1/old", "postgres://u:p@h:1/new"),
             ("postgres://u@h", "postgres://u@h/new"),
-            (
-                "postgres://u@h/old?host=/tmp/s",
-                "postgres://u@h/new?host=/tmp/s",
-            ),
+            ("postgres://u@h/old?host=/tmp/s", "postgres://u@h/new?host=/tmp/s"),
         ] {
             assert_eq!(with_database(url, "new"), wanted);
         }

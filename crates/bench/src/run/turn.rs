@@ -50,12 +50,7 @@ pub(super) struct Projection {
 }
 
 /// Measures one server once.
-pub(super) async fn take(
-    bench: &Bench,
-    contestant: Contestant,
-    store: &Store,
-    round: u32,
-) -> anyhow::Result<Turn> {
+pub(super) async fn take(bench: &Bench, contestant: Contestant, store: &Store, round: u32) -> anyhow::Result<Turn> {
     let server = contestant.start(bench, store).await?;
     let memory_idle_mb = if contestant.is_hub() {
         tokio::time::sleep(REST).await;
@@ -70,12 +65,7 @@ pub(super) async fn take(
 
     let read_cost = || Cost::read(bench, &server, store.engine);
     let before = read_cost()?;
-    let outcome = closed_loop(
-        bench,
-        &server,
-        Duration::from_secs_f64(bench.settings.seconds),
-    )
-    .await?;
+    let outcome = closed_loop(bench, &server, Duration::from_secs_f64(bench.settings.seconds)).await?;
     let (after, projection) = if contestant.is_hub() {
         let backlog = events_waiting(&server).await?;
         let (done_after, cost) = projected(&server, PROJECTED_WITHIN, read_cost).await?;
@@ -91,8 +81,7 @@ pub(super) async fn take(
         (read_cost()?, None)
     };
 
-    let per_10k =
-        |spent: Duration| spent.as_secs_f64() * 10_000.0 / outcome.acknowledged.max(1) as f64;
+    let per_10k = |spent: Duration| spent.as_secs_f64() * 10_000.0 / outcome.acknowledged.max(1) as f64;
     let turn = Turn {
         contestant,
         round,
@@ -113,21 +102,10 @@ pub(super) async fn take(
 }
 
 /// Stores messages through the server's front door, as fast as it takes them, and waits until the hub has worked on them.
-pub(super) async fn fill(
-    bench: &Bench,
-    contestant: Contestant,
-    store: &Store,
-    messages: u64,
-) -> anyhow::Result<()> {
+pub(super) async fn fill(bench: &Bench, contestant: Contestant, store: &Store, messages: u64) -> anyhow::Result<()> {
     let server = contestant.start(bench, store).await?;
     let schedule = Schedule::Acknowledged(messages);
-    load::run(
-        server.address(),
-        bench.settings.connections,
-        schedule,
-        &bench.webhooks,
-    )
-    .await?;
+    load::run(server.address(), bench.settings.connections, schedule, &bench.webhooks).await?;
     if contestant.is_hub() {
         projected(&server, FILLED_WITHIN, || Ok(())).await?;
     }
@@ -135,19 +113,9 @@ pub(super) async fn fill(
 }
 
 /// As many requests as the server answers.
-pub(super) async fn closed_loop(
-    bench: &Bench,
-    server: &Server,
-    duration: Duration,
-) -> anyhow::Result<Outcome> {
+pub(super) async fn closed_loop(bench: &Bench, server: &Server, duration: Duration) -> anyhow::Result<Outcome> {
     let schedule = Schedule::For(duration);
-    load::run(
-        server.address(),
-        bench.settings.connections,
-        schedule,
-        &bench.webhooks,
-    )
-    .await
+    load::run(server.address(), bench.settings.connections, schedule, &bench.webhooks).await
 }
 
 /// Processor time so far.
@@ -160,11 +128,7 @@ impl Cost {
     fn read(bench: &Bench, server: &Server, engine: Engine) -> anyhow::Result<Self> {
         let postgres = match engine {
             Engine::Sqlite => None,
-            Engine::Postgres => bench
-                .settings
-                .postgres_pid
-                .map(usage::cpu_with_children)
-                .transpose()?,
+            Engine::Postgres => bench.settings.postgres_pid.map(usage::cpu_with_children).transpose()?,
         };
         Ok(Self {
             server: usage::cpu(server.pid())?,

@@ -48,29 +48,16 @@ impl Verdict {
         }
     }
 
-    fn at_least(
-        subject: String,
-        bound: f64,
-        figure: Option<f64>,
-        print: fn(f64) -> String,
-    ) -> Self {
-        Self::of(
-            subject,
-            format!("at least {}", print(bound)),
-            figure,
-            print,
-            |figure| figure >= bound,
-        )
+    fn at_least(subject: String, bound: f64, figure: Option<f64>, print: fn(f64) -> String) -> Self {
+        Self::of(subject, format!("at least {}", print(bound)), figure, print, |figure| {
+            figure >= bound
+        })
     }
 
     fn at_most(subject: String, bound: f64, figure: Option<f64>, print: fn(f64) -> String) -> Self {
-        Self::of(
-            subject,
-            format!("at most {}", print(bound)),
-            figure,
-            print,
-            |figure| figure <= bound,
-        )
+        Self::of(subject, format!("at most {}", print(bound)), figure, print, |figure| {
+            figure <= bound
+        })
     }
 }
 
@@ -89,16 +76,9 @@ pub(super) fn all(report: &Report) -> Vec<Verdict> {
         };
         verdicts.extend(on_an_empty_store(*engine, section(false)));
         if report.settings.seed_messages > 0 {
-            verdicts.push(on_a_filled_store(
-                *engine,
-                section(true),
-                report.settings.seed_messages,
-            ));
+            verdicts.push(on_a_filled_store(*engine, section(true), report.settings.seed_messages));
         }
-        let capacity = report
-            .capacities
-            .iter()
-            .find(|capacity| capacity.engine == *engine);
+        let capacity = report.capacities.iter().find(|capacity| capacity.engine == *engine);
         verdicts.extend(under_strain(*engine, capacity, &report.settings));
     }
     verdicts
@@ -110,8 +90,7 @@ fn on_an_empty_store(engine: Engine, section: Option<&Section>) -> Vec<Verdict> 
         Engine::Sqlite => REFERENCE_SHARE_SQLITE,
         Engine::Postgres => REFERENCE_SHARE_POSTGRES,
     };
-    let share =
-        section.and_then(|section| section.share_of_rate(Contestant::Hub, Contestant::Reference));
+    let share = section.and_then(|section| section.share_of_rate(Contestant::Hub, Contestant::Reference));
     let cpu = section.and_then(|section| section.share_of_cpu(Contestant::Hub, Contestant::Bare));
     let backlog = section.and_then(|section| {
         worst(section, |turn| {
@@ -125,12 +104,7 @@ fn on_an_empty_store(engine: Engine, section: Option<&Section>) -> Vec<Verdict> 
         })
     });
     vec![
-        Verdict::at_least(
-            name("requests/s, of the reference"),
-            share_bound,
-            share,
-            percent,
-        ),
+        Verdict::at_least(name("requests/s, of the reference"), share_bound, share, percent),
         Verdict::at_most(
             name("projection behind at the end of the load"),
             BACKLOG_SECONDS_MAX,
@@ -143,12 +117,7 @@ fn on_an_empty_store(engine: Engine, section: Option<&Section>) -> Vec<Verdict> 
             unacknowledged,
             grouped,
         ),
-        Verdict::at_most(
-            name("CPU for 10,000, of the bare server"),
-            CPU_OF_BARE_MAX,
-            cpu,
-            times,
-        ),
+        Verdict::at_most(name("CPU for 10,000, of the bare server"), CPU_OF_BARE_MAX, cpu, times),
         Verdict::at_most(
             name("start"),
             START_SECONDS_MAX,
@@ -207,12 +176,7 @@ fn under_strain(engine: Engine, capacity: Option<&Capacity>, settings: &Settings
             percent,
             |share| share > 0.0 && share < 1.0,
         ),
-        Verdict::at_most(
-            name("answered otherwise, or not at all"),
-            0.0,
-            neither,
-            grouped,
-        ),
+        Verdict::at_most(name("answered otherwise, or not at all"), 0.0, neither, grouped),
         Verdict::at_most(
             name("memory at twice the capacity"),
             settings.memory_bound_mb,

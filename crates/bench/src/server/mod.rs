@@ -46,9 +46,5 @@ fn is_signed(key: &hmac::Key, headers: &HeaderMap, body: &Bytes) -> bool {
 }
 
 fn acknowledgement() -> Response {
-    (
-        [(header::CONTENT_TYPE, "application/json")],
-        r#"{"success":true}"#,
-    )
-        .into_response()
+    ([(header::CONTENT_TYPE, "application/json")], r#"{"success":true}"#).into_response()
 }

@@ -43,20 +43,12 @@ impl Table {
             .iter()
             .map(|message| message.phone_number_id.as_str())
             .collect();
-        let senders: Vec<&str> = messages
-            .iter()
-            .map(|message| message.sender.as_str())
-            .collect();
-        let kinds: Vec<&str> = messages
-            .iter()
-            .map(|message| message.kind.as_str())
-            .collect();
+        let senders: Vec<&str> = messages.iter().map(|message| message.sender.as_str()).collect();
+        let kinds: Vec<&str> = messages.iter().map(|message| message.kind.as_str()).collect();
         let times: Vec<i64> = messages.iter().map(|message| message.sent_at).collect();
         let raws: Vec<&[u8]> = messages.iter().map(|message| &message.raw[..]).collect();
-        self.client.execute(
-            &self.insert,
-            &[&ids, &numbers, &senders, &kinds, &times, &raws],
-        )?;
+        self.client
+            .execute(&self.insert, &[&ids, &numbers, &senders, &kinds, &times, &raws])?;
         Ok(())
     }
 }

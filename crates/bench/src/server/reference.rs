@@ -86,9 +86,7 @@ pub async fn router(secret: &str, store: Store) -> anyhow::Result<Router> {
             }
         })
         .context("the writer's thread could not be started")?;
-    is_open
-        .await
-        .context("the writer ended before its store was open")??;
+    is_open.await.context("the writer ended before its store was open")??;
     let server = Server {
         key: signature_key(secret),
         waiting,
@@ -128,9 +126,7 @@ fn write_groups(mut inbox: mpsc::Receiver<Waiting>, mut commit: Commit) {
         while let Some(waiting) = next {
             messages.extend(waiting.messages);
             answers.push(waiting.done);
-            next = (answers.len() < GROUP_MAX)
-                .then(|| inbox.try_recv().ok())
-                .flatten();
+            next = (answers.len() < GROUP_MAX).then(|| inbox.try_recv().ok()).flatten();
         }
         // A group that failed is answered with 503 and repeated by the sender; the next one may do better.
         let held = commit(&messages).is_ok();
@@ -156,12 +152,7 @@ async fn receive(State(server): State<Server>, headers: HeaderMap, body: Bytes) 
         return StatusCode::BAD_REQUEST.into_response();
     };
     let (done, held) = oneshot::channel();
-    if server
-        .waiting
-        .send(Waiting { messages, done })
-        .await
-        .is_err()
-    {
+    if server.waiting.send(Waiting { messages, done }).await.is_err() {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     match held.await {

@@ -15,8 +15,7 @@ pub(super) struct Table {
 impl Table {
     /// Opens the file and makes the table if it is absent.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
-        let connection = Connection::open(path)
-            .with_context(|| format!("{} could not be opened", path.display()))?;
+        let connection = Connection::open(path).with_context(|| format!("{} could not be opened", path.display()))?;
         // FULL: a commit returns after its pages are on disk. Checkpoints every 4,000 pages bound the log; at SQLite's 1,000 they
         // come so often that they cost a good part of the rate.
         connection.execute_batch(
