@@ -95,14 +95,17 @@ impl ShapeOptions {
 
 #[derive(Args)]
 struct RunOptions {
-    /// The hub's binary; without it only the other two servers are measured.
+    /// The hub's binary; by default `tidings` beside this program.
     #[arg(long)]
     hub: Option<PathBuf>,
+    /// Measure the other two servers alone.
+    #[arg(long, conflicts_with = "hub")]
+    without_hub: bool,
     /// A Postgres to measure on as well; its user may make databases.
-    #[arg(long)]
+    #[arg(long, env = "TIDINGS_TEST_POSTGRES_URL")]
     postgres: Option<String>,
     /// The process id of its postmaster, to read what it costs.
-    #[arg(long, requires = "postgres")]
+    #[arg(long, env = "TIDINGS_POSTGRES_PID")]
     postgres_pid: Option<u32>,
     /// Leave the embedded store out.
     #[arg(long, requires = "postgres")]
@@ -119,14 +122,14 @@ struct RunOptions {
     /// How many people write.
     #[arg(long, default_value_t = Shape::default().customers)]
     customers: u32,
-    /// Measure again with this many messages stored.
-    #[arg(long, default_value_t = 0)]
+    /// Measure again with this many messages stored; 0 leaves that part out.
+    #[arg(long, default_value_t = 1_000_000)]
     seed_messages: u64,
     /// What the hub's memory has to stay under at twice its capacity, in MB.
     #[arg(long, default_value_t = 256.0)]
     memory_bound_mb: f64,
     /// Where stores are made; on a real disk.
-    #[arg(long, default_value_os_t = std::env::temp_dir())]
+    #[arg(long, env = "TMPDIR", default_value = "/var/tmp")]
     scratch: PathBuf,
     /// Write everything that was measured to this file.
     #[arg(long)]
@@ -192,8 +195,14 @@ fn load(options: LoadOptions) -> anyhow::Result<ExitCode> {
 fn compare(options: RunOptions) -> anyhow::Result<ExitCode> {
     let embedded = (!options.only_postgres).then_some(Engine::Sqlite);
     let postgres = options.postgres.is_some().then_some(Engine::Postgres);
+    let hub = if options.without_hub {
+        None
+    } else {
+        let beside = || Ok::<_, io::Error>(std::env::current_exe()?.with_file_name("tidings"));
+        Some(options.hub.map_or_else(beside, Ok)?)
+    };
     let settings = Settings {
-        hub: options.hub,
+        hub,
         engines: embedded.into_iter().chain(postgres).collect(),
         postgres_url: options.postgres,
         postgres_pid: options.postgres_pid,

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 /// Linux counts the processor time that it shows in `/proc` in hundredths of a second, on every machine (`proc(5)`, `USER_HZ`).
 const TICKS_PER_SECOND: u64 = 100;
@@ -68,8 +69,25 @@ pub fn memory(pid: u32) -> anyhow::Result<Memory> {
     })
 }
 
-/// How many files and sockets this process, and those that it starts, may have open.
-pub fn open_files_max() -> anyhow::Result<u64> {
+/// Lets this process, and those that it starts, have `wanted` files and sockets open. Errors if the system does not allow it.
+pub fn allow_open_files(wanted: u64) -> anyhow::Result<()> {
+    if open_files_max()? < wanted {
+        // The standard library cannot raise a limit; util-linux's `prlimit` can. What counts is the limit afterwards.
+        let _ = Command::new("prlimit")
+            .arg(format!("--pid={}", std::process::id()))
+            .arg(format!("--nofile={wanted}:"))
+            .stderr(Stdio::null())
+            .status();
+    }
+    let allowed = open_files_max()?;
+    ensure!(
+        allowed >= wanted,
+        "{wanted} open files are needed, and {allowed} allowed: ulimit -n {wanted}"
+    );
+    Ok(())
+}
+
+fn open_files_max() -> anyhow::Result<u64> {
     let limits = fs::read_to_string("/proc/self/limits")?;
     limits
         .lines()
@@ -144,7 +162,7 @@ mod tests {
         assert!(cpu_with_children(own).unwrap() >= cpu(own).unwrap().saturating_sub(Duration::from_secs(1)));
         let memory = memory(own).unwrap();
         assert!(memory.resident > 0 && memory.resident_max > 0);
-        assert!(open_files_max().unwrap() > 0);
+        allow_open_files(1).unwrap();
         assert!(!file_system(Path::new("/proc")).unwrap().is_empty());
     }
 }

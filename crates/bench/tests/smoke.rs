@@ -95,6 +95,56 @@ async fn the_reference_stores_each_message_once() {
     assert_eq!(file.count("SELECT count(*) FROM message WHERE length(raw) = 844"), 200);
 }
 
+/// A database of its own for a test, gone afterwards.
+struct Database {
+    server: postgres::Client,
+    name: String,
+    url: String,
+}
+
+impl Database {
+    fn new() -> Self {
+        let server_url = std::env::var("TIDINGS_TEST_POSTGRES_URL")
+            .expect("a Postgres is needed: scripts/with-postgres --fast cargo test -p tidings-bench");
+        let mut server = postgres::Client::connect(&server_url, postgres::NoTls).unwrap();
+        let name = format!("tidings_bench_smoke_{}", std::process::id());
+        server.batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
+        let url = format!("{}/{name}", server_url.rsplit_once('/').unwrap().0);
+        Self { server, name, url }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let _ = self
+            .server
+            .batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name));
+    }
+}
+
+// Not inside a runtime: the blocking client has its own.
+#[test]
+fn the_reference_stores_each_message_once_in_postgres() {
+    let shape = Shape::default();
+    let database = Database::new();
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(async {
+            let store = reference::Store::Postgres(database.url.clone());
+            let address = start(reference::router(&shape.secret, store).await.unwrap()).await;
+            for _ in 0..2 {
+                let outcome = load(address, Schedule::Acknowledged(200), &shape).await;
+                assert_eq!((outcome.acknowledged, outcome.answered()), (200, 200));
+            }
+        });
+    let mut client = postgres::Client::connect(&database.url, postgres::NoTls).unwrap();
+    let query = "SELECT count(*), count(DISTINCT id) FROM message WHERE length(raw) = 844";
+    let row = client.query_one(query, &[]).unwrap();
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (200, 200));
+}
+
 #[tokio::test]
 async fn a_refusal_is_counted_and_the_message_is_owed() {
     // Refuses every other request, as a hub that is full.

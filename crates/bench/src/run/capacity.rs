@@ -44,11 +44,7 @@ pub(super) struct Capacity {
 
 /// Measures one hub on an empty store.
 pub(super) async fn measure(bench: &Bench, engine: Engine) -> anyhow::Result<Capacity> {
-    let open_files_max = usage::open_files_max()?;
-    ensure!(
-        open_files_max >= OVERLOAD_CONNECTIONS as u64 + OTHER_FILES,
-        "{OVERLOAD_CONNECTIONS} connections need more than the {open_files_max} open files that are allowed: ulimit -n 8192"
-    );
+    usage::allow_open_files(OVERLOAD_CONNECTIONS as u64 + OTHER_FILES)?;
     let store = Store::new(bench, engine).await?;
     let mut hub = Contestant::Hub.start(bench, &store).await?;
     let duration = Duration::from_secs_f64(bench.settings.seconds);

@@ -217,10 +217,10 @@ impl fmt::Display for Report {
             grouped(f64::from(self.settings.customers))
         )?;
         for section in &self.sections {
-            writeln!(f, "\n{}\n{}", section.title(), section.table())?;
+            write!(f, "\n{}\n{}", section.title(), section.table())?;
         }
         for capacity in &self.capacities {
-            writeln!(
+            write!(
                 f,
                 "\n{}, the hub's capacity\n{}",
                 capacity.engine.as_str(),
@@ -242,7 +242,7 @@ impl fmt::Display for Report {
                     .to_owned(),
                 ]);
             }
-            writeln!(f, "\n{}", table(&rows))?;
+            write!(f, "\n{}", table(&rows))?;
         }
         if !self.problems.is_empty() {
             writeln!(f, "\nnot measured:")?;

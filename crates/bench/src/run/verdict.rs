@@ -158,6 +158,9 @@ fn under_strain(engine: Engine, capacity: Option<&Capacity>, settings: &Settings
             afterwards.requests_per_second / capacity.full.requests_per_second
         })
     });
+    let refused_afterwards = capacity
+        .and_then(|capacity| capacity.afterwards.as_ref())
+        .map(|afterwards| afterwards.refused as f64);
     let memory = capacity
         .filter(|capacity| capacity.afterwards.is_some())
         .map(|capacity| capacity.memory_max_mb);
@@ -183,6 +186,7 @@ fn under_strain(engine: Engine, capacity: Option<&Capacity>, settings: &Settings
             memory,
             megabytes,
         ),
+        Verdict::at_most(name("refused right afterwards"), 0.0, refused_afterwards, grouped),
         Verdict::at_least(
             name("requests/s right afterwards, of before"),
             RECOVERED_SHARE,
