@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::contestant::{Contestant, projected};
 use super::store::Store;
 use super::turn::{PROJECTED_WITHIN, closed_loop};
-use super::{Bench, Engine, megabytes};
+use super::{Bench, Engine, megabytes, progress};
 use crate::load::{self, Figures, Schedule};
 use crate::usage;
 
@@ -68,7 +68,13 @@ pub(super) async fn measure(bench: &Bench, engine: Engine) -> anyhow::Result<Cap
         duration: OVERLOAD,
     };
     let twice = load::run(hub.address(), OVERLOAD_CONNECTIONS, twice_rate, &bench.webhooks).await?;
-    let has_ended = hub.ended()?.is_some();
+    let has_ended = match hub.ended()? {
+        Some(status) => {
+            progress(&format!("the hub ended under overload ({status}): {}", hub.log_end()));
+            true
+        }
+        None => false,
+    };
     let memory_max_mb = if has_ended {
         0.0
     } else {

@@ -115,7 +115,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<Report> {
             .hub
             .map(|hub| {
                 hub.canonicalize()
-                    .with_context(|| format!("{} is not there", hub.display()))
+                    .with_context(|| format!("the hub's binary is not at {}", hub.display()))
             })
             .transpose()?,
         scratch: settings.scratch.canonicalize()?,

@@ -104,7 +104,13 @@ fn on_an_empty_store(engine: Engine, section: Option<&Section>) -> Vec<Verdict> 
         })
     });
     vec![
-        Verdict::at_least(name("requests/s, of the reference"), share_bound, share, percent),
+        Verdict {
+            // A rate at which work only piles up is not one that the hub could keep.
+            ok: share
+                .zip(backlog)
+                .map(|(share, backlog)| share >= share_bound && backlog <= BACKLOG_SECONDS_MAX),
+            ..Verdict::at_least(name("requests/s, of the reference"), share_bound, share, percent)
+        },
         Verdict::at_most(
             name("projection behind at the end of the load"),
             BACKLOG_SECONDS_MAX,
