@@ -67,9 +67,7 @@ impl Verifier {
     /// place in the list given to [`Verifier::new`].
     pub fn verify(&self, header: Option<&[u8]>, body: &[u8]) -> Result<usize, SignatureError> {
         let header = header.ok_or(SignatureError::Missing)?;
-        let digits = header
-            .strip_prefix(PREFIX)
-            .ok_or(SignatureError::Malformed)?;
+        let digits = header.strip_prefix(PREFIX).ok_or(SignatureError::Malformed)?;
         let mut signature = [0_u8; 32];
         hex::decode_to_slice(digits, &mut signature).map_err(|_| SignatureError::Malformed)?;
         self.keys
@@ -84,9 +82,7 @@ impl Verifier {
 
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verifier")
-            .field("secrets", &self.keys.len())
-            .finish()
+        f.debug_struct("Verifier").field("secrets", &self.keys.len()).finish()
     }
 }
 
@@ -97,8 +93,7 @@ mod tests {
     /// The reference's test vector (`whatsapp.md` 2.2).
     const SECRET: &str = "9f2c1e7ab04d4c5f8a6b3d2e1f0a7c95";
     const BODY: &str = r#"{"object":"whatsapp_business_account","entry":[{"id":"305918274660123","changes":[{"value":{"text":"ol\u00e1 \ud83d\ude00"},"field":"messages"}]}]}"#;
-    const SIGNATURE: &str =
-        "sha256=c966ae88370ff1fe73605aab3170ada567d2c5096d9cd39836c3643a636bb653";
+    const SIGNATURE: &str = "sha256=c966ae88370ff1fe73605aab3170ada567d2c5096d9cd39836c3643a636bb653";
 
     fn verifier(secrets: &[&str]) -> Verifier {
         let secrets: Vec<SecretString> = secrets.iter().map(|secret| (*secret).into()).collect();
@@ -114,15 +109,9 @@ mod tests {
     #[test]
     fn accepts_the_reference_vector_and_names_the_secret() {
         let both = verifier(&["an older one", SECRET]);
-        assert_eq!(
-            both.verify(Some(SIGNATURE.as_bytes()), BODY.as_bytes()),
-            Ok(1)
-        );
+        assert_eq!(both.verify(Some(SIGNATURE.as_bytes()), BODY.as_bytes()), Ok(1));
         let one = verifier(&[SECRET]);
-        assert_eq!(
-            one.verify(Some(SIGNATURE.as_bytes()), BODY.as_bytes()),
-            Ok(0)
-        );
+        assert_eq!(one.verify(Some(SIGNATURE.as_bytes()), BODY.as_bytes()), Ok(0));
     }
 
     #[test]
@@ -154,11 +143,7 @@ mod tests {
             &SIGNATURE.replace('c', "x"),
             &format!(" {SIGNATURE}"),
         ] {
-            assert_eq!(
-                check(Some(malformed)),
-                Err(SignatureError::Malformed),
-                "{malformed}"
-            );
+            assert_eq!(check(Some(malformed)), Err(SignatureError::Malformed), "{malformed}");
         }
         assert_eq!(check(Some(SIGNATURE)), Err(SignatureError::Mismatch));
     }
@@ -171,19 +156,13 @@ mod tests {
             verifier.verify(Some(sign(b"", b"{}").as_bytes()), b"{}"),
             Err(SignatureError::Mismatch)
         );
-        assert_eq!(
-            verifier.verify(Some(SIGNATURE.as_bytes()), BODY.as_bytes()),
-            Ok(1)
-        );
+        assert_eq!(verifier.verify(Some(SIGNATURE.as_bytes()), BODY.as_bytes()), Ok(1));
         assert!(super::Verifier::new(&[SecretString::from("")]).is_empty());
         assert!(super::Verifier::new(&[]).is_empty());
     }
 
     #[test]
     fn debug_shows_no_secret() {
-        assert_eq!(
-            format!("{:?}", verifier(&[SECRET])),
-            "Verifier { secrets: 1 }"
-        );
+        assert_eq!(format!("{:?}", verifier(&[SECRET])), "Verifier { secrets: 1 }");
     }
 }

@@ -165,16 +165,15 @@ CREATE TABLE message_reactions (
     PRIMARY KEY (message_id, actor)
 );
 
--- Facts about messages that are not known yet.
-CREATE TABLE parked_facts (
+-- Events about messages that are not known yet: they go back into the queue when these are.
+CREATE TABLE parked_events (
     channel_id TEXT NOT NULL,
     external_id TEXT NOT NULL,
     event_id BYTEA NOT NULL,
-    fact TEXT NOT NULL,
     parked_at BIGINT NOT NULL,
     PRIMARY KEY (channel_id, external_id, event_id)
 );
-CREATE INDEX parked_facts_by_time ON parked_facts (parked_at);
+CREATE INDEX parked_events_by_time ON parked_events (parked_at);
 
 -- "The contact has read everything up to here": for messages that become known later.
 CREATE TABLE read_watermarks (

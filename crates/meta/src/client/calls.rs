@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use super::nodes::{
-    ActiveSubscription, InstagramAccount, PhoneNumberNode, Profile, Sent, TokenReport, succeeded,
+    ActiveSubscription, InstagramAccount, InstalledApp, PhoneNumberNode, Profile, Sent, TokenReport, succeeded,
 };
 use super::transport::{Body, Call, UnnamedSuccess};
 use super::{Exchange, GraphClient};
@@ -39,12 +39,7 @@ impl GraphClient {
     /// Sends a WhatsApp message (reference `whatsapp.md` 9). The body is the whole request, `messaging_product` included.
     ///
     /// A success without a message id is [`super::CallError::Unknown`].
-    pub async fn send_whatsapp(
-        &self,
-        token: &SecretString,
-        phone_number_id: &str,
-        body: &Value,
-    ) -> Exchange<Sent> {
+    pub async fn send_whatsapp(&self, token: &SecretString, phone_number_id: &str, body: &Value) -> Exchange<Sent> {
         let path = [phone_number_id, "messages"];
         let call = Call {
             on_unnamed_success: UnnamedSuccess::Unknown,
@@ -60,11 +55,9 @@ impl GraphClient {
         phone_number_id: &str,
         message_id: &str,
     ) -> Exchange<()> {
-        let body =
-            json!({"messaging_product": "whatsapp", "status": "read", "message_id": message_id});
+        let body = json!({"messaging_product": "whatsapp", "status": "read", "message_id": message_id});
         let path = [phone_number_id, "messages"];
-        self.call(post(token, &path, Body::Json(&body)), succeeded)
-            .await
+        self.call(post(token, &path, Body::Json(&body)), succeeded).await
     }
 
     /// Marks a message as read and shows that an answer is being typed, for 25 seconds at most (reference `whatsapp.md` 9.4: one
@@ -78,20 +71,14 @@ impl GraphClient {
         let body = json!({"messaging_product": "whatsapp", "status": "read", "message_id": message_id,
             "typing_indicator": {"type": "text"}});
         let path = [phone_number_id, "messages"];
-        self.call(post(token, &path, Body::Json(&body)), succeeded)
-            .await
+        self.call(post(token, &path, Body::Json(&body)), succeeded).await
     }
 
     /// Sends an Instagram message or a sender action (reference `instagram.md` 3.1, 3.3); `account_id` is the Instagram account's or
     /// the Page's, as the token's login path asks for.
     ///
     /// A sender action is answered without a message id; a message without one is [`super::CallError::Unknown`].
-    pub async fn send_instagram(
-        &self,
-        token: &SecretString,
-        account_id: &str,
-        body: &Value,
-    ) -> Exchange<Sent> {
+    pub async fn send_instagram(&self, token: &SecretString, account_id: &str, body: &Value) -> Exchange<Sent> {
         let path = [account_id, "messages"];
         let call = post(token, &path, Body::Json(body));
         if body.get("sender_action").is_some() {
@@ -106,23 +93,17 @@ impl GraphClient {
     }
 
     /// Asks how a WhatsApp number stands (reference `whatsapp.md` 12.1).
-    pub async fn phone_number(
-        &self,
-        token: &SecretString,
-        phone_number_id: &str,
-    ) -> Exchange<PhoneNumberNode> {
+    pub async fn phone_number(&self, token: &SecretString, phone_number_id: &str) -> Exchange<PhoneNumberNode> {
         let path = [phone_number_id];
         let query = [("fields", PHONE_NUMBER_FIELDS)];
-        self.call(get(token, &path, &query), PhoneNumberNode::read)
-            .await
+        self.call(get(token, &path, &query), PhoneNumberNode::read).await
     }
 
     /// Asks whose Instagram token this is (reference `instagram.md` 1.3). Also the probe for a token's health, since `debug_token` is
     /// not documented for these.
     pub async fn instagram_account(&self, token: &SecretString) -> Exchange<InstagramAccount> {
         let query = [("fields", INSTAGRAM_ACCOUNT_FIELDS)];
-        self.call(get(token, &["me"], &query), InstagramAccount::read)
-            .await
+        self.call(get(token, &["me"], &query), InstagramAccount::read).await
     }
 
     /// Asks for the profile of a person who wrote to the account (reference `instagram.md` 3.10).
@@ -134,11 +115,7 @@ impl GraphClient {
 
     /// Asks what a token of the app is good for (reference `graph-api.md` 7, `whatsapp.md` 12.5). A token that is no longer valid is a
     /// success here, with [`TokenReport::is_valid`] false.
-    pub async fn debug_token(
-        &self,
-        app_token: &SecretString,
-        input: &SecretString,
-    ) -> Exchange<TokenReport> {
+    pub async fn debug_token(&self, app_token: &SecretString, input: &SecretString) -> Exchange<TokenReport> {
         let query = [("input_token", input.expose_secret())];
         let call = Call {
             secrets: &[input],
@@ -148,12 +125,7 @@ impl GraphClient {
     }
 
     /// Tells Meta what to call and for which fields. Meta verifies the callback before it answers.
-    pub async fn subscribe(
-        &self,
-        app_id: &str,
-        app_token: &SecretString,
-        subscription: &Subscription,
-    ) -> Exchange<()> {
+    pub async fn subscribe(&self, app_id: &str, app_token: &SecretString, subscription: &Subscription) -> Exchange<()> {
         let fields = subscription.fields.join(",");
         let form = [
             ("object", subscription.object.as_str()),
@@ -171,12 +143,7 @@ impl GraphClient {
     }
 
     /// Ends everything that Meta calls for an object.
-    pub async fn unsubscribe(
-        &self,
-        app_id: &str,
-        app_token: &SecretString,
-        object: &str,
-    ) -> Exchange<()> {
+    pub async fn unsubscribe(&self, app_id: &str, app_token: &SecretString, object: &str) -> Exchange<()> {
         let path = [app_id, "subscriptions"];
         let query = [("object", object)];
         let call = Call {
@@ -187,22 +154,44 @@ impl GraphClient {
     }
 
     /// Asks what Meta calls now.
-    pub async fn subscriptions(
-        &self,
-        app_id: &str,
-        app_token: &SecretString,
-    ) -> Exchange<Vec<ActiveSubscription>> {
+    pub async fn subscriptions(&self, app_id: &str, app_token: &SecretString) -> Exchange<Vec<ActiveSubscription>> {
         let path = [app_id, "subscriptions"];
         self.call(get(app_token, &path, &[]), ActiveSubscription::read_list)
             .await
     }
+
+    /// Lets the app receive the webhooks of one account, without which none arrive (reference `graph-api.md` 10.2, `whatsapp.md` 12.4).
+    /// The id is the WhatsApp Business Account's, the Page's or the Instagram account's, the token the account's own. Fields are
+    /// named for Pages and Instagram accounts; a WhatsApp account takes those of the app's subscription, and an empty list here.
+    pub async fn install_app(&self, token: &SecretString, account_id: &str, fields: &[&str]) -> Exchange<()> {
+        let fields = fields.join(",");
+        let query = [("subscribed_fields", fields.as_str())];
+        let path = [account_id, "subscribed_apps"];
+        let call = Call {
+            method: Method::POST,
+            ..get(token, &path, if fields.is_empty() { &[] } else { &query })
+        };
+        self.call(call, succeeded).await
+    }
+
+    /// Ends the app's webhooks of one account.
+    pub async fn uninstall_app(&self, token: &SecretString, account_id: &str) -> Exchange<()> {
+        let path = [account_id, "subscribed_apps"];
+        let call = Call {
+            method: Method::DELETE,
+            ..get(token, &path, &[])
+        };
+        self.call(call, succeeded).await
+    }
+
+    /// Asks which apps receive the webhooks of one account.
+    pub async fn installed_apps(&self, token: &SecretString, account_id: &str) -> Exchange<Vec<InstalledApp>> {
+        let path = [account_id, "subscribed_apps"];
+        self.call(get(token, &path, &[]), InstalledApp::read_list).await
+    }
 }
 
-fn get<'a>(
-    token: &'a SecretString,
-    path: &'a [&'a str],
-    query: &'a [(&'a str, &'a str)],
-) -> Call<'a> {
+fn get<'a>(token: &'a SecretString, path: &'a [&'a str], query: &'a [(&'a str, &'a str)]) -> Call<'a> {
     Call {
         method: Method::GET,
         path,

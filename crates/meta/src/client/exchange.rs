@@ -105,8 +105,8 @@ impl Usage {
                             self.percent = self.percent.max(Some(percent.ceil() as u32));
                         }
                         ("estimated_time_to_regain_access", Some(minutes)) if minutes > 0.0 => {
-                            let wait = Duration::try_from_secs_f64(minutes * 60.0)
-                                .map_or(WAIT_MAX, |wait| wait.min(WAIT_MAX));
+                            let wait =
+                                Duration::try_from_secs_f64(minutes * 60.0).map_or(WAIT_MAX, |wait| wait.min(WAIT_MAX));
                             self.regain_after = self.regain_after.max(Some(wait));
                         }
                         (_, Some(_)) => {}
@@ -135,8 +135,6 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     fn read(pairs: &[(&'static str, &str)]) -> Usage {
@@ -150,10 +148,7 @@ mod tests {
     #[test]
     fn reads_the_highest_of_all_usage_headers() {
         let usage = read(&[
-            (
-                "x-app-usage",
-                r#"{"call_count":28,"total_time":25,"total_cputime":25}"#,
-            ),
+            ("x-app-usage", r#"{"call_count":28,"total_time":25,"total_cputime":25}"#),
             (
                 "x-business-use-case-usage",
                 r#"{"17841460012345678":[{"type":"instagram","call_count":97,"total_cputime":23,"total_time":25,
@@ -197,10 +192,7 @@ mod tests {
         let date = ("date", "Sun, 22 Nov 2026 10:00:00 GMT");
         let wait = |text| read(&[date, ("retry-after", text)]).retry_after;
         assert_eq!(wait("90"), Some(Duration::from_secs(90)));
-        assert_eq!(
-            wait("Sun, 22 Nov 2026 10:01:30 GMT"),
-            Some(Duration::from_secs(90))
-        );
+        assert_eq!(wait("Sun, 22 Nov 2026 10:01:30 GMT"), Some(Duration::from_secs(90)));
         assert_eq!(wait("Sun, 22 Nov 2026 09:00:00 GMT"), Some(Duration::ZERO));
         assert_eq!(
             read(&[("retry-after", "Sun, 22 Nov 2026 10:01:30 GMT")]).retry_after,

@@ -27,8 +27,8 @@ use reqwest::Url;
 pub use calls::Subscription;
 pub use exchange::{CallError, Exchange, Usage};
 pub use nodes::{
-    ActiveSubscription, GranularScope, Health, HealthError, InstagramAccount, PhoneNumberNode,
-    Profile, Sent, SubscribedField, TokenError, TokenReport,
+    ActiveSubscription, GranularScope, Health, HealthError, InstagramAccount, InstalledApp, PhoneNumberNode, Profile,
+    Sent, SubscribedField, TokenError, TokenReport,
 };
 
 /// How to reach one of Meta's hosts.
@@ -112,11 +112,7 @@ impl GraphClient {
         let builder = reqwest::Client::builder()
             .user_agent(options.user_agent)
             .connect_timeout(options.connect_timeout)
-            .timeout(
-                options
-                    .connect_timeout
-                    .saturating_add(options.request_timeout),
-            )
+            .timeout(options.connect_timeout.saturating_add(options.request_timeout))
             .pool_max_idle_per_host(options.pool_max_idle)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .http1_only()

@@ -346,6 +346,35 @@ impl ActiveSubscription {
     }
 }
 
+/// An app that receives the webhooks of an account (reference `graph-api.md` 10.2).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct InstalledApp {
+    /// The app's id.
+    pub app_id: String,
+    /// The app's name.
+    pub name: Option<String>,
+    /// For which fields; empty for a WhatsApp account, which takes those of the app's subscription.
+    pub fields: Vec<String>,
+    /// WhatsApp: the callback URL that this account has instead of the app's.
+    pub override_callback_url: Option<String>,
+}
+
+impl InstalledApp {
+    /// Pages name the app's `id`, Instagram accounts its `app_id`, and WhatsApp accounts put it into an object of its own.
+    pub(super) fn read_list(answer: &Value) -> Option<Vec<Self>> {
+        let apps = answer["data"].as_array()?.iter().filter_map(|node| {
+            let app = node.get("whatsapp_business_api_data").unwrap_or(node);
+            Some(Self {
+                app_id: text(app, "app_id").or_else(|| text(app, "id"))?,
+                name: text(app, "name"),
+                fields: texts(items(&node["subscribed_fields"])),
+                override_callback_url: text(node, "override_callback_uri"),
+            })
+        });
+        Some(apps.collect())
+    }
+}
+
 /// `{"success": true}`, which also comes as the string `"true"` (reference `graph-api.md` 10.1).
 pub(super) fn succeeded(answer: &Value) -> Option<()> {
     let success = &answer["success"];

@@ -54,11 +54,7 @@ struct Received {
 
 impl GraphClient {
     /// Makes the call, and reads what it is for out of the answer with `read`.
-    pub(super) async fn call<T>(
-        &self,
-        call: Call<'_>,
-        read: impl FnOnce(&Value) -> Option<T>,
-    ) -> Exchange<T> {
+    pub(super) async fn call<T>(&self, call: Call<'_>, read: impl FnOnce(&Value) -> Option<T>) -> Exchange<T> {
         let started = Instant::now();
         let redaction = Redaction::new(call.secrets.iter().copied().chain([call.token]));
         let received = match self.request(&call) {
@@ -104,8 +100,8 @@ impl GraphClient {
             let _ = write!(url, "/{part}");
         }
         let bearer = format!("Bearer {}", call.token.expose_secret());
-        let mut bearer = HeaderValue::try_from(bearer)
-            .map_err(|_| not_sent("the token holds characters that no token has"))?;
+        let mut bearer =
+            HeaderValue::try_from(bearer).map_err(|_| not_sent("the token holds characters that no token has"))?;
         bearer.set_sensitive(true);
         let mut request = self
             .http
@@ -214,20 +210,18 @@ fn outcome<T>(
             None => format!("it is not JSON: {error}"),
         },
     };
-    Err(
-        if is_success && on_unnamed_success == UnnamedSuccess::Unknown {
-            CallError::Unknown {
-                reason: format!("Meta's answer does not name the message: {reason}"),
-                http_status: Some(http_status),
-            }
-        } else {
-            CallError::Unreadable {
-                http_status,
-                reason,
-                retry_after,
-            }
-        },
-    )
+    Err(if is_success && on_unnamed_success == UnnamedSuccess::Unknown {
+        CallError::Unknown {
+            reason: format!("Meta's answer does not name the message: {reason}"),
+            http_status: Some(http_status),
+        }
+    } else {
+        CallError::Unreadable {
+            http_status,
+            reason,
+            retry_after,
+        }
+    })
 }
 
 fn redact_reason(error: CallError, redaction: &Redaction<'_>) -> CallError {
@@ -235,10 +229,7 @@ fn redact_reason(error: CallError, redaction: &Redaction<'_>) -> CallError {
         CallError::NotSent { reason } => CallError::NotSent {
             reason: redaction.apply(reason, false),
         },
-        CallError::Unknown {
-            reason,
-            http_status,
-        } => CallError::Unknown {
+        CallError::Unknown { reason, http_status } => CallError::Unknown {
             reason: redaction.apply(reason, false),
             http_status,
         },

@@ -39,11 +39,7 @@ fn display_subcode(subcode: Option<i64>) -> String {
 impl GraphError {
     /// Reads the error object out of an answer's JSON. `None` where there is none with a code: such an answer says nothing that
     /// can be told apart.
-    pub fn from_answer(
-        answer: &Value,
-        http_status: u16,
-        retry_after: Option<Duration>,
-    ) -> Option<Self> {
+    pub fn from_answer(answer: &Value, http_status: u16, retry_after: Option<Duration>) -> Option<Self> {
         let error = answer.get("error")?;
         let text = |key: &str| {
             let text = error.get(key)?.as_str()?;
@@ -69,9 +65,7 @@ impl GraphError {
 
 /// Integers are documented as numbers; a string of digits is understood too.
 fn integer(value: &Value) -> Option<i64> {
-    value
-        .as_i64()
-        .or_else(|| value.as_str()?.trim().parse().ok())
+    value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
 }
 
 /// `error_data` is an object, or a string that holds one (reference `graph-api.md` 3).
@@ -93,8 +87,6 @@ fn details(error_data: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use serde_json::json;
 
     use super::*;

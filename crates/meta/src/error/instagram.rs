@@ -1,9 +1,7 @@
 //! Instagram's own errors (reference `instagram.md` 7). Its classes read here: R temporary, T throttled, W window closed,
 //! P recipient, Q request, C and A credentials, B account, O thread owned.
 
-use super::Class::{
-    Account, Credentials, Recipient, Request, Temporary, ThreadOwned, Throttled, WindowClosed,
-};
+use super::Class::{Account, Credentials, Recipient, Request, Temporary, ThreadOwned, Throttled, WindowClosed};
 use super::row::{Codes, Row, code, subcode};
 
 /// The codes that image errors come with; the subcode tells which.
@@ -301,9 +299,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     subcode(
         &[100],
-        &[
-            2_207_023, 2_207_028, 2_207_035, 2_207_036, 2_207_037, 2_207_040,
-        ],
+        &[2_207_023, 2_207_028, 2_207_035, 2_207_036, 2_207_037, 2_207_040],
         Request,
         "The post cannot be published: its kind of media, the number of its items, or its tags are not allowed.",
         "Correct the post as the error's text says.",
@@ -441,13 +437,7 @@ pub(super) const ROWS: &[Row] = &[
         "The image is too tall or too wide.",
         "Crop it to between 4:5 and 1.91:1.",
     ),
-    Row::new(
-        IMAGE,
-        &[2_207_010],
-        Request,
-        "The caption is too long.",
-        "Shorten it.",
-    ),
+    Row::new(IMAGE, &[2_207_010], Request, "The caption is too long.", "Shorten it."),
     Row::new(
         IMAGE,
         &[],

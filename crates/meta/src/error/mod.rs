@@ -161,18 +161,14 @@ fn unlisted(error: &GraphError) -> Explanation {
             Class::Temporary,
             "Nothing at first: it is tried again. If it lasts, look at Meta's status page.",
         ),
-        (_, 401 | 403) => (
-            Class::Credentials,
-            "Check the token and the permissions of the app.",
-        ),
+        (_, 401 | 403) => (Class::Credentials, "Check the token and the permissions of the app."),
         (_, 429) => (Class::Throttled, "Nothing at first: the pace is lowered."),
         _ => (
             Class::Request,
             "Read Meta's own text; compare the request with Meta's documentation.",
         ),
     };
-    let mut explanation =
-        unlisted_explanation(error.code, error.subcode, &error.message, class, remedy);
+    let mut explanation = unlisted_explanation(error.code, error.subcode, &error.message, class, remedy);
     // Reference `whatsapp.md` 9.1, `instagram.md` 3.1: a 5xx leaves the outcome unknown.
     explanation.may_have_arrived = matches!(error.http_status, 500..=599);
     explanation
@@ -185,10 +181,7 @@ fn unlisted_explanation(
     class: Class,
     remedy: &'static str,
 ) -> Explanation {
-    let number = subcode.map_or_else(
-        || code.to_string(),
-        |subcode| format!("{code}, subcode {subcode}"),
-    );
+    let number = subcode.map_or_else(|| code.to_string(), |subcode| format!("{code}, subcode {subcode}"));
     let meaning = if message.is_empty() {
         format!("Meta answered with error {number}, which the catalogue does not list.")
     } else {

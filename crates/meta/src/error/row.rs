@@ -75,13 +75,11 @@ impl Row {
     }
 
     pub(super) fn has_code(&self, code: i64) -> bool {
-        self.subcodes.is_empty()
-            && matches!(self.codes, Codes::Each(codes) if codes.contains(&code))
+        self.subcodes.is_empty() && matches!(self.codes, Codes::Each(codes) if codes.contains(&code))
     }
 
     pub(super) fn has_code_in_range(&self, code: i64) -> bool {
-        self.subcodes.is_empty()
-            && matches!(self.codes, Codes::Range(first, last) if (first..=last).contains(&code))
+        self.subcodes.is_empty() && matches!(self.codes, Codes::Range(first, last) if (first..=last).contains(&code))
     }
 
     pub(super) fn explanation(&'static self) -> Explanation {
@@ -97,12 +95,7 @@ impl Row {
 }
 
 /// A row about single codes.
-pub(super) const fn code(
-    codes: &'static [i64],
-    class: Class,
-    meaning: &'static str,
-    remedy: &'static str,
-) -> Row {
+pub(super) const fn code(codes: &'static [i64], class: Class, meaning: &'static str, remedy: &'static str) -> Row {
     Row::new(Codes::Each(codes), &[], class, meaning, remedy)
 }
 
@@ -118,12 +111,6 @@ pub(super) const fn subcode(
 }
 
 /// A row about a block of codes.
-pub(super) const fn range(
-    first: i64,
-    last: i64,
-    class: Class,
-    meaning: &'static str,
-    remedy: &'static str,
-) -> Row {
+pub(super) const fn range(first: i64, last: i64, class: Class, meaning: &'static str, remedy: &'static str) -> Row {
     Row::new(Codes::Range(first, last), &[], class, meaning, remedy)
 }

@@ -1,8 +1,8 @@
 //! WhatsApp's own errors (reference `whatsapp.md` 14.2; confusions that third-party guides spread: 14.3).
 
 use super::Class::{
-    Account, Credentials, Inbound, Later, PairLimit, Recipient, Request, Template, Temporary,
-    ThreadOwned, Throttled, WindowClosed,
+    Account, Credentials, Inbound, Later, PairLimit, Recipient, Request, Template, Temporary, ThreadOwned, Throttled,
+    WindowClosed,
 };
 use super::row::{Row, code, range, subcode};
 
@@ -362,13 +362,7 @@ pub(super) const ROWS: &[Row] = &[
         "The number is not eligible for groups.",
         "Read the details: they name what is missing.",
     ),
-    range(
-        131_201,
-        131_215,
-        Request,
-        "A group action failed.",
-        "Read the details.",
-    ),
+    range(131_201, 131_215, Request, "A group action failed.", "Read the details."),
     code(
         &[132_000],
         Template,

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::account::{AppState, Call, UserIdUpdate, UserPreference};
-use super::field::{ItemKind, List, change_kind};
+use super::field::{ItemKind, List, change_kind, errors_are_events};
 use super::history::{self, HistoryItem};
 use super::message::Message;
 use super::shape::{ErrorItem, Misshapen, Object, ShapeError};
@@ -187,7 +187,8 @@ fn read_contact(value: Object<'_>) -> Option<Contact> {
 fn read_value(field: &str, value: Option<&Value>, time: Option<i64>) -> Result<Change, Misshapen> {
     let object = value.and_then(|value| Object::of(value).ok());
     let mut items = object.into_iter().flat_map(|object| {
-        List::ALL.into_iter().flat_map(move |list| {
+        let events = |list: &List| *list != List::Errors || errors_are_events(field);
+        List::ALL.into_iter().filter(events).flat_map(move |list| {
             object
                 .list(list.name())
                 .unwrap_or_default()

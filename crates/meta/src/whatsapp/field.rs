@@ -122,7 +122,6 @@ const TELLING_KEYS: &[(&str, EventKind)] = &[
     ("message_template_element", EventKind::TemplateComponents),
     ("new_category", EventKind::TemplateCategory),
     ("correct_category", EventKind::TemplateCategory),
-    ("message_template_id", EventKind::TemplateStatus),
     ("requested_verified_name", EventKind::PhoneNumberName),
     ("alert_info", EventKind::AccountAlerts),
     ("flow_id", EventKind::Flows),
@@ -139,8 +138,17 @@ const TELLING_KEYS: &[(&str, EventKind)] = &[
     ("control_taken", EventKind::MessagingHandover),
 ];
 
+/// A key that all template events share: it tells of a status only where nothing else tells anything.
+const TEMPLATE_KEY: (&str, EventKind) = ("message_template_id", EventKind::TemplateStatus);
+
 /// Keys that frame a value and say nothing about what is in it.
 const FRAME_KEYS: &[&str] = &["messaging_product", "metadata", "contacts"];
+
+/// Whether the elements of `errors[]` are events under a field. Under an account's field they are a detail of the one event that
+/// the value is, as they are for a flow (reference `whatsapp.md` 8).
+pub(super) fn errors_are_events(field: &str) -> bool {
+    field.is_empty() || field_kind(field).is_some_and(holds_items)
+}
 
 /// The kind of a change that holds no items, by its field and the keys of its value.
 ///
@@ -151,19 +159,6 @@ pub(super) fn change_kind<'k>(
     keys: &(impl Iterator<Item = &'k str> + Clone),
 ) -> EventKind {
     let named = field_kind(field);
-    let holds_items = matches!(
-        named,
-        Some(
-            EventKind::Messages
-                | EventKind::MessageEchoes
-                | EventKind::Standby
-                | EventKind::Calls
-                | EventKind::History
-                | EventKind::AppStateSync
-                | EventKind::UserPreferences
-                | EventKind::UserIdUpdate
-        )
-    );
     let has = |wanted: &str| keys.clone().any(|key| key == wanted);
     let told = || {
         TELLING_KEYS
@@ -171,9 +166,14 @@ pub(super) fn change_kind<'k>(
             .find(|(key, _)| has(key))
             .map(|(_, kind)| *kind)
     };
+    let told_alone = || {
+        told()
+            .or_else(|| has(TEMPLATE_KEY.0).then_some(TEMPLATE_KEY.1))
+            .unwrap_or(EventKind::Unknown)
+    };
     match named {
         // The field is believed as long as nothing speaks against it, or anything speaks for it.
-        Some(kind) if !holds_items => {
+        Some(kind) if !holds_items(kind) => {
             if TELLING_KEYS
                 .iter()
                 .any(|(key, telling)| *telling == kind && has(key))
@@ -189,11 +189,26 @@ pub(super) fn change_kind<'k>(
             if expected || !other {
                 kind
             } else {
-                told().unwrap_or(EventKind::Unknown)
+                told_alone()
             }
         }
-        None => told().unwrap_or(EventKind::Unknown),
+        None => told_alone(),
     }
+}
+
+/// Whether a field of this kind holds lists of events, rather than being one event.
+fn holds_items(kind: EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::Messages
+            | EventKind::MessageEchoes
+            | EventKind::Standby
+            | EventKind::Calls
+            | EventKind::History
+            | EventKind::AppStateSync
+            | EventKind::UserPreferences
+            | EventKind::UserIdUpdate
+    )
 }
 
 /// The kind of a field that Meta lists for WhatsApp (reference `whatsapp.md` 2.4); `None` for one that has no kind of its own.

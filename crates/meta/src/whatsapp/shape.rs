@@ -84,11 +84,17 @@ impl Misshapen {
         }
     }
 
+    /// Of what there should be one, there are `count`.
     pub(super) fn several(expected: &'static str, count: usize) -> Self {
+        let found = if count == 0 {
+            Cow::Borrowed("none")
+        } else {
+            Cow::Owned(count.to_string())
+        };
         Self {
             path: String::new(),
             expected,
-            found: Cow::Owned(count.to_string()),
+            found,
         }
     }
 

@@ -15,7 +15,7 @@ use std::rc::Rc;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::field::{ItemKind, List, change_kind};
+use super::field::{ItemKind, List, change_kind, errors_are_events};
 use super::wire::{
     ChangeShape, ChunkShape, ContactKeys, EntryShape, ItemKeys, Items, MetadataKeys, Notification,
     Scalar, ThreadShape, ValueShape, object, tree,
@@ -118,8 +118,11 @@ fn split_change(entry: &EntryFrame<'_>, raw: &str, alone: bool, events: &mut Vec
         .text()
         .filter(|field| field.len() <= SHARED_ID_BYTES_MAX)
         .unwrap_or_default();
+    if !errors_are_events(field) {
+        change.value.unlist(List::Errors);
+    }
     let mut units = Vec::new();
-    for (list, items) in &change.value.lists {
+    for (list, _, items) in &change.value.lists {
         for item in items {
             match list {
                 List::History => history_units(item, &mut units),
@@ -203,12 +206,7 @@ fn whole_change(
     value: &ValueShape<'_>,
     alone: bool,
 ) -> Event {
-    let keys = value
-        .lists
-        .iter()
-        .map(|(list, _)| list.name())
-        .chain(value.others.iter().map(|(name, _)| &**name));
-    let kind = change_kind(field, &keys);
+    let kind = change_kind(field, &value.keys());
     let other = |wanted: &str| {
         value
             .others

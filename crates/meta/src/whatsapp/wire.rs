@@ -48,9 +48,27 @@ pub(super) struct ValueShape<'a> {
     pub(super) metadata: Option<&'a RawValue>,
     pub(super) contacts: Vec<&'a RawValue>,
     /// The lists of items, as they came; the same key twice is two lists.
-    pub(super) lists: Vec<(List, Vec<&'a RawValue>)>,
+    pub(super) lists: Vec<(List, &'a RawValue, Vec<&'a RawValue>)>,
     /// Every other key, and those that should hold a list and do not.
     pub(super) others: Vec<(Cow<'a, str>, &'a RawValue)>,
+}
+
+impl ValueShape<'_> {
+    /// The keys that are not a mere frame.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> + Clone {
+        let lists = self.lists.iter().map(|(list, ..)| list.name());
+        lists.chain(self.others.iter().map(|(name, _)| &**name))
+    }
+
+    /// Makes a list one of the other keys.
+    pub(super) fn unlist(&mut self, unwanted: List) {
+        self.lists.retain(|(list, raw, _)| {
+            if *list == unwanted {
+                self.others.push((Cow::Borrowed(list.name()), raw));
+            }
+            *list != unwanted
+        });
+    }
 }
 
 /// One element of `history[]`.
@@ -330,7 +348,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for ValueShape<'a> {
                             Some(contacts) => value.contacts = contacts,
                             None => value.others.push((key, raw)),
                         },
-                        name => match List::from_name(name).and_then(|list| Some((list, items()?)))
+                        name => match List::from_name(name)
+                            .and_then(|list| Some((list, raw, items()?)))
                         {
                             Some(list) => value.lists.push(list),
                             None => value.others.push((key, raw)),

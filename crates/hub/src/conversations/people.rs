@@ -1,0 +1,278 @@
+//! Who an event is about: addresses, bound to contacts; contacts, merged where two turn out to be one.
+//!
+//! The rules (reference `whatsapp.md` 6.6):
+//! - Addresses that stand in one event belong to one contact.
+//! - Where they are known from two contacts, these are merged into the older one — unless the two have different user ids: then the
+//!   phone number has changed hands, goes to the one who uses it now, and nothing of the other's history is shown to them.
+//! - The id that linked portfolios share says nothing about being one person when the user ids differ.
+//!
+//! For events whose addresses agree with each other, the order in which they come makes no difference to who ends up one contact.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::conversations::model::{Contact, Conversation, Identity, IdentityKey, IdentityKind, Millis};
+use crate::conversations::understand::{Effect, Person, Understood};
+use crate::ids::{ContactId, ConversationId, Ids};
+use crate::store::{StoreError, Tx};
+
+/// What a batch found out about people.
+#[derive(Debug, Default)]
+pub struct People {
+    by_identity: HashMap<IdentityKey, ContactId>,
+    contacts: HashMap<ContactId, Contact>,
+    created: Vec<ContactId>,
+    renamed: HashSet<ContactId>,
+    bindings: BTreeMap<IdentityKey, (Identity, ContactId)>,
+    merged: HashMap<ContactId, ContactId>,
+    /// Contacts that were merged, with what they were merged into.
+    pub merges: Vec<(ContactId, ContactId)>,
+    /// Conversations that were merged, with what they were merged into.
+    pub merged_conversations: Vec<(ConversationId, ConversationId)>,
+}
+
+impl People {
+    /// Finds out, for each of the events, which contact it is about; contacts, addresses and merges are written.
+    pub fn resolve(
+        tx: &mut Tx<'_>,
+        events: &[(&Understood, Millis)],
+        ids: &Ids,
+        now: Millis,
+    ) -> Result<(Self, Vec<Option<ContactId>>), StoreError> {
+        let mut keys: Vec<IdentityKey> = Vec::new();
+        for (understood, _) in events {
+            for identity in addresses(understood) {
+                keys.push(identity.key.clone());
+            }
+        }
+        keys.sort();
+        keys.dedup();
+        let mut people = Self::default();
+        for (key, contact) in tx.contacts_by_identities(&keys)? {
+            people.by_identity.insert(key, contact.id);
+            people.contacts.insert(contact.id, contact);
+        }
+        let mut resolved = Vec::with_capacity(events.len());
+        for (understood, at) in events {
+            resolved.push(people.resolve_one(tx, understood, *at, ids, now)?);
+        }
+        people.save(tx, now)?;
+        for contact in &mut resolved {
+            *contact = contact.map(|id| people.current(id));
+        }
+        Ok((people, resolved))
+    }
+
+    fn resolve_one(
+        &mut self,
+        tx: &mut Tx<'_>,
+        understood: &Understood,
+        at: Millis,
+        ids: &Ids,
+        now: Millis,
+    ) -> Result<Option<ContactId>, StoreError> {
+        let moved_to: &[Identity] = if let Effect::Moved { to, .. } = &understood.effect { to } else { &[] };
+        let nobody = Person { identities: Vec::new(), name: None, username: None };
+        let person = understood.person.as_ref().unwrap_or(&nobody);
+        if person.identities.is_empty() && moved_to.is_empty() {
+            return Ok(None);
+        }
+        // A receipt tells about people that we wrote to; it does not make new ones.
+        let creates = !matches!(understood.effect, Effect::Receipt { .. } | Effect::Nothing);
+        let Some(contact) = self.contact_of(tx, &person.identities, creates && moved_to.is_empty(), at, ids, now)? else {
+            return Ok(if moved_to.is_empty() { None } else { self.contact_of(tx, moved_to, true, at, ids, now)? });
+        };
+        let contact = self.moved(tx, contact, moved_to)?;
+        self.rename(contact, person, at);
+        Ok(Some(contact))
+    }
+
+    /// The contact with these addresses, which are bound to it.
+    fn contact_of(
+        &mut self,
+        tx: &mut Tx<'_>,
+        identities: &[Identity],
+        create: bool,
+        at: Millis,
+        ids: &Ids,
+        now: Millis,
+    ) -> Result<Option<ContactId>, StoreError> {
+        if identities.is_empty() {
+            return Ok(None);
+        }
+        let mut chosen: Option<ContactId> = None;
+        for identity in identities {
+            let Some(known) = self.known(&identity.key) else { continue };
+            chosen = Some(match chosen {
+                None if self.has_other_user_id(tx, known, identities)? => continue,
+                None => known,
+                Some(chosen) if chosen == known => chosen,
+                Some(chosen) if self.has_other_user_id(tx, known, identities)? => chosen,
+                Some(chosen) => self.merge(tx, known, chosen)?,
+            });
+        }
+        let contact = match chosen {
+            Some(contact) => contact,
+            None if create => self.create(at, ids, now),
+            None => return Ok(None),
+        };
+        for identity in identities {
+            self.bind(identity, contact);
+        }
+        Ok(Some(contact))
+    }
+
+    /// The contact has new addresses: whoever had them is the same person.
+    fn moved(&mut self, tx: &mut Tx<'_>, contact: ContactId, to: &[Identity]) -> Result<ContactId, StoreError> {
+        let mut contact = contact;
+        for identity in to {
+            if let Some(other) = self.known(&identity.key)
+                && other != contact
+            {
+                contact = self.merge(tx, other, contact)?;
+            }
+        }
+        for identity in to {
+            self.bind(identity, contact);
+        }
+        Ok(contact)
+    }
+
+    fn known(&self, key: &IdentityKey) -> Option<ContactId> {
+        self.by_identity.get(key).map(|id| self.current(*id))
+    }
+
+    fn current(&self, id: ContactId) -> ContactId {
+        let mut id = id;
+        while let Some(into) = self.merged.get(&id) {
+            id = *into;
+        }
+        id
+    }
+
+    /// Whether a contact is known by a user id, and it is not the one among `identities`.
+    fn has_other_user_id(&self, tx: &mut Tx<'_>, contact: ContactId, identities: &[Identity]) -> Result<bool, StoreError> {
+        let Some(user_id) = identities.iter().find(|identity| identity.key.kind == IdentityKind::UserId) else {
+            return Ok(false);
+        };
+        if self.known(&user_id.key) == Some(contact) {
+            return Ok(false);
+        }
+        let pending = self
+            .bindings
+            .values()
+            .any(|(identity, owner)| identity.key.kind == IdentityKind::UserId && self.current(*owner) == contact);
+        if pending || self.created.contains(&contact) {
+            return Ok(pending);
+        }
+        let stored = tx.identities_of_contact(contact)?;
+        Ok(stored.iter().any(|identity| identity.key.kind == IdentityKind::UserId))
+    }
+
+    fn create(&mut self, at: Millis, ids: &Ids, now: Millis) -> ContactId {
+        let id: ContactId = ids.next();
+        let contact = Contact { id, name: None, name_at: 0, username: None, picture_url: None, created_at: now.min(at) };
+        self.contacts.insert(id, contact);
+        self.created.push(id);
+        id
+    }
+
+    fn bind(&mut self, identity: &Identity, contact: ContactId) {
+        let before = self.known(&identity.key);
+        self.by_identity.insert(identity.key.clone(), contact);
+        match self.bindings.get_mut(&identity.key) {
+            Some((bound, owner)) => {
+                *owner = contact;
+                if identity.seen_at >= bound.seen_at {
+                    *bound = identity.clone();
+                }
+            }
+            // What is bound already need not be written again for every message.
+            None if before == Some(contact) => {}
+            None => {
+                self.bindings.insert(identity.key.clone(), (identity.clone(), contact));
+            }
+        }
+    }
+
+    fn rename(&mut self, contact: ContactId, person: &Person, at: Millis) {
+        let Some(known) = self.contacts.get_mut(&contact) else { return };
+        let newer = (at, &person.name) > (known.name_at, &known.name);
+        let same = known.name == person.name && (person.username.is_none() || known.username == person.username);
+        if person.name.is_none() || !newer || (same && !self.created.contains(&contact)) {
+            return;
+        }
+        known.name.clone_from(&person.name);
+        if person.username.is_some() {
+            known.username.clone_from(&person.username);
+        }
+        known.name_at = at;
+        self.renamed.insert(contact);
+    }
+
+    /// Makes one contact of two, the older of which stays; answers with that one.
+    fn merge(&mut self, tx: &mut Tx<'_>, a: ContactId, b: ContactId) -> Result<ContactId, StoreError> {
+        let (into, from) = if a < b { (a, b) } else { (b, a) };
+        // What this batch has made so far has to be there before it can be merged.
+        self.flush(tx)?;
+        let theirs = tx.conversations_of_contact(from)?;
+        let ours = tx.conversations_of_contact(into)?;
+        for conversation in &theirs {
+            match ours.iter().find(|ours| ours.channel_id == conversation.channel_id) {
+                None => tx.move_conversation(conversation.id, into)?,
+                Some(target) => {
+                    let mut target: Conversation = target.clone();
+                    target.absorb(conversation);
+                    tx.merge_conversations(conversation.id, target.id)?;
+                    tx.update_conversations(&[&target])?;
+                    self.merged_conversations.push((conversation.id, target.id));
+                }
+            }
+        }
+        tx.merge_contacts(from, into)?;
+        if let Some(gone) = self.contacts.remove(&from)
+            && let Some(stays) = self.contacts.get_mut(&into)
+            && (gone.name_at, &gone.name) > (stays.name_at, &stays.name)
+        {
+            stays.name = gone.name;
+            stays.username = gone.username;
+            stays.name_at = gone.name_at;
+        }
+        self.merged.insert(from, into);
+        self.merges.push((from, into));
+        Ok(into)
+    }
+
+    fn flush(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        self.save(tx, 0)
+    }
+
+    fn save(&mut self, tx: &mut Tx<'_>, now: Millis) -> Result<(), StoreError> {
+        let bindings: Vec<(Identity, ContactId)> = std::mem::take(&mut self.bindings).into_values().collect();
+        // Instagram's webhooks carry no name: ask for it.
+        let wants_profile: HashSet<ContactId> = bindings
+            .iter()
+            .filter(|(identity, _)| identity.key.kind == IdentityKind::Igsid)
+            .map(|(_, contact)| *contact)
+            .collect();
+        let created: Vec<(Contact, Option<Millis>)> = std::mem::take(&mut self.created)
+            .into_iter()
+            .filter_map(|id| {
+                self.renamed.remove(&id);
+                let contact = self.contacts.get(&id)?.clone();
+                Some((contact, wants_profile.contains(&id).then_some(now)))
+            })
+            .collect();
+        tx.insert_contacts(&created)?;
+        let renamed: Vec<Contact> =
+            std::mem::take(&mut self.renamed).iter().filter_map(|id| self.contacts.get(id).cloned()).collect();
+        tx.update_contact_names(&renamed)?;
+        let bindings: Vec<(Identity, ContactId)> =
+            bindings.into_iter().map(|(identity, contact)| (identity, self.current(contact))).collect();
+        tx.bind_identities(&bindings)
+    }
+}
+
+fn addresses(understood: &Understood) -> impl Iterator<Item = &Identity> {
+    let moved: &[Identity] = if let Effect::Moved { to, .. } = &understood.effect { to } else { &[] };
+    understood.person.iter().flat_map(|person| &person.identities).chain(moved)
+}

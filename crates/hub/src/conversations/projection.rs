@@ -1,0 +1,568 @@
+//! A batch of events becomes contacts, conversations and messages: load what they touch, change it in memory, save it.
+//!
+//! Guarantee: all of a batch, or nothing. The same events in any order, any number of times, leave the same state: every change is either
+//! keyed by Meta's ids (a second time finds it done) or takes the earliest or latest of what was told ([`super::model`]). An event
+//! about a message that is not known yet is put aside, and comes back through the queue when the message is.
+//!
+//! Everything is asked for and written by the batch, so that its cost per event falls with the size of the batch on both engines.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::conversations::content::Content;
+use crate::conversations::model::{ChannelId, Conversation, Message, Millis, Receipt, Receipts, Status};
+use crate::conversations::people::People;
+use crate::conversations::understand::{Effect, Said, Understood};
+use crate::ids::{ContactId, ConversationId, EventId, Ids, MessageId};
+use crate::store::messages::{MessageFact, ReactionRow};
+use crate::store::{StoreError, Tx};
+use crate::stream::model::Change;
+
+/// An event that was understood, on its way into the store.
+#[derive(Debug)]
+pub struct Incoming {
+    /// The event.
+    pub event_id: EventId,
+    /// Meta's id of the account it came to.
+    pub account: String,
+    /// The channel that this account is.
+    pub channel_id: ChannelId,
+    /// When it happened, as far as is known.
+    pub at: Millis,
+    /// What it means.
+    pub understood: Understood,
+}
+
+/// What a batch did.
+#[derive(Debug, Default)]
+pub struct Projected {
+    /// What changed, event by event, in the order in which they were given.
+    pub changes: Vec<Vec<Change>>,
+    /// New inbound messages, by their kind of content.
+    pub received: Vec<(ChannelId, &'static str)>,
+    /// Messages whose outcome became known by an event: their entries in the outbox are settled.
+    pub settled: Vec<MessageId>,
+}
+
+/// Projects a batch.
+pub fn project(tx: &mut Tx<'_>, incoming: &[Incoming], ids: &Ids, now: Millis) -> Result<Projected, StoreError> {
+    let mut batch = Batch { ids, now, ..Batch::new(ids, now) };
+    batch.load(tx, incoming)?;
+    for (index, event) in incoming.iter().enumerate() {
+        batch.apply(tx, index, event)?;
+    }
+    batch.save(tx)
+}
+
+struct Batch<'a> {
+    ids: &'a Ids,
+    now: Millis,
+    contacts: Vec<Option<ContactId>>,
+    conversations: BTreeMap<(ChannelId, ContactId), Conversation>,
+    new_conversations: HashSet<ConversationId>,
+    touched_conversations: HashSet<ConversationId>,
+    messages: HashMap<MessageId, Message>,
+    by_external_id: HashMap<(ChannelId, String), MessageId>,
+    new_messages: Vec<MessageId>,
+    touched_messages: HashSet<MessageId>,
+    in_flight: Vec<MessageId>,
+    facts: Vec<MessageFact>,
+    reactions: HashMap<(MessageId, bool), ReactionRow>,
+    parked: Vec<(ChannelId, String, EventId)>,
+    known: Vec<(ChannelId, String)>,
+    done: Projected,
+}
+
+impl<'a> Batch<'a> {
+    fn new(ids: &'a Ids, now: Millis) -> Self {
+        Self {
+            ids,
+            now,
+            contacts: Vec::new(),
+            conversations: BTreeMap::new(),
+            new_conversations: HashSet::new(),
+            touched_conversations: HashSet::new(),
+            messages: HashMap::new(),
+            by_external_id: HashMap::new(),
+            new_messages: Vec::new(),
+            touched_messages: HashSet::new(),
+            in_flight: Vec::new(),
+            facts: Vec::new(),
+            reactions: HashMap::new(),
+            parked: Vec::new(),
+            known: Vec::new(),
+            done: Projected::default(),
+        }
+    }
+
+    fn load(&mut self, tx: &mut Tx<'_>, incoming: &[Incoming]) -> Result<(), StoreError> {
+        let people: Vec<(&Understood, Millis)> = incoming.iter().map(|event| (&event.understood, event.at)).collect();
+        let (people, contacts) = People::resolve(tx, &people, self.ids, self.now)?;
+        self.contacts = contacts;
+        self.done.changes = incoming.iter().map(|_| Vec::new()).collect();
+        if let Some(first) = self.done.changes.first_mut() {
+            for (from, into) in &people.merges {
+                first.push(Change::ContactMerged { from: *from, into: *into });
+            }
+        }
+        self.load_conversations(tx, incoming)?;
+        self.load_messages(tx, incoming)
+    }
+
+    fn load_conversations(&mut self, tx: &mut Tx<'_>, incoming: &[Incoming]) -> Result<(), StoreError> {
+        let mut pairs: Vec<(ChannelId, ContactId)> = incoming
+            .iter()
+            .zip(&self.contacts)
+            .filter_map(|(event, contact)| contact.map(|contact| (event.channel_id.clone(), contact)))
+            .collect();
+        // In one order everywhere, so that two nodes cannot hold what the other one waits for.
+        pairs.sort();
+        pairs.dedup();
+        for conversation in tx.lock_conversations(&pairs)? {
+            self.conversations.insert((conversation.channel_id.clone(), conversation.contact_id), conversation);
+        }
+        Ok(())
+    }
+
+    fn load_messages(&mut self, tx: &mut Tx<'_>, incoming: &[Incoming]) -> Result<(), StoreError> {
+        let mut keys: Vec<(ChannelId, String)> = Vec::new();
+        let mut ids: Vec<MessageId> = Vec::new();
+        let mut echoed: Vec<ConversationId> = Vec::new();
+        for (event, contact) in incoming.iter().zip(&self.contacts) {
+            if let Some(external_id) = external_id_of(&event.understood.effect) {
+                keys.push((event.channel_id.clone(), external_id.to_owned()));
+            }
+            match &event.understood.effect {
+                Effect::Receipt { message_id: Some(id), .. } => ids.push(*id),
+                Effect::Said(said) if said.outbound && !said.inert => {
+                    let conversation =
+                        contact.and_then(|contact| self.conversations.get(&(event.channel_id.clone(), contact)));
+                    echoed.extend(conversation.map(|conversation| conversation.id));
+                }
+                _ => {}
+            }
+        }
+        keys.sort();
+        keys.dedup();
+        ids.sort();
+        ids.dedup();
+        echoed.sort();
+        echoed.dedup();
+        for message in tx.lock_messages_by_external_ids(&keys)? {
+            self.remember(message);
+        }
+        ids.retain(|id| !self.messages.contains_key(id));
+        for message in tx.lock_messages(&ids)? {
+            self.remember(message);
+        }
+        for message in tx.lock_messages_in_flight(&echoed)? {
+            self.in_flight.push(message.id);
+            self.remember(message);
+        }
+        self.in_flight.sort();
+        Ok(())
+    }
+
+    fn remember(&mut self, message: Message) {
+        if let Some(external_id) = &message.external_id {
+            self.by_external_id.insert((message.channel_id.clone(), external_id.clone()), message.id);
+        }
+        self.messages.entry(message.id).or_insert(message);
+    }
+
+    fn find(&self, channel: &ChannelId, external_id: &str) -> Option<MessageId> {
+        self.by_external_id.get(&(channel.clone(), external_id.to_owned())).copied()
+    }
+
+    fn apply(&mut self, tx: &mut Tx<'_>, index: usize, event: &Incoming) -> Result<(), StoreError> {
+        match &event.understood.effect {
+            Effect::Said(said) => self.say(tx, index, event, said)?,
+            Effect::Moved { notice: Some(said), .. } => self.say(tx, index, event, said)?,
+            Effect::Moved { notice: None, .. } | Effect::Nothing => {}
+            Effect::Receipt { external_id, message_id, receipt, at } => {
+                self.receive(index, event, external_id, *message_id, receipt, *at);
+            }
+            Effect::Edited { external_id, content, at } => self.edit(index, event, external_id, content, *at),
+            Effect::TakenBack { external_id, at } => self.take_back(tx, index, event, external_id, *at)?,
+            Effect::Reacted { external_id, by_business, emoji, at } => {
+                self.react(index, event, external_id, *by_business, emoji.as_deref(), *at);
+            }
+            Effect::Seen { external_id, up_to, at } => self.see(tx, index, event, external_id.as_deref(), *up_to, *at)?,
+            Effect::Opened { at } => {
+                if let Some(key) = self.conversation_key(index, event) {
+                    let conversation = self.conversation(&key);
+                    conversation.window_ends_at =
+                        conversation.window_ends_at.max(Some(at + crate::conversations::model::WINDOW_MILLIS));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn conversation_key(&self, index: usize, event: &Incoming) -> Option<(ChannelId, ContactId)> {
+        self.contacts[index].map(|contact| (event.channel_id.clone(), contact))
+    }
+
+    fn conversation(&mut self, key: &(ChannelId, ContactId)) -> &mut Conversation {
+        let (ids, now, new) = (self.ids, self.now, &mut self.new_conversations);
+        let conversation = self.conversations.entry(key.clone()).or_insert_with(|| {
+            let conversation = Conversation::new(ids.next(), key.0.clone(), key.1, now);
+            new.insert(conversation.id);
+            conversation
+        });
+        self.touched_conversations.insert(conversation.id);
+        conversation
+    }
+
+    fn change(&mut self, index: usize, change: Change) {
+        self.done.changes[index].push(change);
+    }
+
+    fn say(&mut self, tx: &mut Tx<'_>, index: usize, event: &Incoming, said: &Said) -> Result<(), StoreError> {
+        // An event without a person has nobody to have a conversation with.
+        let Some(key) = self.conversation_key(index, event) else { return Ok(()) };
+        if let Some(known) = self.find(&event.channel_id, &said.external_id) {
+            self.say_again(index, event, said, known);
+            return Ok(());
+        }
+        if said.outbound
+            && !said.inert
+            && let Some(ours) = self.in_flight_like(&key, said)
+        {
+            self.settle_by_echo(index, event, said, ours);
+            return Ok(());
+        }
+        let conversation_id = self.conversation(&key).id;
+        let mut message = Message {
+            id: self.ids.next(),
+            channel_id: event.channel_id.clone(),
+            conversation_id,
+            outbound: said.outbound,
+            sender: said.sender,
+            content: said.content.clone(),
+            external_id: Some(said.external_id.clone()),
+            reply_to: said.reply_to.clone(),
+            inert: said.inert,
+            status: if said.outbound { Status::Accepted } else { Status::Received },
+            receipts: Receipts::default(),
+            failure: None,
+            occurred_at: said.at,
+            created_at: self.now,
+            edited_at: None,
+            deleted_at: None,
+            maybe_duplicate: false,
+            metadata: None,
+            event_id: Some(event.event_id),
+        };
+        if let Some(receipt) = &said.receipt {
+            message.receive(receipt, said.at);
+        }
+        if said.outbound
+            && let Some(read_at) = tx.read_watermark(conversation_id, said.at)?
+        {
+            message.receive(&Receipt::Read, read_at);
+        }
+        let opens_window = said.opens_window;
+        self.conversation(&key).note(&message, opens_window);
+        if !said.outbound && !said.inert {
+            self.done.received.push((event.channel_id.clone(), said.content.kind()));
+        }
+        self.change(index, Change::MessageCreated { message: message.id, conversation: conversation_id });
+        self.new_messages.push(message.id);
+        self.known.push((event.channel_id.clone(), said.external_id.clone()));
+        self.remember(message);
+        Ok(())
+    }
+
+    /// A message that is known: our own, an imported file that comes after its placeholder, or a repeat.
+    fn say_again(&mut self, index: usize, event: &Incoming, said: &Said, known: MessageId) {
+        let Some(message) = self.messages.get_mut(&known) else { return };
+        if message.content == Content::Placeholder && said.content != Content::Placeholder {
+            message.content = said.content.clone();
+            message.event_id = Some(event.event_id);
+            self.touched_messages.insert(known);
+            let conversation = message.conversation_id;
+            self.change(index, Change::MessageUpdated { message: known, conversation });
+        } else if said.outbound && message.event_id != Some(event.event_id) {
+            self.note(known, said.at, event.event_id, "echo", "{}".to_owned());
+        }
+    }
+
+    /// The oldest message of ours whose outcome is not known yet, and that says the same.
+    fn in_flight_like(&self, key: &(ChannelId, ContactId), said: &Said) -> Option<MessageId> {
+        let conversation = self.conversations.get(key)?.id;
+        self.in_flight.iter().copied().find(|id| {
+            self.messages.get(id).is_some_and(|message| {
+                message.conversation_id == conversation
+                    && message.external_id.is_none()
+                    && message.content.words().is_some()
+                    && message.content.words() == said.content.words()
+            })
+        })
+    }
+
+    fn settle_by_echo(&mut self, index: usize, event: &Incoming, said: &Said, ours: MessageId) {
+        self.identify(ours, &event.channel_id, &said.external_id);
+        if let Some(message) = self.messages.get_mut(&ours) {
+            message.receive(&Receipt::Accepted, said.at);
+            let (conversation, status) = (message.conversation_id, message.status);
+            self.change(index, Change::MessageStatus { message: ours, conversation, status });
+        }
+        self.note(ours, said.at, event.event_id, "echo", "{}".to_owned());
+        self.done.settled.push(ours);
+    }
+
+    /// Meta's id of a message of ours has become known.
+    fn identify(&mut self, id: MessageId, channel: &ChannelId, external_id: &str) {
+        if let Some(message) = self.messages.get_mut(&id)
+            && message.external_id.is_none()
+        {
+            message.external_id = Some(external_id.to_owned());
+            self.by_external_id.insert((channel.clone(), external_id.to_owned()), id);
+            self.known.push((channel.clone(), external_id.to_owned()));
+            self.touched_messages.insert(id);
+        }
+    }
+
+    fn note(&mut self, message_id: MessageId, at: Millis, event_id: EventId, kind: &str, detail: String) {
+        self.facts.push(MessageFact { message_id, at, event_id, kind: kind.to_owned(), detail });
+    }
+
+    fn park(&mut self, event: &Incoming, external_id: &str) {
+        self.parked.push((event.channel_id.clone(), external_id.to_owned(), event.event_id));
+    }
+
+    fn receive(
+        &mut self,
+        index: usize,
+        event: &Incoming,
+        external_id: &str,
+        message_id: Option<MessageId>,
+        receipt: &Receipt,
+        at: Millis,
+    ) {
+        // The request's own mark is the surest: it is there before Meta's id is known (reference `whatsapp.md` 5, rule 4).
+        let marked = message_id.filter(|id| {
+            self.messages.get(id).is_some_and(|message| {
+                message.channel_id == event.channel_id && message.external_id.as_deref().is_none_or(|known| known == external_id)
+            })
+        });
+        let Some(id) = marked.or_else(|| self.find(&event.channel_id, external_id)) else {
+            self.park(event, external_id);
+            return;
+        };
+        let unknown_before = self.messages.get(&id).is_some_and(|message| message.external_id.is_none());
+        self.identify(id, &event.channel_id, external_id);
+        let Some(message) = self.messages.get_mut(&id) else { return };
+        if !message.outbound {
+            return;
+        }
+        if unknown_before {
+            message.receive(&Receipt::Accepted, at);
+            self.done.settled.push(id);
+        }
+        let status_before = message.status;
+        let changed = message.receive(receipt, at);
+        let (conversation, status) = (message.conversation_id, message.status);
+        if changed || unknown_before {
+            self.touched_messages.insert(id);
+        }
+        if status != status_before || unknown_before {
+            self.change(index, Change::MessageStatus { message: id, conversation, status });
+        }
+        let (kind, detail) = match receipt {
+            Receipt::Accepted => ("accepted", "{}".to_owned()),
+            Receipt::Sent => ("sent", "{}".to_owned()),
+            Receipt::Delivered => ("delivered", "{}".to_owned()),
+            Receipt::Read => ("read", "{}".to_owned()),
+            Receipt::Played => ("played", "{}".to_owned()),
+            Receipt::Failed(failure) => (
+                "failed",
+                failure.as_ref().map_or_else(
+                    || "{}".to_owned(),
+                    |failure| serde_json::json!({ "code": failure.code, "text": failure.text }).to_string(),
+                ),
+            ),
+        };
+        self.note(id, at, event.event_id, kind, detail);
+    }
+
+    fn edit(&mut self, index: usize, event: &Incoming, external_id: &str, content: &Content, at: Millis) {
+        let Some(id) = self.find(&event.channel_id, external_id) else {
+            self.park(event, external_id);
+            return;
+        };
+        let Some(message) = self.messages.get_mut(&id) else { return };
+        if message.deleted_at.is_some() {
+            return;
+        }
+        let wording = |content: &Content| serde_json::to_string(content).unwrap_or_default();
+        let earlier = wording(&message.content);
+        let later = wording(content);
+        // Of two wordings of one moment the greater stands, so that their order does not matter.
+        let newer = message.edited_at.is_none_or(|edited_at| (at, &later) > (edited_at, &earlier));
+        let first_wording = (message.edited_at.is_none()).then(|| (message.occurred_at, earlier));
+        let conversation = message.conversation_id;
+        if newer {
+            message.content = content.clone();
+            message.edited_at = Some(at);
+            self.touched_messages.insert(id);
+            self.change(index, Change::MessageUpdated { message: id, conversation });
+        }
+        if let Some((said_at, earlier)) = first_wording {
+            // The first wording is kept under the message's own event.
+            let event_id = self.messages.get(&id).and_then(|message| message.event_id).unwrap_or(event.event_id);
+            self.note(id, said_at, event_id, "edited", format!(r#"{{"content":{earlier}}}"#));
+        }
+        self.note(id, at, event.event_id, "edited", format!(r#"{{"content":{later}}}"#));
+    }
+
+    fn take_back(
+        &mut self,
+        tx: &mut Tx<'_>,
+        index: usize,
+        event: &Incoming,
+        external_id: &str,
+        at: Millis,
+    ) -> Result<(), StoreError> {
+        let Some(id) = self.find(&event.channel_id, external_id) else {
+            self.park(event, external_id);
+            return Ok(());
+        };
+        let Some(message) = self.messages.get_mut(&id) else { return Ok(()) };
+        let deleted_before = message.deleted_at;
+        message.deleted_at = Some(deleted_before.map_or(at, |known| known.min(at)));
+        message.content = Content::Deleted;
+        let (conversation, brought_by) = (message.conversation_id, message.event_id);
+        self.touched_messages.insert(id);
+        // What it said is gone: from the message, its earlier wordings, and the events that brought them.
+        self.facts.iter_mut().filter(|fact| fact.message_id == id && fact.kind == "edited").for_each(|fact| {
+            fact.detail = "{}".to_owned();
+        });
+        for fact in tx.message_facts(id)?.iter().filter(|fact| fact.kind == "edited") {
+            tx.redact_event(fact.event_id, REDACTED)?;
+        }
+        tx.forget_wordings(id)?;
+        if let Some(brought_by) = brought_by {
+            tx.redact_event(brought_by, REDACTED)?;
+        }
+        if deleted_before.is_none() {
+            self.change(index, Change::MessageUpdated { message: id, conversation });
+        }
+        self.note(id, at, event.event_id, "deleted", "{}".to_owned());
+        Ok(())
+    }
+
+    fn react(&mut self, index: usize, event: &Incoming, external_id: &str, by_business: bool, emoji: Option<&str>, at: Millis) {
+        let Some(message_id) = self.find(&event.channel_id, external_id) else {
+            self.park(event, external_id);
+            return;
+        };
+        let reaction = ReactionRow { message_id, by_business, emoji: emoji.map(str::to_owned), at, event_id: event.event_id };
+        let newer = |known: &ReactionRow| (reaction.at, &reaction.emoji) > (known.at, &known.emoji);
+        if self.reactions.get(&(message_id, by_business)).is_none_or(newer) {
+            self.reactions.insert((message_id, by_business), reaction);
+        }
+        self.note(message_id, at, event.event_id, "reaction", serde_json::json!({ "emoji": emoji }).to_string());
+        if let Some(message) = self.messages.get(&message_id) {
+            let conversation = message.conversation_id;
+            self.change(index, Change::MessageUpdated { message: message_id, conversation });
+        }
+    }
+
+    fn see(
+        &mut self,
+        tx: &mut Tx<'_>,
+        index: usize,
+        event: &Incoming,
+        external_id: Option<&str>,
+        up_to: Option<Millis>,
+        at: Millis,
+    ) -> Result<(), StoreError> {
+        let (conversation, up_to) = match (external_id, up_to) {
+            (Some(external_id), _) => {
+                let Some(message) = self.find(&event.channel_id, external_id).and_then(|id| self.messages.get(&id)) else {
+                    self.park(event, external_id);
+                    return Ok(());
+                };
+                (message.conversation_id, message.occurred_at)
+            }
+            (None, Some(up_to)) => {
+                let Some(conversation) = self.conversation_key(index, event).and_then(|key| self.conversations.get(&key)) else {
+                    return Ok(());
+                };
+                (conversation.id, up_to)
+            }
+            (None, None) => return Ok(()),
+        };
+        tx.insert_read_watermark(conversation, up_to, at)?;
+        for message in tx.lock_unread_outbound(conversation, up_to)? {
+            self.remember(message);
+        }
+        let mut read: Vec<MessageId> = self
+            .messages
+            .values()
+            .filter(|message| message.outbound && message.conversation_id == conversation && message.occurred_at <= up_to)
+            .map(|message| message.id)
+            .collect();
+        read.sort();
+        for id in read {
+            let Some(message) = self.messages.get_mut(&id) else { continue };
+            let status_before = message.status;
+            if !message.receive(&Receipt::Read, at) {
+                continue;
+            }
+            let status = message.status;
+            self.touched_messages.insert(id);
+            if status != status_before {
+                self.change(index, Change::MessageStatus { message: id, conversation, status });
+            }
+            self.note(id, at, event.event_id, "read", "{}".to_owned());
+        }
+        Ok(())
+    }
+
+    fn save(mut self, tx: &mut Tx<'_>) -> Result<Projected, StoreError> {
+        let (new, known): (Vec<&Conversation>, Vec<&Conversation>) = self
+            .conversations
+            .values()
+            .filter(|conversation| self.touched_conversations.contains(&conversation.id))
+            .partition(|conversation| self.new_conversations.contains(&conversation.id));
+        tx.insert_conversations(&new)?;
+        tx.update_conversations(&known)?;
+        let inserted: HashSet<MessageId> = self.new_messages.iter().copied().collect();
+        let new: Vec<&Message> = self.new_messages.iter().filter_map(|id| self.messages.get(id)).collect();
+        tx.insert_messages(&new)?;
+        let mut touched: Vec<&Message> =
+            self.touched_messages.difference(&inserted).filter_map(|id| self.messages.get(id)).collect();
+        touched.sort_by_key(|message| message.id);
+        tx.update_messages(&touched)?;
+        tx.insert_message_facts(&self.facts)?;
+        let mut reactions: Vec<ReactionRow> = self.reactions.into_values().collect();
+        reactions.sort_by_key(|reaction| (reaction.message_id, reaction.by_business));
+        tx.upsert_reactions(&reactions)?;
+        tx.park_events(&self.parked, self.now)?;
+        tx.unpark_events(&self.known, self.now)?;
+        self.done.settled.sort();
+        self.done.settled.dedup();
+        for id in &self.done.settled {
+            tx.settle_outbox_by_event(*id)?;
+        }
+        Ok(self.done)
+    }
+}
+
+/// What stands in the place of a payload whose content was taken back: an entry that means nothing.
+const REDACTED: &str = r#"{"id":"","changes":[{"field":"redacted","value":{}}]}"#;
+
+fn external_id_of(effect: &Effect) -> Option<&str> {
+    match effect {
+        Effect::Said(said) => Some(&said.external_id),
+        Effect::Moved { notice, .. } => notice.as_ref().map(|said| said.external_id.as_str()),
+        Effect::Receipt { external_id, .. }
+        | Effect::Edited { external_id, .. }
+        | Effect::TakenBack { external_id, .. }
+        | Effect::Reacted { external_id, .. } => Some(external_id),
+        Effect::Seen { external_id, .. } => external_id.as_deref(),
+        Effect::Opened { .. } | Effect::Nothing => None,
+    }
+}

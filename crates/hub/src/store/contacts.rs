@@ -1,0 +1,220 @@
+//! Statements about contacts and their identities.
+
+use super::value::{FromValue, Row, Rows, Value, params};
+use super::{StoreError, Tx};
+use crate::conversations::model::{Contact, Identity, IdentityKey, IdentityKind, Millis};
+use crate::ids::ContactId;
+
+impl Tx<'_> {
+    /// Which contacts have these identities. Keys that nobody has are absent from the answer.
+    pub fn contacts_by_identities(&mut self, keys: &[IdentityKey]) -> Result<Vec<(IdentityKey, Contact)>, StoreError> {
+        let mut rows = Rows::new();
+        for key in keys {
+            rows.push(params![key.kind.as_str(), &key.scope, &key.value]);
+        }
+        let found = self.query_rows(
+            "SELECT i.kind, i.scope, i.value, c.id, c.name, c.name_at, c.username, c.picture_url, c.created_at
+             FROM {r: kind text, scope text, value text}
+             JOIN contact_identities AS i ON i.kind = r.kind AND i.scope = r.scope AND i.value = r.value
+             JOIN contacts AS c ON c.id = i.contact_id",
+            &rows,
+        )?;
+        found
+            .iter()
+            .map(|row| {
+                let key = IdentityKey { kind: row.get(0)?, scope: row.get(1)?, value: row.get(2)? };
+                Ok((key, contact(row, 3)?))
+            })
+            .collect()
+    }
+
+    /// The addresses of a contact, the last used first.
+    pub fn identities_of_contact(&mut self, id: ContactId) -> Result<Vec<Identity>, StoreError> {
+        let rows = self.query(
+            "SELECT kind, scope, value, shown, seen_at FROM contact_identities WHERE contact_id = ?1 ORDER BY seen_at DESC, kind, value",
+            params![&id],
+        )?;
+        rows.iter()
+            .map(|row| {
+                Ok(Identity {
+                    key: IdentityKey { kind: row.get(0)?, scope: row.get(1)?, value: row.get(2)? },
+                    shown: row.get(3)?,
+                    seen_at: row.get(4)?,
+                })
+            })
+            .collect()
+    }
+
+    /// A contact; one that was merged into another comes back as that other one.
+    pub fn contact_by_id(&mut self, id: ContactId) -> Result<Option<Contact>, StoreError> {
+        let mut id = id;
+        // Merges go to contacts that are not merged, and move those that were merged before along; so one step is enough, and the second
+        // one is for a merge that came in between.
+        for _ in 0..3 {
+            let Some(row) = self.query_opt(
+                "SELECT id, name, name_at, username, picture_url, created_at, merged_into FROM contacts WHERE id = ?1",
+                params![&id],
+            )?
+            else {
+                return Ok(None);
+            };
+            match row.get::<Option<ContactId>>(6)? {
+                Some(into) => id = into,
+                None => return contact(&row, 0).map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Keeps new contacts.
+    pub fn insert_contacts(&mut self, contacts: &[(Contact, Option<Millis>)]) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        for (contact, profile_due_at) in contacts {
+            rows.push(params![
+                &contact.id,
+                &contact.name,
+                contact.name_at,
+                &contact.username,
+                &contact.picture_url,
+                *profile_due_at,
+                contact.created_at,
+            ]);
+        }
+        self.execute_rows(
+            "INSERT INTO contacts (id, name, name_at, username, picture_url, profile_due_at, created_at)
+             SELECT r.id, r.name, r.name_at, r.username, r.picture_url, r.profile_due_at, r.created_at
+             FROM {r: id blob, name text, name_at int, username text, picture_url text, profile_due_at int, created_at int} WHERE true",
+            &rows,
+        )?;
+        Ok(())
+    }
+
+    /// Writes names and user names of known contacts, where the ones given are newer.
+    pub fn update_contact_names(&mut self, contacts: &[Contact]) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        for contact in contacts {
+            rows.push(params![&contact.id, &contact.name, contact.name_at, &contact.username]);
+        }
+        self.execute_rows(
+            "UPDATE contacts SET name = r.name, name_at = r.name_at, username = r.username
+             FROM {r: id blob, name text, name_at int, username text} WHERE contacts.id = r.id AND contacts.name_at <= r.name_at",
+            &rows,
+        )?;
+        Ok(())
+    }
+
+    /// Binds identities to contacts; one that belonged to another contact changes hands.
+    pub fn bind_identities(&mut self, bindings: &[(Identity, ContactId)]) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        for (identity, contact) in bindings {
+            let key = &identity.key;
+            rows.push(params![key.kind.as_str(), &key.scope, &key.value, &identity.shown, contact, identity.seen_at]);
+        }
+        self.execute_rows(
+            "INSERT INTO contact_identities (kind, scope, value, shown, contact_id, seen_at)
+             SELECT r.kind, r.scope, r.value, r.shown, r.contact_id, r.seen_at
+             FROM {r: kind text, scope text, value text, shown text, contact_id blob, seen_at int} WHERE true
+             ON CONFLICT (kind, scope, value) DO UPDATE SET contact_id = EXCLUDED.contact_id,
+                shown = CASE WHEN EXCLUDED.seen_at >= contact_identities.seen_at THEN EXCLUDED.shown ELSE contact_identities.shown END,
+                seen_at = CASE WHEN EXCLUDED.seen_at >= contact_identities.seen_at THEN EXCLUDED.seen_at ELSE contact_identities.seen_at END",
+            &rows,
+        )?;
+        Ok(())
+    }
+
+    /// Makes one contact of two: identities go over, and the old id leads to the new one. Conversations are moved apart, by
+    /// [`Tx::move_conversation`].
+    pub fn merge_contacts(&mut self, from: ContactId, into: ContactId) -> Result<(), StoreError> {
+        self.execute("UPDATE contact_identities SET contact_id = ?2 WHERE contact_id = ?1", params![&from, &into])?;
+        self.execute("UPDATE contacts SET merged_into = ?2 WHERE id = ?1 OR merged_into = ?1", params![&from, &into])?;
+        self.execute(
+            "UPDATE contacts SET
+                name = (SELECT CASE WHEN o.name_at > contacts.name_at THEN o.name ELSE contacts.name END FROM contacts AS o WHERE o.id = ?1),
+                username = (SELECT CASE WHEN o.name_at > contacts.name_at THEN o.username ELSE contacts.username END
+                            FROM contacts AS o WHERE o.id = ?1),
+                name_at = (SELECT CASE WHEN o.name_at > contacts.name_at THEN o.name_at ELSE contacts.name_at END
+                           FROM contacts AS o WHERE o.id = ?1)
+             WHERE id = ?2",
+            params![&from, &into],
+        )?;
+        Ok(())
+    }
+
+    /// Contacts whose profile Meta should be asked for, the longest due first, with the address to ask with; they become due again at
+    /// `again_at` unless [`Tx::update_profile`] says otherwise.
+    pub fn take_due_profiles(
+        &mut self,
+        now: Millis,
+        again_at: Millis,
+        limit: u32,
+    ) -> Result<Vec<(ContactId, Identity)>, StoreError> {
+        let rows = self.query(
+            "SELECT c.id, i.kind, i.scope, i.value, i.shown, i.seen_at
+             FROM contacts AS c JOIN contact_identities AS i ON i.contact_id = c.id
+             WHERE c.profile_due_at <= ?1 AND i.kind = 'igsid' ORDER BY c.profile_due_at LIMIT ?2 {take c}",
+            params![now, limit],
+        )?;
+        let due: Vec<(ContactId, Identity)> = rows
+            .iter()
+            .map(|row| {
+                let key = IdentityKey { kind: row.get(1)?, scope: row.get(2)?, value: row.get(3)? };
+                Ok((row.get(0)?, Identity { key, shown: row.get(4)?, seen_at: row.get(5)? }))
+            })
+            .collect::<Result<_, StoreError>>()?;
+        let mut again = Rows::new();
+        for (id, _) in &due {
+            again.push(params![id, again_at]);
+        }
+        self.execute_rows(
+            "UPDATE contacts SET profile_due_at = r.due_at FROM {r: id blob, due_at int} WHERE contacts.id = r.id",
+            &again,
+        )?;
+        Ok(due)
+    }
+
+    /// Writes what Meta said of a contact, and when to ask again.
+    pub fn update_profile(
+        &mut self,
+        id: ContactId,
+        name: Option<&str>,
+        username: Option<&str>,
+        picture_url: Option<&str>,
+        now: Millis,
+        due_at: Option<Millis>,
+    ) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE contacts SET name = COALESCE(?2, name), username = COALESCE(?3, username), picture_url = ?4, name_at = ?5,
+                profile_due_at = ?6 WHERE id = ?1",
+            params![&id, name, username, picture_url, now, due_at],
+        )?;
+        Ok(())
+    }
+
+    /// Contacts, the newest first.
+    pub fn contacts(&mut self, before: Option<ContactId>, limit: u32) -> Result<Vec<Contact>, StoreError> {
+        let before = before.unwrap_or(ContactId::MAX);
+        let rows = self.query(
+            "SELECT id, name, name_at, username, picture_url, created_at FROM contacts
+             WHERE id < ?1 AND merged_into IS NULL ORDER BY id DESC LIMIT ?2",
+            params![&before, limit],
+        )?;
+        rows.iter().map(|row| contact(row, 0)).collect()
+    }
+}
+
+fn contact(row: &Row, first: usize) -> Result<Contact, StoreError> {
+    Ok(Contact {
+        id: row.get(first)?,
+        name: row.get(first + 1)?,
+        name_at: row.get(first + 2)?,
+        username: row.get(first + 3)?,
+        picture_url: row.get(first + 4)?,
+        created_at: row.get(first + 5)?,
+    })
+}
+
+impl FromValue for IdentityKind {
+    fn from_value(value: &Value) -> Option<Self> {
+        Self::from_word(&String::from_value(value)?)
+    }
+}

@@ -1,0 +1,484 @@
+//! Statements about events, their queue, and quarantined notifications.
+
+use tidings_meta::notification::{EventKind, Platform};
+
+use super::value::{FromValue, Row, Rows, Value, params};
+use super::{StoreError, Tx};
+use crate::conversations::model::{ChannelId, Millis};
+use crate::ids::{EventId, NotificationId};
+use crate::ingest::model::{EventStatus, NewEvent, StoredEvent, identity_of};
+
+/// Who changes the counters of [`Tx::count_events`]: each has rows of its own, so that they never wait for each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CountSlot {
+    /// Notifications coming in.
+    Ingest = 0,
+    /// Events being understood.
+    Projection = 1,
+    /// Replays asked for by people.
+    Replay = 2,
+}
+
+/// Which events a list is of; every part that is set must hold.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    /// Of this kind.
+    pub kind: Option<EventKind>,
+    /// With this status.
+    pub status: Option<EventStatus>,
+    /// Of this product.
+    pub platform: Option<Platform>,
+    /// Of this channel.
+    pub channel_id: Option<ChannelId>,
+    /// Of this account at Meta.
+    pub account: Option<String>,
+    /// Received then or later.
+    pub from: Option<Millis>,
+    /// Received before.
+    pub to: Option<Millis>,
+    /// With this text in the external id or the raw value.
+    pub text: Option<String>,
+    /// Made before this one.
+    pub before: Option<EventId>,
+}
+
+/// How many events a filtered count looks at.
+pub const COUNT_MAX: i64 = 10_000;
+
+impl Tx<'_> {
+    /// Keeps those of the events that are not kept yet, and puts what is to be processed in the queue. Answers with the ids of the new
+    /// ones; the others are repeats.
+    pub fn insert_events(&mut self, events: &[NewEvent]) -> Result<Vec<EventId>, StoreError> {
+        let identities: Vec<[u8; 16]> = events.iter().map(|event| identity_of(&event.external_id)).collect();
+        let mut rows = Rows::new();
+        for (event, identity) in events.iter().zip(&identities) {
+            rows.push(params![
+                &event.id,
+                event.platform.as_str(),
+                &event.account,
+                identity,
+                &event.external_id,
+                event.channel_id.as_ref().map(|channel| channel.0.as_str()),
+                event.kind.as_str(),
+                event.occurred_at,
+                event.received_at,
+                event.signed,
+                event.status().as_str(),
+                event.ignored_because,
+                &event.payload,
+            ]);
+        }
+        let inserted = self.query_rows(
+            "INSERT INTO events (id, platform, account, identity, external_id, channel_id, kind, occurred_at, received_at, signed,
+                status, attempts, error, payload)
+             SELECT r.id, r.platform, r.account, r.ident, r.external_id, r.channel_id, r.kind, r.occurred_at, r.received_at, r.signed,
+                r.status, 0, r.error, r.payload
+             FROM {r: id blob, platform text, account text, ident blob, external_id text, channel_id text, kind text,
+                occurred_at int, received_at int, signed int, status text, error text, payload text}
+             WHERE true ON CONFLICT DO NOTHING RETURNING id",
+            &rows,
+        )?;
+        let new: Vec<EventId> = inserted.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?;
+        let mut queue = Rows::new();
+        let mut exceptions = Rows::new();
+        let is_new: std::collections::HashSet<&EventId> = new.iter().collect();
+        for event in events.iter().filter(|event| is_new.contains(&event.id)) {
+            match event.status() {
+                EventStatus::Pending => queue.push(params![event.received_at, &event.id]),
+                status => exceptions.push(params![status.as_str(), &event.id]),
+            }
+        }
+        self.insert_queue(&queue)?;
+        self.insert_exceptions(&exceptions)?;
+        Ok(new)
+    }
+
+    fn insert_queue(&mut self, rows: &Rows<'_>) -> Result<(), StoreError> {
+        self.execute_rows(
+            "INSERT INTO event_queue (due_at, event_id) SELECT r.due_at, r.event_id
+             FROM {r: due_at int, event_id blob} WHERE true ON CONFLICT DO NOTHING",
+            rows,
+        )?;
+        Ok(())
+    }
+
+    fn insert_exceptions(&mut self, rows: &Rows<'_>) -> Result<(), StoreError> {
+        self.execute_rows(
+            "INSERT INTO event_exceptions (status, event_id) SELECT r.status, r.event_id
+             FROM {r: status text, event_id blob} WHERE true ON CONFLICT DO NOTHING",
+            rows,
+        )?;
+        Ok(())
+    }
+
+    /// Takes due events out of the queue, the longest due first. They come back into it if the unit is taken back.
+    pub fn take_due_events(&mut self, now: Millis, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
+        let taken = self.query(
+            "SELECT due_at, event_id FROM event_queue AS q WHERE due_at <= ?1 ORDER BY due_at, event_id LIMIT ?2 {take q}",
+            params![now, limit],
+        )?;
+        let entries: Vec<(Millis, EventId)> =
+            taken.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect::<Result<_, StoreError>>()?;
+        let mut rows = Rows::new();
+        let mut ids = Rows::new();
+        for (due_at, id) in &entries {
+            rows.push(params![*due_at, id]);
+            ids.push(params![id]);
+        }
+        self.execute_rows(
+            "DELETE FROM event_queue WHERE (due_at, event_id) IN (SELECT r.due_at, r.event_id FROM {r: due_at int, event_id blob})",
+            &rows,
+        )?;
+        let mut events = self.events_by_ids(&ids)?;
+        events.sort_by_key(|event| event.id);
+        Ok(events)
+    }
+
+    fn events_by_ids(&mut self, ids: &Rows<'_>) -> Result<Vec<StoredEvent>, StoreError> {
+        let rows = self.query_rows(
+            "SELECT e.id, e.platform, e.account, e.external_id, e.channel_id, e.kind, e.occurred_at, e.received_at, e.signed,
+                e.status, e.attempts, e.error, e.processed_at, e.processing_micros, e.payload
+             FROM {r: id blob} JOIN events AS e ON e.id = r.id",
+            ids,
+        )?;
+        rows.iter().map(stored_event).collect()
+    }
+
+    /// One event with its raw value.
+    pub fn event_by_id(&mut self, id: EventId) -> Result<Option<StoredEvent>, StoreError> {
+        let mut ids = Rows::new();
+        ids.push(params![&id]);
+        Ok(self.events_by_ids(&ids)?.into_iter().next())
+    }
+
+    /// The event that brought the item with this external id, if it is kept.
+    pub fn event_by_external_id(&mut self, account: &str, external_id: &str) -> Result<Option<EventId>, StoreError> {
+        let identity = identity_of(external_id);
+        self.query_opt("SELECT id FROM events WHERE account = ?1 AND identity = ?2", params![account, &identity])?
+            .map(|row| row.get(0))
+            .transpose()
+    }
+
+    /// Notes what became of events that were taken from the queue: status, attempts, error and times are written as they stand in
+    /// each, and those that are due again go back into the queue.
+    pub fn finish_events(&mut self, finished: &[(StoredEvent, Option<Millis>)]) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        let mut queue = Rows::new();
+        let mut exceptions = Rows::new();
+        for (event, due_again_at) in finished {
+            rows.push(params![
+                &event.id,
+                event.status.as_str(),
+                event.attempts,
+                &event.error,
+                event.processed_at,
+                event.processing_micros,
+                event.channel_id.as_ref().map(|channel| channel.0.as_str()),
+            ]);
+            if let Some(due_at) = due_again_at {
+                queue.push(params![*due_at, &event.id]);
+            }
+            if event.status.is_exception() {
+                exceptions.push(params![event.status.as_str(), &event.id]);
+            }
+        }
+        self.execute_rows(
+            "UPDATE events SET status = r.status, attempts = r.attempts, error = r.error, processed_at = r.processed_at,
+                processing_micros = r.processing_micros, channel_id = r.channel_id
+             FROM {r: id blob, status text, attempts int, error text, processed_at int, processing_micros int, channel_id text}
+             WHERE events.id = r.id",
+            &rows,
+        )?;
+        self.insert_queue(&queue)?;
+        self.insert_exceptions(&exceptions)
+    }
+
+    /// Adds to the counters of events. Keys are platform, kind and status.
+    pub fn count_events(
+        &mut self,
+        slot: CountSlot,
+        changes: &std::collections::BTreeMap<(Platform, EventKind, EventStatus), i64>,
+    ) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        for ((platform, kind, status), count) in changes.iter().filter(|(_, count)| **count != 0) {
+            rows.push(params![slot as i32, platform.as_str(), kind.as_str(), status.as_str(), *count]);
+        }
+        self.execute_rows(
+            "INSERT INTO event_counts (slot, platform, kind, status, count)
+             SELECT r.slot, r.platform, r.kind, r.status, r.count
+             FROM {r: slot int, platform text, kind text, status text, count int} WHERE true
+             ON CONFLICT (slot, platform, kind, status) DO UPDATE SET count = event_counts.count + EXCLUDED.count",
+            &rows,
+        )?;
+        Ok(())
+    }
+
+    /// How many events there are of each platform, kind and status.
+    pub fn event_counts(&mut self) -> Result<Vec<(Platform, EventKind, EventStatus, i64)>, StoreError> {
+        let rows = self.query(
+            "SELECT platform, kind, status, CAST(SUM(count) AS BIGINT) FROM event_counts GROUP BY platform, kind, status",
+            params![],
+        )?;
+        rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).collect()
+    }
+
+    /// How many events wait to be understood, and since when the longest does. Looks at `limit` at most.
+    pub fn waiting_events(&mut self, limit: u32) -> Result<(i64, Option<Millis>), StoreError> {
+        let row = self.query_opt(
+            "SELECT COUNT(*), MIN(due_at) FROM (SELECT due_at FROM event_queue ORDER BY due_at LIMIT ?1) AS q",
+            params![limit],
+        )?;
+        row.map_or(Ok((0, None)), |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
+    /// When the next event is due that waits to be understood.
+    pub fn next_event_due(&mut self) -> Result<Option<Millis>, StoreError> {
+        self.query_opt("SELECT due_at FROM event_queue ORDER BY due_at LIMIT 1", params![])?
+            .map(|row| row.get(0))
+            .transpose()
+    }
+
+    /// Events, the newest first, without their raw values.
+    pub fn events(&mut self, filter: &EventFilter, limit: u32, offset: u32) -> Result<Vec<StoredEvent>, StoreError> {
+        let text = filter.text.as_deref().map(contains);
+        let before = filter.before.unwrap_or(EventId::MAX);
+        let from = filter.from.map(|from| EventBound::first(from).0);
+        let to = filter.to.map(|to| EventBound::first(to).0);
+        let values = params![
+            filter.kind.map(EventKind::as_str),
+            filter.status.map(EventStatus::as_str),
+            filter.platform.map(Platform::as_str),
+            filter.channel_id.as_ref().map(|channel| channel.0.as_str()),
+            &filter.account,
+            from.as_ref().map(|bound| &bound[..]),
+            to.as_ref().map(|bound| &bound[..]),
+            &text,
+            &before,
+            limit,
+            offset,
+        ];
+        // The plan depends on which condition narrows most; each way in is a walk along one index in the order of the answer.
+        let rows = match (filter.status, filter.kind, &filter.account) {
+            (Some(status), _, _) if status == EventStatus::Pending => self.query(LIST_PENDING, values)?,
+            (Some(status), _, _) if status.is_exception() => self.query(LIST_EXCEPTIONS, values)?,
+            (_, _, Some(_)) => self.query(LIST_BY_ACCOUNT, values)?,
+            (_, Some(_), None) => self.query(LIST_BY_KIND, values)?,
+            _ => self.query(LIST, values)?,
+        };
+        rows.iter().map(stored_event).collect()
+    }
+
+    /// Moves up to `limit` events of the filter, older than `filter.before`, back to pending and into the queue; answers with them.
+    pub fn requeue_events(&mut self, filter: &EventFilter, now: Millis, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
+        let found = self.events(filter, limit, 0)?;
+        self.requeue(&found, now)?;
+        Ok(found)
+    }
+
+    /// Moves one event back to pending and into the queue; answers with it as it was.
+    pub fn requeue_event(&mut self, id: EventId, now: Millis) -> Result<Option<StoredEvent>, StoreError> {
+        let found = self.event_by_id(id)?;
+        if let Some(event) = &found {
+            self.requeue(std::slice::from_ref(event), now)?;
+        }
+        Ok(found)
+    }
+
+    fn requeue(&mut self, events: &[StoredEvent], now: Millis) -> Result<(), StoreError> {
+        let mut ids = Rows::new();
+        let mut queue = Rows::new();
+        let mut exceptions = Rows::new();
+        let mut counts = std::collections::BTreeMap::new();
+        for event in events.iter().filter(|event| event.status != EventStatus::Pending) {
+            ids.push(params![&event.id]);
+            queue.push(params![now, &event.id]);
+            exceptions.push(params![event.status.as_str(), &event.id]);
+            *counts.entry((event.platform, event.kind, event.status)).or_insert(0) -= 1;
+            *counts.entry((event.platform, event.kind, EventStatus::Pending)).or_insert(0) += 1;
+        }
+        self.execute_rows(
+            "UPDATE events SET status = 'pending', attempts = 0, error = NULL FROM {r: id blob} WHERE events.id = r.id",
+            &ids,
+        )?;
+        self.execute_rows(
+            "DELETE FROM event_exceptions WHERE (status, event_id) IN (SELECT r.status, r.event_id FROM {r: status text, event_id blob})",
+            &exceptions,
+        )?;
+        self.insert_queue(&queue)?;
+        self.count_events(CountSlot::Replay, &counts)
+    }
+
+    /// Takes what a customer took back out of the event that brought it.
+    pub fn redact_event(&mut self, id: EventId, payload: &str) -> Result<(), StoreError> {
+        self.execute("UPDATE events SET payload = ?2 WHERE id = ?1", params![&id, payload])?;
+        Ok(())
+    }
+
+    /// Notes when a channel was last heard of.
+    pub fn note_channel_activity(
+        &mut self,
+        channel: &ChannelId,
+        received_at: Millis,
+        occurred_at: Option<Millis>,
+    ) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE channels SET last_event_at = ?2, last_event_occurred_at = COALESCE(?3, last_event_occurred_at)
+             WHERE id = ?1 AND (last_event_at IS NULL OR last_event_at < ?2)",
+            params![&channel.0, received_at, occurred_at],
+        )?;
+        Ok(())
+    }
+
+    /// Keeps a signed body that is not what Meta sends.
+    pub fn insert_quarantined(&mut self, notification: &QuarantinedNotification) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO quarantined_notifications (id, platform, received_at, reason, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![
+                &notification.id,
+                notification.platform.as_str(),
+                notification.received_at,
+                &notification.reason,
+                &notification.body,
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// Quarantined notifications, the newest first.
+    pub fn quarantined(&mut self, before: Option<NotificationId>, limit: u32) -> Result<Vec<QuarantinedNotification>, StoreError> {
+        let before = before.unwrap_or(NotificationId::MAX);
+        let rows = self.query(
+            "SELECT id, platform, received_at, reason, body FROM quarantined_notifications WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
+            params![&before, limit],
+        )?;
+        rows.iter()
+            .map(|row| {
+                Ok(QuarantinedNotification {
+                    id: row.get(0)?,
+                    platform: row.get(1)?,
+                    received_at: row.get(2)?,
+                    reason: row.get(3)?,
+                    body: row.get(4)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Deletes the oldest quarantined notifications until `keep` are left, and answers with how many were deleted.
+    pub fn prune_quarantined(&mut self, keep: u32) -> Result<u64, StoreError> {
+        self.execute(
+            "DELETE FROM quarantined_notifications WHERE id < (
+                SELECT MIN(id) FROM (SELECT id FROM quarantined_notifications ORDER BY id DESC LIMIT ?1) AS kept)",
+            params![keep],
+        )
+    }
+}
+
+/// A signed body that is not what Meta sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuarantinedNotification {
+    /// Ours.
+    pub id: NotificationId,
+    /// The product whose address it was posted to.
+    pub platform: Platform,
+    /// When.
+    pub received_at: Millis,
+    /// What is wrong with it.
+    pub reason: String,
+    /// As it came.
+    pub body: Vec<u8>,
+}
+
+macro_rules! list {
+    ($from:literal, $order:literal) => {
+        concat!(
+            "SELECT e.id, e.platform, e.account, e.external_id, e.channel_id, e.kind, e.occurred_at, e.received_at, e.signed,
+                e.status, e.attempts, e.error, e.processed_at, e.processing_micros, NULL
+             FROM ",
+            $from,
+            " AND (CAST(?1 AS TEXT) IS NULL OR e.kind = ?1) AND (CAST(?2 AS TEXT) IS NULL OR e.status = ?2)
+              AND (CAST(?3 AS TEXT) IS NULL OR e.platform = ?3) AND (CAST(?4 AS TEXT) IS NULL OR e.channel_id = ?4)
+              AND (CAST(?5 AS TEXT) IS NULL OR e.account = ?5)
+              AND (CAST(?6 AS {sqlite BLOB}{postgres BYTEA}) IS NULL OR e.id >= ?6)
+              AND (CAST(?7 AS {sqlite BLOB}{postgres BYTEA}) IS NULL OR e.id < ?7)
+              AND (CAST(?8 AS TEXT) IS NULL OR e.external_id LIKE ?8 ESCAPE '\\' OR e.payload LIKE ?8 ESCAPE '\\')
+             ORDER BY ",
+            $order,
+            " DESC LIMIT ?10 OFFSET ?11"
+        )
+    };
+}
+
+const LIST: &str = list!("events AS e WHERE e.id < ?9", "e.id");
+const LIST_BY_KIND: &str = list!("events AS e WHERE e.kind = ?1 AND e.id < ?9", "e.id");
+const LIST_BY_ACCOUNT: &str = list!("events AS e WHERE e.account = ?5 AND e.id < ?9", "e.id");
+const LIST_PENDING: &str = list!("event_queue AS q JOIN events AS e ON e.id = q.event_id WHERE e.id < ?9", "e.id");
+const LIST_EXCEPTIONS: &str = list!(
+    "event_exceptions AS x JOIN events AS e ON e.id = x.event_id WHERE x.status = ?2 AND x.event_id < ?9",
+    "x.event_id"
+);
+
+/// A text as a `LIKE` pattern that finds it anywhere.
+fn contains(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len() + 2);
+    pattern.push('%');
+    for character in text.chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// The least id that could have been made at a time: ids begin with it (RFC 9562, 5.7).
+struct EventBound([u8; 16]);
+
+impl EventBound {
+    fn first(at: Millis) -> Self {
+        let mut bytes = [0; 16];
+        bytes[..6].copy_from_slice(&u64::try_from(at).unwrap_or(0).to_be_bytes()[2..]);
+        Self(bytes)
+    }
+}
+
+fn stored_event(row: &Row) -> Result<StoredEvent, StoreError> {
+    Ok(StoredEvent {
+        id: row.get(0)?,
+        platform: row.get(1)?,
+        account: row.get(2)?,
+        external_id: row.get(3)?,
+        channel_id: row.get::<Option<String>>(4)?.map(ChannelId),
+        kind: row.get(5)?,
+        occurred_at: row.get(6)?,
+        received_at: row.get(7)?,
+        signed: row.get(8)?,
+        status: row.get(9)?,
+        attempts: row.get(10)?,
+        error: row.get(11)?,
+        processed_at: row.get(12)?,
+        processing_micros: row.get(13)?,
+        payload: row.get::<Option<String>>(14)?.unwrap_or_default(),
+    })
+}
+
+impl FromValue for Platform {
+    fn from_value(value: &Value) -> Option<Self> {
+        let word = String::from_value(value)?;
+        [Self::WhatsApp, Self::Instagram].into_iter().find(|platform| platform.as_str() == word)
+    }
+}
+
+impl FromValue for EventKind {
+    fn from_value(value: &Value) -> Option<Self> {
+        // A kind that this version does not know was written by a newer one.
+        Some(Self::from_name(&String::from_value(value)?).unwrap_or(Self::Unknown))
+    }
+}
+
+impl FromValue for EventStatus {
+    fn from_value(value: &Value) -> Option<Self> {
+        Self::from_word(&String::from_value(value)?)
+    }
+}

@@ -1,0 +1,474 @@
+//! Statements about messages and what became of them.
+
+use super::value::{FromValue, Row, Rows, Value, params};
+use super::{StoreError, Tx};
+use crate::conversations::content::Content;
+use crate::conversations::model::{ChannelId, Failure, Message, Millis, Receipts, Sender, Status};
+use crate::ids::{ConversationId, EventId, MessageId};
+
+/// Something that became of a message, for its timeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageFact {
+    /// Of which message.
+    pub message_id: MessageId,
+    /// When.
+    pub at: Millis,
+    /// The event that told it.
+    pub event_id: EventId,
+    /// `sent`, `delivered`, `read`, `played`, `failed`, `edited`, `deleted`, `echo`, `reaction`.
+    pub kind: String,
+    /// A JSON document with the details.
+    pub detail: String,
+}
+
+/// A reaction to a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReactionRow {
+    /// To which message.
+    pub message_id: MessageId,
+    /// By the business rather than the contact.
+    pub by_business: bool,
+    /// `None`: taken back.
+    pub emoji: Option<String>,
+    /// When.
+    pub at: Millis,
+    /// The event that told it.
+    pub event_id: EventId,
+}
+
+/// The columns that [`message`] reads, of the alias `m`.
+macro_rules! select_messages {
+    ($rest:literal) => {
+        concat!(
+            "SELECT m.id, m.channel_id, m.conversation_id, m.outbound, m.sender, m.content, m.external_id, m.reply_to, m.inert, m.status,
+                m.occurred_at, m.created_at, m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.played_at, m.failed_at,
+                m.error_code, m.error_subcode, m.error_text, m.edited_at, m.deleted_at, m.maybe_duplicate, m.metadata, m.event_id ",
+            $rest
+        )
+    };
+}
+
+impl Tx<'_> {
+    /// The messages with these ids of Meta's, locked until the unit ends.
+    pub fn lock_messages_by_external_ids(&mut self, keys: &[(ChannelId, String)]) -> Result<Vec<Message>, StoreError> {
+        let mut rows = Rows::new();
+        for (channel, external_id) in keys {
+            rows.push(params![&channel.0, external_id]);
+        }
+        let found = self.query_rows(
+            select_messages!("FROM {r: channel_id text, external_id text}
+             JOIN messages AS m ON m.channel_id = r.channel_id AND m.external_id = r.external_id {lock m}"),
+            &rows,
+        )?;
+        found.iter().map(message).collect()
+    }
+
+    /// The messages with these ids, locked until the unit ends.
+    pub fn lock_messages(&mut self, ids: &[MessageId]) -> Result<Vec<Message>, StoreError> {
+        let mut rows = Rows::new();
+        for id in ids {
+            rows.push(params![id]);
+        }
+        let found = self.query_rows(
+            select_messages!("FROM {r: id blob} JOIN messages AS m ON m.id = r.id {lock m}"),
+            &rows,
+        )?;
+        found.iter().map(message).collect()
+    }
+
+    /// These messages, in no particular order.
+    pub fn messages_by_ids(&mut self, ids: &[MessageId]) -> Result<Vec<Message>, StoreError> {
+        let mut rows = Rows::new();
+        for id in ids {
+            rows.push(params![id]);
+        }
+        let found = self.query_rows(
+            select_messages!("FROM {r: id blob} JOIN messages AS m ON m.id = r.id"),
+            &rows,
+        )?;
+        found.iter().map(message).collect()
+    }
+
+    /// One message.
+    pub fn message_by_id(&mut self, id: MessageId) -> Result<Option<Message>, StoreError> {
+        Ok(self.messages_by_ids(&[id])?.into_iter().next())
+    }
+
+    /// Outbound messages of a conversation that Meta may have, but has not told us the id of: locked until the unit ends.
+    pub fn lock_messages_in_flight(&mut self, conversations: &[ConversationId]) -> Result<Vec<Message>, StoreError> {
+        let mut rows = Rows::new();
+        for id in conversations {
+            rows.push(params![id]);
+        }
+        let found = self.query_rows(
+            select_messages!("FROM {r: id blob} JOIN conversations AS c ON c.id = r.id
+             JOIN outbox AS o ON o.channel_id = c.channel_id AND o.conversation_id = c.id AND o.state <> 'waiting'
+             JOIN messages AS m ON m.id = o.message_id
+             WHERE m.external_id IS NULL {lock m}"),
+            &rows,
+        )?;
+        found.iter().map(message).collect()
+    }
+
+    /// Outbound messages of a conversation up to a time that are not known to be read, locked until the unit ends.
+    pub fn lock_unread_outbound(&mut self, conversation: ConversationId, up_to: Millis) -> Result<Vec<Message>, StoreError> {
+        let rows = self.query(
+            select_messages!("FROM messages AS m WHERE m.conversation_id = ?1 AND m.occurred_at <= ?2 AND m.outbound = 1 AND m.external_id IS NOT NULL
+             ORDER BY m.occurred_at DESC, m.id DESC LIMIT 500 {lock m}"),
+            params![&conversation, up_to],
+        )?;
+        rows.iter().map(message).collect()
+    }
+
+    /// Keeps new messages.
+    pub fn insert_messages(&mut self, messages: &[&Message]) -> Result<(), StoreError> {
+        let contents = contents(messages);
+        let mut rows = Rows::new();
+        for (message, content) in messages.iter().zip(&contents) {
+            rows.push(params![
+                &message.id,
+                &message.channel_id.0,
+                &message.conversation_id,
+                message.outbound,
+                message.sender.as_str(),
+                content,
+                &message.external_id,
+                &message.reply_to,
+                message.inert,
+                message.status.as_str(),
+                message.occurred_at,
+                message.created_at,
+                message.receipts.accepted_at,
+                message.receipts.sent_at,
+                message.receipts.delivered_at,
+                message.receipts.read_at,
+                message.receipts.played_at,
+                message.receipts.failed_at,
+                message.failure.as_ref().map(|failure| failure.code),
+                message.failure.as_ref().and_then(|failure| failure.subcode),
+                message.failure.as_ref().map(|failure| failure.text.as_str()),
+                message.edited_at,
+                message.deleted_at,
+                message.maybe_duplicate,
+                &message.metadata,
+                &message.event_id,
+            ]);
+        }
+        self.execute_rows(
+            "INSERT INTO messages (id, channel_id, conversation_id, outbound, sender, content, external_id, reply_to, inert, status,
+                occurred_at, created_at, accepted_at, sent_at, delivered_at, read_at, played_at, failed_at, error_code, error_subcode,
+                error_text, edited_at, deleted_at, maybe_duplicate, metadata, event_id)
+             SELECT r.id, r.channel_id, r.conversation_id, r.outbound, r.sender, r.content, r.external_id, r.reply_to, r.inert, r.status,
+                r.occurred_at, r.created_at, r.accepted_at, r.sent_at, r.delivered_at, r.read_at, r.played_at, r.failed_at, r.error_code,
+                r.error_subcode, r.error_text, r.edited_at, r.deleted_at, r.maybe_duplicate, r.metadata, r.event_id
+             FROM {r: id blob, channel_id text, conversation_id blob, outbound int, sender text, content text, external_id text,
+                reply_to text, inert int, status text, occurred_at int, created_at int, accepted_at int, sent_at int, delivered_at int,
+                read_at int, played_at int, failed_at int, error_code int, error_subcode int, error_text text, edited_at int,
+                deleted_at int, maybe_duplicate int, metadata text, event_id blob} WHERE true",
+            &rows,
+        )?;
+        Ok(())
+    }
+
+    /// Writes messages that are known already.
+    pub fn update_messages(&mut self, messages: &[&Message]) -> Result<(), StoreError> {
+        let contents = contents(messages);
+        let mut rows = Rows::new();
+        for (message, content) in messages.iter().zip(&contents) {
+            rows.push(params![
+                &message.id,
+                &message.conversation_id,
+                content,
+                &message.external_id,
+                message.status.as_str(),
+                message.occurred_at,
+                message.receipts.accepted_at,
+                message.receipts.sent_at,
+                message.receipts.delivered_at,
+                message.receipts.read_at,
+                message.receipts.played_at,
+                message.receipts.failed_at,
+                message.failure.as_ref().map(|failure| failure.code),
+                message.failure.as_ref().and_then(|failure| failure.subcode),
+                message.failure.as_ref().map(|failure| failure.text.as_str()),
+                message.edited_at,
+                message.deleted_at,
+                message.maybe_duplicate,
+                &message.event_id,
+            ]);
+        }
+        self.execute_rows(
+            "UPDATE messages SET conversation_id = r.conversation_id, content = r.content, external_id = r.external_id, status = r.status,
+                occurred_at = r.occurred_at, accepted_at = r.accepted_at, sent_at = r.sent_at, delivered_at = r.delivered_at,
+                read_at = r.read_at, played_at = r.played_at, failed_at = r.failed_at, error_code = r.error_code,
+                error_subcode = r.error_subcode, error_text = r.error_text, edited_at = r.edited_at, deleted_at = r.deleted_at,
+                maybe_duplicate = r.maybe_duplicate, event_id = r.event_id
+             FROM {r: id blob, conversation_id blob, content text, external_id text, status text, occurred_at int, accepted_at int,
+                sent_at int, delivered_at int, read_at int, played_at int, failed_at int, error_code int, error_subcode int,
+                error_text text, edited_at int, deleted_at int, maybe_duplicate int, event_id blob}
+             WHERE messages.id = r.id",
+            &rows,
+        )?;
+        Ok(())
+    }
+
+    /// Takes a message out that turned out to be another one seen twice, and hands what became of it over.
+    pub fn absorb_message(&mut self, gone: MessageId, into: MessageId) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO message_facts (message_id, at, event_id, kind, detail)
+             SELECT ?2, at, event_id, kind, detail FROM message_facts WHERE message_id = ?1 ON CONFLICT DO NOTHING",
+            params![&gone, &into],
+        )?;
+        self.execute("DELETE FROM message_facts WHERE message_id = ?1", params![&gone])?;
+        self.execute(
+            "INSERT INTO message_reactions (message_id, actor, emoji, at, event_id)
+             SELECT ?2, actor, emoji, at, event_id FROM message_reactions WHERE message_id = ?1 ON CONFLICT DO NOTHING",
+            params![&gone, &into],
+        )?;
+        self.execute("DELETE FROM message_reactions WHERE message_id = ?1", params![&gone])?;
+        self.execute("DELETE FROM messages WHERE id = ?1", params![&gone])?;
+        self.execute("UPDATE conversations SET last_message_id = ?2 WHERE last_message_id = ?1", params![&gone, &into])?;
+        Ok(())
+    }
+
+    /// Messages of a conversation, the newest first, after a place in the list: the time of a message, and its id.
+    pub fn messages_of_conversation(
+        &mut self,
+        conversation: ConversationId,
+        after: Option<(Millis, MessageId)>,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError> {
+        let (at, id) = after.unwrap_or((Millis::MAX, MessageId::MAX));
+        let rows = self.query(
+            select_messages!("FROM messages AS m WHERE m.conversation_id = ?1 AND (m.occurred_at, m.id) < (?2, ?3)
+             ORDER BY m.occurred_at DESC, m.id DESC LIMIT ?4"),
+            params![&conversation, at, &id, limit],
+        )?;
+        rows.iter().map(message).collect()
+    }
+
+    /// Notes what became of messages; what is noted already stays.
+    pub fn insert_message_facts(&mut self, facts: &[MessageFact]) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        for fact in facts {
+            rows.push(params![&fact.message_id, fact.at, &fact.event_id, &fact.kind, &fact.detail]);
+        }
+        self.execute_rows(
+            "INSERT INTO message_facts (message_id, at, event_id, kind, detail)
+             SELECT r.message_id, r.at, r.event_id, r.kind, r.detail
+             FROM {r: message_id blob, at int, event_id blob, kind text, detail text} WHERE true ON CONFLICT DO NOTHING",
+            &rows,
+        )?;
+        Ok(())
+    }
+
+    /// What became of a message, in order.
+    pub fn message_facts(&mut self, id: MessageId) -> Result<Vec<MessageFact>, StoreError> {
+        let rows = self.query(
+            "SELECT message_id, at, event_id, kind, detail FROM message_facts WHERE message_id = ?1 ORDER BY at, event_id LIMIT 1000",
+            params![&id],
+        )?;
+        rows.iter()
+            .map(|row| {
+                Ok(MessageFact {
+                    message_id: row.get(0)?,
+                    at: row.get(1)?,
+                    event_id: row.get(2)?,
+                    kind: row.get(3)?,
+                    detail: row.get(4)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Takes earlier wordings of a message out of its timeline.
+    pub fn forget_wordings(&mut self, id: MessageId) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE message_facts SET detail = ?2 WHERE message_id = ?1 AND kind = 'edited'",
+            params![&id, "{}"],
+        )?;
+        Ok(())
+    }
+
+    /// Keeps reactions; of two by the same side the later stands.
+    pub fn upsert_reactions(&mut self, reactions: &[ReactionRow]) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        for reaction in reactions {
+            let actor = actor(reaction.by_business);
+            rows.push(params![&reaction.message_id, actor, &reaction.emoji, reaction.at, &reaction.event_id]);
+        }
+        self.execute_rows(
+            "INSERT INTO message_reactions (message_id, actor, emoji, at, event_id)
+             SELECT r.message_id, r.actor, r.emoji, r.at, r.event_id
+             FROM {r: message_id blob, actor text, emoji text, at int, event_id blob} WHERE true
+             ON CONFLICT (message_id, actor) DO UPDATE SET emoji = EXCLUDED.emoji, at = EXCLUDED.at, event_id = EXCLUDED.event_id
+             WHERE (EXCLUDED.at, COALESCE(EXCLUDED.emoji, '')) > (message_reactions.at, COALESCE(message_reactions.emoji, ''))",
+            &rows,
+        )?;
+        Ok(())
+    }
+
+    /// Reactions to these messages that were not taken back.
+    pub fn reactions_of_messages(&mut self, ids: &[MessageId]) -> Result<Vec<ReactionRow>, StoreError> {
+        let mut rows = Rows::new();
+        for id in ids {
+            rows.push(params![id]);
+        }
+        let found = self.query_rows(
+            "SELECT x.message_id, x.actor, x.emoji, x.at, x.event_id
+             FROM {r: id blob} JOIN message_reactions AS x ON x.message_id = r.id WHERE x.emoji IS NOT NULL",
+            &rows,
+        )?;
+        found
+            .iter()
+            .map(|row| {
+                Ok(ReactionRow {
+                    message_id: row.get(0)?,
+                    by_business: row.get::<String>(1)? == actor(true),
+                    emoji: row.get(2)?,
+                    at: row.get(3)?,
+                    event_id: row.get(4)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Puts events aside that are about messages which are not known yet.
+    pub fn park_events(&mut self, parked: &[(ChannelId, String, EventId)], now: Millis) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        for (channel, external_id, event) in parked {
+            rows.push(params![&channel.0, external_id, event, now]);
+        }
+        self.execute_rows(
+            "INSERT INTO parked_events (channel_id, external_id, event_id, parked_at)
+             SELECT r.channel_id, r.external_id, r.event_id, r.parked_at
+             FROM {r: channel_id text, external_id text, event_id blob, parked_at int} WHERE true ON CONFLICT DO NOTHING",
+            &rows,
+        )?;
+        Ok(())
+    }
+
+    /// These messages are known now: the events that were put aside for them go back into the queue. Answers with how many.
+    pub fn unpark_events(&mut self, known: &[(ChannelId, String)], now: Millis) -> Result<u64, StoreError> {
+        let mut rows = Rows::new();
+        for (channel, external_id) in known {
+            rows.push(params![&channel.0, external_id]);
+        }
+        let found = self.query_rows(
+            "SELECT p.channel_id, p.external_id, p.event_id FROM {r: channel_id text, external_id text}
+             JOIN parked_events AS p ON p.channel_id = r.channel_id AND p.external_id = r.external_id",
+            &rows,
+        )?;
+        if found.is_empty() {
+            return Ok(0);
+        }
+        let mut parked: Vec<(String, String, EventId)> = Vec::with_capacity(found.len());
+        for row in &found {
+            parked.push((row.get(0)?, row.get(1)?, row.get(2)?));
+        }
+        let mut gone = Rows::new();
+        let mut queue = Rows::new();
+        for (channel, external_id, event) in &parked {
+            gone.push(params![channel, external_id, event]);
+            queue.push(params![now, event]);
+        }
+        self.execute_rows(
+            "DELETE FROM parked_events WHERE (channel_id, external_id, event_id) IN
+                (SELECT r.channel_id, r.external_id, r.event_id FROM {r: channel_id text, external_id text, event_id blob})",
+            &gone,
+        )?;
+        self.execute_rows(
+            "INSERT INTO event_queue (due_at, event_id) SELECT r.due_at, r.event_id FROM {r: due_at int, event_id blob}
+             WHERE true ON CONFLICT DO NOTHING",
+            &queue,
+        )?;
+        Ok(parked.len() as u64)
+    }
+
+    /// Forgets events put aside before a time; they stay in the event log.
+    pub fn prune_parked(&mut self, before: Millis) -> Result<u64, StoreError> {
+        self.execute(
+            "DELETE FROM parked_events WHERE (channel_id, external_id, event_id) IN
+                (SELECT channel_id, external_id, event_id FROM parked_events WHERE parked_at < ?1 ORDER BY parked_at LIMIT 1000)",
+            params![before],
+        )
+    }
+
+    /// Notes up to which time a contact has read, and when that was told.
+    pub fn insert_read_watermark(&mut self, conversation: ConversationId, up_to: Millis, at: Millis) -> Result<(), StoreError> {
+        self.execute(
+            "INSERT INTO read_watermarks (conversation_id, up_to, at) VALUES (?1, ?2, ?3)
+             ON CONFLICT (conversation_id, up_to) DO UPDATE SET at = EXCLUDED.at WHERE EXCLUDED.at < read_watermarks.at",
+            params![&conversation, up_to, at],
+        )?;
+        Ok(())
+    }
+
+    /// When a contact was first known to have read what was said at a time.
+    pub fn read_watermark(&mut self, conversation: ConversationId, said_at: Millis) -> Result<Option<Millis>, StoreError> {
+        self.query_opt(
+            "SELECT MIN(at) FROM read_watermarks WHERE conversation_id = ?1 AND up_to >= ?2",
+            params![&conversation, said_at],
+        )?
+        .map_or(Ok(None), |row| row.get(0))
+    }
+}
+
+fn actor(by_business: bool) -> &'static str {
+    if by_business { "business" } else { "contact" }
+}
+
+fn contents(messages: &[&Message]) -> Vec<String> {
+    messages
+        .iter()
+        .map(|message| serde_json::to_string(&message.content).expect("content has string keys only, and no value that JSON lacks"))
+        .collect()
+}
+
+fn message(row: &Row) -> Result<Message, StoreError> {
+    let content: String = row.get(5)?;
+    let error_code: Option<i64> = row.get(18)?;
+    let error_subcode: Option<i64> = row.get(19)?;
+    let error_text: Option<String> = row.get(20)?;
+    Ok(Message {
+        id: row.get(0)?,
+        channel_id: ChannelId(row.get(1)?),
+        conversation_id: row.get(2)?,
+        outbound: row.get(3)?,
+        sender: row.get(4)?,
+        // A kind that a newer version wrote is shown as unknown rather than not at all.
+        content: serde_json::from_str(&content).unwrap_or(Content::Unknown { what: "newer".to_owned() }),
+        external_id: row.get(6)?,
+        reply_to: row.get(7)?,
+        inert: row.get(8)?,
+        status: row.get(9)?,
+        occurred_at: row.get(10)?,
+        created_at: row.get(11)?,
+        receipts: Receipts {
+            accepted_at: row.get(12)?,
+            sent_at: row.get(13)?,
+            delivered_at: row.get(14)?,
+            read_at: row.get(15)?,
+            played_at: row.get(16)?,
+            failed_at: row.get(17)?,
+        },
+        failure: error_code.map(|code| Failure { code, subcode: error_subcode, text: error_text.unwrap_or_default() }),
+        edited_at: row.get(21)?,
+        deleted_at: row.get(22)?,
+        maybe_duplicate: row.get(23)?,
+        metadata: row.get(24)?,
+        event_id: row.get(25)?,
+    })
+}
+
+impl FromValue for Sender {
+    fn from_value(value: &Value) -> Option<Self> {
+        Self::from_word(&String::from_value(value)?)
+    }
+}
+
+impl FromValue for Status {
+    fn from_value(value: &Value) -> Option<Self> {
+        Self::from_word(&String::from_value(value)?)
+    }
+}
