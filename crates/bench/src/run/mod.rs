@@ -5,12 +5,12 @@
 //! shown. Each turn starts its server anew on an empty store; for the figures with messages stored, on a store that was filled
 //! before.
 //!
-//! - [`store`]: the folders and databases that are measured on, made here and removed here;
-//! - [`contestant`]: how each server is started, and what the hub says about its projection;
-//! - [`turn`]: one server under load;
-//! - [`capacity`]: the hub at half and at twice what it can take;
-//! - [`verdict`]: what was wanted, and what came out;
-//! - [`report`]: all of it, for people and as JSON; [`machine`]: what it was measured on.
+//! - `store`: the folders and databases that are measured on, made here and removed here;
+//! - `contestant`: how each server is started, and what the hub says about its projection;
+//! - `turn`: one server under load;
+//! - `capacity`: the hub at half and at twice what it can take;
+//! - `verdict`: what was wanted, and what came out;
+//! - `report`: all of it, for people and as JSON; `machine`: what it was measured on.
 //!
 //! What cannot be measured is reported as a problem and the rest goes on.
 

@@ -1,6 +1,6 @@
 //! The least server that keeps the hub's promise: a 200 means that the message is on disk, once.
 //!
-//! Signature, typed parse, and one writer thread that takes what is waiting (at most [`GROUP_MAX`] webhooks), writes it to one table
+//! Signature, typed parse, and one writer thread that takes what is waiting (at most 1,000 webhooks), writes it to one table
 //! with a unique key on the message id in one flushed transaction, then answers all. Nothing more: no events, no contacts, no
 //! projection, no metrics. What the hub does beyond it is seen as the hub's share of its speed.
 
