@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
+use crate::access::Keys;
 use crate::channels::Channels;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -11,6 +14,7 @@ use crate::metrics::Metrics;
 use crate::sending::Senders;
 use crate::store::Store;
 use crate::stream::Stream;
+use crate::tasks::Workers;
 
 /// The hub. Cheap to clone; every clone is the same hub.
 #[derive(Debug, Clone)]
@@ -35,6 +39,12 @@ pub struct Parts {
     pub channels: Channels,
     /// The way in for notifications.
     pub ingest: Ingest,
+    /// Who may call.
+    pub keys: Keys,
+    /// How the background tasks are.
+    pub workers: Workers,
+    /// Wakes the projector.
+    pub projector: Notify,
     /// Wakes the senders.
     pub senders: Senders,
     /// What happens, live.

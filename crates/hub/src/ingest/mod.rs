@@ -1,3 +1,152 @@
-//! What Meta posts: kept raw, then understood.
+//! What Meta posts: verified, kept raw, answered; then understood.
+//!
+//! The promise: a 200 means that every event of the notification is on disk, once.
+//!
+//! 1. [`webhooks`]: checks the signature over the raw body, splits it into events, hands them to
+//! 2. [`writer`], which keeps many notifications with one flush and only then lets them be answered;
+//! 3. [`projector`] finds kept events in the store and understands them, batch by batch; a crash at any point leaves an event either
+//!    unanswered (Meta repeats it) or kept (the projector finds it).
+//!
+//! Repeats cost a look at one index: an event's identity is unique in the store.
+
+use tidings_meta::notification::{self, EventKind, Platform};
+use tidings_meta::signature::{SignatureError, Verifier};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::channels::Channels;
+use crate::config::WebhookConfig;
+use crate::conversations::model::Millis;
+use crate::ids::Ids;
+use crate::ingest::model::NewEvent;
+use crate::store::StoreError;
 
 pub mod model;
+pub mod projector;
+pub mod webhooks;
+pub mod writer;
+
+/// A notification on its way to the writer.
+#[derive(Debug)]
+pub struct Pending {
+    events: Vec<NewEvent>,
+    answer: oneshot::Sender<Result<Kept, StoreError>>,
+}
+
+/// What became of a notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// Events that were not known yet.
+    pub new: usize,
+    /// Events that were.
+    pub repeats: usize,
+}
+
+/// The way in.
+#[derive(Debug)]
+pub struct Ingest {
+    whatsapp: Verifier,
+    instagram: Verifier,
+    signature_required: bool,
+    queue: mpsc::Sender<Pending>,
+    channels: Channels,
+    ids: Ids,
+}
+
+/// Why a notification was not kept for processing.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// No secret is configured that it could be checked with.
+    #[error("no app secret is configured")]
+    NoSecret,
+    /// It is not from Meta, or not as Meta sent it.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// It is signed, but not what Meta sends.
+    #[error("{0}")]
+    Envelope(String),
+    /// As much waits as may wait.
+    #[error("too many notifications are waiting")]
+    Full,
+    /// The store did not keep it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Ingest {
+    /// The way in, and what the [`writer`] takes from.
+    pub fn new(config: &WebhookConfig, channels: Channels, ids: Ids) -> (Self, mpsc::Receiver<Pending>) {
+        let (queue, pending) = mpsc::channel(config.max_queue);
+        let ingest = Self {
+            whatsapp: Verifier::new(&config.whatsapp.app_secrets),
+            instagram: Verifier::new(&config.instagram.app_secrets),
+            signature_required: config.signature_required,
+            queue,
+            channels,
+            ids,
+        };
+        (ingest, pending)
+    }
+
+    /// Whether a body is Meta's; `Ok(false)` where signatures are not checked.
+    pub fn check(&self, platform: Platform, signature: Option<&[u8]>, body: &[u8]) -> Result<bool, Refusal> {
+        if !self.signature_required {
+            return Ok(false);
+        }
+        let verifier = match platform {
+            Platform::WhatsApp => &self.whatsapp,
+            Platform::Instagram => &self.instagram,
+        };
+        if verifier.is_empty() {
+            return Err(Refusal::NoSecret);
+        }
+        verifier.verify(signature, body)?;
+        Ok(true)
+    }
+
+    /// Splits a checked body into its events.
+    pub fn split(&self, platform: Platform, body: &[u8], signed: bool, now: Millis) -> Result<Vec<NewEvent>, Refusal> {
+        let events = notification::split(platform, body).map_err(|error| Refusal::Envelope(error.reason))?;
+        Ok(events.into_iter().map(|event| self.new_event(platform, event, signed, now)).collect())
+    }
+
+    fn new_event(&self, platform: Platform, event: notification::Event, signed: bool, now: Millis) -> NewEvent {
+        let account = event.account.id().to_owned();
+        let channel_id = self.channels.by_account(platform, &account).map(|channel| channel.id.clone());
+        // Events of an account as a whole belong to no channel, and need none.
+        let of_number = !matches!(event.account, notification::Account::BusinessAccount(_));
+        let ignored_because = if event.kind == EventKind::Unknown {
+            Some("no event kind that Tidings knows")
+        } else if of_number && channel_id.is_none() {
+            Some(UNKNOWN_ACCOUNT)
+        } else {
+            None
+        };
+        NewEvent {
+            id: self.ids.next(),
+            platform,
+            account,
+            channel_id,
+            kind: event.kind,
+            external_id: event.external_id,
+            occurred_at: event.occurred_at,
+            received_at: now,
+            signed,
+            ignored_because,
+            payload: event.raw,
+        }
+    }
+
+    /// Keeps the events of one notification, all or none; answers once they are on disk.
+    pub async fn keep(&self, events: Vec<NewEvent>) -> Result<Kept, Refusal> {
+        let (answer, kept) = oneshot::channel();
+        self.queue.try_send(Pending { events, answer }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Refusal::Full,
+            mpsc::error::TrySendError::Closed(_) => Refusal::Store(StoreError::Closed),
+        })?;
+        Ok(kept.await.map_err(|_| StoreError::Closed)??)
+    }
+}
+
+/// Why an event of an account that is no channel is set aside; a replay finds the channel if it was added since.
+pub const UNKNOWN_ACCOUNT: &str =
+    "no channel has this account: add it to the settings, then replay its events";

@@ -1,0 +1,244 @@
+//! Understands kept events, batch by batch, and brings their effect into conversations.
+//!
+//! Guarantee: every kept event is processed at least once, and its effect stands once. What waits is found by looking at the store; a
+//! nudge only makes it sooner, so start-up and recovery are the same as any other moment. A batch is one transaction; if it fails, its
+//! events are tried one by one, so that a poisoned one stands alone: it is tried again with growing pauses, and then left `dead`.
+//! A crash leaves the batch's events where they were: in the queue.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use tidings_meta::notification::{EventKind, Platform};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::channels::Channels;
+use crate::conversations::model::{ChannelId, Millis};
+use crate::conversations::projection::{self, Incoming};
+use crate::conversations::understand::{self, Envelope, Understood};
+use crate::ids::{EventId, Ids};
+use crate::ingest::UNKNOWN_ACCOUNT;
+use crate::ingest::model::{EventStatus, RetryPolicy, StoredEvent};
+use crate::store::events::CountSlot;
+use crate::store::stream::NewStreamRow;
+use crate::store::{StoreError, Tx};
+
+/// How long to rest after the store failed.
+const REST: Duration = Duration::from_millis(500);
+/// How long to wait for a nudge before looking again: other nodes, and pauses of failed events.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Runs until told to stop.
+pub async fn run(app: App, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let rest = match project_due(&app).await {
+            Ok(events) if events > 0 => continue,
+            Ok(_) => LOOK_AGAIN,
+            Err(error) => {
+                tracing::error!(%error, "events could not be processed; they stay in the queue");
+                REST
+            }
+        };
+        tokio::select! {
+            () = app.projector.notified() => {}
+            () = tokio::time::sleep(rest) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Processes one batch of due events; answers with how many there were.
+pub async fn project_due(app: &App) -> Result<usize, StoreError> {
+    let worker = Worker {
+        channels: app.channels.clone(),
+        ids: app.ids.clone(),
+        retry: RetryPolicy {
+            attempts: app.config.webhooks.retry_attempts,
+            delay: app.config.webhooks.retry_delay,
+        },
+        now: app.clock.now_millis(),
+    };
+    let limit = app.config.webhooks.batch_size;
+    let batch = worker.clone();
+    match app.store.write_unflushed(move |tx| batch.project(tx, limit)).await {
+        Ok(done) => Ok(report(app, &done)),
+        Err(error @ (StoreError::Unavailable(_) | StoreError::Closed)) => Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "a batch of events failed; they are processed one by one");
+            one_by_one(app, worker, limit).await
+        }
+    }
+}
+
+async fn one_by_one(app: &App, worker: Worker, limit: u32) -> Result<usize, StoreError> {
+    for processed in 0..limit as usize {
+        let single = worker.clone();
+        let done = match app.store.write_unflushed(move |tx| single.project(tx, 1)).await {
+            Ok(done) => done,
+            Err(error @ (StoreError::Unavailable(_) | StoreError::Closed)) => return Err(error),
+            Err(error) => {
+                let single = worker.clone();
+                let reason = error.to_string();
+                app.store.write_unflushed(move |tx| single.give_up_on_first(tx, &reason)).await?
+            }
+        };
+        if report(app, &done) == 0 {
+            return Ok(processed);
+        }
+    }
+    Ok(limit as usize)
+}
+
+fn report(app: &App, done: &Done) -> usize {
+    for (channel, kind) in &done.received {
+        app.metrics.count_received(channel, kind, &app.channels);
+    }
+    for (event, _) in &done.events {
+        app.metrics.count_processed(event);
+        match &event.error {
+            Some(error) if event.status != EventStatus::Ignored => {
+                tracing::warn!(event = %event.id, kind = event.kind.as_str(), status = event.status.as_str(), error, "event not processed");
+            }
+            _ => tracing::debug!(
+                event = %event.id,
+                kind = event.kind.as_str(),
+                account = event.account,
+                occurred_at = event.occurred_at,
+                signed = event.signed,
+                status = event.status.as_str(),
+                "event processed"
+            ),
+        }
+    }
+    if !done.events.is_empty() {
+        app.stream.nudge();
+    }
+    done.events.len()
+}
+
+/// What a batch came to.
+#[derive(Debug, Default)]
+struct Done {
+    events: Vec<(StoredEvent, Option<Millis>)>,
+    received: Vec<(ChannelId, &'static str)>,
+}
+
+#[derive(Debug, Clone)]
+struct Worker {
+    channels: Channels,
+    ids: Ids,
+    retry: RetryPolicy,
+    now: Millis,
+}
+
+impl Worker {
+    fn project(&self, tx: &mut Tx<'_>, limit: u32) -> Result<Done, StoreError> {
+        let events = tx.take_due_events(self.now, limit)?;
+        if events.is_empty() {
+            return Ok(Done::default());
+        }
+        let began = Instant::now();
+        let before: Vec<EventStatus> = events.iter().map(|event| event.status).collect();
+        let mut finished: Vec<(StoredEvent, Option<Millis>)> = Vec::with_capacity(events.len());
+        let mut incoming = Vec::with_capacity(events.len());
+        for mut event in events {
+            match self.understand(&mut event) {
+                Ok(Some(understood)) => incoming.push(understood),
+                Ok(None) => {}
+                Err(reason) => {
+                    // Only another version of Tidings can understand it better: trying again would be in vain.
+                    event.status = EventStatus::Failed;
+                    event.error = Some(reason);
+                }
+            }
+            finished.push((event, None));
+        }
+        let projected = projection::project(tx, &incoming, &self.ids, self.now)?;
+        let share = i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX) / finished.len() as i64;
+        for (event, _) in &mut finished {
+            event.attempts += 1;
+            event.processed_at = Some(self.now);
+            event.processing_micros = Some(share);
+        }
+        self.finish(tx, &before, &finished)?;
+        let mut changes: BTreeMap<EventId, _> =
+            incoming.iter().map(|event| event.event_id).zip(projected.changes).collect();
+        let rows: Vec<NewStreamRow> = finished
+            .iter()
+            .map(|(event, _)| NewStreamRow {
+                at: self.now,
+                channel_id: event.channel_id.clone(),
+                event_id: Some(event.id),
+                changes: changes.remove(&event.id).unwrap_or_default(),
+            })
+            .collect();
+        tx.insert_stream(&rows)?;
+        Ok(Done { events: finished, received: projected.received })
+    }
+
+    /// What an event means; `None` if it has no meaning for a channel. Sets the event's status and channel.
+    fn understand(&self, event: &mut StoredEvent) -> Result<Option<Incoming>, String> {
+        // An event can be older than its channel.
+        event.channel_id = self.channels.by_account(event.platform, &event.account).map(|channel| channel.id.clone());
+        event.status = EventStatus::Processed;
+        event.error = None;
+        let envelope = Envelope {
+            platform: event.platform,
+            external_id: &event.external_id,
+            received_at: event.received_at,
+            raw: &event.payload,
+        };
+        // A parser's bug must not take the batch, or the process, with it.
+        let understood: Understood = catch_unwind(AssertUnwindSafe(|| understand::understand(envelope)))
+            .unwrap_or_else(|_| Err("understanding it panicked: a bug of Tidings".to_owned()))?;
+        if event.kind == EventKind::Unknown {
+            event.status = EventStatus::Ignored;
+            event.error = Some("no event kind that Tidings knows".to_owned());
+            return Ok(None);
+        }
+        let Some(channel_id) = event.channel_id.clone() else {
+            if understood.person.is_some() {
+                event.status = EventStatus::Ignored;
+                event.error = Some(UNKNOWN_ACCOUNT.to_owned());
+            }
+            return Ok(None);
+        };
+        Ok(Some(Incoming {
+            event_id: event.id,
+            account: event.account.clone(),
+            channel_id,
+            at: event.occurred_at.unwrap_or(event.received_at),
+            understood,
+        }))
+    }
+
+    /// The first due event cannot be processed alone either: it waits longer, or is left.
+    fn give_up_on_first(&self, tx: &mut Tx<'_>, reason: &str) -> Result<Done, StoreError> {
+        let Some(mut event) = tx.take_due_events(self.now, 1)?.into_iter().next() else { return Ok(Done::default()) };
+        let before = event.status;
+        event.attempts += 1;
+        event.error = Some(reason.to_owned());
+        event.processed_at = Some(self.now);
+        let again_at = self.retry.next(event.attempts, self.now);
+        event.status = if again_at.is_some() { EventStatus::Pending } else { EventStatus::Dead };
+        let finished = vec![(event, again_at)];
+        self.finish(tx, &[before], &finished)?;
+        Ok(Done { events: finished, received: Vec::new() })
+    }
+
+    fn finish(
+        &self,
+        tx: &mut Tx<'_>,
+        before: &[EventStatus],
+        finished: &[(StoredEvent, Option<Millis>)],
+    ) -> Result<(), StoreError> {
+        let mut counts: BTreeMap<(Platform, EventKind, EventStatus), i64> = BTreeMap::new();
+        for (before, (event, _)) in before.iter().zip(finished) {
+            *counts.entry((event.platform, event.kind, *before)).or_insert(0) -= 1;
+            *counts.entry((event.platform, event.kind, event.status)).or_insert(0) += 1;
+        }
+        tx.finish_events(finished)?;
+        tx.count_events(CountSlot::Projection, &counts)
+    }
+}

@@ -1,0 +1,225 @@
+//! `GET` and `POST /api/webhooks/{whatsapp,instagram}`: what Meta calls.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest;
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, Query, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use tidings_meta::notification::Platform;
+use tidings_meta::signature;
+
+use crate::app::App;
+use crate::http::problem::{Code, Problem};
+use crate::ingest::Refusal;
+use crate::metrics::NotificationResult;
+use crate::store::events::QuarantinedNotification;
+
+/// Meta wants an answer within 5 s (reference `graph-api.md` 9.3); whoever waits longer is told to come again.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// When to come again.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// What Meta asks when it verifies an address.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+pub struct Verification {
+    /// `subscribe`.
+    #[serde(rename = "hub.mode")]
+    mode: Option<String>,
+    /// The token that was agreed on.
+    #[serde(rename = "hub.verify_token")]
+    verify_token: Option<String>,
+    /// To be given back as it is.
+    #[serde(rename = "hub.challenge")]
+    challenge: Option<String>,
+}
+
+/// Verification of the WhatsApp address.
+#[utoipa::path(get, path = "/api/webhooks/whatsapp", tag = "Meta", params(Verification),
+    responses((status = 200, description = "The challenge", body = String, content_type = "text/plain"),
+        (status = 400, description = "A parameter is missing", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The mode or the token is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "No verify token is configured", body = Problem, content_type = "application/problem+json")))]
+pub async fn verify_whatsapp(State(app): State<App>, Query(query): Query<Verification>) -> Result<Response, Problem> {
+    verify(&app, Platform::WhatsApp, &query)
+}
+
+/// Verification of the Instagram address.
+#[utoipa::path(get, path = "/api/webhooks/instagram", tag = "Meta", params(Verification),
+    responses((status = 200, description = "The challenge", body = String, content_type = "text/plain"),
+        (status = 400, description = "A parameter is missing", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The mode or the token is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "No verify token is configured", body = Problem, content_type = "application/problem+json")))]
+pub async fn verify_instagram(State(app): State<App>, Query(query): Query<Verification>) -> Result<Response, Problem> {
+    verify(&app, Platform::Instagram, &query)
+}
+
+/// A WhatsApp notification.
+#[utoipa::path(post, path = "/api/webhooks/whatsapp", tag = "Meta", request_body(content = Object, description = "As Meta sends it"),
+    responses((status = 200, description = "Every event is kept", body = Object, example = json!({"success": true})),
+        (status = 400, description = "Signed, but not what Meta sends; kept in quarantine", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The signature is missing or wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "Over 3 MiB", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "No app secret is configured, or too much waits", body = Problem, content_type = "application/problem+json")))]
+pub async fn receive_whatsapp(
+    State(app): State<App>,
+    source: ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    receive(&app, Platform::WhatsApp, source.0, &headers, body).await
+}
+
+/// An Instagram notification.
+#[utoipa::path(post, path = "/api/webhooks/instagram", tag = "Meta", request_body(content = Object, description = "As Meta sends it"),
+    responses((status = 200, description = "Every event is kept", body = Object, example = json!({"success": true})),
+        (status = 400, description = "Signed, but not what Meta sends; kept in quarantine", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The signature is missing or wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "Over 3 MiB", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "No app secret is configured, or too much waits", body = Problem, content_type = "application/problem+json")))]
+pub async fn receive_instagram(
+    State(app): State<App>,
+    source: ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    receive(&app, Platform::Instagram, source.0, &headers, body).await
+}
+
+fn verify(app: &App, platform: Platform, query: &Verification) -> Result<Response, Problem> {
+    let tokens = match platform {
+        Platform::WhatsApp => &app.config.webhooks.whatsapp.verify_tokens,
+        Platform::Instagram => &app.config.webhooks.instagram.verify_tokens,
+    };
+    if tokens.is_empty() {
+        let variable = verify_token_variable(platform);
+        tracing::warn!(%platform, "verification refused: set {variable} to the verify token that Meta was given");
+        return Err(Problem::new(Code::VerifyTokenNotConfigured, format!("Set {variable} to the verify token that Meta was given.")));
+    }
+    let (Some(mode), Some(token), Some(challenge)) = (&query.mode, &query.verify_token, &query.challenge) else {
+        return Err(Problem::new(
+            Code::MissingParameter,
+            "Verification takes `hub.mode`, `hub.verify_token` and `hub.challenge`.",
+        ));
+    };
+    let token_is_right = tokens.iter().fold(false, |right, known| equals(known, token) | right);
+    if mode != "subscribe" || !token_is_right {
+        tracing::warn!(%platform, mode, "verification refused: wrong mode or verify token");
+        return Err(Problem::new(Code::WrongVerifyToken, "The mode is not `subscribe`, or the verify token is not the configured one."));
+    }
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")], challenge.clone())
+        .into_response())
+}
+
+/// Compares digests, so that neither content nor length of the token shows in the time that it takes.
+fn equals(known: &SecretString, given: &str) -> bool {
+    let known = digest::digest(&digest::SHA256, known.expose_secret().as_bytes());
+    let given = digest::digest(&digest::SHA256, given.as_bytes());
+    verify_slices_are_equal(known.as_ref(), given.as_ref()).is_ok()
+}
+
+async fn receive(app: &App, platform: Platform, source: SocketAddr, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
+    let began = std::time::Instant::now();
+    let body = read(app, platform, body).await?;
+    let now = app.clock.now_millis();
+    let signed = app
+        .ingest
+        .check(platform, headers.get(signature::HEADER).map(axum::http::HeaderValue::as_bytes), &body)
+        .map_err(|refusal| refuse(app, platform, source, body.len(), &refusal))?;
+    let events = match app.ingest.split(platform, &body, signed, now) {
+        Ok(events) => events,
+        Err(refusal) => {
+            quarantine(app, platform, now, &refusal, body).await?;
+            return Err(refuse(app, platform, source, 0, &refusal));
+        }
+    };
+    let kept = tokio::time::timeout(ANSWER_WITHIN, app.ingest.keep(events))
+        .await
+        .unwrap_or(Err(Refusal::Full))
+        .map_err(|refusal| refuse(app, platform, source, 0, &refusal))?;
+    let result = if kept.new == 0 && kept.repeats > 0 { NotificationResult::Duplicate } else { NotificationResult::Accepted };
+    app.metrics.count_notification(platform, result);
+    app.metrics.observe_acknowledgement(began.elapsed());
+    Ok(([(header::CONTENT_TYPE, "application/json")], r#"{"success":true}"#).into_response())
+}
+
+async fn read(app: &App, platform: Platform, body: Body) -> Result<Bytes, Problem> {
+    let limit = app.config.webhooks.body_bytes_max;
+    let read = tokio::time::timeout(app.config.http.body_timeout, Limited::new(body, limit).collect()).await;
+    match read {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            app.metrics.count_notification(platform, NotificationResult::InvalidPayload);
+            Err(Problem::new(Code::PayloadTooLarge, format!("A notification has {limit} bytes at most.")))
+        }
+        Ok(Err(_)) => Err(Problem::new(Code::InvalidPayload, "The body broke off.")),
+        Err(_) => Err(Problem::new(Code::RequestTimeout, "The body did not come in time.")),
+    }
+}
+
+/// Keeps a signed body that cannot be split, so that nothing that Meta signed is lost.
+async fn quarantine(app: &App, platform: Platform, now: i64, refusal: &Refusal, body: Bytes) -> Result<(), Problem> {
+    let notification = QuarantinedNotification {
+        id: app.ids.next(),
+        platform,
+        received_at: now,
+        reason: refusal.to_string(),
+        body: body.to_vec(),
+    };
+    app.store
+        .write(move |tx| tx.insert_quarantined(&notification))
+        .await
+        .map_err(|error| refuse(app, platform, SocketAddr::from(([0, 0, 0, 0], 0)), 0, &Refusal::Store(error)))
+}
+
+fn refuse(app: &App, platform: Platform, source: SocketAddr, body_bytes: usize, refusal: &Refusal) -> Problem {
+    let (result, problem) = match refusal {
+        Refusal::NoSecret => {
+            let variable = app_secret_variable(platform);
+            tracing::warn!(%platform, %source, "notification refused: set {variable} to the app secret, so that signatures can be checked");
+            let detail = format!("Set {variable} to the app secret, so that signatures can be checked.");
+            (NotificationResult::Unavailable, Problem::new(Code::AppSecretNotConfigured, detail))
+        }
+        Refusal::Signature(reason) => {
+            tracing::warn!(%platform, %source, %reason, body_bytes, "notification refused: its signature is not Meta's");
+            let detail = "`X-Hub-Signature-256` must be the HMAC-SHA256 of the raw body with the app secret.";
+            (NotificationResult::InvalidSignature, Problem::new(Code::InvalidSignature, detail))
+        }
+        Refusal::Envelope(reason) => {
+            tracing::warn!(%platform, reason, "notification quarantined: it is not what Meta sends");
+            (NotificationResult::InvalidPayload, Problem::new(Code::InvalidPayload, reason.clone()))
+        }
+        Refusal::Full => {
+            let problem = Problem::new(Code::Overloaded, "More notifications are waiting than can be kept in time.").retry_after(RETRY_AFTER);
+            (NotificationResult::Unavailable, problem)
+        }
+        Refusal::Store(error) => {
+            tracing::error!(%platform, %error, "notification refused: the store did not keep it");
+            let problem = Problem::new(Code::StoreUnavailable, "The notification could not be kept.").retry_after(RETRY_AFTER);
+            (NotificationResult::Unavailable, problem)
+        }
+    };
+    app.metrics.count_notification(platform, result);
+    problem
+}
+
+fn app_secret_variable(platform: Platform) -> &'static str {
+    match platform {
+        Platform::WhatsApp => "WHATSAPP_APP_SECRET",
+        Platform::Instagram => "INSTAGRAM_APP_SECRET",
+    }
+}
+
+fn verify_token_variable(platform: Platform) -> &'static str {
+    match platform {
+        Platform::WhatsApp => "WHATSAPP_VERIFY_TOKEN",
+        Platform::Instagram => "INSTAGRAM_VERIFY_TOKEN",
+    }
+}
+

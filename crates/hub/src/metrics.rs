@@ -1,0 +1,323 @@
+//! Counters and gauges, in the words of Prometheus.
+//!
+//! Every counter exists with value 0 from the start, so that `rate()` and alerts work; label values are bounded: channels, kinds and codes
+//! that are known, never anything that a caller wrote.
+
+use std::collections::HashSet;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use tidings_meta::notification::{EventKind, Platform};
+
+use crate::channels::Channels;
+use crate::conversations::model::ChannelId;
+use crate::ids::EventId;
+use crate::ingest::model::{EventStatus, NewEvent, StoredEvent};
+
+/// What became of a notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotificationResult {
+    /// Kept.
+    Accepted,
+    /// Everything in it was known.
+    Duplicate,
+    /// Not signed as it should be.
+    InvalidSignature,
+    /// Not what Meta sends.
+    InvalidPayload,
+    /// Not kept for want of room, time or settings.
+    Unavailable,
+}
+
+impl NotificationResult {
+    const ALL: [Self; 5] =
+        [Self::Accepted, Self::Duplicate, Self::InvalidSignature, Self::InvalidPayload, Self::Unavailable];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Duplicate => "duplicate",
+            Self::InvalidSignature => "invalid_signature",
+            Self::InvalidPayload => "invalid_payload",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NotificationLabels {
+    channel: &'static str,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabels {
+    channel: &'static str,
+    kind: &'static str,
+    status: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TypeLabel {
+    r#type: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    status: &'static str,
+    endpoint: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ErrorLabels {
+    code: String,
+    class: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SentLabels {
+    status: &'static str,
+    r#type: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QueueLabels {
+    channel: String,
+    state: &'static str,
+}
+
+/// The four counters that the runbook knows, for one product.
+#[derive(Debug, Clone)]
+struct PlatformCounters {
+    api_calls: Family<CallLabels, Counter>,
+    api_errors: Family<ErrorLabels, Counter>,
+    received: Family<TypeLabel, Counter>,
+    sent: Family<SentLabels, Counter>,
+}
+
+/// Everything that is counted.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    whatsapp: PlatformCounters,
+    instagram: PlatformCounters,
+    notifications: Family<NotificationLabels, Counter>,
+    events: Family<EventLabels, Counter>,
+    acknowledgement: Histogram,
+    processing: Histogram,
+    send: Histogram,
+    queue_wait: Histogram,
+    queue_length: Family<QueueLabels, Gauge>,
+    events_waiting: Gauge,
+    oldest_event_waiting: Gauge<f64, AtomicU64>,
+    stream_subscribers: Gauge,
+    task_restarts: Counter,
+}
+
+/// From 100 µs to about 13 s, doubling.
+fn seconds() -> Histogram {
+    Histogram::new((0..18).map(|step| 0.000_1 * f64::from(1 << step)))
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All at 0.
+    pub fn new() -> Self {
+        let mut registry = Registry::default();
+        let whatsapp = PlatformCounters::register(&mut registry, Platform::WhatsApp);
+        let instagram = PlatformCounters::register(&mut registry, Platform::Instagram);
+        let metrics = Self {
+            whatsapp,
+            instagram,
+            notifications: Family::default(),
+            events: Family::default(),
+            acknowledgement: seconds(),
+            processing: seconds(),
+            send: seconds(),
+            queue_wait: seconds(),
+            queue_length: Family::default(),
+            events_waiting: Gauge::default(),
+            oldest_event_waiting: Gauge::default(),
+            stream_subscribers: Gauge::default(),
+            task_restarts: Counter::default(),
+            registry: Registry::default(),
+        };
+        registry.register("tidings_webhook_notifications", "Notifications from Meta", metrics.notifications.clone());
+        registry.register("tidings_webhook_events", "Events from Meta, by what became of them", metrics.events.clone());
+        registry.register("tidings_webhook_ack_seconds", "Time from a notification's arrival to its answer", metrics.acknowledgement.clone());
+        registry.register("tidings_event_processing_seconds", "Time to understand an event: its share of its batch", metrics.processing.clone());
+        registry.register("tidings_send_seconds", "Time of one call to Meta that sends a message", metrics.send.clone());
+        registry.register("tidings_queue_wait_seconds", "Time from a message's acceptance to its first attempt", metrics.queue_wait.clone());
+        registry.register("tidings_queue_length", "Messages that wait to be sent", metrics.queue_length.clone());
+        registry.register("tidings_events_waiting", "Events that wait to be understood (100,000 at most)", metrics.events_waiting.clone());
+        registry.register("tidings_events_oldest_waiting_seconds", "How long the longest has waited", metrics.oldest_event_waiting.clone());
+        registry.register("tidings_stream_subscribers", "Live streams that are open", metrics.stream_subscribers.clone());
+        registry.register("tidings_task_restarts", "Background tasks that failed and were started again", metrics.task_restarts.clone());
+        for platform in [Platform::WhatsApp, Platform::Instagram] {
+            for result in NotificationResult::ALL {
+                metrics.notifications.get_or_create(&NotificationLabels { channel: platform.as_str(), result: result.as_str() });
+            }
+            for status in EventStatus::ALL {
+                let kind = EventKind::Messages.as_str();
+                metrics.events.get_or_create(&EventLabels { channel: platform.as_str(), kind, status: status.as_str() });
+            }
+        }
+        Self { registry, ..metrics }
+    }
+
+    fn of(&self, platform: Platform) -> &PlatformCounters {
+        match platform {
+            Platform::WhatsApp => &self.whatsapp,
+            Platform::Instagram => &self.instagram,
+        }
+    }
+
+    /// As Prometheus reads it.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+
+    /// A notification was answered.
+    pub fn count_notification(&self, platform: Platform, result: NotificationResult) {
+        self.notifications.get_or_create(&NotificationLabels { channel: platform.as_str(), result: result.as_str() }).inc();
+    }
+
+    /// Events were kept.
+    pub fn count_kept(&self, events: &[NewEvent], new: &HashSet<EventId>) {
+        for event in events.iter().filter(|event| new.contains(&event.id)) {
+            self.count_event(event.platform, event.kind, event.status());
+        }
+    }
+
+    /// An event was processed.
+    pub fn count_processed(&self, event: &StoredEvent) {
+        self.count_event(event.platform, event.kind, event.status);
+        if let Some(micros) = event.processing_micros {
+            self.processing.observe(Duration::from_micros(micros.unsigned_abs()).as_secs_f64());
+        }
+    }
+
+    fn count_event(&self, platform: Platform, kind: EventKind, status: EventStatus) {
+        self.events
+            .get_or_create(&EventLabels { channel: platform.as_str(), kind: kind.as_str(), status: status.as_str() })
+            .inc();
+    }
+
+    /// A message came in.
+    pub fn count_received(&self, channel: &ChannelId, kind: &'static str, channels: &Channels) {
+        if let Some(channel) = channels.get(channel) {
+            self.of(channel.platform).received.get_or_create(&TypeLabel { r#type: kind }).inc();
+        }
+    }
+
+    /// A call to Meta ended; `error` is its code and class.
+    pub fn count_call(&self, platform: Platform, endpoint: &'static str, error: Option<(i64, &'static str)>) {
+        let counters = self.of(platform);
+        let status = if error.is_some() { "error" } else { "success" };
+        counters.api_calls.get_or_create(&CallLabels { status, endpoint }).inc();
+        if let Some((code, class)) = error {
+            // Meta's codes are some hundreds; what is far outside cannot be one of them.
+            let code = if (-10..10_000_000).contains(&code) { code.to_string() } else { "other".to_owned() };
+            counters.api_errors.get_or_create(&ErrorLabels { code, class }).inc();
+        }
+    }
+
+    /// A message was taken by Meta, or failed for good.
+    pub fn count_sent(&self, platform: Platform, success: bool, kind: &'static str) {
+        let status = if success { "success" } else { "failed" };
+        self.of(platform).sent.get_or_create(&SentLabels { status, r#type: kind }).inc();
+    }
+
+    /// A notification was answered after this time.
+    pub fn observe_acknowledgement(&self, took: Duration) {
+        self.acknowledgement.observe(took.as_secs_f64());
+    }
+
+    /// A send call took this time.
+    pub fn observe_send(&self, took: Duration) {
+        self.send.observe(took.as_secs_f64());
+    }
+
+    /// A message waited this long for its first attempt.
+    pub fn observe_queue_wait(&self, waited: Duration) {
+        self.queue_wait.observe(waited.as_secs_f64());
+    }
+
+    /// So many messages wait on a channel.
+    pub fn set_queue_length(&self, channel: &ChannelId, state: &'static str, length: i64) {
+        self.queue_length.get_or_create(&QueueLabels { channel: channel.0.clone(), state }).set(length);
+    }
+
+    /// So many events wait to be understood, the longest for so long.
+    pub fn set_events_waiting(&self, waiting: i64, oldest: Duration) {
+        self.events_waiting.set(waiting);
+        self.oldest_event_waiting.set(oldest.as_secs_f64());
+    }
+
+    /// So many live streams are open.
+    pub fn set_stream_subscribers(&self, subscribers: usize) {
+        self.stream_subscribers.set(i64::try_from(subscribers).unwrap_or(i64::MAX));
+    }
+
+    /// A background task failed and is started again.
+    pub fn count_task_restart(&self) {
+        self.task_restarts.inc();
+    }
+}
+
+impl PlatformCounters {
+    fn register(registry: &mut Registry, platform: Platform) -> Self {
+        let counters =
+            Self { api_calls: Family::default(), api_errors: Family::default(), received: Family::default(), sent: Family::default() };
+        let registry = registry.sub_registry_with_prefix(platform.as_str());
+        registry.register("api_calls", "Calls to Meta", counters.api_calls.clone());
+        registry.register("api_errors", "Errors that Meta answered with, or of the way to it", counters.api_errors.clone());
+        registry.register("messages_received", "Messages from contacts", counters.received.clone());
+        registry.register("messages_sent", "Messages that Meta took, or that failed for good", counters.sent.clone());
+        for status in ["success", "error"] {
+            counters.api_calls.get_or_create(&CallLabels { status, endpoint: "messages" });
+        }
+        counters.api_errors.get_or_create(&ErrorLabels { code: "0".to_owned(), class: "temporary" });
+        counters.received.get_or_create(&TypeLabel { r#type: "text" });
+        for status in ["success", "failed"] {
+            counters.sent.get_or_create(&SentLabels { status, r#type: "text" });
+        }
+        counters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Metrics;
+
+    #[test]
+    fn counters_exist_from_the_start_under_the_names_of_the_runbook() {
+        let text = Metrics::new().render();
+        for line in [
+            "whatsapp_api_calls_total{status=\"success\",endpoint=\"messages\"} 0",
+            "whatsapp_api_errors_total{code=\"0\",class=\"temporary\"} 0",
+            "whatsapp_messages_received_total{type=\"text\"} 0",
+            "whatsapp_messages_sent_total{status=\"failed\",type=\"text\"} 0",
+            "instagram_messages_sent_total{status=\"success\",type=\"text\"} 0",
+            "tidings_webhook_notifications_total{channel=\"whatsapp\",result=\"invalid_signature\"} 0",
+            "tidings_events_waiting 0",
+        ] {
+            assert!(text.contains(line), "{line} is missing in:\n{text}");
+        }
+    }
+}
