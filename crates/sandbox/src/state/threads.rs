@@ -1,0 +1,155 @@
+//! A thread: what one customer and one business account said to each other, as the customer's phone shows it.
+
+use std::collections::VecDeque;
+
+use serde::Serialize;
+
+/// Which customer, which account.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct ThreadKey {
+    pub(crate) customer: String,
+    /// A phone number id or an Instagram account id.
+    pub(crate) account: String,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Thread {
+    pub(crate) messages: VecDeque<Message>,
+    /// When the customer last did what opens the window.
+    pub(crate) window_opened_at: Option<i64>,
+    /// Until when the business is shown as typing.
+    pub(crate) typing_until: i64,
+    /// How many messages each side wrote; their ids count by it.
+    pub(crate) written_by_customer: u64,
+    pub(crate) written_by_business: u64,
+}
+
+/// 24 hours: WhatsApp's customer service window (whatsapp.md 13.4) and Instagram's standard one (instagram.md 3.4).
+const WINDOW_MILLIS: i64 = 24 * 3600 * 1000;
+
+impl Thread {
+    pub(crate) fn window_is_open(&self, now: i64) -> bool {
+        self.window_opened_at
+            .is_some_and(|opened_at| now - opened_at < WINDOW_MILLIS)
+    }
+
+    /// Looks from the newest on, since that is what people act upon.
+    pub(crate) fn message(&self, id: &str) -> Option<&Message> {
+        self.messages.iter().rev().find(|message| message.id == id)
+    }
+
+    pub(crate) fn message_mut(&mut self, id: &str) -> Option<&mut Message> {
+        self.messages
+            .iter_mut()
+            .rev()
+            .find(|message| message.id == id)
+    }
+}
+
+/// Who wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum By {
+    Customer,
+    Business,
+}
+
+/// How far a message got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Progress {
+    Sent,
+    Delivered,
+    Read,
+}
+
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) id: String,
+    pub(crate) by: By,
+    pub(crate) at: i64,
+    pub(crate) progress: Progress,
+    pub(crate) shown: Shown,
+    pub(crate) reactions: Vec<Reaction>,
+    /// How often the customer edited it.
+    pub(crate) edits: u32,
+    /// What the statuses of a business's WhatsApp message say.
+    pub(crate) outgoing: Option<Outgoing>,
+}
+
+/// What a phone shows of a message.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Shown {
+    pub(crate) kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) link: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) caption: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) buttons: Vec<Choice>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) quick_replies: Vec<Choice>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) template: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reply_to: Option<String>,
+}
+
+/// Something to press.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Choice {
+    pub(crate) title: String,
+    pub(crate) payload: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) url: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Reaction {
+    pub(crate) by: By,
+    pub(crate) emoji: String,
+}
+
+impl Message {
+    /// Sets, replaces or (with `None`) removes the one reaction that each side may have.
+    pub(crate) fn react(&mut self, by: By, emoji: Option<&str>) {
+        self.reactions.retain(|reaction| reaction.by != by);
+        if let Some(emoji) = emoji {
+            self.reactions.push(Reaction {
+                by,
+                emoji: emoji.to_owned(),
+            });
+        }
+    }
+}
+
+/// What the statuses of a WhatsApp message need to say (whatsapp.md 5).
+#[derive(Debug, Clone)]
+pub(crate) struct Outgoing {
+    pub(crate) message_id: String,
+    /// The phone number id it was sent from.
+    pub(crate) account: String,
+    /// The customer, if there is one behind the address.
+    pub(crate) customer: Option<String>,
+    pub(crate) recipient_id: Option<String>,
+    pub(crate) recipient_user_id: Option<String>,
+    /// Whether it was addressed to a business-scoped user id.
+    pub(crate) by_user_id: bool,
+    /// `biz_opaque_callback_data`, given back in every status.
+    pub(crate) callback_data: Option<String>,
+    pub(crate) pricing: Option<Pricing>,
+    /// A reaction gets no status but `sent`.
+    pub(crate) is_reaction: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Pricing {
+    pub(crate) kind: &'static str,
+    pub(crate) category: String,
+}
