@@ -108,13 +108,11 @@ impl Clock {
 async fn sleep_millis(millis: f64) {
     if millis > 0.0 {
         let seconds = (millis + 0.5) / 1000.0;
-        tokio::time::sleep(
-            Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_hours(24)),
-        )
-        .await;
+        tokio::time::sleep(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_hours(24))).await;
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the sandbox's clock")]
 fn wall_millis() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }

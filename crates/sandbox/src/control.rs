@@ -40,22 +40,10 @@ pub(crate) fn routes() -> Router<Arc<Core>> {
         .route("/sandbox/state", get(state))
         .route("/sandbox/customers", post(add_customer))
         .route("/sandbox/customers/{customer}", patch(change_customer))
-        .route(
-            "/sandbox/customers/{customer}/threads/{account}",
-            get(thread),
-        )
-        .route(
-            "/sandbox/customers/{customer}/threads/{account}/messages",
-            post(write),
-        )
-        .route(
-            "/sandbox/customers/{customer}/threads/{account}/read",
-            post(read),
-        )
-        .route(
-            "/sandbox/faults",
-            get(faults).post(add_fault).delete(remove_faults),
-        )
+        .route("/sandbox/customers/{customer}/threads/{account}", get(thread))
+        .route("/sandbox/customers/{customer}/threads/{account}/messages", post(write))
+        .route("/sandbox/customers/{customer}/threads/{account}/read", post(read))
+        .route("/sandbox/faults", get(faults).post(add_fault).delete(remove_faults))
         .route("/sandbox/stream", get(listen))
 }
 
@@ -165,9 +153,7 @@ async fn clock(Extract(core): Extract<Arc<Core>>) -> Json<Value> {
 
 fn shown_clock(core: &Core) -> Value {
     let now = core.clock.now();
-    let time = jiff::Timestamp::from_millisecond(now)
-        .map(|time| time.to_string())
-        .ok();
+    let time = jiff::Timestamp::from_millisecond(now).map(|time| time.to_string()).ok();
     json!({"mode": core.clock.mode(), "millis": now, "time": time})
 }
 
@@ -176,10 +162,7 @@ struct Advance {
     ms: u64,
 }
 
-async fn advance(
-    Extract(core): Extract<Arc<Core>>,
-    Json(advance): Json<Advance>,
-) -> Result<Json<Value>, Refusal> {
+async fn advance(Extract(core): Extract<Arc<Core>>, Json(advance): Json<Advance>) -> Result<Json<Value>, Refusal> {
     if !core.clock.is_stepped() {
         return Err(Refusal::new(
             StatusCode::CONFLICT,
@@ -201,9 +184,7 @@ async fn state(Extract(core): Extract<Arc<Core>>) -> Json<Value> {
     let accounts: Vec<Value> = state
         .accounts
         .iter()
-        .map(
-            |account| json!({"id": account.id, "username": account.username, "name": account.name}),
-        )
+        .map(|account| json!({"id": account.id, "username": account.username, "name": account.name}))
         .collect();
     let customers: Vec<Value> = state.customers.iter().map(shown_customer).collect();
     let templates = &state.templates;
@@ -377,16 +358,10 @@ async fn remove_faults(Extract(core): Extract<Arc<Core>>) -> Json<Value> {
 impl Core {
     /// Puts a fault in force; answers its id.
     pub(crate) fn add_fault(&self, request: FaultRequest) -> Result<u64, &'static str> {
-        if request
-            .share
-            .is_some_and(|share| !(0.0..=1.0).contains(&share))
-        {
+        if request.share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
             return Err("share is between 0 and 1");
         }
-        if request
-            .http_status
-            .is_some_and(|status| !(400..600).contains(&status))
-        {
+        if request.http_status.is_some_and(|status| !(400..600).contains(&status)) {
             return Err("httpStatus is between 400 and 599");
         }
         let mut state = lock(&self.state);
@@ -399,9 +374,7 @@ impl Core {
     }
 }
 
-async fn listen(
-    Extract(core): Extract<Arc<Core>>,
-) -> Sse<impl Stream<Item = Result<Frame, Infallible>>> {
+async fn listen(Extract(core): Extract<Arc<Core>>) -> Sse<impl Stream<Item = Result<Frame, Infallible>>> {
     let changes = core.changes.0.subscribe();
     let stopping = core.stopping.clone();
     let frames = stream::unfold((changes, stopping), |(mut changes, stopping)| async move {

@@ -133,9 +133,9 @@ impl Inner {
 
     fn is_idle(&self, now: i64) -> bool {
         let nothing_due = self.next_due().is_none_or(|due| due > now);
-        let nothing_posted = [&self.whatsapp, &self.instagram].iter().all(|queue| {
-            queue.in_flight == 0 && queue.repeats.is_empty() && !queue.holds_ready(now)
-        });
+        let nothing_posted = [&self.whatsapp, &self.instagram]
+            .iter()
+            .all(|queue| queue.in_flight == 0 && queue.repeats.is_empty() && !queue.holds_ready(now));
         nothing_due && self.running == 0 && nothing_posted
     }
 }
@@ -144,11 +144,7 @@ impl Queue {
     /// Events that a free place would take at once.
     fn holds_ready(&self, now: i64) -> bool {
         !self.events.is_empty()
-            && (!self.flush_planned
-                || self
-                    .events
-                    .front()
-                    .is_some_and(|event| event.ready_at <= now))
+            && (!self.flush_planned || self.events.front().is_some_and(|event| event.ready_at <= now))
     }
 }
 
@@ -245,10 +241,7 @@ impl Engine {
             return Some(Batch::Again(post));
         }
         let full = queue.events.len() >= pace.batch_max;
-        let urgent = queue
-            .events
-            .back()
-            .is_some_and(|event| event.attempted.is_some());
+        let urgent = queue.events.back().is_some_and(|event| event.attempted.is_some());
         let ready = full || urgent || queue.holds_ready(now);
         if !ready || queue.events.is_empty() {
             return None;
@@ -294,7 +287,6 @@ impl Engine {
     }
 
     fn touch(&self) {
-        self.changed
-            .send_modify(|count| *count = count.wrapping_add(1));
+        self.changed.send_modify(|count| *count = count.wrapping_add(1));
     }
 }

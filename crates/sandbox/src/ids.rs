@@ -55,13 +55,7 @@ impl Ids {
     }
 
     /// A number of that many digits, without a leading zero.
-    pub(crate) fn digits(
-        self,
-        purpose: &str,
-        scope: &[&str],
-        number: u64,
-        length: usize,
-    ) -> String {
+    pub(crate) fn digits(self, purpose: &str, scope: &[&str], number: u64, length: usize) -> String {
         let mut chance = self.chance(purpose, scope, number);
         (0..length)
             .map(|position| {

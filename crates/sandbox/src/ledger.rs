@@ -171,11 +171,7 @@ mod tests {
         let reading = ledger.read(0, None, 2);
         assert_eq!(reading.dropped, 2);
         assert_eq!(
-            reading
-                .entries
-                .iter()
-                .map(|entry| entry.sequence)
-                .collect::<Vec<_>>(),
+            reading.entries.iter().map(|entry| entry.sequence).collect::<Vec<_>>(),
             [3, 4]
         );
         assert_eq!(reading.next, 4);

@@ -34,7 +34,6 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -63,8 +62,6 @@ pub struct Sandbox {
     core: Arc<Core>,
     url: String,
     environment: Vec<(String, String)>,
-    server: JoinHandle<()>,
-    driver: JoinHandle<()>,
 }
 
 /// Why a sandbox could not start.
@@ -116,6 +113,7 @@ pub(crate) struct Core {
     pub(crate) whatsapp_secret: String,
     pub(crate) instagram_secret: String,
     pub(crate) stopping: CancellationToken,
+    /// The driver, the server, and each post under way.
     pub(crate) tasks: TaskTracker,
     pub(crate) runtime: Handle,
     pub(crate) myself: Weak<Core>,
@@ -178,15 +176,9 @@ impl Sandbox {
         if let Some(script) = &core.options.script {
             customers::script::start(&core, script)?;
         }
-        let driver = tokio::spawn(drive(Arc::clone(&core)));
-        let server = tokio::spawn(serve(Arc::clone(&core), listener));
-        Ok(Self {
-            core,
-            url,
-            environment,
-            server,
-            driver,
-        })
+        core.tasks.spawn(drive(Arc::clone(&core)));
+        core.tasks.spawn(serve(Arc::clone(&core), listener));
+        Ok(Self { core, url, environment })
     }
 
     /// The address of everything: Graph, control API, phone page.
@@ -206,34 +198,18 @@ impl Sandbox {
         callback_url: &str,
         verify_token: &str,
     ) -> Result<(), SubscribeError> {
-        let fields = object
-            .fields()
-            .iter()
-            .map(|field| (*field).to_owned())
-            .collect();
-        graph::subscriptions::subscribe(
-            &self.core,
-            object,
-            callback_url,
-            verify_token,
-            fields,
-            graph::VERSION,
-        )
-        .await
-        .map_err(|error| SubscribeError {
-            code: error.code,
-            message: error.message,
-        })
+        let fields = object.fields().iter().map(|field| (*field).to_owned()).collect();
+        graph::subscriptions::subscribe(&self.core, object, callback_url, verify_token, fields, graph::VERSION)
+            .await
+            .map_err(|error| SubscribeError {
+                code: error.code,
+                message: error.message,
+            })
     }
 
     /// The customer does this, now, in the thread with this phone number id or Instagram account id. The answer is the id
     /// of the event, which is the message's id where the act brings a message.
-    pub fn write(
-        &self,
-        customer: &str,
-        to_account: &str,
-        content: Content,
-    ) -> Result<EventId, WriteError> {
+    pub fn write(&self, customer: &str, to_account: &str, content: Content) -> Result<EventId, WriteError> {
         customers::acts::write(&self.core, customer, to_account, content)
     }
 
@@ -280,11 +256,8 @@ impl Sandbox {
     }
 
     /// Stops serving and posting; resolves when both have ended.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
         self.core.stopping.cancel();
-        // A task that panicked has told so already.
-        let _ = (&mut self.server).await;
-        let _ = (&mut self.driver).await;
         self.core.tasks.close();
         self.core.tasks.wait().await;
     }
@@ -361,12 +334,8 @@ impl Core {
                     customer: Some(&customer),
                     message_id: Some(&message_id),
                 };
-                self.ledger.write(
-                    self.clock.now(),
-                    LedgerKind::Delivered,
-                    &subject,
-                    Value::Null,
-                );
+                self.ledger
+                    .write(self.clock.now(), LedgerKind::Delivered, &subject, Value::Null);
                 let key = state::threads::ThreadKey {
                     customer: customer.clone(),
                     account: account.clone(),
@@ -460,10 +429,7 @@ fn environment(world: &World, url: &str) -> Vec<(String, String)> {
         ("WHATSAPP_API_BASE_URL", Some(url)),
         ("META_GRAPH_API_BASE_URL", Some(url)),
         ("META_GRAPH_API_VERSION", Some(graph::VERSION)),
-        (
-            "WHATSAPP_PHONE_NUMBER_ID",
-            number.map(|number| number.id.as_str()),
-        ),
+        ("WHATSAPP_PHONE_NUMBER_ID", number.map(|number| number.id.as_str())),
         (
             "WHATSAPP_BUSINESS_ACCOUNT_ID",
             number.map(|number| number.business_account_id.as_str()),
@@ -472,17 +438,11 @@ fn environment(world: &World, url: &str) -> Vec<(String, String)> {
         ("WHATSAPP_APP_SECRET", Some(&world.app.secret)),
         ("WHATSAPP_VERIFY_TOKEN", Some(&world.whatsapp_verify_token)),
         ("META_APP_ID", Some(&world.app.id)),
-        (
-            "META_IG_BUSINESS_ID",
-            account.map(|account| account.id.as_str()),
-        ),
+        ("META_IG_BUSINESS_ID", account.map(|account| account.id.as_str())),
         ("META_IG_ACCESS_TOKEN", token(TokenKind::InstagramUser)),
         ("INSTAGRAM_APP_ID", Some(&world.instagram_app.id)),
         ("INSTAGRAM_APP_SECRET", Some(&world.instagram_app.secret)),
-        (
-            "INSTAGRAM_VERIFY_TOKEN",
-            Some(&world.instagram_verify_token),
-        ),
+        ("INSTAGRAM_VERIFY_TOKEN", Some(&world.instagram_verify_token)),
     ];
     variables
         .into_iter()

@@ -165,10 +165,7 @@ impl Default for World {
                 value: "EAAsandboxSystemUserToken".to_owned(),
                 app_id: app.id.clone(),
                 kind: TokenKind::SystemUser,
-                scopes: scopes(&[
-                    "whatsapp_business_management",
-                    "whatsapp_business_messaging",
-                ]),
+                scopes: scopes(&["whatsapp_business_management", "whatsapp_business_messaging"]),
                 assets: vec![number.business_account_id.clone()],
                 issued_at: 1_790_000_000_000,
                 expires_at: None,
@@ -195,8 +192,7 @@ impl Default for World {
                 language: "en_US".to_owned(),
                 category: "UTILITY".to_owned(),
                 header: Some("Hello".to_owned()),
-                body: "This is a first message, sent from a template without parameters."
-                    .to_owned(),
+                body: "This is a first message, sent from a template without parameters.".to_owned(),
                 footer: Some("Sandbox Records".to_owned()),
                 buttons: Vec::new(),
                 approved: true,

@@ -1,6 +1,10 @@
 //! The sandbox from outside: real sockets, a small receiver as subscriber, and the clock stepped by hand.
 
 #![allow(clippy::unwrap_used)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the receiver and the client live as long as their test"
+)]
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -13,8 +17,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use serde_json::{Value, json};
 use tidings_sandbox::{
-    Content, Delays, EchoTiming, FaultKind, FaultRequest, LedgerEntry, LedgerKind, Object, Options,
-    Sandbox, Script, Time, WebhookOptions, WindowRefusal,
+    Content, Delays, EchoTiming, FaultKind, FaultRequest, LedgerEntry, LedgerKind, Object, Options, Sandbox, Script,
+    Time, WebhookOptions, WindowRefusal,
 };
 
 const START: i64 = 1_795_000_000_000;
@@ -93,9 +97,7 @@ async fn handshake(RawQuery(query): RawQuery) -> (StatusCode, String) {
             .find_map(|pair| pair.strip_prefix(&format!("{name}=")).map(str::to_owned))
             .unwrap_or_default()
     };
-    if value("hub.mode") == "subscribe"
-        && value("hub.verify_token").replace("%20", "+") == VERIFY.replace(' ', "+")
-    {
+    if value("hub.mode") == "subscribe" && value("hub.verify_token").replace("%20", "+") == VERIFY.replace(' ', "+") {
         (StatusCode::OK, value("hub.challenge"))
     } else {
         (StatusCode::FORBIDDEN, String::new())
@@ -103,11 +105,7 @@ async fn handshake(RawQuery(query): RawQuery) -> (StatusCode, String) {
 }
 
 async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    receiver
-        .received
-        .lock()
-        .unwrap()
-        .push(Received { headers, body });
+    receiver.received.lock().unwrap().push(Received { headers, body });
     let answer = receiver.answers.lock().unwrap().pop_front().unwrap_or(200);
     StatusCode::from_u16(answer).unwrap()
 }
@@ -123,9 +121,7 @@ struct Harness {
 
 fn stepped() -> Options {
     Options {
-        time: Time::Stepped {
-            start_millis: START,
-        },
+        time: Time::Stepped { start_millis: START },
         webhooks: WebhookOptions {
             parallel: 1,
             ..WebhookOptions::default()
@@ -156,11 +152,7 @@ async fn start(options: Options) -> Harness {
 impl Harness {
     fn variable(&self, name: &str) -> String {
         let environment = self.sandbox.environment();
-        environment
-            .into_iter()
-            .find(|(found, _)| found == name)
-            .unwrap()
-            .1
+        environment.into_iter().find(|(found, _)| found == name).unwrap().1
     }
 
     async fn call(&self, request: reqwest::RequestBuilder, token: &str) -> (u16, Value) {
@@ -170,11 +162,8 @@ impl Harness {
     }
 
     async fn get(&self, path: &str, token: &str) -> (u16, Value) {
-        self.call(
-            self.http.get(format!("{}{path}", self.sandbox.url())),
-            token,
-        )
-        .await
+        self.call(self.http.get(format!("{}{path}", self.sandbox.url())), token)
+            .await
     }
 
     async fn post(&self, path: &str, token: &str, body: &Value) -> (u16, Value) {
@@ -184,19 +173,14 @@ impl Harness {
 
     async fn whatsapp(&self, body: Value) -> (u16, Value) {
         let mut whole = json!({"messaging_product": "whatsapp"});
-        whole
-            .as_object_mut()
-            .unwrap()
-            .extend(body.as_object().unwrap().clone());
+        whole.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
         let token = self.variable("WHATSAPP_ACCESS_TOKEN");
-        self.post(&format!("/v26.0/{PHONE}/messages"), &token, &whole)
-            .await
+        self.post(&format!("/v26.0/{PHONE}/messages"), &token, &whole).await
     }
 
     async fn instagram(&self, body: Value) -> (u16, Value) {
         let token = self.variable("META_IG_ACCESS_TOKEN");
-        self.post(&format!("/v26.0/{ACCOUNT}/messages"), &token, &body)
-            .await
+        self.post(&format!("/v26.0/{ACCOUNT}/messages"), &token, &body).await
     }
 
     async fn advance(&self, millis: u64) {
@@ -210,20 +194,13 @@ impl Harness {
     async fn igsid(&self, customer: &str) -> String {
         let (_, state) = self.get("/sandbox/state", "").await;
         let customers = state["customers"].as_array().unwrap().clone();
-        let found = customers
-            .iter()
-            .find(|found| found["id"] == customer)
-            .unwrap()
-            .clone();
+        let found = customers.iter().find(|found| found["id"] == customer).unwrap().clone();
         found["igsid"].as_str().unwrap().to_owned()
     }
 
     fn entries(&self, kind: LedgerKind) -> Vec<LedgerEntry> {
         let entries = self.sandbox.ledger();
-        entries
-            .into_iter()
-            .filter(|entry| entry.kind == kind)
-            .collect()
+        entries.into_iter().filter(|entry| entry.kind == kind).collect()
     }
 }
 
@@ -240,10 +217,7 @@ fn text_to(to: &str, text: &str) -> Value {
 
 fn code(answer: &(u16, Value)) -> (u16, i64, Option<i64>) {
     let error = &answer.1["error"];
-    assert!(
-        error["fbtrace_id"].is_string(),
-        "an error bears a trace id: {answer:?}"
-    );
+    assert!(error["fbtrace_id"].is_string(), "an error bears a trace id: {answer:?}");
     (
         answer.0,
         error["code"].as_i64().unwrap(),
@@ -283,10 +257,7 @@ async fn a_callback_that_fails_the_handshake_is_not_subscribed() {
         .http
         .post(format!("{}{path}", harness.sandbox.url()))
         .form(&form);
-    assert_eq!(
-        harness.call(request, &token).await,
-        (200, json!({"success": true}))
-    );
+    assert_eq!(harness.call(request, &token).await, (200, json!({"success": true})));
     let (_, list) = harness.get(&path, &token).await;
     assert_eq!(list["data"][0]["callback_url"], url);
     assert_eq!(
@@ -305,17 +276,11 @@ async fn a_webhook_is_escaped_and_signed_over_its_bytes() {
     let received = harness.receiver.received.lock().unwrap()[0].clone();
     let body = std::str::from_utf8(&received.body).unwrap();
     assert!(body.is_ascii());
-    assert!(
-        body.contains(r"Ol\u00e1 \ud83d\ude00 a\/b me\u0040example"),
-        "{body}"
-    );
+    assert!(body.contains(r"Ol\u00e1 \ud83d\ude00 a\/b me\u0040example"), "{body}");
     let secret = harness.variable("WHATSAPP_APP_SECRET");
     let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret.as_bytes());
     let expected = hex::encode(aws_lc_rs::hmac::sign(&key, &received.body));
-    assert_eq!(
-        received.headers["x-hub-signature-256"],
-        format!("sha256={expected}")
-    );
+    assert_eq!(received.headers["x-hub-signature-256"], format!("sha256={expected}"));
     assert!(
         received.headers["x-hub-signature"]
             .to_str()
@@ -324,26 +289,15 @@ async fn a_webhook_is_escaped_and_signed_over_its_bytes() {
     );
     assert_eq!(received.headers["user-agent"], "facebookexternalua");
     let value = &harness.receiver.values()[0];
-    assert_eq!(
-        value["messages"][0]["text"]["body"],
-        "Olá 😀 a/b me@example"
-    );
-    assert_eq!(
-        value["messages"][0]["timestamp"],
-        (START / 1000).to_string()
-    );
+    assert_eq!(value["messages"][0]["text"]["body"], "Olá 😀 a/b me@example");
+    assert_eq!(value["messages"][0]["timestamp"], (START / 1000).to_string());
     assert_eq!(value["contacts"][0]["wa_id"], "447700900101");
 }
 
 #[tokio::test]
 async fn a_webhook_is_repeated_with_growing_pauses_until_200() {
     let harness = start(stepped()).await;
-    harness
-        .receiver
-        .answers
-        .lock()
-        .unwrap()
-        .extend([500, 204, 503]);
+    harness.receiver.answers.lock().unwrap().extend([500, 204, 503]);
     harness.writes("amara", PHONE, "hello");
     harness.advance(3_600_000).await;
     let received = harness.receiver.received.lock().unwrap().clone();
@@ -398,23 +352,10 @@ async fn events_that_wait_for_company_share_a_post() {
     }
     harness.advance(49).await;
     let changes = |body: &Value| body["entry"][0]["changes"].as_array().unwrap().len();
-    assert_eq!(
-        harness
-            .receiver
-            .bodies()
-            .iter()
-            .map(changes)
-            .collect::<Vec<_>>(),
-        [3]
-    );
+    assert_eq!(harness.receiver.bodies().iter().map(changes).collect::<Vec<_>>(), [3]);
     harness.advance(1).await;
     assert_eq!(
-        harness
-            .receiver
-            .bodies()
-            .iter()
-            .map(changes)
-            .collect::<Vec<_>>(),
+        harness.receiver.bodies().iter().map(changes).collect::<Vec<_>>(),
         [3, 1]
     );
     let texts: Vec<Value> = harness
@@ -430,10 +371,7 @@ async fn events_that_wait_for_company_share_a_post() {
 async fn without_the_account_subscribed_nothing_is_posted() {
     let harness = start(stepped()).await;
     let token = harness.variable("WHATSAPP_ACCESS_TOKEN");
-    let path = format!(
-        "/{}/subscribed_apps",
-        harness.variable("WHATSAPP_BUSINESS_ACCOUNT_ID")
-    );
+    let path = format!("/{}/subscribed_apps", harness.variable("WHATSAPP_BUSINESS_ACCOUNT_ID"));
     let url = format!("{}{path}", harness.sandbox.url());
     harness.call(harness.http.delete(&url), &token).await;
     assert_eq!(harness.get(&path, &token).await.1, json!({"data": []}));
@@ -470,10 +408,7 @@ async fn statuses_follow_a_message_in_order_and_at_their_times() {
         assert_eq!(status["recipient_id"], "447700900101");
     }
     assert_eq!(statuses[0]["pricing"]["type"], "free_customer_service");
-    assert_eq!(
-        statuses[2]["timestamp"],
-        ((START + 2_300) / 1000).to_string()
-    );
+    assert_eq!(statuses[2]["timestamp"], ((START + 2_300) / 1000).to_string());
     assert!(statuses[1]["pricing"].is_object() && statuses[2]["pricing"].is_null());
 }
 
@@ -499,13 +434,7 @@ async fn outside_the_window_only_templates_arrive() {
     assert_eq!(failed(&harness).0, "delivered");
     harness.writes("amara", PHONE, "hello");
     harness.advance(24 * 3_600_000 - 1_000).await;
-    assert_eq!(
-        harness
-            .whatsapp(text_to("447700900101", "just in time"))
-            .await
-            .0,
-        200
-    );
+    assert_eq!(harness.whatsapp(text_to("447700900101", "just in time")).await.0, 200);
     harness.advance(300).await;
     assert_eq!(failed(&harness).0, "delivered");
     harness.advance(700).await;
@@ -542,10 +471,7 @@ async fn a_user_id_works_in_recipient_and_is_swallowed_in_to() {
 
     let message = json!({"recipient": user_id, "type": "text", "text": {"body": "found"}});
     let (_, answer) = harness.whatsapp(message).await;
-    assert_eq!(
-        answer["contacts"],
-        json!([{"input": user_id, "user_id": user_id}])
-    );
+    assert_eq!(answer["contacts"], json!([{"input": user_id, "user_id": user_id}]));
     harness.advance(1_000).await;
     let status = harness.receiver.statuses()[0].clone();
     assert_eq!(status["recipient_user_id"], user_id);
@@ -556,10 +482,7 @@ async fn a_user_id_works_in_recipient_and_is_swallowed_in_to() {
 async fn a_number_that_is_not_on_whatsapp_fails_later() {
     let harness = start(stepped()).await;
     let (status, answer) = harness.whatsapp(text_to("+31600000000", "hi")).await;
-    assert_eq!(
-        (status, &answer["contacts"][0]["wa_id"]),
-        (200, &json!("31600000000"))
-    );
+    assert_eq!((status, &answer["contacts"][0]["wa_id"]), (200, &json!("31600000000")));
     harness.advance(1_000).await;
     let statuses = harness.receiver.statuses();
     assert_eq!(statuses[0]["errors"][0]["code"], 131_026);
@@ -582,10 +505,7 @@ async fn what_meta_refuses_is_refused_with_its_code() {
         (text_to("447700900101", &"x".repeat(4097)), (400, 100)),
         (text_to("447700900101", ""), (400, 100)),
         (json!({"type": "text", "text": {"body": "x"}}), (400, 100)),
-        (
-            json!({"to": "447700900101", "type": "text"}),
-            (400, 131_008),
-        ),
+        (json!({"to": "447700900101", "type": "text"}), (400, 131_008)),
         (
             json!({"to": "nobody", "type": "text", "text": {"body": "x"}}),
             (400, 131_009),
@@ -596,17 +516,11 @@ async fn what_meta_refuses_is_refused_with_its_code() {
             (400, 131_051),
         ),
         (template(booking, "en_US", &["one"]), (400, 132_000)),
-        (
-            template(booking, "en_US", &["one", "two", "three"]),
-            (400, 132_000),
-        ),
+        (template(booking, "en_US", &["one", "two", "three"]), (400, 132_000)),
         (template(booking, "en_US", &["one", "a\nb"]), (400, 132_018)),
         (template(booking, "nl", &["one", "two"]), (404, 132_001)),
         (template("unknown", "en_US", &[]), (404, 132_001)),
-        (
-            json!({"status": "read", "message_id": "wamid.unknown"}),
-            (400, 131_009),
-        ),
+        (json!({"status": "read", "message_id": "wamid.unknown"}), (400, 131_009)),
     ];
     for (body, expected) in cases {
         let answer = harness.whatsapp(body.clone()).await;
@@ -622,10 +536,7 @@ async fn what_meta_refuses_is_refused_with_its_code() {
         200
     );
     assert_eq!(
-        harness
-            .whatsapp(text_to("447700900101", &"é".repeat(4096)))
-            .await
-            .0,
+        harness.whatsapp(text_to("447700900101", &"é".repeat(4096))).await.0,
         200
     );
 }
@@ -639,14 +550,10 @@ async fn the_token_is_checked_before_everything_else() {
     }
     let token = harness.variable("WHATSAPP_ACCESS_TOKEN");
     let body = json!({"messaging_product": "whatsapp"});
-    let answer = harness
-        .post("/v26.0/299999999999999/messages", &token, &body)
-        .await;
+    let answer = harness.post("/v26.0/299999999999999/messages", &token, &body).await;
     assert_eq!(code(&answer), (400, 100, Some(33)));
     let other = harness.variable("META_IG_ACCESS_TOKEN");
-    let answer = harness
-        .post(&format!("/{PHONE}/messages"), &other, &body)
-        .await;
+    let answer = harness.post(&format!("/{PHONE}/messages"), &other, &body).await;
     assert_eq!(code(&answer), (403, 200, None));
 }
 
@@ -655,12 +562,8 @@ async fn a_read_mark_shows_on_the_customers_phone() {
     let harness = start(stepped()).await;
     harness.writes("amara", PHONE, "one");
     let second = harness.writes("amara", PHONE, "two");
-    let mark =
-        json!({"status": "read", "message_id": second, "typing_indicator": {"type": "text"}});
-    assert_eq!(
-        harness.whatsapp(mark).await,
-        (200, json!({"success": true}))
-    );
+    let mark = json!({"status": "read", "message_id": second, "typing_indicator": {"type": "text"}});
+    assert_eq!(harness.whatsapp(mark).await, (200, json!({"success": true})));
     let path = format!("/sandbox/customers/amara/threads/{PHONE}");
     let (_, thread) = harness.get(&path, "").await;
     assert_eq!(thread["typing"], true);
@@ -687,16 +590,8 @@ async fn a_pressed_button_names_the_message_it_answers() {
         message_id: None,
         payload: payload.to_owned(),
     };
-    harness
-        .sandbox
-        .write("amara", PHONE, press("keep:1"))
-        .unwrap();
-    assert!(
-        harness
-            .sandbox
-            .write("amara", PHONE, press("keep:2"))
-            .is_err()
-    );
+    harness.sandbox.write("amara", PHONE, press("keep:1")).unwrap();
+    assert!(harness.sandbox.write("amara", PHONE, press("keep:2")).is_err());
     harness.advance(0).await;
     let message = harness.receiver.values().last().unwrap()["messages"][0].clone();
     assert_eq!(
@@ -778,10 +673,7 @@ async fn what_instagram_refuses_is_refused_with_its_code() {
     assert_eq!(harness.instagram(quick(13)).await.0, 200);
     let react = json!({"recipient": {"id": igsid}, "sender_action": "react",
         "payload": {"message_id": mine, "reaction": "love"}});
-    assert_eq!(
-        harness.instagram(react).await,
-        (200, json!({"recipient_id": igsid}))
-    );
+    assert_eq!(harness.instagram(react).await, (200, json!({"recipient_id": igsid})));
     let path = format!("/sandbox/customers/lucia/threads/{ACCOUNT}");
     let (_, thread) = harness.get(&path, "").await;
     assert_eq!(
@@ -794,29 +686,19 @@ async fn what_instagram_refuses_is_refused_with_its_code() {
 async fn accounts_and_profiles_can_be_read() {
     let harness = start(stepped()).await;
     let token = harness.variable("META_IG_ACCESS_TOKEN");
-    let (_, me) = harness
-        .get("/v26.0/me?fields=user_id,username", &token)
-        .await;
+    let (_, me) = harness.get("/v26.0/me?fields=user_id,username", &token).await;
     assert_eq!(me["user_id"], ACCOUNT);
     let igsid = harness.igsid("bram").await;
     let path = format!("/v26.0/{igsid}?fields=name,username");
     assert_eq!(code(&harness.get(&path, &token).await), (403, 230, None));
     harness.writes("bram", ACCOUNT, "hello");
-    assert_eq!(
-        harness.get(&path, &token).await.1["username"],
-        "bram.de.wit"
-    );
-    let answer = harness
-        .get(&format!("/v26.0/{igsid}?fields=biography"), &token)
-        .await;
+    assert_eq!(harness.get(&path, &token).await.1["username"], "bram.de.wit");
+    let answer = harness.get(&format!("/v26.0/{igsid}?fields=biography"), &token).await;
     assert_eq!(code(&answer), (400, 100, None));
 
     let token = harness.variable("WHATSAPP_ACCESS_TOKEN");
     let (_, number) = harness
-        .get(
-            &format!("/{PHONE}?fields=status,display_phone_number"),
-            &token,
-        )
+        .get(&format!("/{PHONE}?fields=status,display_phone_number"), &token)
         .await;
     assert_eq!(number["status"], "CONNECTED");
     let app = format!(
@@ -824,9 +706,7 @@ async fn accounts_and_profiles_can_be_read() {
         harness.variable("META_APP_ID"),
         harness.variable("WHATSAPP_APP_SECRET")
     );
-    let (_, debug) = harness
-        .get(&format!("/debug_token?input_token={token}"), &app)
-        .await;
+    let (_, debug) = harness.get(&format!("/debug_token?input_token={token}"), &app).await;
     assert_eq!(
         (&debug["data"]["is_valid"], &debug["data"]["expires_at"]),
         (&json!(true), &json!(0))
@@ -862,22 +742,12 @@ async fn a_cut_connection_tells_nothing_and_may_have_worked() {
     let harness = start(stepped()).await;
     harness.writes("amara", PHONE, "hello");
     let token = harness.variable("WHATSAPP_ACCESS_TOKEN");
-    for (kind, accepted) in [
-        (FaultKind::ResetBefore, 0),
-        (FaultKind::ResetAfterAccept, 1),
-    ] {
+    for (kind, accepted) in [(FaultKind::ResetBefore, 0), (FaultKind::ResetAfterAccept, 1)] {
         harness.sandbox.fault(fault(kind, 1)).unwrap();
         let mut body = text_to("447700900101", "hi");
         body["messaging_product"] = json!("whatsapp");
-        let request = harness
-            .http
-            .post(format!("{}/{PHONE}/messages", harness.sandbox.url()));
-        let error = request
-            .bearer_auth(&token)
-            .json(&body)
-            .send()
-            .await
-            .unwrap_err();
+        let request = harness.http.post(format!("{}/{PHONE}/messages", harness.sandbox.url()));
+        let error = request.bearer_auth(&token).json(&body).send().await.unwrap_err();
         assert!(!error.is_timeout(), "{error:?}");
         assert_eq!(harness.entries(LedgerKind::Accepted).len(), accepted);
     }
@@ -893,15 +763,7 @@ async fn the_ledger_tells_a_conversation_in_order() {
     harness.whatsapp(text_to("447700900101", "hi")).await;
     harness.advance(10_000).await;
     let url = format!("{}/ledger?limit=100", harness.sandbox.url());
-    let reading: Value = harness
-        .http
-        .get(url)
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let reading: Value = harness.http.get(url).send().await.unwrap().json().await.unwrap();
     let entries = reading["entries"].as_array().unwrap();
     let kinds: Vec<&str> = entries
         .iter()

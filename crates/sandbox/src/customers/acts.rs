@@ -17,11 +17,7 @@ use crate::webhooks::{Event, EventId, instagram, status, whatsapp};
 
 /// Something that a customer does in a thread.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(
-    tag = "type",
-    rename_all = "snake_case",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum Content {
     /// Writes.
@@ -120,12 +116,7 @@ pub enum WriteError {
 const TEXT_MAX: usize = 65_536;
 
 /// The customer does it.
-pub(crate) fn write(
-    core: &Core,
-    customer_id: &str,
-    account_id: &str,
-    content: Content,
-) -> Result<EventId, WriteError> {
+pub(crate) fn write(core: &Core, customer_id: &str, account_id: &str, content: Content) -> Result<EventId, WriteError> {
     let now = core.clock.now();
     let mut state = lock(&core.state);
     let state = &mut *state;
@@ -156,11 +147,9 @@ pub(crate) fn write(
         customer: Some(customer_id),
         message_id: Some(&id.0),
     };
-    core.ledger
-        .write(now, LedgerKind::Written, &subject, described);
+    core.ledger.write(now, LedgerKind::Written, &subject, described);
     core.emit(state, Some(event));
-    core.changes
-        .tell(ChangeKind::Message, customer_id, account_id);
+    core.changes.tell(ChangeKind::Message, customer_id, account_id);
     Ok(id)
 }
 
@@ -198,8 +187,7 @@ pub(crate) fn look(core: &Core, customer_id: &str, account_id: &str) -> Result<(
             customer: Some(customer_id),
             message_id: Some(message_id),
         };
-        core.ledger
-            .write(now, LedgerKind::Read, &subject, Value::Null);
+        core.ledger.write(now, LedgerKind::Read, &subject, Value::Null);
         if let Some(outgoing) = outgoing {
             let event = status::read(state, outgoing, now);
             core.emit(state, event);
@@ -212,12 +200,10 @@ pub(crate) fn look(core: &Core, customer_id: &str, account_id: &str) -> Result<(
             // One event for all: it means everything up to this message (instagram.md 2.6).
             let id = EventId(format!("{newest}:seen"));
             let what = ("read", json!({"mid": newest}));
-            let event =
-                instagram::from_customer(account_id, &igsid, id, "messaging_seen", now, what);
+            let event = instagram::from_customer(account_id, &igsid, id, "messaging_seen", now, what);
             core.emit(state, Some(event));
         }
-        core.changes
-            .tell(ChangeKind::Status, customer_id, account_id);
+        core.changes.tell(ChangeKind::Status, customer_id, account_id);
     }
     Ok(())
 }
@@ -229,14 +215,10 @@ pub(crate) fn arrived(core: &Core, state: &mut State, key: &ThreadKey, message_i
     };
     message.progress = message.progress.max(Progress::Delivered);
     let text = message.shown.text.clone().unwrap_or_default();
-    core.changes
-        .tell(ChangeKind::Status, &key.customer, &key.account);
+    core.changes.tell(ChangeKind::Status, &key.customer, &key.account);
     let reading = state.customers.get(&key.customer).and_then(|customer| {
         let own = customer.read_after_ms.map(std::time::Duration::from_millis);
-        customer
-            .auto_read
-            .then_some(own.or(core.options.delays.read))
-            .flatten()
+        customer.auto_read.then_some(own.or(core.options.delays.read)).flatten()
     });
     if let Some(after) = reading {
         let act = Act::Look {
@@ -284,14 +266,8 @@ fn on_whatsapp(
         .number(&key.account)
         .ok_or_else(|| WriteError::UnknownAccount(key.account.clone()))?
         .clone();
-    let id = state
-        .ids
-        .wamid("written", &[&customer.id, &key.account], count);
-    let quote = |quoted: &Option<String>| {
-        quoted
-            .as_ref()
-            .map(|id| json!({"from": number.phone, "id": id}))
-    };
+    let id = state.ids.wamid("written", &[&customer.id, &key.account], count);
+    let quote = |quoted: &Option<String>| quoted.as_ref().map(|id| json!({"from": number.phone, "id": id}));
     let mut body = Map::new();
     let mut set = |kind: &str, part: Value| {
         body.insert("type".to_owned(), json!(kind));
@@ -337,9 +313,7 @@ fn on_whatsapp(
             address,
         } => {
             let mut location = json!({"latitude": latitude, "longitude": longitude});
-            let text = name
-                .clone()
-                .unwrap_or_else(|| format!("{latitude}, {longitude}"));
+            let text = name.clone().unwrap_or_else(|| format!("{latitude}, {longitude}"));
             for (part, value) in [("name", name), ("address", address)] {
                 if let Some(value) = value {
                     location[part] = json!(value);
@@ -369,42 +343,25 @@ fn on_whatsapp(
         Content::Edit { message_id, text } => {
             edit(state, key, &message_id, &text)?;
             let message = json!({"context": {"id": "M0"}, "type": "text", "text": {"body": text}});
-            set(
-                "edit",
-                json!({"original_message_id": message_id, "message": message}),
-            );
+            set("edit", json!({"original_message_id": message_id, "message": message}));
             opens_window = false;
         }
-        Content::Button {
-            message_id,
-            payload,
-        } => {
+        Content::Button { message_id, payload } => {
             let thread = state.thread_mut(key);
-            let (message, choice) = offered(thread, message_id.as_deref(), &payload, |shown| {
-                &shown.buttons
-            })?;
+            let (message, choice) = offered(thread, message_id.as_deref(), &payload, |shown| &shown.buttons)?;
             context = Some(json!({"from": number.phone, "id": message.id}));
             // `button` answers a template, `interactive` a free-form message (whatsapp.md 4.3).
             if message.shown.template.is_some() {
-                set(
-                    "button",
-                    json!({"payload": choice.payload, "text": choice.title}),
-                );
+                set("button", json!({"payload": choice.payload, "text": choice.title}));
             } else if message.shown.kind == "list" {
                 let mut row = json!({"id": choice.payload, "title": choice.title});
                 if let Some(description) = &choice.description {
                     row["description"] = json!(description);
                 }
-                set(
-                    "interactive",
-                    json!({"type": "list_reply", "list_reply": row}),
-                );
+                set("interactive", json!({"type": "list_reply", "list_reply": row}));
             } else {
                 let reply = json!({"id": choice.payload, "title": choice.title});
-                set(
-                    "interactive",
-                    json!({"type": "button_reply", "button_reply": reply}),
-                );
+                set("interactive", json!({"type": "button_reply", "button_reply": reply}));
             }
             shown = shown_text("button", choice.title, Some(message.id.clone()));
         }
@@ -420,9 +377,7 @@ fn on_whatsapp(
             shown = shown_text("unsupported", String::new(), None);
         }
         Content::QuickReply { .. } => {
-            return Err(WriteError::Impossible(
-                "WhatsApp has buttons, not quick replies",
-            ));
+            return Err(WriteError::Impossible("WhatsApp has buttons, not quick replies"));
         }
     }
     if let Some(context) = context {
@@ -459,8 +414,7 @@ fn on_instagram(
             (EventId(mid.clone()), "messages", ("message", message))
         }
         Content::Image { link, .. } => {
-            let message =
-                json!({"mid": mid, "attachments": [{"type": "image", "payload": {"url": link}}]});
+            let message = json!({"mid": mid, "attachments": [{"type": "image", "payload": {"url": link}}]});
             shown = Shown {
                 kind: "image".to_owned(),
                 link: Some(link),
@@ -496,33 +450,19 @@ fn on_instagram(
             let edited = json!({"mid": message_id, "text": text, "num_edit": edits});
             (other(), "message_edit", ("message_edit", edited))
         }
-        Content::QuickReply {
-            message_id,
-            payload,
-        } => {
+        Content::QuickReply { message_id, payload } => {
             let thread = state.thread_mut(key);
-            let (_, choice) = offered(thread, message_id.as_deref(), &payload, |shown| {
-                &shown.quick_replies
-            })?;
+            let (_, choice) = offered(thread, message_id.as_deref(), &payload, |shown| &shown.quick_replies)?;
             let message = json!({"mid": mid, "text": choice.title, "quick_reply": {"payload": choice.payload}});
             shown = shown_text("text", choice.title, None);
             (EventId(mid.clone()), "messages", ("message", message))
         }
-        Content::Button {
-            message_id,
-            payload,
-        } => {
+        Content::Button { message_id, payload } => {
             let thread = state.thread_mut(key);
-            let (_, choice) = offered(thread, message_id.as_deref(), &payload, |shown| {
-                &shown.buttons
-            })?;
+            let (_, choice) = offered(thread, message_id.as_deref(), &payload, |shown| &shown.buttons)?;
             let postback = json!({"mid": mid, "title": choice.title, "payload": choice.payload});
             shown = shown_text("button", choice.title, None);
-            (
-                EventId(mid.clone()),
-                "messaging_postbacks",
-                ("postback", postback),
-            )
+            (EventId(mid.clone()), "messaging_postbacks", ("postback", postback))
         }
         Content::Unsupported => {
             shown = shown_text("unsupported", String::new(), None);
@@ -530,21 +470,12 @@ fn on_instagram(
             (EventId(mid.clone()), "messages", ("message", message))
         }
         Content::Location { .. } => {
-            return Err(WriteError::Impossible(
-                "Instagram's interface has no places",
-            ));
+            return Err(WriteError::Impossible("Instagram's interface has no places"));
         }
     };
     keep(state, key, &mid, shown, opens_window, now);
     let igsid = customer.igsid.as_deref().unwrap_or_default();
-    Ok(instagram::from_customer(
-        &key.account,
-        igsid,
-        id,
-        field,
-        now,
-        what,
-    ))
+    Ok(instagram::from_customer(&key.account, igsid, id, field, now, what))
 }
 
 /// Keeps what is shown (nothing, where `kind` is empty) and opens the window.

@@ -130,10 +130,7 @@ impl Customer {
             new.user_id
                 .unwrap_or_else(|| format!("GB.{}", ids.digits("bsuid", &scope, number, 20)))
         });
-        let igsid = (!on_whatsapp).then(|| {
-            new.igsid
-                .unwrap_or_else(|| ids.digits("igsid", &scope, number, 16))
-        });
+        let igsid = (!on_whatsapp).then(|| new.igsid.unwrap_or_else(|| ids.digits("igsid", &scope, number, 16)));
         // Whoever hides the phone has adopted a username (whatsapp.md 6.3), and everybody on Instagram has one.
         let needs_username = !on_whatsapp || !new.identity.shows_phone();
         let username = new
@@ -156,16 +153,12 @@ impl Customer {
 
     /// The phone, where a business sees it.
     pub(crate) fn visible_phone(&self) -> Option<&str> {
-        self.phone
-            .as_deref()
-            .filter(|_| self.identity.shows_phone())
+        self.phone.as_deref().filter(|_| self.identity.shows_phone())
     }
 
     /// The business-scoped user id, where a business sees it.
     pub(crate) fn visible_user_id(&self) -> Option<&str> {
-        self.user_id
-            .as_deref()
-            .filter(|_| self.identity.shows_user_id())
+        self.user_id.as_deref().filter(|_| self.identity.shows_user_id())
     }
 }
 
@@ -173,13 +166,7 @@ fn handle(name: &str, number: u64) -> String {
     let letters: String = name
         .to_lowercase()
         .chars()
-        .map(|letter| {
-            if letter.is_ascii_alphanumeric() {
-                letter
-            } else {
-                '.'
-            }
-        })
+        .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '.' })
         .collect();
     format!("{}.{number}", letters.trim_matches('.'))
 }

@@ -234,12 +234,7 @@ fn who(state: &State, line: &Line, number: usize) -> Result<(String, String), Sc
     let customer = state
         .customers
         .get(&line.from)
-        .or_else(|| {
-            state
-                .customers
-                .iter()
-                .find(|customer| customer.name == line.from)
-        })
+        .or_else(|| state.customers.iter().find(|customer| customer.name == line.from))
         .ok_or_else(|| unknown(format!("customer {}", line.from)))?;
     let account = account(state, customer.channel, line.to.as_deref())
         .ok_or_else(|| unknown("account that this customer could write to".to_owned()))?;

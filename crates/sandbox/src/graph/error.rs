@@ -116,9 +116,7 @@ impl GraphError {
                 message.replace('"', "'")
             );
             if let Ok(value) = HeaderValue::from_str(&value) {
-                response
-                    .headers_mut()
-                    .insert(header::WWW_AUTHENTICATE, value);
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
             }
         }
         response
@@ -163,29 +161,17 @@ fn whatsapp_title(code: i64) -> (&'static str, u16) {
         131_042 => ("Business eligibility payment issue", 400),
         131_047 => ("Re-engagement message", 400),
         131_048 => ("Spam rate limit hit", 400),
-        131_049 => (
-            "Message not delivered to maintain healthy ecosystem engagement",
-            400,
-        ),
+        131_049 => ("Message not delivered to maintain healthy ecosystem engagement", 400),
         131_050 => ("User has stopped marketing messages", 400),
         131_051 => ("Message type unknown", 400),
         131_053 => ("Media upload error", 400),
-        131_056 => (
-            "(Business Account, Consumer Account) pair rate limit hit",
-            400,
-        ),
+        131_056 => ("(Business Account, Consumer Account) pair rate limit hit", 400),
         131_057 => ("Account in maintenance mode", 500),
         131_062 => ("Recipient not allowed for this message", 400),
-        132_000 => (
-            "Number of parameters does not match the expected number of params",
-            400,
-        ),
+        132_000 => ("Number of parameters does not match the expected number of params", 400),
         132_001 => ("Template name does not exist in the translation", 404),
         132_005 => ("Translated text too long", 400),
-        132_012 => (
-            "Parameter format does not match format in the created template",
-            400,
-        ),
+        132_012 => ("Parameter format does not match format in the created template", 400),
         132_015 => ("Template is paused", 400),
         132_016 => ("Template is disabled", 400),
         133_004 => ("Server temporarily unavailable", 503),
@@ -202,19 +188,10 @@ fn whatsapp_title(code: i64) -> (&'static str, u16) {
 }
 
 /// The error of a fault: whatever code was asked for, in the shape that fits it.
-pub(crate) fn of_fault(
-    code: i64,
-    subcode: Option<i64>,
-    http_status: Option<u16>,
-    message: Option<&str>,
-) -> GraphError {
+pub(crate) fn of_fault(code: i64, subcode: Option<i64>, http_status: Option<u16>, message: Option<&str>) -> GraphError {
     let (title, usual_status) = whatsapp_title(code);
     let text = message.unwrap_or(title);
-    let mut error = GraphError::new(
-        http_status.unwrap_or(usual_status),
-        code,
-        format!("(#{code}) {text}"),
-    );
+    let mut error = GraphError::new(http_status.unwrap_or(usual_status), code, format!("(#{code}) {text}"));
     error.subcode = subcode;
     error.is_transient = matches!(code, 1 | 2 | 131_000 | 131_016);
     if (130_000..140_000).contains(&code) {

@@ -31,12 +31,7 @@ const HUMAN_AGENT_MILLIS: i64 = 7 * 86_400_000;
 const TYPING_MILLIS: i64 = 20_000;
 
 /// Accepts a message or a sender action, or refuses it.
-pub(crate) fn send(
-    core: &Core,
-    account_id: &str,
-    caller: &Caller,
-    params: &Params,
-) -> Result<Answer, GraphError> {
+pub(crate) fn send(core: &Core, account_id: &str, caller: &Caller, params: &Params) -> Result<Answer, GraphError> {
     let now = core.clock.now();
     let mut state = lock(&core.state);
     let state = &mut *state;
@@ -56,9 +51,7 @@ pub(crate) fn send(
         Value::String(id) => id.clone(),
         Value::Number(id) => id.to_string(),
         _ => {
-            return Err(GraphError::parameter(
-                "The parameter recipient[id] is required.",
-            ));
+            return Err(GraphError::parameter("The parameter recipient[id] is required."));
         }
     };
     let message = params.get("message");
@@ -80,8 +73,7 @@ pub(crate) fn send(
         act(core, state, &key, action, params, now)?;
         return Ok(Answer::just(json!({"recipient_id": igsid})));
     }
-    let message = message
-        .ok_or_else(|| GraphError::parameter("Requires either message or sender_action."))?;
+    let message = message.ok_or_else(|| GraphError::parameter("Requires either message or sender_action."))?;
     let (shown, echoed) = read(message, params)?;
     if core.engine.is_full() {
         return Err(GraphError::busy());
@@ -97,8 +89,7 @@ pub(crate) fn send(
         message_id: Some(&mid),
     };
     let detail = json!({"kind": shown.kind, "text": shown.text, "to": igsid});
-    core.ledger
-        .write(now, LedgerKind::Accepted, &subject, detail);
+    core.ledger.write(now, LedgerKind::Accepted, &subject, detail);
     let kept = Message {
         id: mid.clone(),
         by: By::Business,
@@ -110,18 +101,15 @@ pub(crate) fn send(
         outgoing: None,
     };
     state.add_message(&key, kept);
-    core.changes
-        .tell(ChangeKind::Message, &key.customer, &key.account);
+    core.changes.tell(ChangeKind::Message, &key.customer, &key.account);
     let arrival = Act::Arrive {
         customer: key.customer.clone(),
         account: account.clone(),
         message_id: mid.clone(),
     };
     let delays = core.options.delays;
-    core.engine.plan(
-        core.after(delays.sent.saturating_add(delays.delivered)),
-        arrival,
-    );
+    core.engine
+        .plan(core.after(delays.sent.saturating_add(delays.delivered)), arrival);
     let mut echo = instagram::echo(&account, &igsid, &mid, now, echoed);
     let after = match core.options.rules.echo {
         EchoTiming::Never => After::Nothing,
@@ -140,12 +128,7 @@ pub(crate) fn send(
 }
 
 /// instagram.md 3.4, 3.5.
-fn check_window(
-    state: &State,
-    key: &ThreadKey,
-    params: &Params,
-    now: i64,
-) -> Result<(), GraphError> {
+fn check_window(state: &State, key: &ThreadKey, params: &Params, now: i64) -> Result<(), GraphError> {
     let thread = state.threads.get(key);
     let is_human = match (params.text("messaging_type"), params.text("tag")) {
         (_, None) => false,
@@ -161,13 +144,11 @@ fn check_window(
     if open {
         Ok(())
     } else {
-        Err(GraphError::new(
-            400,
-            10,
-            "(#10) This message is sent outside of allowed window.",
+        Err(
+            GraphError::new(400, 10, "(#10) This message is sent outside of allowed window.")
+                .subcode(2_534_022)
+                .kind("IGApiException"),
         )
-        .subcode(2_534_022)
-        .kind("IGApiException"))
     }
 }
 
@@ -186,13 +167,8 @@ fn act(
     }
     match action {
         "typing_on" | "typing_off" => {
-            state.thread_mut(key).typing_until = if action == "typing_on" {
-                now + TYPING_MILLIS
-            } else {
-                0
-            };
-            core.changes
-                .tell(ChangeKind::Typing, &key.customer, &key.account);
+            state.thread_mut(key).typing_until = if action == "typing_on" { now + TYPING_MILLIS } else { 0 };
+            core.changes.tell(ChangeKind::Typing, &key.customer, &key.account);
         }
         "mark_seen" => {
             for message in &mut state.thread_mut(key).messages {
@@ -200,23 +176,20 @@ fn act(
                     message.progress = Progress::Read;
                 }
             }
-            core.changes
-                .tell(ChangeKind::Status, &key.customer, &key.account);
+            core.changes.tell(ChangeKind::Status, &key.customer, &key.account);
         }
         "react" | "unreact" => {
             let payload = params
                 .get("payload")
                 .ok_or_else(|| GraphError::parameter("The parameter payload is required."))?;
-            let message_id = payload["message_id"].as_str().ok_or_else(|| {
-                GraphError::parameter("The parameter payload[message_id] is required.")
-            })?;
+            let message_id = payload["message_id"]
+                .as_str()
+                .ok_or_else(|| GraphError::parameter("The parameter payload[message_id] is required."))?;
             let emoji = if action == "react" {
                 let reaction = payload["reaction"]
                     .as_str()
                     .filter(|reaction| !reaction.is_empty())
-                    .ok_or_else(|| {
-                        GraphError::parameter("The parameter payload[reaction] is required.")
-                    })?;
+                    .ok_or_else(|| GraphError::parameter("The parameter payload[reaction] is required."))?;
                 Some(if reaction == "love" {
                     "\u{2764}\u{fe0f}"
                 } else {
@@ -229,8 +202,7 @@ fn act(
                 .message_mut(key, message_id)
                 .ok_or_else(|| invalid("No such message").subcode(33))?
                 .react(By::Business, emoji);
-            core.changes
-                .tell(ChangeKind::Reaction, &key.customer, &key.account);
+            core.changes.tell(ChangeKind::Reaction, &key.customer, &key.account);
         }
         _ => {
             return Err(GraphError::parameter(
@@ -279,9 +251,7 @@ fn read_text(text: &Value, message: &Value) -> Result<(Shown, Value), GraphError
         let replies = replies
             .as_array()
             .filter(|replies| (1..=QUICK_REPLIES_MAX).contains(&replies.len()))
-            .ok_or_else(|| {
-                GraphError::parameter("Param message[quick_replies] must have 1 to 13 items.")
-            })?;
+            .ok_or_else(|| GraphError::parameter("Param message[quick_replies] must have 1 to 13 items."))?;
         for reply in replies {
             // The other content types were switched off on 2026-10-05.
             if reply["content_type"] != "text" {
@@ -311,9 +281,9 @@ fn read_attachment(attachment: &Value) -> Result<(Shown, Value), GraphError> {
     let payload = &attachment["payload"];
     match attachment["type"].as_str() {
         Some(kind @ ("image" | "video" | "audio" | "file")) => {
-            let url = payload["url"].as_str().ok_or_else(|| {
-                invalid("The attachment needs a url; uploads are not known").subcode(2_018_074)
-            })?;
+            let url = payload["url"]
+                .as_str()
+                .ok_or_else(|| invalid("The attachment needs a url; uploads are not known").subcode(2_018_074))?;
             if !url.starts_with("https://") && !url.starts_with("http://") {
                 return Err(invalid("Failed to fetch the file from the url").subcode(2_018_008));
             }
@@ -322,10 +292,7 @@ fn read_attachment(attachment: &Value) -> Result<(Shown, Value), GraphError> {
                 link: Some(url.to_owned()),
                 ..Shown::default()
             };
-            Ok((
-                shown,
-                json!({"attachments": [{"type": kind, "payload": {"url": url}}]}),
-            ))
+            Ok((shown, json!({"attachments": [{"type": kind, "payload": {"url": url}}]})))
         }
         Some("like_heart") => {
             let shown = Shown {
@@ -380,10 +347,7 @@ fn read_template(payload: &Value) -> Result<(Shown, Value), GraphError> {
             ));
         }
     };
-    Ok((
-        shown,
-        json!({"attachments": [{"type": "template", "payload": echoed}]}),
-    ))
+    Ok((shown, json!({"attachments": [{"type": "template", "payload": echoed}]})))
 }
 
 fn buttons(buttons: &Value) -> Result<Vec<Choice>, GraphError> {

@@ -66,10 +66,7 @@ impl Answer {
 }
 
 /// Answers one Graph request.
-pub(crate) async fn handle(
-    Extract(core): Extract<Arc<Core>>,
-    request: Request<Body>,
-) -> Response<Body> {
+pub(crate) async fn handle(Extract(core): Extract<Arc<Core>>, request: Request<Body>) -> Response<Body> {
     let trace = core.ids.trace(core.count_trace());
     let (version, path) = split_path(request.uri().path());
     let version = version.unwrap_or_else(|| VERSION.to_owned());
@@ -96,20 +93,12 @@ async fn respond(
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let Ok(body) = axum::body::to_bytes(body, BODY_MAX).await else {
-        return refuse(
-            core,
-            path,
-            &GraphError::parameter("The body is too large."),
-            trace,
-        );
+        return refuse(core, path, &GraphError::parameter("The body is too large."), trace);
     };
     let path_refs: Vec<&str> = path.iter().map(String::as_str).collect();
     let endpoint = endpoint(&path_refs);
     let params = Params::read(parts.uri.query(), &parts.headers, &body);
-    let shown = params
-        .as_ref()
-        .map(Params::without_secrets)
-        .unwrap_or_default();
+    let shown = params.as_ref().map(Params::without_secrets).unwrap_or_default();
     let detail = json!({"method": parts.method.as_str(), "path": path.join("/"), "version": version, "params": shown});
     let account = path.first().map(String::as_str);
     let subject = Subject {
@@ -125,24 +114,15 @@ async fn respond(
         faults::hits(&mut state.faults, endpoint, ids)
     };
     for fault in &faults {
-        core.ledger.write(
-            core.clock.now(),
-            LedgerKind::Faulted,
-            &subject,
-            json!(fault),
-        );
+        core.ledger
+            .write(core.clock.now(), LedgerKind::Faulted, &subject, json!(fault));
     }
     if let Some(fault) = find(&faults, FaultKind::Delay) {
         wait(core, fault, 1_000).await;
     }
     if let Some(fault) = find(&faults, FaultKind::Error) {
         let code = fault.code.unwrap_or(131_000);
-        let error = error::of_fault(
-            code,
-            fault.subcode,
-            fault.http_status,
-            fault.message.as_deref(),
-        );
+        let error = error::of_fault(code, fault.subcode, fault.http_status, fault.message.as_deref());
         return refuse(core, path, &error, trace);
     }
     if find(&faults, FaultKind::ResetBefore).is_some() {
@@ -153,26 +133,10 @@ async fn respond(
     let answer = match params {
         Err(error) => Err(error),
         Ok(params) => {
-            let caller = tokens::caller(
-                &lock(&core.state),
-                &parts.headers,
-                &params,
-                core.clock.now(),
-            );
+            let caller = tokens::caller(&lock(&core.state), &parts.headers, &params, core.clock.now());
             match caller {
                 Err(error) => Err(error),
-                Ok(caller) => {
-                    dispatch(
-                        core,
-                        &parts.method,
-                        &path_refs,
-                        &caller,
-                        &params,
-                        version,
-                        fail_with,
-                    )
-                    .await
-                }
+                Ok(caller) => dispatch(core, &parts.method, &path_refs, &caller, &params, version, fail_with).await,
             }
         }
     };
@@ -221,10 +185,7 @@ async fn dispatch(
                 } else {
                     state.account(id)
                 };
-                (
-                    state.number(id).is_some(),
-                    account.map(|account| account.id.clone()),
-                )
+                (state.number(id).is_some(), account.map(|account| account.id.clone()))
             };
             if on_whatsapp {
                 whatsapp::send(core, id, caller, params, fail_with).map(Answer::just)
@@ -248,10 +209,7 @@ async fn dispatch(
             subscriptions::installed(core, name, &asset, object, caller, params).map(Answer::just)
         }
         ("GET", _) => get(core, path, caller, params).map(Answer::just),
-        _ => Err(GraphError::no_object(
-            name,
-            path.first().copied().unwrap_or_default(),
-        )),
+        _ => Err(GraphError::no_object(name, path.first().copied().unwrap_or_default())),
     }
 }
 
@@ -262,15 +220,12 @@ fn get(core: &Core, path: &[&str], caller: &Caller, params: &Params) -> Result<V
         ["debug_token"] => tokens::debug(&state, caller, params, core.clock.now()),
         ["me"] => nodes::me(&state, caller, params),
         [id, edge] => {
-            let (object, asset) =
-                nodes::asset(&state, id).ok_or_else(|| GraphError::no_object("GET", id))?;
+            let (object, asset) = nodes::asset(&state, id).ok_or_else(|| GraphError::no_object("GET", id))?;
             match (object, *edge) {
                 (Object::WhatsApp, "phone_numbers") => {
                     nodes::numbers(&state, &asset, subscription.as_ref(), caller, params)
                 }
-                (Object::WhatsApp, "message_templates") => {
-                    nodes::templates(&state, &asset, caller, params)
-                }
+                (Object::WhatsApp, "message_templates") => nodes::templates(&state, &asset, caller, params),
                 _ => Err(GraphError::no_object("GET", id)),
             }
         }
@@ -287,10 +242,7 @@ fn get(core: &Core, path: &[&str], caller: &Caller, params: &Params) -> Result<V
                 Err(GraphError::no_object("GET", id))
             }
         }
-        _ => Err(GraphError::no_object(
-            "GET",
-            path.first().copied().unwrap_or_default(),
-        )),
+        _ => Err(GraphError::no_object("GET", path.first().copied().unwrap_or_default())),
     }
 }
 
@@ -309,17 +261,11 @@ async fn accept(core: &Arc<Core>, answer: Answer) -> Response<Body> {
             };
             let bytes = Bytes::from(answer.value.to_string());
             let length = bytes.len();
-            let body = Body::from_stream(stream::unfold(
-                (Some(bytes), emitter),
-                |(bytes, emitter)| async move {
-                    bytes.map(|bytes| (Ok::<_, io::Error>(bytes), (None, emitter)))
-                },
-            ));
+            let body = Body::from_stream(stream::unfold((Some(bytes), emitter), |(bytes, emitter)| async move {
+                bytes.map(|bytes| (Ok::<_, io::Error>(bytes), (None, emitter)))
+            }));
             let headers = [
-                (
-                    header::CONTENT_TYPE,
-                    HeaderValue::from_static("application/json"),
-                ),
+                (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
                 (header::CONTENT_LENGTH, HeaderValue::from(length)),
             ];
             (headers, body).into_response()
@@ -380,9 +326,9 @@ fn split_path(path: &str) -> (Option<String>, Vec<String>) {
         part.strip_prefix('v')
             .and_then(|numbers| numbers.split_once('.'))
             .is_some_and(|(major, minor)| {
-                [major, minor].iter().all(|number| {
-                    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
-                })
+                [major, minor]
+                    .iter()
+                    .all(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
             })
     });
     let version = is_version.then(|| parts.remove(0));

@@ -81,11 +81,7 @@ fn number_fields(number: &Number, subscription: Option<&Subscription>) -> Map<St
 }
 
 /// `GET /{waba-id}`.
-pub(crate) fn business_account(
-    id: &str,
-    caller: &Caller,
-    params: &Params,
-) -> Result<Value, GraphError> {
+pub(crate) fn business_account(id: &str, caller: &Caller, params: &Params) -> Result<Value, GraphError> {
     caller.may_use(id)?;
     let fields = object(json!({
         "id": id, "name": "Sandbox business", "currency": "EUR", "timezone_id": "1",
@@ -95,21 +91,11 @@ pub(crate) fn business_account(
         ]},
     }));
     let usual = ["id", "name", "timezone_id", "message_template_namespace"];
-    select(
-        &fields,
-        params.list("fields"),
-        &usual,
-        "WhatsAppBusinessAccount",
-    )
+    select(&fields, params.list("fields"), &usual, "WhatsAppBusinessAccount")
 }
 
 /// `GET /{waba-id}/message_templates`: all on one page.
-pub(crate) fn templates(
-    state: &State,
-    id: &str,
-    caller: &Caller,
-    params: &Params,
-) -> Result<Value, GraphError> {
+pub(crate) fn templates(state: &State, id: &str, caller: &Caller, params: &Params) -> Result<Value, GraphError> {
     caller.may_use(id)?;
     let usual = [
         "name",
@@ -121,9 +107,7 @@ pub(crate) fn templates(
         "id",
     ];
     let wanted = |template: &&Template| {
-        params
-            .text("name")
-            .is_none_or(|name| template.name.contains(name))
+        params.text("name").is_none_or(|name| template.name.contains(name))
             && params
                 .text("language")
                 .is_none_or(|language| template.language == language)
@@ -173,23 +157,14 @@ fn template_fields(template: &Template, id: &str) -> Map<String, Value> {
 }
 
 /// `GET /me` and `GET /{ig-id}` (instagram.md 1.2, 1.3).
-pub(crate) fn account(
-    account: &InstagramAccount,
-    caller: &Caller,
-    params: &Params,
-) -> Result<Value, GraphError> {
+pub(crate) fn account(account: &InstagramAccount, caller: &Caller, params: &Params) -> Result<Value, GraphError> {
     caller.may_use(&account.id)?;
     let fields = object(json!({
         "id": account.scoped_id, "user_id": account.id, "username": account.username, "name": account.name,
         "account_type": "BUSINESS", "profile_picture_url": Value::Null, "followers_count": 1200, "follows_count": 80,
         "media_count": 0, "biography": "", "website": "",
     }));
-    select(
-        &fields,
-        params.list("fields"),
-        &["id", "username"],
-        "IGUser",
-    )
+    select(&fields, params.list("fields"), &["id", "username"], "IGUser")
 }
 
 /// `GET /me` for whoever holds the token.
@@ -198,8 +173,7 @@ pub(crate) fn me(state: &State, caller: &Caller, params: &Params) -> Result<Valu
         Some(found) => account(found, caller, params),
         None => match caller {
             Caller::Holder(token) if token.kind == TokenKind::SystemUser => {
-                let fields =
-                    object(json!({"id": "122100000000001", "name": "Sandbox system user"}));
+                let fields = object(json!({"id": "122100000000001", "name": "Sandbox system user"}));
                 select(&fields, params.list("fields"), &["id", "name"], "User")
             }
             _ => Err(GraphError::no_object("GET", "me")),
@@ -257,16 +231,10 @@ pub(crate) fn profile(
 
 /// Which object an account's events belong to, by id; and the id itself, for an app-scoped one.
 pub(crate) fn asset(state: &State, id: &str) -> Option<(Object, String)> {
-    if state
-        .numbers
-        .iter()
-        .any(|number| number.business_account_id == id)
-    {
+    if state.numbers.iter().any(|number| number.business_account_id == id) {
         return Some((Object::WhatsApp, id.to_owned()));
     }
-    state
-        .account(id)
-        .map(|account| (Object::Instagram, account.id.clone()))
+    state.account(id).map(|account| (Object::Instagram, account.id.clone()))
 }
 
 fn object(value: Value) -> Map<String, Value> {

@@ -10,11 +10,7 @@ pub(crate) struct Params(Map<String, Value>);
 
 impl Params {
     /// Reads query and body; what is in the body wins. A form value that holds JSON is read as JSON, as Graph does.
-    pub(crate) fn read(
-        query: Option<&str>,
-        headers: &HeaderMap,
-        body: &[u8],
-    ) -> Result<Self, GraphError> {
+    pub(crate) fn read(query: Option<&str>, headers: &HeaderMap, body: &[u8]) -> Result<Self, GraphError> {
         let mut params = Map::new();
         if let Some(query) = query {
             add_form(&mut params, query.as_bytes());
@@ -57,13 +53,7 @@ impl Params {
                     .filter(|item| !item.is_empty())
                     .collect(),
             ),
-            Value::Array(items) => Some(
-                items
-                    .iter()
-                    .filter_map(Value::as_str)
-                    .map(str::to_owned)
-                    .collect(),
-            ),
+            Value::Array(items) => Some(items.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
             _ => None,
         }
     }
@@ -110,15 +100,10 @@ pub(crate) fn percent_decode(text: &[u8]) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((first, tail)) = rest.split_first() {
-        let decoded = (*first == b'%')
-            .then(|| tail.get(..2))
-            .flatten()
-            .and_then(|digits| {
-                let mut byte = [0];
-                hex::decode_to_slice(digits, &mut byte)
-                    .ok()
-                    .map(|()| byte[0])
-            });
+        let decoded = (*first == b'%').then(|| tail.get(..2)).flatten().and_then(|digits| {
+            let mut byte = [0];
+            hex::decode_to_slice(digits, &mut byte).ok().map(|()| byte[0])
+        });
         match (first, decoded) {
             (_, Some(byte)) => {
                 bytes.push(byte);

@@ -56,9 +56,9 @@ pub(crate) async fn app(
                     let object = object(name)?;
                     let left = subscriptions.get_mut(&object).map(|subscription| {
                         let gone = params.list("fields");
-                        subscription.fields.retain(|(field, _)| {
-                            gone.as_ref().is_some_and(|gone| !gone.contains(field))
-                        });
+                        subscription
+                            .fields
+                            .retain(|(field, _)| gone.as_ref().is_some_and(|gone| !gone.contains(field)));
                         subscription.fields.len()
                     });
                     if left == Some(0) {
@@ -83,14 +83,9 @@ pub(crate) async fn subscribe(
 ) -> Result<(), GraphError> {
     check_fields(object, &fields)?;
     let verified = verify(core, callback_url, verify_token).await;
-    let detail =
-        json!({"object": object, "callbackUrl": callback_url, "error": verified.as_ref().err()});
-    core.ledger.write(
-        core.clock.now(),
-        LedgerKind::Verified,
-        &Subject::default(),
-        detail,
-    );
+    let detail = json!({"object": object, "callbackUrl": callback_url, "error": verified.as_ref().err()});
+    core.ledger
+        .write(core.clock.now(), LedgerKind::Verified, &Subject::default(), detail);
     if let Err(why) = verified {
         // The code is reported, not documented (graph-api.md 8).
         return Err(GraphError::new(
@@ -99,10 +94,7 @@ pub(crate) async fn subscribe(
             format!("(#2200) Callback verification failed with the following errors: {why}"),
         ));
     }
-    let fields = fields
-        .into_iter()
-        .map(|field| (field, version.to_owned()))
-        .collect();
+    let fields = fields.into_iter().map(|field| (field, version.to_owned())).collect();
     let subscription = Subscription {
         callback_url: callback_url.to_owned(),
         fields,
@@ -190,17 +182,13 @@ pub(crate) fn installed(
     match method {
         "POST" => {
             if params.get("override_callback_uri").is_some() {
-                return Err(GraphError::parameter(
-                    "Callback overrides are not simulated",
-                ));
+                return Err(GraphError::parameter("Callback overrides are not simulated"));
             }
             if object == Object::Instagram {
                 let fields = params
                     .list("subscribed_fields")
                     .filter(|fields| !fields.is_empty())
-                    .ok_or_else(|| {
-                        GraphError::parameter("The parameter subscribed_fields is required.")
-                    })?;
+                    .ok_or_else(|| GraphError::parameter("The parameter subscribed_fields is required."))?;
                 check_fields(object, &fields)?;
                 state.installed_fields.insert(asset.to_owned(), fields);
             }
@@ -225,13 +213,7 @@ pub(crate) fn installed(
                         .installed_fields
                         .get(asset)
                         .cloned()
-                        .unwrap_or_else(|| {
-                            object
-                                .fields()
-                                .iter()
-                                .map(|field| (*field).to_owned())
-                                .collect()
-                        });
+                        .unwrap_or_else(|| object.fields().iter().map(|field| (*field).to_owned()).collect());
                     json!({"app_id": state.instagram_app.id, "subscribed_fields": fields})
                 }
             };
@@ -242,18 +224,14 @@ pub(crate) fn installed(
 }
 
 fn object(name: &str) -> Result<Object, GraphError> {
-    Object::from_name(name).ok_or_else(|| {
-        GraphError::parameter("Param object must be one of {whatsapp_business_account, instagram}")
-    })
+    Object::from_name(name)
+        .ok_or_else(|| GraphError::parameter("Param object must be one of {whatsapp_business_account, instagram}"))
 }
 
 /// A wrong spelling is answered with the list of allowed values (instagram.md 2.3).
 fn check_fields(object: Object, fields: &[String]) -> Result<(), GraphError> {
     let allowed = object.fields();
-    match fields
-        .iter()
-        .position(|field| !allowed.contains(&field.as_str()))
-    {
+    match fields.iter().position(|field| !allowed.contains(&field.as_str())) {
         None => Ok(()),
         Some(position) => Err(GraphError::parameter(format!(
             "Param subscribed_fields[{position}] must be one of {{{}}} - got \"{}\".",

@@ -31,19 +31,12 @@ impl Caller {
 }
 
 /// Who asks, before anything else of the request is looked at (graph-api.md 14, 2).
-pub(crate) fn caller(
-    state: &State,
-    headers: &HeaderMap,
-    params: &Params,
-    now: i64,
-) -> Result<Caller, GraphError> {
+pub(crate) fn caller(state: &State, headers: &HeaderMap, params: &Params, now: i64) -> Result<Caller, GraphError> {
     let bearer = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| {
-            scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("oauth")
-        })
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("oauth"))
         .map(|(_, token)| token.trim());
     let Some(value) = bearer.or_else(|| params.text("access_token")) else {
         // whatsapp.md 14.2: 200 also where no token was sent.
@@ -102,8 +95,7 @@ fn check_proof(state: &State, caller: &Caller, token: &str, proof: &str) -> Resu
         Caller::App { id } => id,
         Caller::Holder(token) => &token.app_id,
     };
-    let key =
-        app(state, app_id).map(|app| hmac::Key::new(hmac::HMAC_SHA256, app.secret.as_bytes()));
+    let key = app(state, app_id).map(|app| hmac::Key::new(hmac::HMAC_SHA256, app.secret.as_bytes()));
     let expected = key.map(|key| hex::encode(hmac::sign(&key, token.as_bytes())));
     if expected.is_some_and(|expected| equal(&expected, proof)) {
         Ok(())
@@ -115,21 +107,14 @@ fn check_proof(state: &State, caller: &Caller, token: &str, proof: &str) -> Resu
 }
 
 /// `GET /debug_token`.
-pub(crate) fn debug(
-    state: &State,
-    caller: &Caller,
-    params: &Params,
-    now: i64,
-) -> Result<Value, GraphError> {
+pub(crate) fn debug(state: &State, caller: &Caller, params: &Params, now: i64) -> Result<Value, GraphError> {
     let Caller::App { id: app_id } = caller else {
         return Err(GraphError::parameter(
             "You must provide an app access token, or a user access token that is an owner or developer of the app",
         ));
     };
     let input = params.required("input_token")?;
-    let name = app(state, app_id)
-        .map(|app| app.name.clone())
-        .unwrap_or_default();
+    let name = app(state, app_id).map(|app| app.name.clone()).unwrap_or_default();
     let Some(token) = state.tokens.iter().find(|token| equal(&token.value, input)) else {
         return Ok(json!({"data": {
             "is_valid": false, "scopes": [],
@@ -163,9 +148,7 @@ pub(crate) fn debug(
 }
 
 pub(crate) fn app<'a>(state: &'a State, id: &str) -> Option<&'a App> {
-    [&state.app, &state.instagram_app]
-        .into_iter()
-        .find(|app| app.id == id)
+    [&state.app, &state.instagram_app].into_iter().find(|app| app.id == id)
 }
 
 fn equal(one: &str, other: &str) -> bool {

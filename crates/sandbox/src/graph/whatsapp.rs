@@ -48,9 +48,7 @@ pub(crate) fn send(
             ));
         }
         None => {
-            return Err(GraphError::parameter(
-                "The parameter messaging_product is required.",
-            ));
+            return Err(GraphError::parameter("The parameter messaging_product is required."));
         }
     }
     if params.get("status").is_some() || params.get("typing_indicator").is_some() {
@@ -75,9 +73,7 @@ pub(crate) fn send(
                 .as_str()
                 .filter(|_| kind != "reaction")
                 .map(str::to_owned)
-                .ok_or_else(|| {
-                    value_invalid("context.message_id is missing, or the message is a reaction")
-                })
+                .ok_or_else(|| value_invalid("context.message_id is missing, or the message is a reaction"))
         })
         .transpose()?;
     if core.engine.is_full() {
@@ -92,10 +88,7 @@ pub(crate) fn send(
         .and_then(|key| state.threads.get(key))
         .is_some_and(|thread| thread.window_is_open(now));
     let outside_window = address.customer.is_some() && !body.is_template && !window_is_open;
-    if outside_window
-        && core.options.rules.window_refusal == WindowRefusal::Answer
-        && !address.swallowed
-    {
+    if outside_window && core.options.rules.window_refusal == WindowRefusal::Answer && !address.swallowed {
         return Err(GraphError::whatsapp(
             131_047,
             "More than 24 hours have passed since the recipient last wrote to this number.",
@@ -106,9 +99,7 @@ pub(crate) fn send(
             .as_ref()
             .and_then(|key| state.message_mut(key, message_id))
             .filter(|message| message.shown.kind != "deleted" && now - message.at <= AGE_MAX_MILLIS)
-            .ok_or_else(|| {
-                value_invalid("The message to react to was not found, is too old, or was deleted")
-            })?;
+            .ok_or_else(|| value_invalid("The message to react to was not found, is too old, or was deleted"))?;
         if !outside_window && fail_with.is_none() {
             message.react(By::Business, emoji.as_deref());
         }
@@ -159,14 +150,7 @@ struct Accepted<'a> {
 }
 
 /// Keeps the message and plans its first status.
-fn accept(
-    core: &Core,
-    state: &mut State,
-    number: &Number,
-    address: Address,
-    body: Body,
-    accepted: Accepted<'_>,
-) {
+fn accept(core: &Core, state: &mut State, number: &Number, address: Address, body: Body, accepted: Accepted<'_>) {
     let Accepted { id, now, .. } = accepted;
     let subject = Subject {
         account: Some(&number.id),
@@ -178,12 +162,10 @@ fn accept(
         "callbackData": accepted.callback_data,
     });
     if address.swallowed {
-        core.ledger
-            .write(now, LedgerKind::Swallowed, &subject, detail);
+        core.ledger.write(now, LedgerKind::Swallowed, &subject, detail);
         return;
     }
-    core.ledger
-        .write(now, LedgerKind::Accepted, &subject, detail);
+    core.ledger.write(now, LedgerKind::Accepted, &subject, detail);
     let is_reaction = body.reaction.is_some();
     let outgoing = Outgoing {
         message_id: id.to_owned(),
@@ -196,9 +178,7 @@ fn accept(
         pricing: (!is_reaction).then(|| body.pricing(accepted.window_is_open)),
         is_reaction,
     };
-    let to = accepted
-        .fails_with
-        .map_or(To::Sent, |code| To::Failed { code });
+    let to = accepted.fails_with.map_or(To::Sent, |code| To::Failed { code });
     if let Some(customer) = address.customer
         && accepted.fails_with.is_none()
     {
@@ -232,20 +212,12 @@ fn accept(
         core.changes.tell(what, &key.customer, &key.account);
     }
     let step = Step { outgoing, to };
-    core.engine.plan(
-        core.after(core.options.delays.sent),
-        Act::Progress(Box::new(step)),
-    );
+    core.engine
+        .plan(core.after(core.options.delays.sent), Act::Progress(Box::new(step)));
 }
 
 /// Marks a customer's message and all earlier ones as read (whatsapp.md 9.4).
-fn mark_read(
-    core: &Core,
-    state: &mut State,
-    number: &Number,
-    params: &Params,
-    now: i64,
-) -> Result<Value, GraphError> {
+fn mark_read(core: &Core, state: &mut State, number: &Number, params: &Params, now: i64) -> Result<Value, GraphError> {
     if params.text("status") != Some("read") {
         return Err(value_invalid("status must be read"));
     }
@@ -266,9 +238,7 @@ fn mark_read(
     let thread = key.as_ref().and_then(|key| state.threads.get_mut(key));
     let position = thread.as_ref().and_then(|thread| {
         thread.messages.iter().position(|message| {
-            message.id == message_id
-                && message.by == By::Customer
-                && now - message.at <= AGE_MAX_MILLIS
+            message.id == message_id && message.by == By::Customer && now - message.at <= AGE_MAX_MILLIS
         })
     });
     let (Some(key), Some(thread), Some(position)) = (key, thread, position) else {
@@ -281,12 +251,10 @@ fn mark_read(
             message.progress = Progress::Read;
         }
     }
-    core.changes
-        .tell(ChangeKind::Status, &key.customer, &key.account);
+    core.changes.tell(ChangeKind::Status, &key.customer, &key.account);
     if types {
         thread.typing_until = now + TYPING_MILLIS;
-        core.changes
-            .tell(ChangeKind::Typing, &key.customer, &key.account);
+        core.changes.tell(ChangeKind::Typing, &key.customer, &key.account);
     }
     Ok(json!({"success": true}))
 }
@@ -344,10 +312,7 @@ fn address(state: &State, number: &Number, params: &Params) -> Result<Address, G
                 swallowed: true,
             });
         }
-        let phone: String = to
-            .chars()
-            .filter(|letter| !" -()".contains(*letter))
-            .collect();
+        let phone: String = to.chars().filter(|letter| !" -()".contains(*letter)).collect();
         let phone = phone.strip_prefix('+').unwrap_or(&phone).to_owned();
         if !(5..=15).contains(&phone.len()) || !phone.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(value_invalid("to is not a phone number"));
@@ -431,10 +396,7 @@ impl Body {
             "interactive",
         ];
         if !known.contains(&kind) {
-            return Err(GraphError::whatsapp(
-                131_051,
-                format!("type {kind} is not supported"),
-            ));
+            return Err(GraphError::whatsapp(131_051, format!("type {kind} is not supported")));
         }
         let part = params.get(kind).ok_or_else(|| missing(kind))?;
         let mut body = Self {
@@ -470,11 +432,7 @@ impl Body {
                     .map(|contacts| {
                         contacts
                             .iter()
-                            .map(|contact| {
-                                contact["name"]["formatted_name"]
-                                    .as_str()
-                                    .unwrap_or_default()
-                            })
+                            .map(|contact| contact["name"]["formatted_name"].as_str().unwrap_or_default())
                             .collect()
                     });
                 let names = names
@@ -486,9 +444,7 @@ impl Body {
                 let message_id = part["message_id"]
                     .as_str()
                     .ok_or_else(|| missing("reaction.message_id"))?;
-                let emoji = part["emoji"]
-                    .as_str()
-                    .ok_or_else(|| missing("reaction.emoji"))?;
+                let emoji = part["emoji"].as_str().ok_or_else(|| missing("reaction.emoji"))?;
                 let emoji = (!emoji.is_empty()).then(|| emoji.to_owned());
                 body.reaction = Some((message_id.to_owned(), emoji));
             }
@@ -508,9 +464,7 @@ impl Body {
                 return Err(value_invalid(&format!("{kind}.link is not a web address")));
             }
             (Some(_), None) => {
-                return Err(value_invalid(&format!(
-                    "{kind}.id is not a media id of this number"
-                )));
+                return Err(value_invalid(&format!("{kind}.id is not a media id of this number")));
             }
             _ => return Err(value_invalid(&format!("{kind} needs either id or link"))),
         }
@@ -520,21 +474,14 @@ impl Body {
                     "Unexpected key \"caption\" on param \"{kind}\"."
                 )));
             }
-            self.shown.caption = Some(text_of(
-                part,
-                "caption",
-                &format!("{kind}['caption']"),
-                1024,
-            )?);
+            self.shown.caption = Some(text_of(part, "caption", &format!("{kind}['caption']"), 1024)?);
         }
         Ok(())
     }
 
     /// whatsapp.md 9.3.
     fn interactive(&mut self, part: &Value) -> Result<(), GraphError> {
-        let kind = part["type"]
-            .as_str()
-            .ok_or_else(|| missing("interactive.type"))?;
+        let kind = part["type"].as_str().ok_or_else(|| missing("interactive.type"))?;
         if !matches!(kind, "button" | "list" | "cta_url") {
             return Err(GraphError::whatsapp(
                 131_051,
@@ -542,12 +489,7 @@ impl Body {
             ));
         }
         let body_max = if kind == "list" { 4096 } else { 1024 };
-        self.shown.text = Some(text_of(
-            &part["body"],
-            "text",
-            "interactive['body']['text']",
-            body_max,
-        )?);
+        self.shown.text = Some(text_of(&part["body"], "text", "interactive['body']['text']", body_max)?);
         if part.get("footer").is_some() {
             text_of(&part["footer"], "text", "interactive['footer']['text']", 60)?;
         }
@@ -591,9 +533,7 @@ impl Body {
                     }
                 }
                 if self.shown.buttons.len() > 10 {
-                    return Err(value_invalid(
-                        "a list has at most 10 rows over all sections",
-                    ));
+                    return Err(value_invalid("a list has at most 10 rows over all sections"));
                 }
                 "list".clone_into(&mut self.shown.kind);
             }
@@ -610,9 +550,9 @@ impl Body {
         // Ids are unique, and so are titles of buttons.
         for (position, choice) in self.shown.buttons.iter().enumerate() {
             let others = &self.shown.buttons[..position];
-            let double = others.iter().any(|other| {
-                other.payload == choice.payload || (kind == "button" && other.title == choice.title)
-            });
+            let double = others
+                .iter()
+                .any(|other| other.payload == choice.payload || (kind == "button" && other.title == choice.title));
             if double {
                 return Err(value_invalid("ids and titles have to be unique"));
             }
@@ -625,36 +565,25 @@ impl Body {
         let name = part["name"]
             .as_str()
             .ok_or_else(|| GraphError::parameter("The parameter template['name'] is required."))?;
-        let language = part["language"]["code"].as_str().ok_or_else(|| {
-            GraphError::parameter("The parameter template['language']['code'] is required.")
-        })?;
+        let language = part["language"]["code"]
+            .as_str()
+            .ok_or_else(|| GraphError::parameter("The parameter template['language']['code'] is required."))?;
         let template = state
             .templates
             .iter()
-            .find(|template| {
-                template.name == name && template.language == language && template.approved
-            })
+            .find(|template| template.name == name && template.language == language && template.approved)
             .ok_or_else(|| {
-                GraphError::whatsapp(
-                    132_001,
-                    format!("template name ({name}) does not exist in {language}"),
-                )
+                GraphError::whatsapp(132_001, format!("template name ({name}) does not exist in {language}"))
             })?;
         let no_components = Vec::new();
         let components = match part.get("components") {
             None | Some(Value::Null) => &no_components,
             Some(Value::Array(components)) => components,
             Some(_) => {
-                return Err(GraphError::parameter(
-                    "Param template['components'] must be an array.",
-                ));
+                return Err(GraphError::parameter("Param template['components'] must be an array."));
             }
         };
-        let header = fill(
-            template.header.as_deref().unwrap_or_default(),
-            components,
-            "header",
-        )?;
+        let header = fill(template.header.as_deref().unwrap_or_default(), components, "header")?;
         let text = fill(&template.body, components, "body")?;
         if text.chars().count() > 1024 {
             return Err(GraphError::whatsapp(
@@ -706,10 +635,7 @@ fn buttons(template: &Template, components: &[Value]) -> Result<Vec<Choice>, Gra
             url: None,
         })
         .collect();
-    for component in components
-        .iter()
-        .filter(|component| is_type(component, "button"))
-    {
+    for component in components.iter().filter(|component| is_type(component, "button")) {
         // A string or an integer.
         let index = match &component["index"] {
             Value::String(text) => text.parse().ok(),
@@ -766,10 +692,7 @@ fn fill(text: &str, components: &[Value], kind: &str) -> Result<String, GraphErr
             .or_else(|| parameter["date_time"]["fallback_value"].as_str())
             .filter(|value| !value.is_empty())
             .ok_or_else(|| {
-                GraphError::whatsapp(
-                    132_012,
-                    format!("{kind}: parameter {} is not a text", position + 1),
-                )
+                GraphError::whatsapp(132_012, format!("{kind}: parameter {} is not a text", position + 1))
             })?;
         if value.contains(['\n', '\t']) || value.contains("     ") {
             return Err(GraphError::whatsapp(
@@ -781,12 +704,7 @@ fn fill(text: &str, components: &[Value], kind: &str) -> Result<String, GraphErr
             parameter["parameter_name"]
                 .as_str()
                 .filter(|name| variables.iter().any(|variable| variable == name))
-                .ok_or_else(|| {
-                    GraphError::whatsapp(
-                        132_012,
-                        format!("{kind}: parameter_name is missing or unknown"),
-                    )
-                })?
+                .ok_or_else(|| GraphError::whatsapp(132_012, format!("{kind}: parameter_name is missing or unknown")))?
         } else {
             &variables[position]
         };
@@ -811,9 +729,7 @@ fn variables(text: &str) -> Vec<String> {
 
 /// Whether the text's variables have names rather than numbers.
 pub(crate) fn is_named(text: &str) -> bool {
-    variables(text)
-        .iter()
-        .any(|name| name.parse::<u32>().is_err())
+    variables(text).iter().any(|name| name.parse::<u32>().is_err())
 }
 
 /// A text of 1 to `max` characters.

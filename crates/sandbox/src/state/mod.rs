@@ -37,12 +37,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(
-        world: World,
-        ids: Ids,
-        thread_messages_max: usize,
-        customers_max: usize,
-    ) -> Self {
+    pub(crate) fn new(world: World, ids: Ids, thread_messages_max: usize, customers_max: usize) -> Self {
         let numbers_installed = world
             .numbers
             .iter()
@@ -152,11 +147,7 @@ pub(crate) enum NewCustomerError {
 }
 
 impl Customers {
-    pub(crate) fn add(
-        &mut self,
-        new: NewCustomer,
-        ids: Ids,
-    ) -> Result<&Customer, NewCustomerError> {
+    pub(crate) fn add(&mut self, new: NewCustomer, ids: Ids) -> Result<&Customer, NewCustomerError> {
         if self.all.len() >= self.max {
             return Err(NewCustomerError::Full(self.max));
         }
@@ -208,21 +199,15 @@ impl Customers {
     }
 
     pub(crate) fn by_phone(&self, phone: &str) -> Option<&Customer> {
-        self.by_phone
-            .get(phone)
-            .map(|position| &self.all[*position])
+        self.by_phone.get(phone).map(|position| &self.all[*position])
     }
 
     pub(crate) fn by_user_id(&self, user_id: &str) -> Option<&Customer> {
-        self.by_user_id
-            .get(user_id)
-            .map(|position| &self.all[*position])
+        self.by_user_id.get(user_id).map(|position| &self.all[*position])
     }
 
     pub(crate) fn by_igsid(&self, igsid: &str) -> Option<&Customer> {
-        self.by_igsid
-            .get(igsid)
-            .map(|position| &self.all[*position])
+        self.by_igsid.get(igsid).map(|position| &self.all[*position])
     }
 
     /// Changes a customer's habits; addresses stay. Answers whether there is such a customer.
@@ -243,13 +228,10 @@ impl Customers {
     pub(crate) fn take_reply(&mut self, id: &str, text: &str) -> Option<(String, u64)> {
         let position = self.by_id.get(id)?;
         let text = text.to_lowercase();
-        let reply = self.all[*position].replies.iter_mut().find(|reply| {
-            reply.times > 0
-                && reply
-                    .to
-                    .as_ref()
-                    .is_none_or(|to| text.contains(&to.to_lowercase()))
-        })?;
+        let reply = self.all[*position]
+            .replies
+            .iter_mut()
+            .find(|reply| reply.times > 0 && reply.to.as_ref().is_none_or(|to| text.contains(&to.to_lowercase())))?;
         reply.times -= 1;
         Some((reply.say.clone(), reply.after_ms))
     }

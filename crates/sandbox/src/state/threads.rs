@@ -39,10 +39,7 @@ impl Thread {
     }
 
     pub(crate) fn message_mut(&mut self, id: &str) -> Option<&mut Message> {
-        self.messages
-            .iter_mut()
-            .rev()
-            .find(|message| message.id == id)
+        self.messages.iter_mut().rev().find(|message| message.id == id)
     }
 }
 

@@ -32,30 +32,20 @@ impl Core {
             Some(("the app is not subscribed to the field", event))
         } else {
             let object = event.object;
-            let refused = self
-                .engine
-                .enqueue(event, self.clock.now(), self.pace())
-                .err();
+            let refused = self.engine.enqueue(event, self.clock.now(), self.pace()).err();
             self.pump(object);
             refused.map(|event| ("too many events are waiting", *event))
         };
         if let Some((why, event)) = refused {
             let detail = json!({"event": event.id, "object": event.object, "field": event.field, "why": why});
-            self.ledger.write(
-                self.clock.now(),
-                LedgerKind::Dropped,
-                &Subject::default(),
-                detail,
-            );
+            self.ledger
+                .write(self.clock.now(), LedgerKind::Dropped, &Subject::default(), detail);
         }
     }
 
     /// Starts as many posts as there are places and batches.
     pub(crate) fn pump(&self, object: Object) {
-        while let Some(batch) = self
-            .engine
-            .take_batch(object, self.clock.now(), self.pace())
-        {
+        while let Some(batch) = self.engine.take_batch(object, self.clock.now(), self.pace()) {
             let Some(core) = self.myself.upgrade() else {
                 return;
             };
@@ -73,12 +63,8 @@ impl Core {
         let subscription = lock(&self.subscriptions).get(&object).cloned();
         let Some(subscription) = subscription else {
             let detail = json!({"post": post.number, "events": post.events, "why": "nobody is subscribed any more"});
-            self.ledger.write(
-                self.clock.now(),
-                LedgerKind::Dropped,
-                &Subject::default(),
-                detail,
-            );
+            self.ledger
+                .write(self.clock.now(), LedgerKind::Dropped, &Subject::default(), detail);
             self.engine.posted(object, post.events.len(), None);
             return;
         };
@@ -92,8 +78,7 @@ impl Core {
             "post": post.number, "object": object, "attempt": post.attempts, "events": post.events,
             "bytes": post.body.len(), "status": answer.as_ref().ok(), "error": answer.as_ref().err(),
         });
-        self.ledger
-            .write(now, LedgerKind::Posted, &Subject::default(), detail);
+        self.ledger.write(now, LedgerKind::Posted, &Subject::default(), detail);
         // WhatsApp counts anything but 200 as a failure (graph-api.md 9.3).
         if answer == Ok(200) {
             self.conclude(LedgerKind::Acknowledged, &post, now);
@@ -113,17 +98,15 @@ impl Core {
     }
 
     fn conclude(&self, kind: LedgerKind, post: &Post, now: i64) {
-        let detail = json!({"post": post.number, "object": post.object, "attempts": post.attempts, "events": post.events});
+        let detail =
+            json!({"post": post.number, "object": post.object, "attempts": post.attempts, "events": post.events});
         self.ledger.write(now, kind, &Subject::default(), detail);
     }
 
     fn first(&self, object: Object, mut events: Vec<Event>) -> Post {
         let now = self.clock.now();
         let ids = events.iter().map(|event| event.id.clone()).collect();
-        let attempted = events
-            .iter_mut()
-            .filter_map(|event| event.attempted.take())
-            .collect();
+        let attempted = events.iter_mut().filter_map(|event| event.attempted.take()).collect();
         let body = encode::body(object, events, now);
         let secret = match object {
             Object::WhatsApp => &self.whatsapp_secret,
@@ -171,9 +154,7 @@ impl Core {
     fn pause(&self, attempts: u32) -> i64 {
         let options = &self.options.webhooks;
         let doublings = attempts.saturating_sub(1).min(40);
-        let pause = millis(options.retry_first)
-            .max(1)
-            .saturating_mul(1 << doublings);
+        let pause = millis(options.retry_first).max(1).saturating_mul(1 << doublings);
         pause.min(millis(options.retry_max).max(1))
     }
 

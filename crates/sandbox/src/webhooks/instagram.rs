@@ -39,8 +39,7 @@ fn event(
     at: i64,
     (key, what): (&'static str, Value),
 ) -> Event {
-    let mut value =
-        json!({"sender": {"id": sender}, "recipient": {"id": recipient}, "timestamp": at});
+    let mut value = json!({"sender": {"id": sender}, "recipient": {"id": recipient}, "timestamp": at});
     value[key] = what;
     Event::new(id, Object::Instagram, account_id, field, value)
 }

@@ -125,13 +125,7 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    pub(crate) fn new(
-        id: EventId,
-        object: Object,
-        entry_id: &str,
-        field: &'static str,
-        value: Value,
-    ) -> Self {
+    pub(crate) fn new(id: EventId, object: Object, entry_id: &str, field: &'static str, value: Value) -> Self {
         Self {
             id,
             object,

@@ -57,8 +57,7 @@ pub(crate) fn take(core: &Core, step: Step) {
             }
         }
         To::Delivered => {
-            core.ledger
-                .write(now, LedgerKind::Delivered, &subject, Value::Null);
+            core.ledger.write(now, LedgerKind::Delivered, &subject, Value::Null);
             let event = moved(&state, &outgoing, "delivered", now);
             core.emit(&state, event);
             if let Some(customer) = &outgoing.customer {
@@ -81,11 +80,7 @@ pub(crate) fn read(state: &State, outgoing: &Outgoing, now: i64) -> Option<Event
 fn moved(state: &State, outgoing: &Outgoing, status: &'static str, now: i64) -> Option<Event> {
     let number = state.number(&outgoing.account)?;
     let mut element = element(outgoing, status, now);
-    whatsapp::put(
-        &mut element,
-        "recipient_user_id",
-        outgoing.recipient_user_id.as_deref(),
-    );
+    whatsapp::put(&mut element, "recipient_user_id", outgoing.recipient_user_id.as_deref());
     // On `sent`, and on exactly one of `delivered` and `read`; here the first one.
     if status != "read"
         && let Some(pricing) = &outgoing.pricing
@@ -96,10 +91,7 @@ fn moved(state: &State, outgoing: &Outgoing, status: &'static str, now: i64) -> 
             json!({"billable": billable, "pricing_model": "PMP", "type": pricing.kind, "category": pricing.category}),
         );
     }
-    let customer = outgoing
-        .customer
-        .as_deref()
-        .and_then(|id| state.customers.get(id));
+    let customer = outgoing.customer.as_deref().and_then(|id| state.customers.get(id));
     // The username comes on delivered and read alone.
     let contact = customer.map(|customer| whatsapp::contact(customer, status != "sent"));
     let id = format!("{}:{status}", outgoing.message_id);
@@ -111,11 +103,7 @@ fn failed(state: &State, outgoing: &Outgoing, code: i64, now: i64) -> Option<Eve
     let mut element = element(outgoing, "failed", now);
     // Absent on failures of messages that were sent to a phone.
     if outgoing.by_user_id {
-        whatsapp::put(
-            &mut element,
-            "recipient_user_id",
-            outgoing.recipient_user_id.as_deref(),
-        );
+        whatsapp::put(&mut element, "recipient_user_id", outgoing.recipient_user_id.as_deref());
     }
     element.insert("errors".to_owned(), json!([async_error(code)]));
     let id = format!("{}:failed", outgoing.message_id);
@@ -127,11 +115,7 @@ fn element(outgoing: &Outgoing, status: &str, now: i64) -> Map<String, Value> {
     element.insert("id".to_owned(), json!(outgoing.message_id));
     element.insert("status".to_owned(), json!(status));
     element.insert("timestamp".to_owned(), json!(whatsapp::seconds(now)));
-    whatsapp::put(
-        &mut element,
-        "recipient_id",
-        outgoing.recipient_id.as_deref(),
-    );
+    whatsapp::put(&mut element, "recipient_id", outgoing.recipient_id.as_deref());
     whatsapp::put(
         &mut element,
         "biz_opaque_callback_data",

@@ -8,13 +8,7 @@ use crate::world::Number;
 
 /// A change of the field `messages` with one message from a customer. `content` holds `type`, the part named after it, and
 /// perhaps `context`.
-pub(crate) fn message(
-    number: &Number,
-    customer: &Customer,
-    id: &str,
-    at: i64,
-    content: Map<String, Value>,
-) -> Event {
+pub(crate) fn message(number: &Number, customer: &Customer, id: &str, at: i64, content: Map<String, Value>) -> Event {
     let mut message = Map::new();
     match customer.identity {
         Identity::Blank => {
@@ -33,12 +27,7 @@ pub(crate) fn message(
 }
 
 /// A change of the field `messages` with one status. `customer` adds `contacts`.
-pub(crate) fn status(
-    number: &Number,
-    customer: Option<Value>,
-    id: String,
-    status: &Map<String, Value>,
-) -> Event {
+pub(crate) fn status(number: &Number, customer: Option<Value>, id: String, status: &Map<String, Value>) -> Event {
     let mut value = envelope(number);
     if let Some(customer) = customer {
         value.insert("contacts".to_owned(), json!([customer]));
