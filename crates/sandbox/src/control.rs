@@ -358,11 +358,8 @@ async fn remove_faults(Extract(core): Extract<Arc<Core>>) -> Json<Value> {
 impl Core {
     /// Puts a fault in force; answers its id.
     pub(crate) fn add_fault(&self, request: FaultRequest) -> Result<u64, &'static str> {
-        if request.share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
-            return Err("share is between 0 and 1");
-        }
-        if request.http_status.is_some_and(|status| !(400..600).contains(&status)) {
-            return Err("httpStatus is between 400 and 599");
+        if let Some(problem) = request.problem() {
+            return Err(problem);
         }
         let mut state = lock(&self.state);
         if state.faults.len() >= FAULTS_MAX {

@@ -9,7 +9,8 @@ use crate::ids::Ids;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FaultRequest {
-    /// Which requests: `messages`, `subscriptions`, `debug_token`, `read` (any other reading) … or `any`.
+    /// Which requests: `messages`, `subscriptions`, `subscribed_apps`, `debug_token`, `read` (any other one), or `any` of
+    /// these. Or `webhooks`: the posts to subscribers, with `delay`, `double`, `lose` and `wrong_signature`.
     pub endpoint: String,
     /// What happens.
     pub kind: FaultKind,
@@ -36,6 +37,28 @@ pub struct FaultRequest {
     pub share: Option<f64>,
 }
 
+impl FaultRequest {
+    /// What is wrong with the request, if anything.
+    pub(crate) fn problem(&self) -> Option<&'static str> {
+        let on_webhooks = matches!(
+            self.kind,
+            FaultKind::Double | FaultKind::Lose | FaultKind::WrongSignature
+        );
+        if self.share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+            Some("share is between 0 and 1")
+        } else if self.http_status.is_some_and(|status| !(400..600).contains(&status)) {
+            Some("httpStatus is between 400 and 599")
+        } else if self.kind != FaultKind::Delay && on_webhooks != (self.endpoint == WEBHOOKS) {
+            Some("this kind of fault doesn't happen at this endpoint")
+        } else {
+            None
+        }
+    }
+}
+
+/// The endpoint name that stands for the posts to subscribers.
+pub(crate) const WEBHOOKS: &str = "webhooks";
+
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -53,6 +76,12 @@ pub enum FaultKind {
     ResetAfterAccept,
     /// The request takes effect, and the answer doesn't come.
     TimeoutAfterAccept,
+    /// Webhooks only: what was answered with 200 is posted once more, the same bytes.
+    Double,
+    /// Webhooks only: never posted.
+    Lose,
+    /// Webhooks only: signed with a wrong secret; the repeat is signed rightly.
+    WrongSignature,
 }
 
 /// A fault that is in force.
@@ -79,7 +108,7 @@ impl Fault {
 
     fn hit(&mut self, endpoint: &str, ids: Ids) -> bool {
         let request = &self.request;
-        let meant = request.endpoint == "any" || request.endpoint == endpoint;
+        let meant = request.endpoint == endpoint || (request.endpoint == "any" && endpoint != WEBHOOKS);
         if !meant || request.count.is_some_and(|count| self.hits >= count) {
             return false;
         }
@@ -96,12 +125,13 @@ impl Fault {
     }
 }
 
-/// The faults that hit this request, in the order they were asked for; at most one of each kind.
-pub(crate) fn hits(faults: &mut Vec<Fault>, endpoint: &str, ids: Ids) -> Vec<FaultRequest> {
+/// The faults that hit this request, in the order they were asked for; at most one of each kind, and none of `except`.
+pub(crate) fn hits(faults: &mut Vec<Fault>, endpoint: &str, except: Option<FaultKind>, ids: Ids) -> Vec<FaultRequest> {
     let mut found: Vec<FaultRequest> = Vec::new();
     for fault in faults.iter_mut() {
-        let double = found.iter().any(|other| other.kind == fault.request.kind);
-        if !double && fault.hit(endpoint, ids) {
+        let kind = fault.request.kind;
+        let passed_over = except == Some(kind) || found.iter().any(|other| other.kind == kind);
+        if !passed_over && fault.hit(endpoint, ids) {
             found.push(fault.request.clone());
         }
     }

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::{Event, Object, Post, Subscription, encode};
 use crate::Core;
 use crate::engine::{Batch, Pace};
+use crate::faults::{self, FaultKind, FaultRequest};
 use crate::ledger::{LedgerKind, Subject};
 use crate::lock;
 use crate::state::State;
@@ -59,26 +60,40 @@ impl Core {
             Batch::First(events) => self.first(object, events),
             Batch::Again(post) => post,
         };
+        let faults = self.faults(&mut post);
+        let fault = |kind| faults.iter().find(|fault| fault.kind == kind);
+        if fault(FaultKind::Lose).is_some() {
+            self.drop_post(&post, "lost by a fault");
+            return;
+        }
+        if let Some(fault) = fault(FaultKind::Delay) {
+            let due = self.after(Duration::from_millis(fault.delay_ms.unwrap_or(1_000)));
+            let events = post.events.len();
+            // An answer that waits for the attempt doesn't wait for the fault.
+            post.attempted.clear();
+            self.engine.posted(object, events, Some((due, post)));
+            self.pump(object);
+            return;
+        }
         post.attempts += 1;
         let subscription = lock(&self.subscriptions).get(&object).cloned();
         let Some(subscription) = subscription else {
-            let detail = json!({"post": post.number, "events": post.events, "why": "nobody is subscribed any more"});
-            self.ledger
-                .write(self.clock.now(), LedgerKind::Dropped, &Subject::default(), detail);
-            self.engine.posted(object, post.events.len(), None);
+            self.drop_post(&post, "nobody is subscribed any more");
             return;
         };
-        let answer = self.attempt(&subscription, &post).await;
+        let signed_wrongly = fault(FaultKind::WrongSignature).is_some();
+        let mut answer = self.attempt(&subscription, &post, signed_wrongly).await;
+        if answer == Ok(200) && fault(FaultKind::Double).is_some() {
+            self.note_attempt(&post, &answer);
+            post.attempts += 1;
+            answer = self.attempt(&subscription, &post, false).await;
+        }
         for attempted in post.attempted.drain(..) {
             // Whoever waited for the attempt may have gone.
             let _ = attempted.send(());
         }
         let now = self.clock.now();
-        let detail = json!({
-            "post": post.number, "object": object, "attempt": post.attempts, "events": post.events,
-            "bytes": post.body.len(), "status": answer.as_ref().ok(), "error": answer.as_ref().err(),
-        });
-        self.ledger.write(now, LedgerKind::Posted, &Subject::default(), detail);
+        self.note_attempt(&post, &answer);
         // WhatsApp counts anything but 200 as a failure (graph-api.md 9.3).
         if answer == Ok(200) {
             self.conclude(LedgerKind::Acknowledged, &post, now);
@@ -95,6 +110,42 @@ impl Core {
         }
         self.engine.posted(object, post.events.len(), None);
         self.pump(object);
+    }
+
+    /// The faults that hit this post; a delay hits it only once.
+    fn faults(&self, post: &mut Post) -> Vec<FaultRequest> {
+        let mut state = lock(&self.state);
+        if state.faults.is_empty() {
+            return Vec::new();
+        }
+        let ids = state.ids;
+        let except = post.delayed.then_some(FaultKind::Delay);
+        let faults = faults::hits(&mut state.faults, faults::WEBHOOKS, except, ids);
+        drop(state);
+        post.delayed |= faults.iter().any(|fault| fault.kind == FaultKind::Delay);
+        for fault in &faults {
+            let detail = json!({"post": post.number, "fault": fault});
+            self.ledger
+                .write(self.clock.now(), LedgerKind::Faulted, &Subject::default(), detail);
+        }
+        faults
+    }
+
+    fn drop_post(&self, post: &Post, why: &str) {
+        let detail = json!({"post": post.number, "object": post.object, "events": post.events, "why": why});
+        self.ledger
+            .write(self.clock.now(), LedgerKind::Dropped, &Subject::default(), detail);
+        self.engine.posted(post.object, post.events.len(), None);
+        self.pump(post.object);
+    }
+
+    fn note_attempt(&self, post: &Post, answer: &Result<u16, String>) {
+        let detail = json!({
+            "post": post.number, "object": post.object, "attempt": post.attempts, "events": post.events,
+            "bytes": post.body.len(), "status": answer.as_ref().ok(), "error": answer.as_ref().err(),
+        });
+        self.ledger
+            .write(self.clock.now(), LedgerKind::Posted, &Subject::default(), detail);
     }
 
     fn conclude(&self, kind: LedgerKind, post: &Post, now: i64) {
@@ -121,20 +172,30 @@ impl Core {
             events: ids,
             first_at: now,
             attempts: 0,
+            delayed: false,
             attempted,
         }
     }
 
     /// The status of the answer, or why there is none.
-    async fn attempt(&self, subscription: &Subscription, post: &Post) -> Result<u16, String> {
+    async fn attempt(&self, subscription: &Subscription, post: &Post, signed_wrongly: bool) -> Result<u16, String> {
+        let (sha256, sha1) = if signed_wrongly {
+            let secret = "not the secret of the app";
+            (
+                encode::signature_sha256(secret, &post.body),
+                encode::signature_sha1(secret, &post.body),
+            )
+        } else {
+            (post.signature_sha256.clone(), post.signature_sha1.clone())
+        };
         let request = self
             .http
             .post(&subscription.callback_url)
             .header(CONTENT_TYPE, "application/json")
             // As seen in practice (graph-api.md 9.1).
             .header(USER_AGENT, "facebookexternalua")
-            .header("x-hub-signature-256", &post.signature_sha256)
-            .header("x-hub-signature", &post.signature_sha1)
+            .header("x-hub-signature-256", sha256)
+            .header("x-hub-signature", sha1)
             .timeout(self.options.webhooks.timeout)
             .body(post.body.clone());
         tokio::select! {

@@ -149,6 +149,8 @@ pub(crate) struct Post {
     pub(crate) events: Vec<EventId>,
     pub(crate) first_at: i64,
     pub(crate) attempts: u32,
+    /// Whether a fault held it back already.
+    pub(crate) delayed: bool,
     pub(crate) attempted: Vec<oneshot::Sender<()>>,
 }
 
