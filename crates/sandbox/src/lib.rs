@@ -44,6 +44,7 @@ pub use customers::script::{Line, Load, Script, ScriptError};
 pub use faults::{FaultKind, FaultRequest};
 pub use ledger::{LedgerEntry, LedgerKind};
 pub use options::{Delays, EchoTiming, Limits, Options, Rules, WebhookOptions, WindowRefusal};
+pub use state::AddCustomerError;
 pub use webhooks::{EventId, Object};
 pub use world::{App, InstagramAccount, Number, Template, Token, TokenKind, World};
 
@@ -96,6 +97,17 @@ pub struct SubscribeError {
     pub code: i64,
     /// The error's text.
     pub message: String,
+}
+
+/// The addresses of a customer, whether or not a business sees them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomerAddresses {
+    /// The phone number, digits only; WhatsApp only.
+    pub phone: Option<String>,
+    /// The business-scoped user id; WhatsApp only.
+    pub user_id: Option<String>,
+    /// The Instagram-scoped id; Instagram only.
+    pub igsid: Option<String>,
 }
 
 /// What all parts of a sandbox share.
@@ -221,6 +233,25 @@ impl Sandbox {
     /// The customer looks at the thread: everything delivered is read.
     pub fn look(&self, customer: &str, account: &str) -> Result<(), WriteError> {
         customers::acts::look(&self.core, customer, account)
+    }
+
+    /// Adds a customer; answers their id in the control API.
+    pub fn add_customer(&self, new: NewCustomer) -> Result<String, AddCustomerError> {
+        let mut state = lock(&self.core.state);
+        let ids = state.ids;
+        let customer = state.customers.add(new, ids)?;
+        Ok(customer.id.clone())
+    }
+
+    /// The addresses of a customer.
+    pub fn customer(&self, id: &str) -> Option<CustomerAddresses> {
+        let state = lock(&self.core.state);
+        let customer = state.customers.get(id)?;
+        Some(CustomerAddresses {
+            phone: customer.phone.clone(),
+            user_id: customer.user_id.clone(),
+            igsid: customer.igsid.clone(),
+        })
     }
 
     /// Puts a fault in force until it is used up or [`Sandbox::clear_faults`]. The error says what is wrong with it.

@@ -105,12 +105,24 @@ impl Default for Delays {
 }
 
 /// What Meta leaves open, or does in more than one way.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Rules {
+    /// Whether WhatsApp's pair limit holds: 131056 beyond 45 messages to one person and one each 6 s (whatsapp.md 13.2).
+    pub pair_limit: bool,
     /// How WhatsApp refuses a free-form message outside the window.
     pub window_refusal: WindowRefusal,
     /// When the echo of an Instagram message comes.
     pub echo: EchoTiming,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            pair_limit: true,
+            window_refusal: WindowRefusal::default(),
+            echo: EchoTiming::default(),
+        }
+    }
 }
 
 /// How a free-form WhatsApp message outside the customer service window is refused (whatsapp.md 9.1, 13.4).

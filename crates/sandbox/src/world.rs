@@ -53,6 +53,8 @@ pub struct Number {
     pub display: String,
     /// The verified name.
     pub name: String,
+    /// Most messages a second that it may send: 80 usually, 1000 at the high level (whatsapp.md 13.1).
+    pub throughput: u32,
     /// Whether the app is subscribed to the business account from the start; without it no webhook is made
     /// (whatsapp.md 12.4).
     pub subscribed: bool,
@@ -151,6 +153,7 @@ impl Default for World {
             phone: "442079460100".to_owned(),
             display: "+44 20 7946 0100".to_owned(),
             name: "Sandbox Records".to_owned(),
+            throughput: 80,
             subscribed: true,
         };
         let account = InstagramAccount {

@@ -542,6 +542,28 @@ async fn what_meta_refuses_is_refused_with_its_code() {
 }
 
 #[tokio::test]
+async fn too_fast_is_refused_for_a_person_and_for_a_number() {
+    let mut options = stepped();
+    options.world.numbers[0].throughput = 60;
+    let harness = start(options).await;
+    harness.writes("amara", PHONE, "hello");
+    let mut answers = Vec::new();
+    for _ in 0..46 {
+        answers.push(harness.whatsapp(text_to("447700900101", "hi")).await);
+    }
+    assert!(answers[..45].iter().all(|(status, _)| *status == 200));
+    assert_eq!(code(&answers[45]), (400, 131_056, None));
+    for number in 0..15 {
+        let to = format!("316000000{number:02}");
+        assert_eq!(harness.whatsapp(text_to(&to, "hi")).await.0, 200);
+    }
+    let answer = harness.whatsapp(text_to("31600000099", "hi")).await;
+    assert_eq!(code(&answer), (400, 130_429, None));
+    harness.advance(1_000).await;
+    assert_eq!(harness.whatsapp(text_to("31600000099", "hi")).await.0, 200);
+}
+
+#[tokio::test]
 async fn the_token_is_checked_before_everything_else() {
     let harness = start(stepped()).await;
     for path in ["/v26.0/1/messages", "/v26.0/a/b/c"] {
@@ -735,6 +757,42 @@ async fn faults_strike_as_often_as_asked() {
         harness.receiver.statuses().last().unwrap()["errors"][0]["code"],
         131_026
     );
+}
+
+#[tokio::test]
+async fn webhooks_can_be_doubled_lost_late_and_wrongly_signed() {
+    let harness = start(stepped()).await;
+    let strike = |kind: &str| {
+        let request = json!({"endpoint": "webhooks", "kind": kind, "delayMs": 700, "count": 1});
+        harness.sandbox.fault(serde_json::from_value(request).unwrap()).unwrap();
+        let before = harness.receiver.bodies().len();
+        harness.writes("amara", PHONE, kind);
+        before
+    };
+    let before = strike("double");
+    harness.advance(0).await;
+    let received = harness.receiver.received.lock().unwrap().clone();
+    assert_eq!(received.len(), before + 2);
+    assert_eq!(received[before].body, received[before + 1].body);
+
+    let before = strike("lose");
+    harness.advance(3_600_000).await;
+    assert_eq!(harness.receiver.bodies().len(), before);
+
+    let before = strike("delay");
+    harness.advance(699).await;
+    assert_eq!(harness.receiver.bodies().len(), before);
+    harness.advance(1).await;
+    assert_eq!(harness.receiver.bodies().len(), before + 1);
+
+    harness.receiver.answers.lock().unwrap().push_back(401);
+    let before = strike("wrong_signature");
+    harness.advance(1_000).await;
+    let received = harness.receiver.received.lock().unwrap().clone();
+    assert_eq!(received.len(), before + 2);
+    let signature = |received: &Received| received.headers["x-hub-signature-256"].clone();
+    assert_ne!(signature(&received[before]), signature(&received[before + 1]));
+    assert!(harness.sandbox.fault(fault(FaultKind::Double, 1)).is_err());
 }
 
 #[tokio::test]

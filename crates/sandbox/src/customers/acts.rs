@@ -12,7 +12,7 @@ use crate::engine::Act;
 use crate::ledger::{LedgerKind, Subject};
 use crate::lock;
 use crate::state::State;
-use crate::state::threads::{By, Choice, Message, Progress, Shown, Thread, ThreadKey};
+use crate::state::threads::{By, Choice, Message, Place, Progress, Shown, Thread, ThreadKey};
 use crate::webhooks::{Event, EventId, instagram, status, whatsapp};
 
 /// Something that a customer does in a thread.
@@ -313,14 +313,23 @@ fn on_whatsapp(
             address,
         } => {
             let mut location = json!({"latitude": latitude, "longitude": longitude});
-            let text = name.clone().unwrap_or_else(|| format!("{latitude}, {longitude}"));
+            let place = Place {
+                latitude,
+                longitude,
+                name: name.clone(),
+                address: address.clone(),
+            };
             for (part, value) in [("name", name), ("address", address)] {
                 if let Some(value) = value {
                     location[part] = json!(value);
                 }
             }
             set("location", location);
-            shown = shown_text("location", text, None);
+            shown = Shown {
+                kind: "location".to_owned(),
+                location: Some(place),
+                ..Shown::default()
+            };
         }
         Content::Reaction { message_id, emoji } => {
             let message = known(state.message_mut(key, &message_id), &message_id)?;

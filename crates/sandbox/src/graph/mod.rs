@@ -111,7 +111,7 @@ async fn respond(
     let faults = {
         let mut state = lock(&core.state);
         let ids = state.ids;
-        faults::hits(&mut state.faults, endpoint, ids)
+        faults::hits(&mut state.faults, endpoint, None, ids)
     };
     for fault in &faults {
         core.ledger

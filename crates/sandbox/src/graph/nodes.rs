@@ -62,7 +62,7 @@ fn number_fields(number: &Number, subscription: Option<&Subscription>) -> Map<St
         "verified_name": number.name,
         "display_phone_number": number.display,
         "quality_rating": "GREEN",
-        "throughput": {"level": "STANDARD"},
+        "throughput": {"level": if number.throughput >= 1000 { "HIGH" } else { "STANDARD" }},
         "status": "CONNECTED",
         "name_status": "APPROVED",
         "code_verification_status": "VERIFIED",

@@ -15,7 +15,7 @@ use crate::ledger::{LedgerKind, Subject};
 use crate::lock;
 use crate::options::WindowRefusal;
 use crate::state::State;
-use crate::state::threads::{By, Choice, Message, Outgoing, Pricing, Progress, Shown, ThreadKey};
+use crate::state::threads::{By, Choice, Message, Outgoing, Place, Pricing, Progress, Shown, ThreadKey};
 use crate::webhooks::status::{Step, To};
 use crate::world::{Number, Template};
 
@@ -94,6 +94,7 @@ pub(crate) fn send(
             "More than 24 hours have passed since the recipient last wrote to this number.",
         ));
     }
+    check_pace(core, state, &number, key.as_ref(), now)?;
     if let Some((message_id, emoji)) = &body.reaction {
         let message = key
             .as_ref()
@@ -138,6 +139,37 @@ pub(crate) fn send(
         message["message_status"] = json!("accepted");
     }
     Ok(json!({"messaging_product": "whatsapp", "contacts": [contact], "messages": [message]}))
+}
+
+/// The number's throughput, and the pair limit (whatsapp.md 13.1, 13.2). Only sends count here, and a refused one doesn't.
+fn check_pace(
+    core: &Core,
+    state: &mut State,
+    number: &Number,
+    key: Option<&ThreadKey>,
+    now: i64,
+) -> Result<(), GraphError> {
+    let sent = state.sent_at.entry(number.id.clone()).or_default();
+    while sent.front().is_some_and(|at| *at <= now - 1_000) {
+        sent.pop_front();
+    }
+    if sent.len() >= number.throughput as usize {
+        return Err(GraphError::whatsapp(
+            130_429,
+            "Too many messages were sent from this number in a short period",
+        ));
+    }
+    if core.options.rules.pair_limit
+        && let Some(key) = key
+        && !state.thread_mut(key).pair.take(now)
+    {
+        return Err(GraphError::whatsapp(
+            131_056,
+            "Too many messages sent from this business number to the same user in a short time.",
+        ));
+    }
+    state.sent_at.entry(number.id.clone()).or_default().push_back(now);
+    Ok(())
 }
 
 struct Accepted<'a> {
@@ -415,15 +447,20 @@ impl Body {
             }
             "image" | "video" | "audio" | "document" | "sticker" => body.media(kind, part)?,
             "location" => {
-                for name in ["latitude", "longitude"] {
-                    let number = match &part[name] {
+                // A string or a number.
+                let degrees = |name: &str| {
+                    let degrees = match &part[name] {
                         Value::String(text) => text.parse::<f64>().ok(),
                         other => other.as_f64(),
                     };
-                    number.ok_or_else(|| missing(&format!("location.{name}")))?;
-                }
-                let name = part["name"].as_str().unwrap_or("Location");
-                body.shown.text = Some(name.to_owned());
+                    degrees.ok_or_else(|| missing(&format!("location.{name}")))
+                };
+                body.shown.location = Some(Place {
+                    latitude: degrees("latitude")?,
+                    longitude: degrees("longitude")?,
+                    name: part["name"].as_str().map(str::to_owned),
+                    address: part["address"].as_str().map(str::to_owned),
+                });
             }
             "contacts" => {
                 let names: Option<Vec<&str>> = part
@@ -491,10 +528,10 @@ impl Body {
         let body_max = if kind == "list" { 4096 } else { 1024 };
         self.shown.text = Some(text_of(&part["body"], "text", "interactive['body']['text']", body_max)?);
         if part.get("footer").is_some() {
-            text_of(&part["footer"], "text", "interactive['footer']['text']", 60)?;
+            self.shown.footer = Some(text_of(&part["footer"], "text", "interactive['footer']['text']", 60)?);
         }
         if part["header"]["type"] == "text" {
-            text_of(&part["header"], "text", "interactive['header']['text']", 60)?;
+            self.shown.header = Some(text_of(&part["header"], "text", "interactive['header']['text']", 60)?);
         } else if part.get("header").is_some() && kind == "list" {
             return Err(value_invalid("the header of a list is a text"));
         }
@@ -592,11 +629,9 @@ impl Body {
             ));
         }
         self.shown.buttons = buttons(template, components)?;
-        self.shown.text = Some(if header.is_empty() {
-            text
-        } else {
-            format!("{header}\n{text}")
-        });
+        self.shown.text = Some(text);
+        self.shown.header = (!header.is_empty()).then_some(header);
+        self.shown.footer.clone_from(&template.footer);
         self.shown.template = Some(name.to_owned());
         self.is_template = true;
         self.category = Some(template.category.to_lowercase());

@@ -5,7 +5,7 @@
 
 pub(crate) mod threads;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::customers::people::{Channel, Customer, Identity, NewCustomer};
 use crate::faults::Fault;
@@ -33,6 +33,8 @@ pub(crate) struct State {
     pub(crate) faults: Vec<Fault>,
     /// Counts messages to people who are not customers, for their ids.
     pub(crate) strays: u64,
+    /// When each number sent, within the last second.
+    pub(crate) sent_at: HashMap<String, VecDeque<i64>>,
     thread_messages_max: usize,
 }
 
@@ -77,6 +79,7 @@ impl State {
             message_threads: HashMap::new(),
             faults: Vec::new(),
             strays: 0,
+            sent_at: HashMap::new(),
             thread_messages_max: thread_messages_max.max(1),
         }
     }
@@ -137,19 +140,28 @@ pub(crate) struct Customers {
 
 /// Why a customer could not be made.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NewCustomerError {
+#[non_exhaustive]
+pub enum AddCustomerError {
+    /// Somebody has this address already.
     #[error("a customer with {what} {value} exists already")]
-    Taken { what: &'static str, value: String },
+    Taken {
+        /// Which kind of address.
+        what: &'static str,
+        /// The address.
+        value: String,
+    },
+    /// There are as many as `Limits::customers` allows.
     #[error("the bound of {0} customers is reached")]
     Full(usize),
+    /// Not a phone number.
     #[error("a phone number has 7 to 15 digits")]
     Phone,
 }
 
 impl Customers {
-    pub(crate) fn add(&mut self, new: NewCustomer, ids: Ids) -> Result<&Customer, NewCustomerError> {
+    pub(crate) fn add(&mut self, new: NewCustomer, ids: Ids) -> Result<&Customer, AddCustomerError> {
         if self.all.len() >= self.max {
-            return Err(NewCustomerError::Full(self.max));
+            return Err(AddCustomerError::Full(self.max));
         }
         let customer = Customer::new(new, ids, self.all.len() as u64 + 1);
         if customer
@@ -157,7 +169,7 @@ impl Customers {
             .as_ref()
             .is_some_and(|phone| !(7..=15).contains(&phone.len()))
         {
-            return Err(NewCustomerError::Phone);
+            return Err(AddCustomerError::Phone);
         }
         let addresses = [
             ("the id", Some(&customer.id), &self.by_id),
@@ -169,7 +181,7 @@ impl Customers {
             if let Some(value) = value
                 && index.contains_key(value)
             {
-                return Err(NewCustomerError::Taken {
+                return Err(AddCustomerError::Taken {
                     what,
                     value: value.clone(),
                 });
