@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::extract::{Path, Query, State as Extract};
 use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::sse::{Event as Frame, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
@@ -44,6 +45,7 @@ pub(crate) fn routes() -> Router<Arc<Core>> {
         .route("/sandbox/customers/{customer}/threads/{account}/messages", post(write))
         .route("/sandbox/customers/{customer}/threads/{account}/read", post(read))
         .route("/sandbox/faults", get(faults).post(add_fault).delete(remove_faults))
+        .route("/sandbox/media/{media}", get(media))
         .route("/sandbox/stream", get(listen))
 }
 
@@ -331,6 +333,21 @@ async fn read(
 ) -> Result<Json<Value>, Refusal> {
     acts::look(&core, &customer, &account)?;
     Ok(Json(json!({"success": true})))
+}
+
+/// A picture for the phone page, without a token.
+async fn media(Extract(core): Extract<Arc<Core>>, Path(id): Path<String>) -> Response {
+    let state = lock(&core.state);
+    match state.media.get(&id, core.clock.now()) {
+        Some(media) => {
+            let headers = [
+                (CONTENT_TYPE, media.mime.clone()),
+                (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+            ];
+            (headers, media.bytes.clone()).into_response()
+        }
+        None => Refusal::new(StatusCode::NOT_FOUND, "unknown_media", "there is no such media").into_response(),
+    }
 }
 
 async fn faults(Extract(core): Extract<Arc<Core>>) -> Json<Value> {

@@ -64,14 +64,6 @@ impl Ids {
             })
             .collect()
     }
-
-    /// The base64 of a file's hash, as in media webhooks; made from the file's address.
-    pub(crate) fn base64_hash(self, address: &str) -> String {
-        let mut chance = self.chance("hash", &[address], 0);
-        // 32 bytes take 43 letters, the last of which holds four bits.
-        let last = BASE64[usize::from(chance.random::<u8>() & 15) << 2];
-        format!("{}{}=", letters(&mut chance, BASE64, 42), char::from(last))
-    }
 }
 
 fn letters(chance: &mut ChaCha8Rng, alphabet: &[u8; 64], length: usize) -> String {

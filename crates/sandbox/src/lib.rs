@@ -20,6 +20,7 @@ mod faults;
 mod graph;
 mod ids;
 mod ledger;
+mod media;
 mod options;
 mod state;
 mod webhooks;
@@ -114,6 +115,8 @@ pub struct CustomerAddresses {
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) options: Options,
+    /// Where all of it is served.
+    pub(crate) url: String,
     pub(crate) clock: Clock,
     pub(crate) ids: Ids,
     pub(crate) state: Mutex<State>,
@@ -159,16 +162,12 @@ impl Sandbox {
         let ids = Ids::new(options.seed);
         let limits = options.limits;
         let core = Arc::new_cyclic(|myself| Core {
+            url: url.clone(),
             clock: Clock::new(options.time),
             ids,
             whatsapp_secret: options.world.app.secret.clone(),
             instagram_secret: options.world.instagram_app.secret.clone(),
-            state: Mutex::new(State::new(
-                options.world.clone(),
-                ids,
-                limits.thread_messages,
-                limits.customers,
-            )),
+            state: Mutex::new(State::new(options.world.clone(), ids, limits)),
             subscriptions: Mutex::default(),
             engine: Engine::new(limits.planned, options.webhooks.waiting_max),
             ledger: Ledger::new(limits.ledger_entries),

@@ -158,6 +158,8 @@ pub struct Limits {
     pub planned: usize,
     /// Customers.
     pub customers: usize,
+    /// Bytes of media; the oldest go.
+    pub media_bytes: usize,
 }
 
 impl Default for Limits {
@@ -167,6 +169,7 @@ impl Default for Limits {
             thread_messages: 500,
             planned: 1_000_000,
             customers: 200_000,
+            media_bytes: 256 * 1024 * 1024,
         }
     }
 }

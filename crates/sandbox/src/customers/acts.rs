@@ -9,8 +9,10 @@ use super::people::{Channel, Customer};
 use crate::Core;
 use crate::control::ChangeKind;
 use crate::engine::Act;
+use crate::graph;
 use crate::ledger::{LedgerKind, Subject};
 use crate::lock;
+use crate::media::{self, Media};
 use crate::state::State;
 use crate::state::threads::{By, Choice, Message, Place, Progress, Shown, Thread, ThreadKey};
 use crate::webhooks::{Event, EventId, instagram, status, whatsapp};
@@ -30,7 +32,7 @@ pub enum Content {
     },
     /// Sends a picture.
     Image {
-        /// Where the picture is.
+        /// Where the picture is: a web address, for which a stand-in is drawn, or the picture itself as a `data:` address.
         link: String,
         /// WhatsApp only.
         #[serde(default)]
@@ -133,13 +135,13 @@ pub(crate) fn write(core: &Core, customer_id: &str, account_id: &str, content: C
         account: account_id.to_owned(),
     };
     check_text(&content)?;
-    let described = serde_json::to_value(&content).unwrap_or(Value::Null);
+    let described = describe(&content);
     let thread = state.thread_mut(&key);
     thread.written_by_customer += 1;
     let number = thread.written_by_customer;
     let event = match customer.channel {
-        Channel::WhatsApp => on_whatsapp(state, &customer, &key, content, number, now)?,
-        Channel::Instagram => on_instagram(state, &customer, &key, content, number, now)?,
+        Channel::WhatsApp => on_whatsapp(core, state, &customer, &key, content, number, now)?,
+        Channel::Instagram => on_instagram(core, state, &customer, &key, content, number, now)?,
     };
     let id = event.id.clone();
     let subject = Subject {
@@ -241,6 +243,15 @@ pub(crate) fn arrived(core: &Core, state: &mut State, key: &ThreadKey, message_i
     }
 }
 
+/// What the ledger says of it: everything but the bytes of a picture.
+fn describe(content: &Content) -> Value {
+    let mut described = serde_json::to_value(content).unwrap_or(Value::Null);
+    if described["link"].as_str().is_some_and(|link| link.starts_with("data:")) {
+        described["link"] = json!("data:…");
+    }
+    described
+}
+
 fn check_text(content: &Content) -> Result<(), WriteError> {
     let (Content::Text { text, .. } | Content::Edit { text, .. }) = content else {
         return Ok(());
@@ -255,6 +266,7 @@ fn check_text(content: &Content) -> Result<(), WriteError> {
 }
 
 fn on_whatsapp(
+    core: &Core,
     state: &mut State,
     customer: &Customer,
     key: &ThreadKey,
@@ -287,12 +299,8 @@ fn on_whatsapp(
             caption,
             reply_to,
         } => {
-            let mut image = json!({
-                "mime_type": "image/jpeg",
-                "sha256": state.ids.base64_hash(&link),
-                "id": state.ids.digits("media", &[&id], 0, 16),
-                "url": link,
-            });
+            let (media_id, media) = hold_picture(state, key, &id, &link, now);
+            let mut image = graph::media::described(core, &media_id, &media, now);
             if let Some(caption) = &caption {
                 image["caption"] = json!(caption);
             }
@@ -300,7 +308,7 @@ fn on_whatsapp(
             context = quote(&reply_to);
             shown = Shown {
                 kind: "image".to_owned(),
-                link: Some(link),
+                link: Some(shown_link(link, &media_id)),
                 caption,
                 reply_to,
                 ..Shown::default()
@@ -397,6 +405,7 @@ fn on_whatsapp(
 }
 
 fn on_instagram(
+    core: &Core,
     state: &mut State,
     customer: &Customer,
     key: &ThreadKey,
@@ -423,10 +432,12 @@ fn on_instagram(
             (EventId(mid.clone()), "messages", ("message", message))
         }
         Content::Image { link, .. } => {
-            let message = json!({"mid": mid, "attachments": [{"type": "image", "payload": {"url": link}}]});
+            let (media_id, _) = hold_picture(state, key, &mid, &link, now);
+            let url = graph::media::signed_link(core, &media_id);
+            let message = json!({"mid": mid, "attachments": [{"type": "image", "payload": {"url": url}}]});
             shown = Shown {
                 kind: "image".to_owned(),
-                link: Some(link),
+                link: Some(shown_link(link, &media_id)),
                 ..Shown::default()
             };
             (EventId(mid.clone()), "messages", ("message", message))
@@ -504,6 +515,29 @@ fn keep(state: &mut State, key: &ThreadKey, id: &str, shown: Shown, opens_window
     }
     if opens_window {
         state.thread_mut(key).window_opened_at = Some(now);
+    }
+}
+
+/// Holds the customer's picture until the business fetches it.
+fn hold_picture(state: &mut State, key: &ThreadKey, message_id: &str, link: &str, now: i64) -> (String, Media) {
+    let (bytes, mime) = media::picture(link);
+    let id = state.ids.digits("media", &[message_id], 0, 16);
+    let media = Media {
+        bytes,
+        mime,
+        owner: key.account.clone(),
+        expires_at: now.saturating_add(media::INBOUND_MILLIS),
+    };
+    state.media.add(id.clone(), media.clone());
+    (id, media)
+}
+
+/// A picture that was given as itself is shown from where it is held.
+fn shown_link(link: String, media_id: &str) -> String {
+    if link.starts_with("data:") {
+        format!("/sandbox/media/{media_id}")
+    } else {
+        link
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::error::GraphError;
 use super::params::Params;
 use super::tokens::Caller;
-use super::{After, Answer};
+use super::{After, Answer, Said};
 use crate::Core;
 use crate::control::ChangeKind;
 use crate::engine::Act;
@@ -122,7 +122,7 @@ pub(crate) fn send(core: &Core, account_id: &str, caller: &Caller, params: &Para
         }
     };
     Ok(Answer {
-        value: json!({"recipient_id": igsid, "message_id": mid}),
+        said: Said::Json(json!({"recipient_id": igsid, "message_id": mid})),
         after,
     })
 }

@@ -9,6 +9,7 @@
 
 pub(crate) mod error;
 mod instagram;
+pub(crate) mod media;
 mod nodes;
 mod params;
 pub(crate) mod subscriptions;
@@ -19,10 +20,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State as Extract;
-use axum::http::{HeaderValue, Method, Request, Response, header};
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use futures_util::stream;
 use serde_json::{Value, json};
@@ -39,13 +39,18 @@ use tokens::Caller;
 
 /// The version that a call without one is served by (graph-api.md 1).
 pub(crate) const VERSION: &str = "v26.0";
-/// Graph requests are small; media are not uploaded here.
-const BODY_MAX: usize = 4 * 1024 * 1024;
+/// The largest upload that WhatsApp takes, and its form (whatsapp.md 11).
+const BODY_MAX: usize = 101 * 1024 * 1024;
 
 /// The answer to a request that succeeded, and what happens along with it.
 pub(crate) struct Answer {
-    value: Value,
+    said: Said,
     after: After,
+}
+
+pub(crate) enum Said {
+    Json(Value),
+    File { mime: String, bytes: Bytes },
 }
 
 pub(crate) enum After {
@@ -58,8 +63,12 @@ pub(crate) enum After {
 
 impl Answer {
     fn just(value: Value) -> Self {
+        Self::saying(Said::Json(value))
+    }
+
+    fn saying(said: Said) -> Self {
         Self {
-            value,
+            said,
             after: After::Nothing,
         }
     }
@@ -97,7 +106,10 @@ async fn respond(
     };
     let path_refs: Vec<&str> = path.iter().map(String::as_str).collect();
     let endpoint = endpoint(&path_refs);
-    let params = Params::read(parts.uri.query(), &parts.headers, &body);
+    let (params, file) = match media::read_form(parts.uri.query(), &parts.headers, &body) {
+        Some((params, file)) => (Ok(params), file),
+        None => (Params::read(parts.uri.query(), &parts.headers, &body), None),
+    };
     let shown = params.as_ref().map(Params::without_secrets).unwrap_or_default();
     let detail = json!({"method": parts.method.as_str(), "path": path.join("/"), "version": version, "params": shown});
     let account = path.first().map(String::as_str);
@@ -132,10 +144,26 @@ async fn respond(
 
     let answer = match params {
         Err(error) => Err(error),
+        // The address alone is what lets one read it.
+        Ok(params) if path_refs == ["ig_messaging_cdn"] => {
+            return match media::signed_download(core, &params) {
+                Some(answer) => accept(core, answer).await,
+                None => StatusCode::NOT_FOUND.into_response(),
+            };
+        }
         Ok(params) => {
             let caller = tokens::caller(&lock(&core.state), &parts.headers, &params, core.clock.now());
             match caller {
                 Err(error) => Err(error),
+                Ok(caller) if path_refs == ["whatsapp_business", "attachments"] => {
+                    return match media::download(core, &caller, &params) {
+                        Some(answer) => accept(core, answer).await,
+                        None => StatusCode::NOT_FOUND.into_response(),
+                    };
+                }
+                Ok(caller) if parts.method == Method::POST && path_refs.get(1..) == Some(&["media"]) => {
+                    media::upload(core, path_refs[0], &caller, &params, file).map(Answer::just)
+                }
                 Ok(caller) => dispatch(core, &parts.method, &path_refs, &caller, &params, version, fail_with).await,
             }
         }
@@ -157,7 +185,8 @@ async fn respond(
 /// What faults call the endpoint of a path.
 fn endpoint<'a>(path: &[&'a str]) -> &'a str {
     match path {
-        [_, edge @ ("messages" | "subscriptions" | "subscribed_apps")] => edge,
+        [_, edge @ ("messages" | "media" | "subscriptions" | "subscribed_apps")] => edge,
+        ["whatsapp_business", "attachments"] | ["ig_messaging_cdn"] => "media",
         ["debug_token"] => "debug_token",
         _ => "read",
     }
@@ -208,6 +237,9 @@ async fn dispatch(
             let (object, asset) = asset.ok_or_else(|| GraphError::no_object(name, id))?;
             subscriptions::installed(core, name, &asset, object, caller, params).map(Answer::just)
         }
+        ("DELETE", [id]) => media::delete(core, id, caller)
+            .unwrap_or_else(|| Err(GraphError::no_object(name, id)))
+            .map(Answer::just),
         ("GET", _) => get(core, path, caller, params).map(Answer::just),
         _ => Err(GraphError::no_object(name, path.first().copied().unwrap_or_default())),
     }
@@ -239,7 +271,8 @@ fn get(core: &Core, path: &[&str], caller: &Caller, params: &Params) -> Result<V
             } else if let Some((Object::WhatsApp, asset)) = nodes::asset(&state, id) {
                 nodes::business_account(&asset, caller, params)
             } else {
-                Err(GraphError::no_object("GET", id))
+                media::look_up(core, &state, id, caller, params)
+                    .unwrap_or_else(|| Err(GraphError::no_object("GET", id)))
             }
         }
         _ => Err(GraphError::no_object("GET", path.first().copied().unwrap_or_default())),
@@ -247,27 +280,34 @@ fn get(core: &Core, path: &[&str], caller: &Caller, params: &Params) -> Result<V
 }
 
 async fn accept(core: &Arc<Core>, answer: Answer) -> Response<Body> {
+    let (kind, bytes) = match answer.said {
+        Said::Json(value) => (
+            Ok(HeaderValue::from_static("application/json")),
+            Bytes::from(value.to_string()),
+        ),
+        Said::File { mime, bytes } => (HeaderValue::from_str(&mime), bytes),
+    };
+    let kind = kind.unwrap_or_else(|_| HeaderValue::from_static("application/octet-stream"));
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CONTENT_LENGTH, HeaderValue::from(bytes.len())),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
     match answer.after {
-        After::Nothing => Json(answer.value).into_response(),
+        After::Nothing => (headers, bytes).into_response(),
         After::Wait(attempted) => {
             // An error means that the event was dropped, and there is nothing to wait for.
             let _ = attempted.await;
-            Json(answer.value).into_response()
+            (headers, bytes).into_response()
         }
         After::Emit(event) => {
             let emitter = Emitter {
                 core: Arc::clone(core),
                 event: Some(*event),
             };
-            let bytes = Bytes::from(answer.value.to_string());
-            let length = bytes.len();
             let body = Body::from_stream(stream::unfold((Some(bytes), emitter), |(bytes, emitter)| async move {
                 bytes.map(|bytes| (Ok::<_, io::Error>(bytes), (None, emitter)))
             }));
-            let headers = [
-                (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-                (header::CONTENT_LENGTH, HeaderValue::from(length)),
-            ];
             (headers, body).into_response()
         }
     }

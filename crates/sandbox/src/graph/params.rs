@@ -30,6 +30,16 @@ impl Params {
         Ok(Self(params))
     }
 
+    /// The query, and fields of a form that win.
+    pub(crate) fn with(query: Option<&str>, fields: Map<String, Value>) -> Self {
+        let mut params = Map::new();
+        if let Some(query) = query {
+            add_form(&mut params, query.as_bytes());
+        }
+        params.extend(fields);
+        Self(params)
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| !value.is_null())
     }

@@ -10,6 +10,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use crate::customers::people::{Channel, Customer, Identity, NewCustomer};
 use crate::faults::Fault;
 use crate::ids::Ids;
+use crate::media::MediaStore;
+use crate::options::Limits;
 use crate::world::{App, InstagramAccount, Number, Template, Token, World};
 use threads::{Message, Thread, ThreadKey};
 
@@ -33,13 +35,16 @@ pub(crate) struct State {
     pub(crate) faults: Vec<Fault>,
     /// Counts messages to people who are not customers, for their ids.
     pub(crate) strays: u64,
+    pub(crate) media: MediaStore,
+    /// Counts uploads, for their ids.
+    pub(crate) uploads: u64,
     /// When each number sent, within the last second.
     pub(crate) sent_at: HashMap<String, VecDeque<i64>>,
     thread_messages_max: usize,
 }
 
 impl State {
-    pub(crate) fn new(world: World, ids: Ids, thread_messages_max: usize, customers_max: usize) -> Self {
+    pub(crate) fn new(world: World, ids: Ids, limits: Limits) -> Self {
         let numbers_installed = world
             .numbers
             .iter()
@@ -57,7 +62,7 @@ impl State {
             by_phone: HashMap::new(),
             by_user_id: HashMap::new(),
             by_igsid: HashMap::new(),
-            max: customers_max,
+            max: limits.customers,
         };
         for new in world.customers {
             if let Err(refusal) = customers.add(new, ids) {
@@ -79,8 +84,10 @@ impl State {
             message_threads: HashMap::new(),
             faults: Vec::new(),
             strays: 0,
+            media: MediaStore::new(limits.media_bytes),
+            uploads: 0,
             sent_at: HashMap::new(),
-            thread_messages_max: thread_messages_max.max(1),
+            thread_messages_max: limits.thread_messages.max(1),
         }
     }
 
