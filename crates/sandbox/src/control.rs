@@ -3,10 +3,12 @@
 //! JSON with camelCase names. None of it exists at Meta.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Query, State as Extract};
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, State as Extract};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::sse::{Event as Frame, KeepAlive, Sse};
@@ -21,6 +23,7 @@ use tokio::sync::broadcast;
 use crate::Core;
 use crate::customers::acts::{self, Content, WriteError};
 use crate::customers::people::{Channel, Customer, Identity, NewCustomer};
+use crate::customers::script::{self, Script, ScriptError};
 use crate::faults::{Fault, FaultRequest};
 use crate::ledger::LedgerKind;
 use crate::lock;
@@ -46,6 +49,7 @@ pub(crate) fn routes() -> Router<Arc<Core>> {
         .route("/sandbox/customers/{customer}/threads/{account}/read", post(read))
         .route("/sandbox/faults", get(faults).post(add_fault).delete(remove_faults))
         .route("/sandbox/media/{media}", get(media))
+        .route("/sandbox/script", post(play))
         .route("/sandbox/stream", get(listen))
 }
 
@@ -123,6 +127,28 @@ impl IntoResponse for Refusal {
     }
 }
 
+/// A JSON body; a bad one is refused in the same shape as everything else.
+#[derive(Debug, FromRequest)]
+#[from_request(via(Json), rejection(Refusal))]
+struct Read<T>(T);
+
+/// A query string, likewise.
+#[derive(Debug, FromRequestParts)]
+#[from_request(via(Query), rejection(Refusal))]
+struct Asked<T>(T);
+
+impl From<JsonRejection> for Refusal {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::new(rejection.status(), "invalid_body", rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Refusal {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(rejection.status(), "invalid_query", rejection.body_text())
+    }
+}
+
 impl From<WriteError> for Refusal {
     fn from(error: WriteError) -> Self {
         let (status, code) = match error {
@@ -144,7 +170,7 @@ struct LedgerQuery {
     limit: Option<usize>,
 }
 
-async fn ledger(Extract(core): Extract<Arc<Core>>, Query(query): Query<LedgerQuery>) -> Response {
+async fn ledger(Extract(core): Extract<Arc<Core>>, Asked(query): Asked<LedgerQuery>) -> Response {
     let limit = query.limit.unwrap_or(1000).clamp(1, LEDGER_PAGE_MAX);
     Json(core.ledger.read(query.after, query.kind, limit)).into_response()
 }
@@ -164,7 +190,7 @@ struct Advance {
     ms: u64,
 }
 
-async fn advance(Extract(core): Extract<Arc<Core>>, Json(advance): Json<Advance>) -> Result<Json<Value>, Refusal> {
+async fn advance(Extract(core): Extract<Arc<Core>>, Read(advance): Read<Advance>) -> Result<Json<Value>, Refusal> {
     if !core.clock.is_stepped() {
         return Err(Refusal::new(
             StatusCode::CONFLICT,
@@ -214,7 +240,7 @@ fn shown_customer(customer: &Customer) -> Value {
 
 async fn add_customer(
     Extract(core): Extract<Arc<Core>>,
-    Json(new): Json<NewCustomer>,
+    Read(new): Read<NewCustomer>,
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
     let mut state = lock(&core.state);
     let ids = state.ids;
@@ -244,7 +270,7 @@ struct CustomerChange {
 async fn change_customer(
     Extract(core): Extract<Arc<Core>>,
     Path(id): Path<String>,
-    Json(change): Json<CustomerChange>,
+    Read(change): Read<CustomerChange>,
 ) -> Result<Json<Value>, Refusal> {
     let mut state = lock(&core.state);
     state.customers.change(&id, |habits| {
@@ -321,7 +347,7 @@ fn shown_message(message: &Message) -> Value {
 async fn write(
     Extract(core): Extract<Arc<Core>>,
     Path((customer, account)): Path<(String, String)>,
-    Json(content): Json<Content>,
+    Read(content): Read<Content>,
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
     let id = acts::write(&core, &customer, &account, content)?;
     Ok((StatusCode::CREATED, Json(json!({ "id": id }))))
@@ -350,6 +376,23 @@ async fn media(Extract(core): Extract<Arc<Core>>, Path(id): Path<String>) -> Res
     }
 }
 
+/// Starts a script, given as YAML.
+async fn play(Extract(core): Extract<Arc<Core>>, yaml: String) -> Result<StatusCode, Refusal> {
+    let refused = |error: ScriptError| {
+        // The place in the text stands in the cause.
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        Refusal::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "script_refused",
+            format!("{error}{cause}"),
+        )
+    };
+    let script = Script::parse(&yaml).map_err(refused)?;
+    script::start(&core, &script).map_err(refused)?;
+    core.changes.tell_state();
+    Ok(StatusCode::ACCEPTED)
+}
+
 async fn faults(Extract(core): Extract<Arc<Core>>) -> Json<Value> {
     let state = lock(&core.state);
     Json(json!({"faults": state.faults}))
@@ -357,7 +400,7 @@ async fn faults(Extract(core): Extract<Arc<Core>>) -> Json<Value> {
 
 async fn add_fault(
     Extract(core): Extract<Arc<Core>>,
-    Json(request): Json<FaultRequest>,
+    Read(request): Read<FaultRequest>,
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
     let id = core
         .add_fault(request)

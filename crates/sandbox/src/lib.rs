@@ -3,9 +3,9 @@
 //! It answers Graph requests as strictly as Meta does, lets customers write, posts signed webhooks and repeats them until
 //! 200, and keeps a ledger of all of it. Nothing that talks to it needs to know: only base URLs and credentials differ.
 //!
-//! Where to read next: [`Options`] and [`Sandbox`] to start one; [`graph`] for requests; [`webhooks`] for what is posted;
-//! [`customers`] for people and scripts; [`faults`] for what goes wrong on purpose; [`ledger`] for what happened;
-//! [`control`] for the API that the phone page and tests use; [`engine`] for what is due and what waits.
+//! Where to read next: [`Options`] and [`Sandbox`] to start one; `graph` for requests; `webhooks` for what is posted;
+//! `customers` for people and scripts; `faults` for what goes wrong on purpose; `ledger` for what happened;
+//! `control` for the API that the phone page and tests use; `engine` for what is due and what waits.
 //!
 //! It shares no code with what reads webhooks: they are built as JSON after the reference, so that a misreading on one side
 //! can't be agreed to by the other. Facts about Meta name the section of the reference they come from.

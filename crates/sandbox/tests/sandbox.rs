@@ -774,6 +774,11 @@ async fn what_instagram_refuses_is_refused_with_its_code() {
     }
     assert_eq!(harness.instagram(text("é".repeat(500))).await.0, 200);
     assert_eq!(harness.instagram(quick(13)).await.0, 200);
+    let token = harness.variable("META_IG_ACCESS_TOKEN");
+    assert_eq!(
+        harness.post("/me/messages", &token, &text("hi".to_owned())).await.0,
+        200
+    );
     let react = json!({"recipient": {"id": igsid}, "sender_action": "react",
         "payload": {"message_id": mine, "reaction": "love"}});
     assert_eq!(harness.instagram(react).await, (200, json!({"recipient_id": igsid})));
@@ -963,6 +968,71 @@ load:
     assert_eq!(first.len(), 12);
     assert_eq!(first, run(7).await);
     assert_ne!(first, run(8).await);
+}
+
+#[tokio::test]
+async fn the_phone_is_told_what_changes() {
+    let harness = start(stepped()).await;
+    let url = format!("{}/sandbox/stream", harness.sandbox.url());
+    let mut stream = harness.http.get(url).send().await.unwrap();
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    harness.writes("amara", PHONE, "hello");
+    let frame = stream.chunk().await.unwrap().unwrap();
+    let text = std::str::from_utf8(&frame)
+        .unwrap()
+        .trim()
+        .strip_prefix("data: ")
+        .unwrap();
+    let change: Value = serde_json::from_str(text).unwrap();
+    assert_eq!(
+        change,
+        json!({"type": "message", "customerId": "amara", "accountId": PHONE})
+    );
+    // An open stream doesn't hold up stopping.
+    harness.sandbox.stop().await;
+}
+
+#[tokio::test]
+async fn customers_are_added_changed_and_scripted_over_http() {
+    let harness = start(stepped()).await;
+    let new = json!({"kind": "whatsapp", "name": "Noor", "phone": "+31 6 0000 0001", "identity": "both"});
+    let (status, noor) = harness.post("/sandbox/customers", "", &new).await;
+    assert_eq!((status, &noor["phone"]), (201, &json!("31600000001")));
+    assert_eq!(harness.post("/sandbox/customers", "", &new).await.0, 409);
+    let (status, refused) = harness.post("/sandbox/customers", "", &json!({"nam": "x"})).await;
+    assert_eq!((status, &refused["error"]["code"]), (422, &json!("invalid_body")));
+    let script = "lines: [{atMs: 5, from: Noor, text: one}]";
+    let url = format!("{}/sandbox/script", harness.sandbox.url());
+    assert_eq!(harness.http.post(&url).body(script).send().await.unwrap().status(), 202);
+    assert_eq!(
+        harness.http.post(&url).body("lines: [{").send().await.unwrap().status(),
+        422
+    );
+    harness.advance(5).await;
+    let id = noor["id"].as_str().unwrap();
+    let url = format!("{}/sandbox/customers/{id}", harness.sandbox.url());
+    let change = json!({"identity": "blank", "autoRead": false});
+    let (_, changed) = harness.call(harness.http.patch(url).json(&change), "").await;
+    assert_eq!(
+        (&changed["identity"], &changed["autoRead"]),
+        (&json!("blank"), &json!(false))
+    );
+    let order = json!({"type": "order", "order": {"catalog_id": "1", "product_items": []}});
+    let raw = Content::Raw {
+        message: order.as_object().unwrap().clone(),
+    };
+    harness.sandbox.write(id, PHONE, raw).unwrap();
+    harness.advance(0).await;
+    let messages: Vec<Value> = harness
+        .receiver
+        .values()
+        .iter()
+        .map(|value| value["messages"][0].clone())
+        .collect();
+    assert_eq!(messages[0]["from"], "31600000001");
+    assert_eq!(messages[1]["from"], "");
+    assert_eq!(messages[1]["order"], order["order"]);
+    assert_eq!(messages[0]["from_user_id"], messages[1]["from_user_id"]);
 }
 
 #[tokio::test]

@@ -92,6 +92,12 @@ pub enum Content {
     },
     /// Sends something that the interface can't show.
     Unsupported,
+    /// Sends anything else, as the webhook says it: on WhatsApp `type`, the part named after it, perhaps `context` or
+    /// `referral` (whatsapp.md 4); on Instagram the parts of `message` besides `mid` (instagram.md 2.5).
+    Raw {
+        /// The parts.
+        message: Map<String, Value>,
+    },
 }
 
 /// Why a customer can't do that.
@@ -393,6 +399,12 @@ fn on_whatsapp(
             );
             shown = shown_text("unsupported", String::new(), None);
         }
+        Content::Raw { message } => {
+            let kind = message.get("type").and_then(Value::as_str);
+            let kind = kind.ok_or(WriteError::Impossible("a raw message needs a type"))?;
+            shown = shown_text(kind, String::new(), None);
+            body = message;
+        }
         Content::QuickReply { .. } => {
             return Err(WriteError::Impossible("WhatsApp has buttons, not quick replies"));
         }
@@ -488,6 +500,12 @@ fn on_instagram(
             shown = shown_text("unsupported", String::new(), None);
             let message = json!({"mid": mid, "is_unsupported": true});
             (EventId(mid.clone()), "messages", ("message", message))
+        }
+        Content::Raw { mut message } => {
+            message.insert("mid".to_owned(), json!(mid));
+            let text = message.get("text").and_then(Value::as_str).unwrap_or_default();
+            shown = shown_text("raw", text.to_owned(), None);
+            (EventId(mid.clone()), "messages", ("message", Value::Object(message)))
         }
         Content::Location { .. } => {
             return Err(WriteError::Impossible("Instagram's interface has no places"));

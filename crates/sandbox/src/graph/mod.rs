@@ -39,8 +39,11 @@ use tokens::Caller;
 
 /// The version that a call without one is served by (graph-api.md 1).
 pub(crate) const VERSION: &str = "v26.0";
+const BODY_MAX: usize = 4 * 1024 * 1024;
 /// The largest upload that WhatsApp takes, and its form (whatsapp.md 11).
-const BODY_MAX: usize = 101 * 1024 * 1024;
+const UPLOAD_MAX: usize = 101 * 1024 * 1024;
+/// A larger body is not repeated in the ledger.
+const LEDGER_BODY_MAX: usize = 16 * 1024;
 
 /// The answer to a request that succeeded, and what happens along with it.
 pub(crate) struct Answer {
@@ -101,7 +104,9 @@ async fn respond(
     trace: &str,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let Ok(body) = axum::body::to_bytes(body, BODY_MAX).await else {
+    let is_upload = path.last().is_some_and(|edge| edge == "media");
+    let body_max = if is_upload { UPLOAD_MAX } else { BODY_MAX };
+    let Ok(body) = axum::body::to_bytes(body, body_max).await else {
         return refuse(core, path, &GraphError::parameter("The body is too large."), trace);
     };
     let path_refs: Vec<&str> = path.iter().map(String::as_str).collect();
@@ -110,7 +115,11 @@ async fn respond(
         Some((params, file)) => (Ok(params), file),
         None => (Params::read(parts.uri.query(), &parts.headers, &body), None),
     };
-    let shown = params.as_ref().map(Params::without_secrets).unwrap_or_default();
+    let shown = if body.len() > LEDGER_BODY_MAX {
+        json!({"bytes": body.len()})
+    } else {
+        params.as_ref().map(Params::without_secrets).unwrap_or_default()
+    };
     let detail = json!({"method": parts.method.as_str(), "path": path.join("/"), "version": version, "params": shown});
     let account = path.first().map(String::as_str);
     let subject = Subject {
