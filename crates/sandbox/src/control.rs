@@ -29,6 +29,8 @@ use crate::ledger::LedgerKind;
 use crate::lock;
 use crate::state::threads::{By, Message, ThreadKey};
 
+/// Most customers that are listed; a load may make many more.
+const CUSTOMERS_SHOWN_MAX: usize = 1000;
 /// Most faults in force at a time.
 const FAULTS_MAX: usize = 1000;
 /// Most ledger entries in one answer.
@@ -214,10 +216,16 @@ async fn state(Extract(core): Extract<Arc<Core>>) -> Json<Value> {
         .iter()
         .map(|account| json!({"id": account.id, "username": account.username, "name": account.name}))
         .collect();
-    let customers: Vec<Value> = state.customers.iter().map(shown_customer).collect();
+    let customers: Vec<Value> = state
+        .customers
+        .iter()
+        .take(CUSTOMERS_SHOWN_MAX)
+        .map(shown_customer)
+        .collect();
     let templates = &state.templates;
     Json(json!({
         "clock": shown_clock(&core), "numbers": numbers, "instagramAccounts": accounts, "customers": customers,
+        "customersTotal": state.customers.iter().count(),
         "templates": templates,
     }))
 }

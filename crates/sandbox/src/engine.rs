@@ -97,6 +97,8 @@ struct Queue {
     /// Events that wait, are under way, or wait for a repeat.
     held: usize,
     flush_planned: bool,
+    /// Somebody waits for the attempt of one of the events.
+    urgent: bool,
 }
 
 /// What a queue hands out to be posted.
@@ -144,7 +146,7 @@ impl Queue {
     /// Events that a free place would take at once.
     fn holds_ready(&self, now: i64) -> bool {
         !self.events.is_empty()
-            && (!self.flush_planned || self.events.front().is_some_and(|event| event.ready_at <= now))
+            && (self.urgent || !self.flush_planned || self.events.front().is_some_and(|event| event.ready_at <= now))
     }
 }
 
@@ -199,11 +201,8 @@ impl Engine {
             return Err(Box::new(event));
         }
         queue.held += 1;
-        event.ready_at = if event.attempted.is_some() {
-            now
-        } else {
-            now + pace.batch_wait_millis
-        };
+        queue.urgent |= event.attempted.is_some();
+        event.ready_at = now + pace.batch_wait_millis;
         let waits = event.ready_at > now && !queue.flush_planned;
         let flush_at = event.ready_at;
         queue.events.push_back(event);
@@ -241,13 +240,13 @@ impl Engine {
             return Some(Batch::Again(post));
         }
         let full = queue.events.len() >= pace.batch_max;
-        let urgent = queue.events.back().is_some_and(|event| event.attempted.is_some());
-        let ready = full || urgent || queue.holds_ready(now);
+        let ready = full || queue.holds_ready(now);
         if !ready || queue.events.is_empty() {
             return None;
         }
         let count = queue.events.len().min(pace.batch_max);
         let events = queue.events.drain(..count).collect();
+        queue.urgent &= !queue.events.is_empty();
         queue.in_flight += 1;
         Some(Batch::First(events))
     }

@@ -10,8 +10,6 @@
 //! It shares no code with what reads webhooks: they are built as JSON after the reference, so that a misreading on one side
 //! can't be agreed to by the other. Facts about Meta name the section of the reference they come from.
 
-#![cfg_attr(test, allow(clippy::unwrap_used))]
-
 mod clock;
 mod control;
 mod customers;

@@ -730,6 +730,8 @@ async fn an_instagram_picture_needs_no_token() {
 async fn the_echo_can_come_before_the_answer() {
     let mut options = stepped();
     options.rules.echo = EchoTiming::BeforeAnswer;
+    // Which it does without waiting for company, and without the clock.
+    options.webhooks.batch_wait = Duration::from_millis(50);
     let harness = start(options).await;
     let igsid = harness.igsid("lucia").await;
     harness.writes("lucia", ACCOUNT, "hello");

@@ -100,6 +100,19 @@ pub enum Content {
     },
 }
 
+impl Content {
+    /// An empty emoji takes a reaction back, like none.
+    fn normal(self) -> Self {
+        match self {
+            Self::Reaction { message_id, emoji } => Self::Reaction {
+                message_id,
+                emoji: emoji.filter(|emoji| !emoji.is_empty()),
+            },
+            other => other,
+        }
+    }
+}
+
 /// Why a customer can't do that.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
@@ -141,6 +154,7 @@ pub(crate) fn write(core: &Core, customer_id: &str, account_id: &str, content: C
         account: account_id.to_owned(),
     };
     check_text(&content)?;
+    let content = content.normal();
     let described = describe(&content);
     let thread = state.thread_mut(&key);
     thread.written_by_customer += 1;
