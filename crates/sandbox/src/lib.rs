@@ -1,1 +1,479 @@
-//! A simulated Meta.
+//! A simulated Meta: WhatsApp and Instagram as a business sees them, on a laptop, without a Meta account.
+//!
+//! It answers Graph requests as strictly as Meta does, lets customers write, posts signed webhooks and repeats them until
+//! 200, and keeps a ledger of all of it. Nothing that talks to it needs to know: only base URLs and credentials differ.
+//!
+//! Where to read next: [`Options`] and [`Sandbox`] to start one; `graph` for requests; `webhooks` for what is posted;
+//! `customers` for people and scripts; `faults` for what goes wrong on purpose; `ledger` for what happened;
+//! `control` for the API that the phone page and tests use; `engine` for what is due and what waits.
+//!
+//! It shares no code with what reads webhooks: they are built as JSON after the reference, so that a misreading on one side
+//! can't be agreed to by the other. Facts about Meta name the section of the reference they come from.
+
+mod clock;
+mod control;
+mod customers;
+mod engine;
+mod faults;
+mod graph;
+mod ids;
+mod ledger;
+mod media;
+mod options;
+mod state;
+mod webhooks;
+mod world;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use clock::Time;
+pub use customers::acts::{Content, WriteError};
+pub use customers::people::{Channel, Identity, NewCustomer, Reply};
+pub use customers::script::{Line, Load, Script, ScriptError};
+pub use faults::{FaultKind, FaultRequest};
+pub use ledger::{LedgerEntry, LedgerKind};
+pub use options::{Delays, EchoTiming, Limits, Options, Rules, WebhookOptions, WindowRefusal};
+pub use state::AddCustomerError;
+pub use webhooks::{EventId, Object};
+pub use world::{App, InstagramAccount, Number, Template, Token, TokenKind, World};
+
+use clock::Clock;
+use control::Changes;
+use engine::{Act, Engine};
+use ids::Ids;
+use ledger::{Ledger, Subject};
+use state::State;
+use webhooks::Subscription;
+use webhooks::deliver::millis;
+
+/// A running sandbox. Dropping it without [`Sandbox::stop`] stops it too, without waiting.
+#[derive(Debug)]
+pub struct Sandbox {
+    core: Arc<Core>,
+    url: String,
+    environment: Vec<(String, String)>,
+}
+
+/// Why a sandbox could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The address can't be listened on.
+    #[error("can't listen on {address}")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A scaled clock needs a factor above 0.
+    #[error("a scaled clock needs a factor above 0, not {0}")]
+    Scale(f64),
+    /// The HTTP client can't be made.
+    #[error("can't make the HTTP client that posts webhooks")]
+    Client(#[source] reqwest::Error),
+    /// The script can't be followed.
+    #[error("can't follow the script")]
+    Script(#[from] ScriptError),
+}
+
+/// Why a callback was not subscribed: what the Graph call would have answered.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct SubscribeError {
+    /// Meta's error code; 2200 when the handshake failed.
+    pub code: i64,
+    /// The error's text.
+    pub message: String,
+}
+
+/// The addresses of a customer, whether or not a business sees them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomerAddresses {
+    /// The phone number, digits only; WhatsApp only.
+    pub phone: Option<String>,
+    /// The business-scoped user id; WhatsApp only.
+    pub user_id: Option<String>,
+    /// The Instagram-scoped id; Instagram only.
+    pub igsid: Option<String>,
+}
+
+/// What all parts of a sandbox share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) options: Options,
+    /// Where all of it is served.
+    pub(crate) url: String,
+    pub(crate) clock: Clock,
+    pub(crate) ids: Ids,
+    pub(crate) state: Mutex<State>,
+    pub(crate) subscriptions: Mutex<HashMap<Object, Subscription>>,
+    pub(crate) engine: Engine,
+    pub(crate) ledger: Ledger,
+    pub(crate) changes: Changes,
+    pub(crate) http: reqwest::Client,
+    pub(crate) whatsapp_secret: String,
+    pub(crate) instagram_secret: String,
+    pub(crate) stopping: CancellationToken,
+    /// The driver, the server, and each post under way.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) runtime: Handle,
+    pub(crate) myself: Weak<Core>,
+    /// One advance at a time, so that each is complete when it returns.
+    advancing: tokio::sync::Mutex<()>,
+    posts: AtomicU64,
+    traces: AtomicU64,
+    handshakes: AtomicU64,
+    faults: AtomicU64,
+}
+
+impl Sandbox {
+    /// Starts a sandbox; it serves once this returns.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        if let Time::Scaled(factor) = options.time
+            && !(factor.is_finite() && factor > 0.0)
+        {
+            return Err(StartError::Scale(factor));
+        }
+        let address = options.listen;
+        let listening = |source| StartError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listening)?;
+        let url = format!("http://{}", listener.local_addr().map_err(listening)?);
+        let environment = environment(&options.world, &url);
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(options.webhooks.timeout)
+            .build()
+            .map_err(StartError::Client)?;
+        let ids = Ids::new(options.seed);
+        let limits = options.limits;
+        let core = Arc::new_cyclic(|myself| Core {
+            url: url.clone(),
+            clock: Clock::new(options.time),
+            ids,
+            whatsapp_secret: options.world.app.secret.clone(),
+            instagram_secret: options.world.instagram_app.secret.clone(),
+            state: Mutex::new(State::new(options.world.clone(), ids, limits)),
+            subscriptions: Mutex::default(),
+            engine: Engine::new(limits.planned, options.webhooks.waiting_max),
+            ledger: Ledger::new(limits.ledger_entries),
+            changes: Changes::new(),
+            http,
+            stopping: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            runtime: Handle::current(),
+            myself: Weak::clone(myself),
+            advancing: tokio::sync::Mutex::default(),
+            posts: AtomicU64::default(),
+            traces: AtomicU64::default(),
+            handshakes: AtomicU64::default(),
+            faults: AtomicU64::default(),
+            options,
+        });
+        if let Some(script) = &core.options.script {
+            customers::script::start(&core, script)?;
+        }
+        core.tasks.spawn(drive(Arc::clone(&core)));
+        core.tasks.spawn(serve(Arc::clone(&core), listener));
+        Ok(Self { core, url, environment })
+    }
+
+    /// The address of everything: Graph, control API, phone page.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What a hub has to be configured with, as environment variables.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        self.environment.clone()
+    }
+
+    /// Subscribes a callback to every field of the object: what `POST /{app}/subscriptions` does, handshake included.
+    pub async fn subscribe(
+        &self,
+        object: Object,
+        callback_url: &str,
+        verify_token: &str,
+    ) -> Result<(), SubscribeError> {
+        let fields = object.fields().iter().map(|field| (*field).to_owned()).collect();
+        graph::subscriptions::subscribe(&self.core, object, callback_url, verify_token, fields, graph::VERSION)
+            .await
+            .map_err(|error| SubscribeError {
+                code: error.code,
+                message: error.message,
+            })
+    }
+
+    /// The customer does this, now, in the thread with this phone number id or Instagram account id. The answer is the id
+    /// of the event, which is the message's id where the act brings a message.
+    pub fn write(&self, customer: &str, to_account: &str, content: Content) -> Result<EventId, WriteError> {
+        customers::acts::write(&self.core, customer, to_account, content)
+    }
+
+    /// Starts another script, now; [`Options::script`] starts with the sandbox, when nobody may be subscribed yet.
+    pub fn play(&self, script: &Script) -> Result<(), ScriptError> {
+        customers::script::start(&self.core, script)
+    }
+
+    /// The customer looks at the thread: everything delivered is read.
+    pub fn look(&self, customer: &str, account: &str) -> Result<(), WriteError> {
+        customers::acts::look(&self.core, customer, account)
+    }
+
+    /// Adds a customer; answers their id in the control API.
+    pub fn add_customer(&self, new: NewCustomer) -> Result<String, AddCustomerError> {
+        let mut state = lock(&self.core.state);
+        let ids = state.ids;
+        let customer = state.customers.add(new, ids)?;
+        Ok(customer.id.clone())
+    }
+
+    /// The addresses of a customer.
+    pub fn customer(&self, id: &str) -> Option<CustomerAddresses> {
+        let state = lock(&self.core.state);
+        let customer = state.customers.get(id)?;
+        Some(CustomerAddresses {
+            phone: customer.phone.clone(),
+            user_id: customer.user_id.clone(),
+            igsid: customer.igsid.clone(),
+        })
+    }
+
+    /// Puts a fault in force until it is used up or [`Sandbox::clear_faults`]. The error says what is wrong with it.
+    pub fn fault(&self, request: FaultRequest) -> Result<(), &'static str> {
+        self.core.add_fault(request).map(|_| ())
+    }
+
+    /// Removes all faults.
+    pub fn clear_faults(&self) {
+        lock(&self.core.state).faults.clear();
+    }
+
+    /// What is still kept of everything that happened, in order.
+    pub fn ledger(&self) -> Vec<LedgerEntry> {
+        self.core.ledger.all()
+    }
+
+    /// The time by the sandbox's clock, in milliseconds since 1970.
+    pub fn now(&self) -> i64 {
+        self.core.clock.now()
+    }
+
+    /// Moves a stepped clock, from one thing that is due to the next; each is done, and its webhooks are answered, before the
+    /// clock moves on. Other clocks are left alone.
+    pub async fn advance(&self, by: Duration) {
+        self.core.advance(by).await;
+    }
+
+    /// Resolves when no webhook waits. With a stepped clock, what is due later doesn't count, since only
+    /// [`Sandbox::advance`] makes it due; otherwise it does, and a script without an end never settles.
+    pub async fn settled(&self) {
+        self.core.settled().await;
+    }
+
+    /// Stops serving and posting; resolves when both have ended.
+    pub async fn stop(self) {
+        self.core.stopping.cancel();
+        self.core.tasks.close();
+        self.core.tasks.wait().await;
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.core.stopping.cancel();
+    }
+}
+
+impl Core {
+    /// The time that long from now.
+    pub(crate) fn after(&self, delay: Duration) -> i64 {
+        self.clock.now().saturating_add(millis(delay))
+    }
+
+    pub(crate) fn count_post(&self) -> u64 {
+        self.posts.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn count_trace(&self) -> u64 {
+        self.traces.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn count_handshake(&self) -> u64 {
+        self.handshakes.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn count_fault(&self) -> u64 {
+        self.faults.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) async fn advance(&self, by: Duration) {
+        let _one_at_a_time = self.advancing.lock().await;
+        let target = self.after(by);
+        loop {
+            self.settled_until_now().await;
+            match self.engine.next_due() {
+                Some(due) if due <= target => self.clock.advance_to(due),
+                _ => break,
+            }
+        }
+        self.clock.advance_to(target);
+        self.settled_until_now().await;
+    }
+
+    async fn settled(&self) {
+        let planned_too = !self.clock.is_stepped();
+        self.settle(planned_too).await;
+    }
+
+    async fn settled_until_now(&self) {
+        self.settle(false).await;
+    }
+
+    async fn settle(&self, planned_too: bool) {
+        tokio::select! {
+            () = self.stopping.cancelled() => {}
+            () = self.engine.idle(|| self.clock.now(), planned_too) => {}
+        }
+    }
+
+    fn run(&self, act: Act) {
+        match act {
+            Act::Progress(step) => webhooks::status::take(self, *step),
+            Act::Arrive {
+                customer,
+                account,
+                message_id,
+            } => {
+                let subject = Subject {
+                    account: Some(&account),
+                    customer: Some(&customer),
+                    message_id: Some(&message_id),
+                };
+                self.ledger
+                    .write(self.clock.now(), LedgerKind::Delivered, &subject, Value::Null);
+                let key = state::threads::ThreadKey {
+                    customer: customer.clone(),
+                    account: account.clone(),
+                };
+                customers::acts::arrived(self, &mut lock(&self.state), &key, &message_id);
+            }
+            Act::Look { customer, account } => {
+                if let Err(error) = customers::acts::look(self, &customer, &account) {
+                    tracing::warn!(%error, "a customer could not look at a thread");
+                }
+            }
+            Act::Write {
+                customer,
+                account,
+                content,
+            } => {
+                if let Err(error) = customers::acts::write(self, &customer, &account, *content) {
+                    tracing::warn!(%error, "a customer could not do what was planned");
+                }
+            }
+            Act::Script(turn) => customers::script::take_turn(self, *turn),
+            Act::Flush(object) => {
+                self.engine.flushed(object);
+                self.pump(object);
+            }
+            Act::Repeat(post) => {
+                let object = post.object;
+                self.engine.enqueue_repeat(*post);
+                self.pump(object);
+            }
+        }
+    }
+}
+
+/// Does what is due, in order, until the sandbox stops.
+async fn drive(core: Arc<Core>) {
+    let mut changed = core.engine.watch();
+    loop {
+        changed.mark_unchanged();
+        while let Some(act) = core.engine.take_due(core.clock.now()) {
+            core.run(act);
+            core.engine.finish();
+            if core.stopping.is_cancelled() {
+                return;
+            }
+            // A long row of acts lets posts and requests have their turn.
+            tokio::task::coop::consume_budget().await;
+        }
+        let next_due = core.engine.next_due();
+        let due = async {
+            match next_due {
+                Some(due) => core.clock.sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = core.stopping.cancelled() => return,
+            _ = changed.changed() => {}
+            () = due => {}
+        }
+    }
+}
+
+async fn serve(core: Arc<Core>, listener: TcpListener) {
+    let stopping = core.stopping.clone();
+    let router = control::routes().fallback(graph::handle).with_state(core);
+    let served = axum::serve(listener, router)
+        .with_graceful_shutdown(async move { stopping.cancelled().await })
+        .await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the sandbox's server has ended");
+    }
+}
+
+/// Locks, also when a holder has panicked: what it guards is changed in single steps.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn environment(world: &World, url: &str) -> Vec<(String, String)> {
+    let number = world.numbers.first();
+    let account = world.instagram_accounts.first();
+    let token = |kind: TokenKind| {
+        world
+            .tokens
+            .iter()
+            .find(|token| token.kind == kind)
+            .map(|token| token.value.as_str())
+    };
+    let variables = [
+        ("WHATSAPP_API_BASE_URL", Some(url)),
+        ("META_GRAPH_API_BASE_URL", Some(url)),
+        ("META_GRAPH_API_VERSION", Some(graph::VERSION)),
+        ("WHATSAPP_PHONE_NUMBER_ID", number.map(|number| number.id.as_str())),
+        (
+            "WHATSAPP_BUSINESS_ACCOUNT_ID",
+            number.map(|number| number.business_account_id.as_str()),
+        ),
+        ("WHATSAPP_ACCESS_TOKEN", token(TokenKind::SystemUser)),
+        ("WHATSAPP_APP_SECRET", Some(&world.app.secret)),
+        ("WHATSAPP_VERIFY_TOKEN", Some(&world.whatsapp_verify_token)),
+        ("META_APP_ID", Some(&world.app.id)),
+        ("META_IG_BUSINESS_ID", account.map(|account| account.id.as_str())),
+        ("META_IG_ACCESS_TOKEN", token(TokenKind::InstagramUser)),
+        ("INSTAGRAM_APP_ID", Some(&world.instagram_app.id)),
+        ("INSTAGRAM_APP_SECRET", Some(&world.instagram_app.secret)),
+        ("INSTAGRAM_VERIFY_TOKEN", Some(&world.instagram_verify_token)),
+    ];
+    variables
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+        .collect()
+}

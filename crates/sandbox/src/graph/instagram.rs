@@ -1,0 +1,391 @@
+//! `POST /{ig-id}/messages` (instagram.md 3): messages, sender actions, the window, the echo.
+//!
+//! Messages: text, quick replies, media by link, the heart, generic and button templates. Private replies to comments and
+//! shared posts are refused, since this account has neither.
+
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::error::GraphError;
+use super::params::Params;
+use super::tokens::Caller;
+use super::{After, Answer, Said};
+use crate::Core;
+use crate::control::ChangeKind;
+use crate::engine::Act;
+use crate::ledger::{LedgerKind, Subject};
+use crate::lock;
+use crate::options::EchoTiming;
+use crate::state::State;
+use crate::state::threads::{By, Choice, Message, Progress, Shown, ThreadKey};
+use crate::webhooks::instagram;
+
+/// A text's bound is in bytes, not in characters (instagram.md 3.2).
+const TEXT_BYTES_MAX: usize = 1000;
+const QUICK_REPLIES_MAX: usize = 13;
+/// A longer title of a quick reply is cut.
+const QUICK_REPLY_TITLE_MAX: usize = 20;
+/// With the tag HUMAN_AGENT (instagram.md 3.4).
+const HUMAN_AGENT_MILLIS: i64 = 7 * 86_400_000;
+/// How long typing is shown (instagram.md 3.3).
+const TYPING_MILLIS: i64 = 20_000;
+
+/// Accepts a message or a sender action, or refuses it.
+pub(crate) fn send(core: &Core, account_id: &str, caller: &Caller, params: &Params) -> Result<Answer, GraphError> {
+    let now = core.clock.now();
+    let mut state = lock(&core.state);
+    let state = &mut *state;
+    let account = state
+        .account(account_id)
+        .ok_or_else(|| GraphError::no_object("POST", account_id))?
+        .id
+        .clone();
+    caller.may_use(&account)?;
+    let recipient = params
+        .get("recipient")
+        .ok_or_else(|| GraphError::parameter("The parameter recipient is required."))?;
+    if recipient.get("comment_id").is_some() {
+        return Err(invalid("The comment is invalid for a private reply").subcode(2_534_025));
+    }
+    let igsid = match &recipient["id"] {
+        Value::String(id) => id.clone(),
+        Value::Number(id) => id.to_string(),
+        _ => {
+            return Err(GraphError::parameter("The parameter recipient[id] is required."));
+        }
+    };
+    let message = params.get("message");
+    let action = params.text("sender_action");
+    if message.is_some() && action.is_some() {
+        return Err(invalid("message and sender_action exclude each other").subcode(2_018_014));
+    }
+    let customer = state
+        .customers
+        .by_igsid(&igsid)
+        .map(|customer| customer.id.clone())
+        .ok_or_else(|| invalid("No matching Instagram user").subcode(2_534_014))?;
+    let key = ThreadKey {
+        customer,
+        account: account.clone(),
+    };
+    check_window(state, &key, params, now)?;
+    if let Some(action) = action {
+        act(core, state, &key, action, params, now)?;
+        return Ok(Answer::just(json!({"recipient_id": igsid})));
+    }
+    let message = message.ok_or_else(|| GraphError::parameter("Requires either message or sender_action."))?;
+    let (shown, echoed) = read(message, params)?;
+    if core.engine.is_full() {
+        return Err(GraphError::busy());
+    }
+    let thread = state.thread_mut(&key);
+    thread.written_by_business += 1;
+    thread.typing_until = 0;
+    let count = thread.written_by_business;
+    let mid = state.ids.mid("sent", &[&account, &key.customer], count);
+    let subject = Subject {
+        account: Some(&account),
+        customer: Some(&key.customer),
+        message_id: Some(&mid),
+    };
+    let detail = json!({"kind": shown.kind, "text": shown.text, "to": igsid});
+    core.ledger.write(now, LedgerKind::Accepted, &subject, detail);
+    let kept = Message {
+        id: mid.clone(),
+        by: By::Business,
+        at: now,
+        progress: Progress::Sent,
+        shown,
+        reactions: Vec::new(),
+        edits: 0,
+        outgoing: None,
+    };
+    state.add_message(&key, kept);
+    core.changes.tell(ChangeKind::Message, &key.customer, &key.account);
+    let arrival = Act::Arrive {
+        customer: key.customer.clone(),
+        account: account.clone(),
+        message_id: mid.clone(),
+    };
+    let delays = core.options.delays;
+    core.engine
+        .plan(core.after(delays.sent.saturating_add(delays.delivered)), arrival);
+    let mut echo = instagram::echo(&account, &igsid, &mid, now, echoed);
+    let after = match core.options.rules.echo {
+        EchoTiming::Never => After::Nothing,
+        EchoTiming::AfterAnswer => After::Emit(Box::new(echo)),
+        EchoTiming::BeforeAnswer => {
+            let (told, attempted) = oneshot::channel();
+            echo.attempted = Some(told);
+            core.emit(state, Some(echo));
+            After::Wait(attempted)
+        }
+    };
+    Ok(Answer {
+        said: Said::Json(json!({"recipient_id": igsid, "message_id": mid})),
+        after,
+    })
+}
+
+/// instagram.md 3.4, 3.5.
+fn check_window(state: &State, key: &ThreadKey, params: &Params, now: i64) -> Result<(), GraphError> {
+    let thread = state.threads.get(key);
+    let is_human = match (params.text("messaging_type"), params.text("tag")) {
+        (_, None) => false,
+        (Some("MESSAGE_TAG"), Some("HUMAN_AGENT")) => true,
+        _ => return Err(invalid("The tag is not supported")),
+    };
+    let open = thread.is_some_and(|thread| {
+        let is_within_week = thread
+            .window_opened_at
+            .is_some_and(|opened_at| now - opened_at < HUMAN_AGENT_MILLIS);
+        thread.window_is_open(now) || (is_human && is_within_week)
+    });
+    if open {
+        Ok(())
+    } else {
+        Err(
+            GraphError::new(400, 10, "(#10) This message is sent outside of allowed window.")
+                .subcode(2_534_022)
+                .kind("IGApiException"),
+        )
+    }
+}
+
+/// Sender actions (instagram.md 3.3).
+fn act(
+    core: &Core,
+    state: &mut State,
+    key: &ThreadKey,
+    action: &str,
+    params: &Params,
+    now: i64,
+) -> Result<(), GraphError> {
+    let reacts = matches!(action, "react" | "unreact");
+    if !reacts && params.get("payload").is_some() {
+        return Err(invalid("Only recipient and sender_action are allowed"));
+    }
+    match action {
+        "typing_on" | "typing_off" => {
+            state.thread_mut(key).typing_until = if action == "typing_on" { now + TYPING_MILLIS } else { 0 };
+            core.changes.tell(ChangeKind::Typing, &key.customer, &key.account);
+        }
+        "mark_seen" => {
+            for message in &mut state.thread_mut(key).messages {
+                if message.by == By::Customer {
+                    message.progress = Progress::Read;
+                }
+            }
+            core.changes.tell(ChangeKind::Status, &key.customer, &key.account);
+        }
+        "react" | "unreact" => {
+            let payload = params
+                .get("payload")
+                .ok_or_else(|| GraphError::parameter("The parameter payload is required."))?;
+            let message_id = payload["message_id"]
+                .as_str()
+                .ok_or_else(|| GraphError::parameter("The parameter payload[message_id] is required."))?;
+            let emoji = if action == "react" {
+                let reaction = payload["reaction"]
+                    .as_str()
+                    .filter(|reaction| !reaction.is_empty())
+                    .ok_or_else(|| GraphError::parameter("The parameter payload[reaction] is required."))?;
+                Some(if reaction == "love" {
+                    "\u{2764}\u{fe0f}"
+                } else {
+                    reaction
+                })
+            } else {
+                None
+            };
+            state
+                .message_mut(key, message_id)
+                .ok_or_else(|| invalid("No such message").subcode(33))?
+                .react(By::Business, emoji);
+            core.changes.tell(ChangeKind::Reaction, &key.customer, &key.account);
+        }
+        _ => {
+            return Err(GraphError::parameter(
+                "Param sender_action must be one of {TYPING_ON, TYPING_OFF, MARK_SEEN, REACT, UNREACT}",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What the customer sees of a message, and what its echo says (instagram.md 3.2, 2.4).
+fn read(message: &Value, params: &Params) -> Result<(Shown, Value), GraphError> {
+    let reply_to = params
+        .get("reply_to")
+        .and_then(|reply_to| reply_to["mid"].as_str())
+        .map(str::to_owned);
+    let (mut shown, mut echoed) = match (message.get("text"), message.get("attachment")) {
+        (Some(_), Some(_)) => {
+            return Err(invalid("text and attachment exclude each other").subcode(2_534_015));
+        }
+        (Some(text), None) => read_text(text, message)?,
+        (None, Some(attachment)) => read_attachment(attachment)?,
+        (None, None) => {
+            return Err(GraphError::parameter("The message is empty.").subcode(2_534_015));
+        }
+    };
+    if let Some(mid) = &reply_to {
+        echoed["reply_to"] = json!({"mid": mid});
+    }
+    shown.reply_to = reply_to;
+    Ok((shown, echoed))
+}
+
+fn read_text(text: &Value, message: &Value) -> Result<(Shown, Value), GraphError> {
+    let text = text
+        .as_str()
+        .filter(|text| !text.is_empty())
+        .ok_or_else(|| GraphError::parameter("Param message[text] must be a non-empty string."))?;
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(GraphError::parameter(format!(
+            "Length of param message[text] must be less than or equal to {TEXT_BYTES_MAX}"
+        )));
+    }
+    let mut quick_replies = Vec::new();
+    if let Some(replies) = message.get("quick_replies") {
+        let replies = replies
+            .as_array()
+            .filter(|replies| (1..=QUICK_REPLIES_MAX).contains(&replies.len()))
+            .ok_or_else(|| GraphError::parameter("Param message[quick_replies] must have 1 to 13 items."))?;
+        for reply in replies {
+            // The other content types were switched off on 2026-10-05.
+            if reply["content_type"] != "text" {
+                return Err(GraphError::parameter(
+                    "Param message[quick_replies][content_type] must be one of {TEXT}",
+                ));
+            }
+            let title = required(reply, "title")?;
+            quick_replies.push(Choice {
+                title: title.chars().take(QUICK_REPLY_TITLE_MAX).collect(),
+                payload: required(reply, "payload")?,
+                description: None,
+                url: None,
+            });
+        }
+    }
+    let shown = Shown {
+        kind: "text".to_owned(),
+        text: Some(text.to_owned()),
+        quick_replies,
+        ..Shown::default()
+    };
+    Ok((shown, json!({"text": text})))
+}
+
+fn read_attachment(attachment: &Value) -> Result<(Shown, Value), GraphError> {
+    let payload = &attachment["payload"];
+    match attachment["type"].as_str() {
+        Some(kind @ ("image" | "video" | "audio" | "file")) => {
+            let url = payload["url"]
+                .as_str()
+                .ok_or_else(|| invalid("The attachment needs a url; uploads are not known").subcode(2_018_074))?;
+            if !url.starts_with("https://") && !url.starts_with("http://") {
+                return Err(invalid("Failed to fetch the file from the url").subcode(2_018_008));
+            }
+            let shown = Shown {
+                kind: kind.to_owned(),
+                link: Some(url.to_owned()),
+                ..Shown::default()
+            };
+            Ok((shown, json!({"attachments": [{"type": kind, "payload": {"url": url}}]})))
+        }
+        Some("like_heart") => {
+            let shown = Shown {
+                kind: "like_heart".to_owned(),
+                text: Some("\u{2764}\u{fe0f}".to_owned()),
+                ..Shown::default()
+            };
+            Ok((shown, json!({"attachments": [{"type": "like_heart"}]})))
+        }
+        Some("MEDIA_SHARE") => Err(invalid("The post is not one of this account").subcode(33)),
+        Some("template") => read_template(payload),
+        _ => Err(invalid("Invalid message data").subcode(2_534_015)),
+    }
+}
+
+fn read_template(payload: &Value) -> Result<(Shown, Value), GraphError> {
+    let mut shown = Shown {
+        kind: "template".to_owned(),
+        ..Shown::default()
+    };
+    let kind = payload["template_type"].as_str().unwrap_or_default();
+    let echoed = match kind {
+        "generic" => {
+            let elements = payload["elements"]
+                .as_array()
+                .filter(|elements| (1..=10).contains(&elements.len()))
+                .ok_or_else(|| GraphError::parameter("A generic template has 1 to 10 elements."))?;
+            let mut titles = Vec::new();
+            for element in elements {
+                titles.push(required(element, "title")?);
+                if element.get("buttons").is_some() {
+                    shown.buttons.extend(buttons(&element["buttons"])?);
+                }
+            }
+            shown.text = Some(titles.join("\n"));
+            json!({"generic": {"elements": elements}})
+        }
+        "button" => {
+            let text = required(payload, "text")?;
+            if text.chars().count() > 640 {
+                return Err(GraphError::parameter(
+                    "The text of a button template has at most 640 characters.",
+                ));
+            }
+            shown.buttons = buttons(&payload["buttons"])?;
+            shown.text = Some(text.clone());
+            json!({"button": {"text": text, "buttons": payload["buttons"]}})
+        }
+        _ => {
+            return Err(GraphError::parameter(
+                "Param template_type must be one of {GENERIC, BUTTON}",
+            ));
+        }
+    };
+    Ok((shown, json!({"attachments": [{"type": "template", "payload": echoed}]})))
+}
+
+fn buttons(buttons: &Value) -> Result<Vec<Choice>, GraphError> {
+    let buttons = buttons
+        .as_array()
+        .filter(|buttons| (1..=3).contains(&buttons.len()))
+        .ok_or_else(|| GraphError::parameter("There are 1 to 3 buttons."))?;
+    buttons
+        .iter()
+        .map(|button| {
+            let title = required(button, "title")?;
+            let (payload, url) = match button["type"].as_str() {
+                Some("postback") => (required(button, "payload")?, None),
+                Some("web_url") => (String::new(), Some(required(button, "url")?)),
+                _ => {
+                    return Err(GraphError::parameter(
+                        "Param type of a button must be one of {WEB_URL, POSTBACK}",
+                    ));
+                }
+            };
+            Ok(Choice {
+                title,
+                payload,
+                description: None,
+                url,
+            })
+        })
+        .collect()
+}
+
+fn required(part: &Value, name: &str) -> Result<String, GraphError> {
+    part[name]
+        .as_str()
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
+        .ok_or_else(|| GraphError::parameter(format!("The parameter {name} is required.")))
+}
+
+fn invalid(message: &str) -> GraphError {
+    GraphError::parameter(message).kind("IGApiException")
+}

@@ -1,0 +1,385 @@
+//! The Graph endpoints: `graph.facebook.com` and `graph.instagram.com` on one address.
+//!
+//! A request goes through four steps, in this order: the faults that somebody asked for, the token, the path, the
+//! parameters (graph-api.md 14). The version in front of the path is optional, and any one is accepted; the header
+//! `facebook-api-version` repeats it.
+//!
+//! - [`whatsapp`], [`instagram`]: sending. [`nodes`]: reading. [`subscriptions`]: who is told. [`tokens`]: who asks.
+//! - [`params`]: parameters from query, form or JSON. [`error`]: errors in Meta's shape.
+
+pub(crate) mod error;
+mod instagram;
+pub(crate) mod media;
+mod nodes;
+mod params;
+pub(crate) mod subscriptions;
+mod tokens;
+mod whatsapp;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State as Extract;
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use futures_util::stream;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::Core;
+use crate::faults::{self, FaultKind, FaultRequest};
+use crate::ledger::{LedgerKind, Subject};
+use crate::lock;
+use crate::webhooks::{Event, Object};
+use error::GraphError;
+use params::{Params, percent_decode};
+use tokens::Caller;
+
+/// The version that a call without one is served by (graph-api.md 1).
+pub(crate) const VERSION: &str = "v26.0";
+const BODY_MAX: usize = 4 * 1024 * 1024;
+/// The largest upload that WhatsApp takes, and its form (whatsapp.md 11).
+const UPLOAD_MAX: usize = 101 * 1024 * 1024;
+/// A larger body is not repeated in the ledger.
+const LEDGER_BODY_MAX: usize = 16 * 1024;
+
+/// The answer to a request that succeeded, and what happens along with it.
+pub(crate) struct Answer {
+    said: Said,
+    after: After,
+}
+
+pub(crate) enum Said {
+    Json(Value),
+    File { mime: String, bytes: Bytes },
+}
+
+pub(crate) enum After {
+    Nothing,
+    /// This is posted once the answer is out.
+    Emit(Box<Event>),
+    /// The answer waits for this.
+    Wait(oneshot::Receiver<()>),
+}
+
+impl Answer {
+    fn just(value: Value) -> Self {
+        Self::saying(Said::Json(value))
+    }
+
+    fn saying(said: Said) -> Self {
+        Self {
+            said,
+            after: After::Nothing,
+        }
+    }
+}
+
+/// Answers one Graph request.
+pub(crate) async fn handle(Extract(core): Extract<Arc<Core>>, request: Request<Body>) -> Response<Body> {
+    let trace = core.ids.trace(core.count_trace());
+    let (version, path) = split_path(request.uri().path());
+    let version = version.unwrap_or_else(|| VERSION.to_owned());
+    let mut response = tokio::select! {
+        () = core.stopping.cancelled() => cut(),
+        response = respond(&core, request, &path, &version, &trace) => response,
+    };
+    let headers = response.headers_mut();
+    if let Ok(version) = HeaderValue::from_str(&version) {
+        headers.insert("facebook-api-version", version);
+    }
+    if let Ok(trace) = HeaderValue::from_str(&trace) {
+        headers.insert("x-fb-trace-id", trace);
+    }
+    response
+}
+
+async fn respond(
+    core: &Arc<Core>,
+    request: Request<Body>,
+    path: &[String],
+    version: &str,
+    trace: &str,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let is_upload = path.last().is_some_and(|edge| edge == "media");
+    let body_max = if is_upload { UPLOAD_MAX } else { BODY_MAX };
+    let Ok(body) = axum::body::to_bytes(body, body_max).await else {
+        return refuse(core, path, &GraphError::parameter("The body is too large."), trace);
+    };
+    let path_refs: Vec<&str> = path.iter().map(String::as_str).collect();
+    let endpoint = endpoint(&path_refs);
+    let (params, file) = match media::read_form(parts.uri.query(), &parts.headers, &body) {
+        Some((params, file)) => (Ok(params), file),
+        None => (Params::read(parts.uri.query(), &parts.headers, &body), None),
+    };
+    let shown = if body.len() > LEDGER_BODY_MAX {
+        json!({"bytes": body.len()})
+    } else {
+        params.as_ref().map(Params::without_secrets).unwrap_or_default()
+    };
+    let detail = json!({"method": parts.method.as_str(), "path": path.join("/"), "version": version, "params": shown});
+    let account = path.first().map(String::as_str);
+    let subject = Subject {
+        account,
+        ..Subject::default()
+    };
+    core.ledger
+        .write(core.clock.now(), LedgerKind::Received, &subject, detail);
+
+    let faults = {
+        let mut state = lock(&core.state);
+        let ids = state.ids;
+        faults::hits(&mut state.faults, endpoint, None, ids)
+    };
+    for fault in &faults {
+        core.ledger
+            .write(core.clock.now(), LedgerKind::Faulted, &subject, json!(fault));
+    }
+    if let Some(fault) = find(&faults, FaultKind::Delay) {
+        wait(core, fault, 1_000).await;
+    }
+    if let Some(fault) = find(&faults, FaultKind::Error) {
+        let code = fault.code.unwrap_or(131_000);
+        let error = error::of_fault(code, fault.subcode, fault.http_status, fault.message.as_deref());
+        return refuse(core, path, &error, trace);
+    }
+    if find(&faults, FaultKind::ResetBefore).is_some() {
+        return cut();
+    }
+    let fail_with = find(&faults, FaultKind::Status).map(|fault| fault.code.unwrap_or(131_026));
+
+    let answer = match params {
+        Err(error) => Err(error),
+        // The address alone is what lets one read it.
+        Ok(params) if path_refs == ["ig_messaging_cdn"] => {
+            return match media::signed_download(core, &params) {
+                Some(answer) => accept(core, answer).await,
+                None => StatusCode::NOT_FOUND.into_response(),
+            };
+        }
+        Ok(params) => {
+            let caller = tokens::caller(&lock(&core.state), &parts.headers, &params, core.clock.now());
+            match caller {
+                Err(error) => Err(error),
+                Ok(caller) if path_refs == ["whatsapp_business", "attachments"] => {
+                    return match media::download(core, &caller, &params) {
+                        Some(answer) => accept(core, answer).await,
+                        None => StatusCode::NOT_FOUND.into_response(),
+                    };
+                }
+                Ok(caller) if parts.method == Method::POST && path_refs.get(1..) == Some(&["media"]) => {
+                    media::upload(core, path_refs[0], &caller, &params, file).map(Answer::just)
+                }
+                Ok(caller) => dispatch(core, &parts.method, &path_refs, &caller, &params, version, fail_with).await,
+            }
+        }
+    };
+    let response = match answer {
+        Ok(answer) => accept(core, answer).await,
+        Err(error) => refuse(core, path, &error, trace),
+    };
+    if find(&faults, FaultKind::ResetAfterAccept).is_some() {
+        return cut();
+    }
+    if let Some(fault) = find(&faults, FaultKind::TimeoutAfterAccept) {
+        wait(core, fault, 600_000).await;
+        return cut();
+    }
+    response
+}
+
+/// What faults call the endpoint of a path.
+fn endpoint<'a>(path: &[&'a str]) -> &'a str {
+    match path {
+        [_, edge @ ("messages" | "media" | "subscriptions" | "subscribed_apps")] => edge,
+        ["whatsapp_business", "attachments"] | ["ig_messaging_cdn"] => "media",
+        ["debug_token"] => "debug_token",
+        _ => "read",
+    }
+}
+
+async fn dispatch(
+    core: &Arc<Core>,
+    method: &Method,
+    path: &[&str],
+    caller: &Caller,
+    params: &Params,
+    version: &str,
+    fail_with: Option<i64>,
+) -> Result<Answer, GraphError> {
+    let name = method.as_str();
+    match (name, path) {
+        (_, [id, "subscriptions"]) => subscriptions::app(core, name, id, caller, params, version)
+            .await
+            .map(Answer::just),
+        ("POST", [id, "messages"]) => {
+            let (on_whatsapp, account) = {
+                let state = lock(&core.state);
+                let account = if *id == "me" {
+                    nodes::own_account(&state, caller)
+                } else {
+                    state.account(id)
+                };
+                (state.number(id).is_some(), account.map(|account| account.id.clone()))
+            };
+            if on_whatsapp {
+                whatsapp::send(core, id, caller, params, fail_with).map(Answer::just)
+            } else if let Some(account) = account {
+                instagram::send(core, &account, caller, params)
+            } else {
+                Err(GraphError::no_object(name, id))
+            }
+        }
+        (_, [id, "subscribed_apps"]) => {
+            let asset = {
+                let state = lock(&core.state);
+                let own = if *id == "me" {
+                    nodes::own_account(&state, caller)
+                } else {
+                    None
+                };
+                nodes::asset(&state, own.map_or(id, |account| &account.id))
+            };
+            let (object, asset) = asset.ok_or_else(|| GraphError::no_object(name, id))?;
+            subscriptions::installed(core, name, &asset, object, caller, params).map(Answer::just)
+        }
+        ("DELETE", [id]) => media::delete(core, id, caller)
+            .unwrap_or_else(|| Err(GraphError::no_object(name, id)))
+            .map(Answer::just),
+        ("GET", _) => get(core, path, caller, params).map(Answer::just),
+        _ => Err(GraphError::no_object(name, path.first().copied().unwrap_or_default())),
+    }
+}
+
+fn get(core: &Core, path: &[&str], caller: &Caller, params: &Params) -> Result<Value, GraphError> {
+    let subscription = lock(&core.subscriptions).get(&Object::WhatsApp).cloned();
+    let state = lock(&core.state);
+    match path {
+        ["debug_token"] => tokens::debug(&state, caller, params, core.clock.now()),
+        ["me"] => nodes::me(&state, caller, params),
+        [id, edge] => {
+            let (object, asset) = nodes::asset(&state, id).ok_or_else(|| GraphError::no_object("GET", id))?;
+            match (object, *edge) {
+                (Object::WhatsApp, "phone_numbers") => {
+                    nodes::numbers(&state, &asset, subscription.as_ref(), caller, params)
+                }
+                (Object::WhatsApp, "message_templates") => nodes::templates(&state, &asset, caller, params),
+                _ => Err(GraphError::no_object("GET", id)),
+            }
+        }
+        [id] => {
+            if let Some(number) = state.number(id) {
+                nodes::number(number, subscription.as_ref(), caller, params)
+            } else if let Some(account) = state.account(id) {
+                nodes::account(account, caller, params)
+            } else if let Some(customer) = state.customers.by_igsid(id) {
+                nodes::profile(&state, customer, caller, params)
+            } else if let Some((Object::WhatsApp, asset)) = nodes::asset(&state, id) {
+                nodes::business_account(&asset, caller, params)
+            } else {
+                media::look_up(core, &state, id, caller, params)
+                    .unwrap_or_else(|| Err(GraphError::no_object("GET", id)))
+            }
+        }
+        _ => Err(GraphError::no_object("GET", path.first().copied().unwrap_or_default())),
+    }
+}
+
+async fn accept(core: &Arc<Core>, answer: Answer) -> Response<Body> {
+    let (kind, bytes) = match answer.said {
+        Said::Json(value) => (
+            Ok(HeaderValue::from_static("application/json")),
+            Bytes::from(value.to_string()),
+        ),
+        Said::File { mime, bytes } => (HeaderValue::from_str(&mime), bytes),
+    };
+    let kind = kind.unwrap_or_else(|_| HeaderValue::from_static("application/octet-stream"));
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CONTENT_LENGTH, HeaderValue::from(bytes.len())),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
+    match answer.after {
+        After::Nothing => (headers, bytes).into_response(),
+        After::Wait(attempted) => {
+            // An error means that the event was dropped, and there is nothing to wait for.
+            let _ = attempted.await;
+            (headers, bytes).into_response()
+        }
+        After::Emit(event) => {
+            let emitter = Emitter {
+                core: Arc::clone(core),
+                event: Some(*event),
+            };
+            let body = Body::from_stream(stream::unfold((Some(bytes), emitter), |(bytes, emitter)| async move {
+                bytes.map(|bytes| (Ok::<_, io::Error>(bytes), (None, emitter)))
+            }));
+            (headers, body).into_response()
+        }
+    }
+}
+
+/// Emits its event when it is dropped: when the answer that holds it was handed to the connection, or given up.
+struct Emitter {
+    core: Arc<Core>,
+    event: Option<Event>,
+}
+
+impl Drop for Emitter {
+    fn drop(&mut self) {
+        let state = lock(&self.core.state);
+        self.core.emit(&state, self.event.take());
+    }
+}
+
+fn refuse(core: &Core, path: &[String], error: &GraphError, trace: &str) -> Response<Body> {
+    let detail = json!({
+        "code": error.code, "subcode": error.subcode, "httpStatus": error.http_status, "message": error.message,
+        "details": error.details,
+    });
+    let subject = Subject {
+        account: path.first().map(String::as_str),
+        ..Subject::default()
+    };
+    core.ledger
+        .write(core.clock.now(), LedgerKind::Refused, &subject, detail);
+    error.respond(trace)
+}
+
+/// An answer that ends the connection before its first byte: its body fails before anything is flushed.
+fn cut() -> Response<Body> {
+    let failure = io::Error::new(io::ErrorKind::ConnectionReset, "cut on purpose");
+    Response::new(Body::from_stream(stream::iter([Err::<Bytes, _>(failure)])))
+}
+
+fn find(faults: &[FaultRequest], kind: FaultKind) -> Option<&FaultRequest> {
+    faults.iter().find(|fault| fault.kind == kind)
+}
+
+async fn wait(core: &Core, fault: &FaultRequest, usual_millis: u64) {
+    let delay = Duration::from_millis(fault.delay_ms.unwrap_or(usual_millis));
+    core.clock.sleep_until(core.after(delay)).await;
+}
+
+/// The path of a request, in parts, without the version; and the version, if there is one.
+fn split_path(path: &str) -> (Option<String>, Vec<String>) {
+    let mut parts: Vec<String> = path
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .map(|part| percent_decode(part.replace('+', "%2B").as_bytes()))
+        .collect();
+    let is_version = parts.first().is_some_and(|part| {
+        part.strip_prefix('v')
+            .and_then(|numbers| numbers.split_once('.'))
+            .is_some_and(|(major, minor)| {
+                [major, minor]
+                    .iter()
+                    .all(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+            })
+    });
+    let version = is_version.then(|| parts.remove(0));
+    (version, parts)
+}

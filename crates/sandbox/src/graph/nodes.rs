@@ -1,0 +1,272 @@
+//! What can be read: numbers, business accounts, templates, Instagram accounts, profiles.
+
+use serde_json::{Map, Value, json};
+
+use super::error::GraphError;
+use super::params::Params;
+use super::tokens::Caller;
+use crate::customers::people::Customer;
+use crate::state::State;
+use crate::state::threads::ThreadKey;
+use crate::webhooks::{Object, Subscription};
+use crate::world::{InstagramAccount, Number, Template, TokenKind};
+
+/// `GET /{phone-number-id}` (whatsapp.md 12.1).
+pub(crate) fn number(
+    number: &Number,
+    subscription: Option<&Subscription>,
+    caller: &Caller,
+    params: &Params,
+) -> Result<Value, GraphError> {
+    caller.may_use(&number.business_account_id)?;
+    let usual = [
+        "verified_name",
+        "code_verification_status",
+        "display_phone_number",
+        "quality_rating",
+        "platform_type",
+        "throughput",
+        "webhook_configuration",
+        "id",
+    ];
+    select(
+        &number_fields(number, subscription),
+        params.list("fields"),
+        &usual,
+        "WhatsAppBusinessPhoneNumber",
+    )
+}
+
+/// `GET /{waba-id}/phone_numbers`.
+pub(crate) fn numbers(
+    state: &State,
+    business_account_id: &str,
+    subscription: Option<&Subscription>,
+    caller: &Caller,
+    params: &Params,
+) -> Result<Value, GraphError> {
+    caller.may_use(business_account_id)?;
+    let found: Result<Vec<Value>, GraphError> = state
+        .numbers
+        .iter()
+        .filter(|number| number.business_account_id == business_account_id)
+        .map(|one| number(one, subscription, caller, params))
+        .collect();
+    Ok(json!({"data": found?, "paging": {"cursors": {"before": "MAZDZD", "after": "MAZDZD"}}}))
+}
+
+fn number_fields(number: &Number, subscription: Option<&Subscription>) -> Map<String, Value> {
+    let application = subscription.map(|subscription| subscription.callback_url.clone());
+    object(json!({
+        "id": number.id,
+        "verified_name": number.name,
+        "display_phone_number": number.display,
+        "quality_rating": "GREEN",
+        "throughput": {"level": if number.throughput >= 1000 { "HIGH" } else { "STANDARD" }},
+        "status": "CONNECTED",
+        "name_status": "APPROVED",
+        "code_verification_status": "VERIFIED",
+        "platform_type": "CLOUD_API",
+        "account_mode": "LIVE",
+        "is_official_business_account": false,
+        "is_on_biz_app": false,
+        "is_pin_enabled": true,
+        "whatsapp_business_manager_messaging_limit": "TIER_2K",
+        "webhook_configuration": application.map(|url| json!({"application": url})),
+        "health_status": {"can_send_message": "AVAILABLE", "entities": [
+            {"entity_type": "PHONE_NUMBER", "id": number.id, "can_send_message": "AVAILABLE"},
+            {"entity_type": "WABA", "id": number.business_account_id, "can_send_message": "AVAILABLE"},
+        ]},
+    }))
+}
+
+/// `GET /{waba-id}`.
+pub(crate) fn business_account(id: &str, caller: &Caller, params: &Params) -> Result<Value, GraphError> {
+    caller.may_use(id)?;
+    let fields = object(json!({
+        "id": id, "name": "Sandbox business", "currency": "EUR", "timezone_id": "1",
+        "account_review_status": "APPROVED", "message_template_namespace": "5a17db0c_5a17_4db0_8c00_000000000001",
+        "health_status": {"can_send_message": "AVAILABLE", "entities": [
+            {"entity_type": "WABA", "id": id, "can_send_message": "AVAILABLE"},
+        ]},
+    }));
+    let usual = ["id", "name", "timezone_id", "message_template_namespace"];
+    select(&fields, params.list("fields"), &usual, "WhatsAppBusinessAccount")
+}
+
+/// `GET /{waba-id}/message_templates`: all on one page.
+pub(crate) fn templates(state: &State, id: &str, caller: &Caller, params: &Params) -> Result<Value, GraphError> {
+    caller.may_use(id)?;
+    let usual = [
+        "name",
+        "parameter_format",
+        "components",
+        "language",
+        "status",
+        "category",
+        "id",
+    ];
+    let wanted = |template: &&Template| {
+        params.text("name").is_none_or(|name| template.name.contains(name))
+            && params
+                .text("language")
+                .is_none_or(|language| template.language == language)
+    };
+    let found: Result<Vec<Value>, GraphError> = state
+        .templates
+        .iter()
+        .filter(wanted)
+        .map(|template| {
+            let number = state
+                .ids
+                .digits("template", &[&template.name, &template.language], 0, 15);
+            select(
+                &template_fields(template, &number),
+                params.list("fields"),
+                &usual,
+                "MessageTemplate",
+            )
+        })
+        .collect();
+    Ok(json!({"data": found?, "paging": {"cursors": {"before": "MAZDZD", "after": "MAZDZD"}}}))
+}
+
+fn template_fields(template: &Template, id: &str) -> Map<String, Value> {
+    let mut components = Vec::new();
+    if let Some(header) = &template.header {
+        components.push(json!({"type": "HEADER", "format": "TEXT", "text": header}));
+    }
+    components.push(json!({"type": "BODY", "text": template.body}));
+    if let Some(footer) = &template.footer {
+        components.push(json!({"type": "FOOTER", "text": footer}));
+    }
+    if !template.buttons.is_empty() {
+        let buttons: Vec<Value> = template
+            .buttons
+            .iter()
+            .map(|text| json!({"type": "QUICK_REPLY", "text": text}))
+            .collect();
+        components.push(json!({"type": "BUTTONS", "buttons": buttons}));
+    }
+    object(json!({
+        "id": id, "name": template.name, "language": template.language, "category": template.category,
+        "status": if template.approved { "APPROVED" } else { "PENDING" }, "components": components,
+        "parameter_format": if super::whatsapp::is_named(&template.body) { "NAMED" } else { "POSITIONAL" },
+        "quality_score": {"score": "UNKNOWN"}, "rejected_reason": "NONE",
+    }))
+}
+
+/// `GET /me` and `GET /{ig-id}` (instagram.md 1.2, 1.3).
+pub(crate) fn account(account: &InstagramAccount, caller: &Caller, params: &Params) -> Result<Value, GraphError> {
+    caller.may_use(&account.id)?;
+    let fields = object(json!({
+        "id": account.scoped_id, "user_id": account.id, "username": account.username, "name": account.name,
+        "account_type": "BUSINESS", "profile_picture_url": Value::Null, "followers_count": 1200, "follows_count": 80,
+        "media_count": 0, "biography": "", "website": "",
+    }));
+    select(&fields, params.list("fields"), &["id", "username"], "IGUser")
+}
+
+/// `GET /me` for whoever holds the token.
+pub(crate) fn me(state: &State, caller: &Caller, params: &Params) -> Result<Value, GraphError> {
+    match own_account(state, caller) {
+        Some(found) => account(found, caller, params),
+        None => match caller {
+            Caller::Holder(token) if token.kind == TokenKind::SystemUser => {
+                let fields = object(json!({"id": "122100000000001", "name": "Sandbox system user"}));
+                select(&fields, params.list("fields"), &["id", "name"], "User")
+            }
+            _ => Err(GraphError::no_object("GET", "me")),
+        },
+    }
+}
+
+/// The Instagram account that the token belongs to.
+pub(crate) fn own_account<'a>(state: &'a State, caller: &Caller) -> Option<&'a InstagramAccount> {
+    match caller {
+        Caller::Holder(token) if token.kind == TokenKind::InstagramUser => {
+            token.assets.iter().find_map(|asset| state.account(asset))
+        }
+        _ => None,
+    }
+}
+
+/// `GET /{igsid}` (instagram.md 3.10).
+pub(crate) fn profile(
+    state: &State,
+    customer: &Customer,
+    caller: &Caller,
+    params: &Params,
+) -> Result<Value, GraphError> {
+    let igsid = customer.igsid.as_deref().unwrap_or_default();
+    let account = own_account(state, caller).ok_or_else(|| GraphError::no_object("GET", igsid))?;
+    let key = ThreadKey {
+        customer: customer.id.clone(),
+        account: account.id.clone(),
+    };
+    // Whoever never wrote has not consented.
+    if state
+        .threads
+        .get(&key)
+        .is_none_or(|thread| thread.written_by_customer == 0)
+    {
+        return Err(GraphError::new(
+            403,
+            230,
+            "(#230) User consent is required to access user profile",
+        ));
+    }
+    let fields = object(json!({
+        "id": igsid, "name": customer.name, "username": customer.username, "profile_pic": Value::Null,
+        "follower_count": 100, "is_verified_user": false, "is_user_follow_business": true,
+        "is_business_follow_user": false,
+    }));
+    select(
+        &fields,
+        params.list("fields"),
+        &["name", "username", "id"],
+        "IGBusinessScopedID",
+    )
+}
+
+/// Which object an account's events belong to, by id; and the id itself, for an app-scoped one.
+pub(crate) fn asset(state: &State, id: &str) -> Option<(Object, String)> {
+    if state.numbers.iter().any(|number| number.business_account_id == id) {
+        return Some((Object::WhatsApp, id.to_owned()));
+    }
+    state.account(id).map(|account| (Object::Instagram, account.id.clone()))
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    }
+}
+
+/// The fields asked for, of an object that has these; an unknown one fails the whole call (graph-api.md 5).
+fn select(
+    object: &Map<String, Value>,
+    asked: Option<Vec<String>>,
+    usual: &[&str],
+    kind: &str,
+) -> Result<Value, GraphError> {
+    let asked = asked.unwrap_or_else(|| usual.iter().map(|field| (*field).to_owned()).collect());
+    let mut selected = Map::new();
+    for field in asked {
+        // `field{…}` and `field.limit(…)` ask for parts of a field; the whole is given.
+        let name = field.split(['{', '.']).next().unwrap_or_default();
+        let Some(value) = object.get(name) else {
+            return Err(GraphError::parameter(format!(
+                "Tried accessing nonexisting field ({name}) on node type ({kind})"
+            )));
+        };
+        if !value.is_null() {
+            selected.insert(name.to_owned(), value.clone());
+        }
+    }
+    if let Some(id) = object.get("id") {
+        selected.entry("id").or_insert_with(|| id.clone());
+    }
+    Ok(Value::Object(selected))
+}

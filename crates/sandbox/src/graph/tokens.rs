@@ -1,0 +1,156 @@
+//! Access tokens: who asks, and for what they may (graph-api.md 7, whatsapp.md 12.5).
+
+use aws_lc_rs::{constant_time, hmac};
+use axum::http::{HeaderMap, header};
+use serde_json::{Value, json};
+
+use super::error::GraphError;
+use super::params::Params;
+use crate::state::State;
+use crate::world::{App, Token, TokenKind};
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub(crate) enum Caller {
+    /// An app, with `id|secret`.
+    App { id: String },
+    /// The holder of an access token.
+    Holder(Token),
+}
+
+impl Caller {
+    /// Refuses a token that was not granted this asset: 200 (whatsapp.md 15, 7).
+    pub(crate) fn may_use(&self, asset: &str) -> Result<(), GraphError> {
+        match self {
+            Self::Holder(token) if token.assets.iter().any(|granted| granted == asset) => Ok(()),
+            _ => Err(GraphError::no_permission(
+                "You do not have the necessary permissions required to access this object",
+            )),
+        }
+    }
+}
+
+/// Who asks, before anything else of the request is looked at (graph-api.md 14, 2).
+pub(crate) fn caller(state: &State, headers: &HeaderMap, params: &Params, now: i64) -> Result<Caller, GraphError> {
+    let bearer = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("oauth"))
+        .map(|(_, token)| token.trim());
+    let Some(value) = bearer.or_else(|| params.text("access_token")) else {
+        // whatsapp.md 14.2: 200 also where no token was sent.
+        return Err(GraphError::no_permission(
+            "An access token is required to request this resource.",
+        ));
+    };
+    let caller = resolve(state, value, now)?;
+    if let Some(proof) = params.text("appsecret_proof") {
+        check_proof(state, &caller, value, proof)?;
+    }
+    Ok(caller)
+}
+
+fn resolve(state: &State, value: &str, now: i64) -> Result<Caller, GraphError> {
+    if let Some((id, secret)) = value.split_once('|') {
+        return match app(state, id) {
+            Some(app) if equal(&app.secret, secret) => Ok(Caller::App { id: id.to_owned() }),
+            _ => Err(invalid(
+                "Error validating application. Invalid application ID or secret.",
+            )),
+        };
+    }
+    let token = state
+        .tokens
+        .iter()
+        .find(|token| equal(&token.value, value))
+        .ok_or_else(|| invalid("Invalid OAuth access token - Cannot parse access token"))?;
+    match problem(token, now) {
+        Some((message, subcode)) => Err(invalid(message).subcode(subcode)),
+        None => Ok(Caller::Holder(token.clone())),
+    }
+}
+
+/// Why a token that was once given out isn't valid any more (graph-api.md 3, whatsapp.md 15, 7).
+fn problem(token: &Token, now: i64) -> Option<(&'static str, i64)> {
+    if token.revoked {
+        Some((
+            "Error validating access token: The session is invalid because it was revoked.",
+            467,
+        ))
+    } else if token.expires_at.is_some_and(|expires_at| expires_at <= now) {
+        Some(("Error validating access token: Session has expired", 463))
+    } else {
+        None
+    }
+}
+
+fn invalid(message: &str) -> GraphError {
+    GraphError::new(401, 190, message)
+}
+
+/// graph-api.md 7: hex of HMAC-SHA256, the app secret over the token.
+fn check_proof(state: &State, caller: &Caller, token: &str, proof: &str) -> Result<(), GraphError> {
+    let app_id = match caller {
+        Caller::App { id } => id,
+        Caller::Holder(token) => &token.app_id,
+    };
+    let key = app(state, app_id).map(|app| hmac::Key::new(hmac::HMAC_SHA256, app.secret.as_bytes()));
+    let expected = key.map(|key| hex::encode(hmac::sign(&key, token.as_bytes())));
+    if expected.is_some_and(|expected| equal(&expected, proof)) {
+        Ok(())
+    } else {
+        Err(GraphError::parameter(
+            "Invalid appsecret_proof provided in the API argument",
+        ))
+    }
+}
+
+/// `GET /debug_token`.
+pub(crate) fn debug(state: &State, caller: &Caller, params: &Params, now: i64) -> Result<Value, GraphError> {
+    let Caller::App { id: app_id } = caller else {
+        return Err(GraphError::parameter(
+            "You must provide an app access token, or a user access token that is an owner or developer of the app",
+        ));
+    };
+    let input = params.required("input_token")?;
+    let name = app(state, app_id).map(|app| app.name.clone()).unwrap_or_default();
+    let Some(token) = state.tokens.iter().find(|token| equal(&token.value, input)) else {
+        return Ok(json!({"data": {
+            "is_valid": false, "scopes": [],
+            "error": {"code": 190, "message": "Invalid OAuth access token."},
+        }}));
+    };
+    if token.app_id != *app_id {
+        return Err(GraphError::parameter(
+            "The App_id in the input_token did not match the Viewing App",
+        ));
+    }
+    let kind = match token.kind {
+        TokenKind::SystemUser => "SYSTEM_USER",
+        TokenKind::InstagramUser => "USER",
+    };
+    let expires_at = token.expires_at.map_or(0, |millis| millis / 1000);
+    let mut data = json!({
+        "app_id": token.app_id, "type": kind, "application": name, "data_access_expires_at": 0,
+        "expires_at": expires_at, "is_valid": true, "issued_at": token.issued_at / 1000, "scopes": token.scopes,
+        "granular_scopes": token.scopes.iter()
+            .map(|scope| json!({"scope": scope, "target_ids": token.assets}))
+            .collect::<Vec<_>>(),
+        "user_id": "122100000000001",
+    });
+    if let Some((message, subcode)) = problem(token, now) {
+        data["is_valid"] = json!(false);
+        data["scopes"] = json!([]);
+        data["error"] = json!({"code": 190, "message": message, "subcode": subcode});
+    }
+    Ok(json!({ "data": data }))
+}
+
+pub(crate) fn app<'a>(state: &'a State, id: &str) -> Option<&'a App> {
+    [&state.app, &state.instagram_app].into_iter().find(|app| app.id == id)
+}
+
+fn equal(one: &str, other: &str) -> bool {
+    constant_time::verify_slices_are_equal(one.as_bytes(), other.as_bytes()).is_ok()
+}

@@ -1,0 +1,230 @@
+//! What exists at the start: apps, numbers, accounts, tokens, templates, customers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::customers::people::NewCustomer;
+
+/// What exists at the start. [`World::default`]: one WhatsApp number, one Instagram account, a token for each, two
+/// templates, four customers.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// The Meta app: WhatsApp webhooks are signed with its secret.
+    pub app: App,
+    /// The Instagram app of the same product: Instagram webhooks are signed with its secret, as production code has it
+    /// (graph-api.md 9.2).
+    pub instagram_app: App,
+    /// WhatsApp numbers; the first one is told by `Sandbox::environment`.
+    pub numbers: Vec<Number>,
+    /// Instagram accounts; the first one is told by `Sandbox::environment`.
+    pub instagram_accounts: Vec<InstagramAccount>,
+    /// Access tokens.
+    pub tokens: Vec<Token>,
+    /// Message templates of the WhatsApp accounts.
+    pub templates: Vec<Template>,
+    /// Customers.
+    pub customers: Vec<NewCustomer>,
+    /// The verify token that the environment tells for WhatsApp webhooks.
+    pub whatsapp_verify_token: String,
+    /// The verify token that the environment tells for Instagram webhooks.
+    pub instagram_verify_token: String,
+}
+
+/// An app at Meta.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its secret. `id|secret` is its app access token (graph-api.md 7).
+    pub secret: String,
+}
+
+/// A WhatsApp number.
+#[derive(Debug, Clone)]
+pub struct Number {
+    /// The phone number id, as in paths.
+    pub id: String,
+    /// The WhatsApp business account it belongs to.
+    pub business_account_id: String,
+    /// The number itself, digits only.
+    pub phone: String,
+    /// The number as people write it.
+    pub display: String,
+    /// The verified name.
+    pub name: String,
+    /// Most messages a second that it may send: 80 usually, 1000 at the high level (whatsapp.md 13.1).
+    pub throughput: u32,
+    /// Whether the app is subscribed to the business account from the start; without it no webhook is made
+    /// (whatsapp.md 12.4).
+    pub subscribed: bool,
+}
+
+/// An Instagram professional account.
+#[derive(Debug, Clone)]
+pub struct InstagramAccount {
+    /// The professional account id (17841…).
+    pub id: String,
+    /// The app-scoped id, `id` in `GET /me`; addresses the same account (instagram.md 1.2).
+    pub scoped_id: String,
+    /// The username, without @.
+    pub username: String,
+    /// The name.
+    pub name: String,
+    /// Whether the app is installed on the account from the start; without it no webhook is made.
+    pub subscribed: bool,
+}
+
+/// An access token.
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// The token itself.
+    pub value: String,
+    /// The app it was made for.
+    pub app_id: String,
+    /// What kind of token.
+    pub kind: TokenKind,
+    /// Its permissions.
+    pub scopes: Vec<String>,
+    /// The business accounts, or the Instagram account, that it may act for.
+    pub assets: Vec<String>,
+    /// When it was made, in milliseconds since 1970.
+    pub issued_at: i64,
+    /// When it ends, in milliseconds since 1970; `None`: never.
+    pub expires_at: Option<i64>,
+    /// Whether it was revoked.
+    pub revoked: bool,
+}
+
+/// Kinds of access tokens, by what `debug_token` calls them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenKind {
+    /// A system user's, as used for WhatsApp.
+    SystemUser,
+    /// An Instagram user's (`IGAA…`).
+    InstagramUser,
+}
+
+/// A message template.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Template {
+    /// Its name.
+    pub name: String,
+    /// Its language code, such as `en_US`.
+    pub language: String,
+    /// `UTILITY`, `MARKETING` or `AUTHENTICATION`.
+    pub category: String,
+    /// The header's text, with `{{1}}` where a parameter goes.
+    #[serde(default)]
+    pub header: Option<String>,
+    /// The body's text, with `{{1}}` or `{{name}}` where a parameter goes.
+    pub body: String,
+    /// The footer's text.
+    #[serde(default)]
+    pub footer: Option<String>,
+    /// The labels of its quick-reply buttons.
+    #[serde(default)]
+    pub buttons: Vec<String>,
+    /// Whether Meta has approved it.
+    #[serde(default = "yes")]
+    pub approved: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Default for World {
+    fn default() -> Self {
+        let app = App {
+            id: "600000000000001".to_owned(),
+            name: "Sandbox".to_owned(),
+            secret: "5a17db0c5ec2e7000000000000000001".to_owned(),
+        };
+        let instagram_app = App {
+            id: "600000000000002".to_owned(),
+            name: "Sandbox-IG".to_owned(),
+            secret: "5a17db0c5ec2e7000000000000000002".to_owned(),
+        };
+        let number = Number {
+            id: "200000000000001".to_owned(),
+            business_account_id: "100000000000001".to_owned(),
+            phone: "442079460100".to_owned(),
+            display: "+44 20 7946 0100".to_owned(),
+            name: "Sandbox Records".to_owned(),
+            throughput: 80,
+            subscribed: true,
+        };
+        let account = InstagramAccount {
+            id: "17841400000000001".to_owned(),
+            scoped_id: "9000000000000001".to_owned(),
+            username: "sandbox.records".to_owned(),
+            name: "Sandbox Records".to_owned(),
+            subscribed: true,
+        };
+        let tokens = vec![
+            Token {
+                value: "EAAsandboxSystemUserToken".to_owned(),
+                app_id: app.id.clone(),
+                kind: TokenKind::SystemUser,
+                scopes: scopes(&["whatsapp_business_management", "whatsapp_business_messaging"]),
+                assets: vec![number.business_account_id.clone()],
+                issued_at: 1_790_000_000_000,
+                expires_at: None,
+                revoked: false,
+            },
+            Token {
+                value: "IGAAsandboxUserToken".to_owned(),
+                app_id: instagram_app.id.clone(),
+                kind: TokenKind::InstagramUser,
+                scopes: scopes(&[
+                    "instagram_business_basic",
+                    "instagram_business_manage_messages",
+                    "instagram_business_manage_comments",
+                ]),
+                assets: vec![account.id.clone()],
+                issued_at: 1_790_000_000_000,
+                expires_at: None,
+                revoked: false,
+            },
+        ];
+        let templates = vec![
+            Template {
+                name: "hello_world".to_owned(),
+                language: "en_US".to_owned(),
+                category: "UTILITY".to_owned(),
+                header: Some("Hello".to_owned()),
+                body: "This is a first message, sent from a template without parameters.".to_owned(),
+                footer: Some("Sandbox Records".to_owned()),
+                buttons: Vec::new(),
+                approved: true,
+            },
+            Template {
+                name: "mr_dj_booking_confirmation".to_owned(),
+                language: "en_US".to_owned(),
+                category: "UTILITY".to_owned(),
+                header: None,
+                body: "Your booking on {{1}} at {{2}} is confirmed. See you there!".to_owned(),
+                footer: None,
+                buttons: Vec::new(),
+                approved: true,
+            },
+        ];
+        Self {
+            app,
+            instagram_app,
+            numbers: vec![number],
+            instagram_accounts: vec![account],
+            tokens,
+            templates,
+            customers: NewCustomer::four(),
+            whatsapp_verify_token: "sandbox-whatsapp-verify".to_owned(),
+            instagram_verify_token: "sandbox-instagram-verify".to_owned(),
+        }
+    }
+}
+
+fn scopes(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
