@@ -32,7 +32,7 @@ const reactionChoices = {
   whatsapp: ["👍", "❤️", "😂", "😮", "😢", "🙏"],
   instagram: ["❤️", "😂", "😮", "😢", "😡", "👍"],
 };
-const emojiShortcuts = ["😊", "😂", "❤️", "👍", "🙏", "🎉", "😍", "🤔", "😢", "👋"];
+const emojiShortcuts = ["😊", "😂", "❤️", "👍", "🙏", "🎉", "😍", "🤔", "👋"];
 
 // --- The control API ---
 
@@ -344,6 +344,7 @@ function placeOf(message) {
 function bubbleContent(message, kind) {
   if (message.kind === "deleted") return [faint("blocked", gist(message))];
   if (message.kind === "location") return locationContent(message);
+  if (message.kind === "contacts") return [card("person", message.text || "Contact", "Contact")];
   if (message.kind === "unsupported") return [faint("alert", message.text || "This message can't be shown on this phone.")];
   if (mediaNames[message.kind]) return mediaContent(message, kind);
   const parts = wordsOf(message, kind);
@@ -391,7 +392,11 @@ function picture(address) {
 function attachmentCard(kind, address, filename) {
   const name = filename || mediaNames[kind] || "Attachment";
   const detail = address ? new URL(address).host : "Held by the sandbox";
-  const content = [icon(mediaIcons[kind] ?? "file"), element("span", {}, element("strong", {}, name), element("span", {}, detail))];
+  return card(mediaIcons[kind] ?? "file", name, detail, address);
+}
+
+function card(sign, name, detail, address) {
+  const content = [icon(sign), element("span", {}, element("strong", {}, name), element("span", {}, detail))];
   return address
     ? element("a", { class: "card", href: address, target: "_blank", rel: "noopener noreferrer" }, content)
     : element("span", { class: "card" }, content);
@@ -434,8 +439,8 @@ function ticks(message) {
 }
 
 function metaLine(message, kind) {
-  const marks = kind === "whatsapp" && message.mine && message.kind !== "deleted";
-  return element("span", { class: "meta" }, message.edited && "Edited ", told(clockFormat, message.at), marks && ticks(message));
+  const marks = kind === "whatsapp" && message.mine && message.kind !== "deleted" && message.status !== "failed";
+  return element("span", { class: "meta" }, (message.edited || message.edits > 0) && "Edited ", told(clockFormat, message.at), marks && ticks(message));
 }
 
 function quoteOf(message, about) {
@@ -465,7 +470,7 @@ function buttonsOf(message) {
 function buttonNode(message, button) {
   const address = button.url ? webAddress(button.url) : null;
   if (address) return element("a", { class: "press", href: address, target: "_blank", rel: "noopener noreferrer" }, icon("outside"), button.title);
-  return element("button", { type: "button", class: "press", onclick: (event) => press(event.currentTarget, message, button) }, chosenCustomer()?.kind === "whatsapp" && icon("reply"), button.title);
+  return element("button", { type: "button", class: "press", onclick: (event) => press(event.currentTarget, message, button) }, chosenCustomer()?.kind === "whatsapp" && icon("reply"), element("span", {}, button.title, button.description && element("small", {}, button.description)));
 }
 
 function failureOf(message) {
@@ -696,7 +701,7 @@ function pointAt(id) {
 function identityLine(customer) {
   if (customer.kind === "instagram") return customer.username ? `@${customer.username}` : customer.igsid ?? "";
   const username = customer.username && `@${customer.username}`;
-  if (customer.phone) return [phoneNumber(customer.phone), username].filter(Boolean).join(" · ");
+  if (customer.phone && identityOf(customer) !== "bsuid") return [phoneNumber(customer.phone), username].filter(Boolean).join(" · ");
   return [username, customer.userId].filter(Boolean).join(" · ");
 }
 
@@ -753,7 +758,8 @@ function renderSettings() {
 
 /** How webhooks name this customer: by phone, by business-scoped id, or both (whatsapp.md 6.3). */
 function identityOf(customer) {
-  if (["phone", "bsuid", "both"].includes(customer.identity)) return customer.identity;
+  if (["phone", "both"].includes(customer.identity)) return customer.identity;
+  if (customer.identity) return "bsuid";
   if (customer.phone && customer.userId) return "both";
   return customer.phone ? "phone" : "bsuid";
 }
@@ -1060,10 +1066,10 @@ function doublePressed(event, message) {
   else openMessageMenu(event.currentTarget, message);
 }
 
-/** The same reaction again takes it back: an empty emoji removes it (whatsapp.md 4.4). */
+/** The same reaction again takes it back, by leaving the emoji out (whatsapp.md 4.4). */
 function react(message, emoji) {
   const current = message.reactions?.find((reaction) => reaction.mine)?.emoji;
-  return attempt(() => post({ type: "reaction", messageId: message.id, emoji: emoji === current ? "" : emoji }));
+  return attempt(() => post({ type: "reaction", messageId: message.id, emoji: emoji === current ? undefined : emoji }));
 }
 
 async function press(control, message, button) {
@@ -1206,6 +1212,7 @@ function showField(label, shown, required) {
 async function createCustomer(form) {
   const fields = Object.fromEntries(new FormData(form));
   const body = { kind: fields.kind, name: fields.name.trim() };
+  if (fields.known) body.identity = fields.known === "username" ? "bsuid" : "both";
   if (fields.phone) body.phone = fields.phone.replace(/\D/g, "");
   if (fields.username) body.username = fields.username.trim().replace(/^@/, "");
   if (fields.userId?.trim()) body.userId = fields.userId.trim();
