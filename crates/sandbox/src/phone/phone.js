@@ -17,6 +17,8 @@ const typingEveryMs = 4_000;
 const reconnectAfterMs = 3_000;
 const toastMs = 6_000;
 const ledgerLinesMax = 30;
+const ledgerPageMax = 1_000;
+const ledgerPagesMax = 20;
 const accountsMax = 20;
 const customersShownMax = 200;
 const customersBeforeSearch = 8;
@@ -86,6 +88,7 @@ const known = {
   unsent: new Map(),
   /** Thread key → why it could not be read. */
   threadProblems: new Map(),
+  /** The newest lines of the ledger, oldest first; null until it was read. */
   ledger: null,
   ledgerProblem: null,
   linkLost: false,
@@ -115,7 +118,7 @@ function accountsFor(customer) {
 /** The sandbox's own time, in milliseconds: it may run faster than ours, or stand still. */
 function sandboxNow() {
   const clock = known.world?.clock;
-  const told = typeof clock === "object" && clock !== null ? clock.now ?? clock.at ?? clock.millis : clock;
+  const told = typeof clock === "object" && clock !== null ? clock.millis ?? clock.now : clock;
   const millis = typeof told === "string" ? Date.parse(told) : told;
   return Math.abs(millis) <= timeMax ? millis : Date.now();
 }
@@ -124,8 +127,9 @@ function messagesOf(thread) {
   return Array.isArray(thread?.messages) ? thread.messages : [];
 }
 
+/** What arrived on the phone and wasn't looked at. */
 function unreadIn(thread) {
-  return messagesOf(thread).filter((message) => !message.mine && message.status !== "read").length;
+  return messagesOf(thread).filter((message) => !message.mine && message.status === "delivered").length;
 }
 
 // --- Drawing ---
@@ -793,7 +797,7 @@ function happeningOf(kind) {
 const numberOf = (entry) => entry.seq ?? entry.sequence ?? 0;
 
 function renderLedger() {
-  const entries = [...(known.ledger?.entries ?? [])].sort((one, other) => numberOf(other) - numberOf(one)).slice(0, ledgerLinesMax);
+  const entries = (known.ledger ?? []).toReversed();
   const note = byId("ledger-note");
   note.hidden = entries.length > 0 && !known.ledgerProblem;
   note.textContent = known.ledgerProblem ? `The ledger could not be read. ${known.ledgerProblem}` : known.ledger ? "Nothing yet. Write a message and watch it go by." : "Reading the ledger…";
@@ -811,11 +815,17 @@ function ledgerRow(entry) {
   return element("li", {}, element("details", { class: "entry", "data-about": about }, summary, element("pre", {}, rest)));
 }
 
-/** For an entry that comes without a line of its own: the plain facts of its detail, in a row. */
+/** For an entry that comes without a line of its own: who, and the plain facts of its detail, in a row. */
 function summaryOf(entry) {
-  const facts = typeof entry.detail === "string" ? [entry.detail] : Object.values(entry.detail ?? {}).filter((fact) => ["string", "number"].includes(typeof fact));
+  const detail = typeof entry.detail === "object" && entry.detail !== null ? entry.detail : { detail: entry.detail };
   const who = customers().find((customer) => customer.id === entry.customer)?.name;
-  return [who, ...facts].filter((fact) => fact !== undefined && fact !== "").join(" · ").slice(0, 240);
+  return [who, ...Object.entries(detail).map(factOf)].filter(Boolean).join(" · ").slice(0, 240);
+}
+
+function factOf([name, value]) {
+  if (typeof value === "string") return value;
+  if (typeof value === "number") return `${name} ${value}`;
+  return Array.isArray(value) ? `${name} ${value.length}` : null;
 }
 
 // --- Choosing ---
@@ -1079,7 +1089,7 @@ async function press(control, message, button) {
 }
 
 function answerQuickly(message, reply) {
-  return send({ type: "quickReply", messageId: message.id, payload: reply.payload, text: reply.title }, { kind: "text", text: reply.title });
+  return send({ type: "quick_reply", messageId: message.id, payload: reply.payload, text: reply.title }, { kind: "text", text: reply.title });
 }
 
 // --- Sending ---
@@ -1273,19 +1283,40 @@ const refreshThreads = oneAtATime(async () => {
   await readReceipts();
 });
 
+/**
+ * The thread with `mine` on all that the customer wrote or gave, however the answer names the two sides, and without
+ * what the business sent but what hasn't arrived on this phone.
+ */
+function seenFromPhone(thread) {
+  const sided = (thing) => ({ ...thing, mine: thing.mine ?? (thing.direction ?? thing.by) === "mine" });
+  const messages = messagesOf(thread)
+    .map((message) => ({ ...sided(message), reactions: (message.reactions ?? []).map(sided) }))
+    .filter((message) => message.mine || message.status !== "sent");
+  return { ...thread, messages };
+}
+
 async function readThread(customerId, accountId) {
   const key = keyOf(customerId, accountId);
   try {
-    known.threads.set(key, await call("GET", threadPath(customerId, accountId)));
+    known.threads.set(key, seenFromPhone(await call("GET", threadPath(customerId, accountId))));
     known.threadProblems.delete(key);
   } catch (problem) {
     known.threadProblems.set(key, problem.message);
   }
 }
 
+/** Adds what came since the last reading, in whichever order it is told; whether there may be more. */
+async function readLedgerPage() {
+  const newest = known.ledger?.length ? numberOf(known.ledger.at(-1)) : 0;
+  const { entries } = await call("GET", `ledger?limit=${ledgerPageMax}&order=desc&after=${newest}`);
+  const news = entries.filter((entry) => numberOf(entry) > newest).sort((one, other) => numberOf(one) - numberOf(other));
+  known.ledger = [...(known.ledger ?? []), ...news].slice(-ledgerLinesMax);
+  return news.length === ledgerPageMax;
+}
+
 const refreshLedger = oneAtATime(async () => {
   try {
-    known.ledger = await call("GET", `ledger?limit=${ledgerLinesMax}&order=desc`);
+    for (let page = 0; page < ledgerPagesMax && await readLedgerPage(); page += 1);
     known.ledgerProblem = null;
   } catch (problem) {
     known.ledgerProblem = problem.message;
@@ -1319,7 +1350,12 @@ let reconnectTimer = null;
 function listen() {
   stream?.close();
   stream = new EventSource(new URL("sandbox/stream", root));
-  stream.addEventListener("open", () => { setLinkLost(false); refreshAll(); });
+  stream.addEventListener("open", () => {
+    // It may be another sandbox than before, which counts its ledger from 1 again.
+    if (known.linkLost) known.ledger = null;
+    setLinkLost(false);
+    refreshAll();
+  });
   stream.addEventListener("message", (event) => heard(parsed(event.data)));
   stream.addEventListener("error", () => {
     setLinkLost(true);
@@ -1350,7 +1386,11 @@ function keepUp() {
   setInterval(whenVisible(refreshWorld), clockEveryMs);
   setInterval(whenVisible(refreshLedger), ledgerEveryMs);
   setInterval(whenVisible(() => { if (chosenThread()?.typing) refreshThreads(); }), typingEveryMs);
-  document.addEventListener("visibilitychange", whenVisible(refreshAll));
+  // A hidden page lets go of its stream: a browser keeps only six connections to one host, over all its tabs.
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "visible") listen();
+    else stream?.close();
+  });
 }
 
 // --- The start ---
