@@ -1,0 +1,198 @@
+//! The phone: a page on which a person plays a customer of the business.
+//!
+//! It is a client of the control API alone (`/sandbox/…`, `/ledger`), so that it can show nothing a test could not see.
+//! The cast: `page.html` holds the frame and the icons, `phone.css` the two looks (WhatsApp, Instagram), `phone.js`
+//! everything that moves.
+//!
+//! Guarantee: the three files are part of the binary, and the browser is told to run and load nothing else. Customers
+//! and applications decide what is shown in the thread, so their text must never become code, and their links must
+//! never make the browser call out unless the person presses them.
+
+use axum::Router;
+use axum::http::HeaderName;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::routing::get;
+
+/// What the browser may do on this page. `data:` is allowed for pictures because the style sheet draws its wallpaper
+/// that way; it names no host.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The page and its two companions, to be merged into the sandbox's router.
+pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new()
+        .route(
+            "/phone",
+            get(async || file("text/html; charset=utf-8", include_str!("page.html"))),
+        )
+        .route(
+            "/phone/phone.css",
+            get(async || file("text/css; charset=utf-8", include_str!("phone.css"))),
+        )
+        .route(
+            "/phone/phone.js",
+            get(async || file("text/javascript; charset=utf-8", include_str!("phone.js"))),
+        )
+}
+
+/// One embedded file and the headers that go with it. `no-cache`, since a newer binary has newer files under the same
+/// names.
+fn file(
+    content_type: &'static str,
+    body: &'static str,
+) -> ([(HeaderName, &'static str); 5], &'static str) {
+    let headers = [
+        (CONTENT_TYPE, content_type),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (CACHE_CONTROL, "no-cache"),
+        (REFERRER_POLICY, "no-referrer"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (headers, body)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use tokio::net::TcpListener;
+
+    use super::{POLICY, routes};
+
+    const PAGE: &str = include_str!("page.html");
+    const STYLE: &str = include_str!("phone.css");
+    const SCRIPT: &str = include_str!("phone.js");
+
+    /// Every text that stands between `before` and the next `after`.
+    fn all_between<'text>(text: &'text str, before: &str, after: &str) -> BTreeSet<&'text str> {
+        text.split(before)
+            .skip(1)
+            .filter_map(|rest| rest.split_once(after))
+            .map(|(found, _)| found)
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn each_file_is_served_with_its_type_and_the_policy() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move { axum::serve(listener, routes::<()>()).await });
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+
+        for (path, content_type, body) in [
+            ("/phone", "text/html; charset=utf-8", PAGE),
+            ("/phone/phone.css", "text/css; charset=utf-8", STYLE),
+            ("/phone/phone.js", "text/javascript; charset=utf-8", SCRIPT),
+        ] {
+            let answer = client
+                .get(format!("http://{address}{path}"))
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(answer.status(), 200, "{path}");
+            assert_eq!(answer.headers()["content-type"], content_type, "{path}");
+            assert_eq!(
+                answer.headers()["content-security-policy"],
+                POLICY,
+                "{path}"
+            );
+            assert_eq!(
+                answer.headers()["x-content-type-options"],
+                "nosniff",
+                "{path}"
+            );
+            assert_eq!(answer.text().await.unwrap(), body, "{path}");
+        }
+        server.abort();
+    }
+
+    #[test]
+    fn the_policy_names_no_host_and_nothing_inline() {
+        for source in POLICY
+            .split([' ', ';'])
+            .filter(|word| !word.is_empty() && !word.ends_with("-src"))
+        {
+            let known = [
+                "'none'",
+                "'self'",
+                "data:",
+                "base-uri",
+                "form-action",
+                "frame-ancestors",
+            ];
+            assert!(known.contains(&source), "{source} loosens the policy");
+        }
+    }
+
+    /// The policy would make the browser drop these silently: the page would look broken only to a person.
+    #[test]
+    fn the_page_holds_nothing_that_the_policy_forbids() {
+        assert!(!PAGE.contains("<style"), "an inline style sheet");
+        assert!(!PAGE.contains(" style="), "an inline style");
+        assert!(
+            all_between(PAGE, "<script", ">")
+                .iter()
+                .all(|tag| tag.contains("src=")),
+            "an inline script"
+        );
+        for tag in all_between(PAGE, "<", ">") {
+            assert!(
+                !tag.split_whitespace()
+                    .any(|word| word.starts_with("on") && word.contains('=')),
+                "an inline handler in <{tag}>"
+            );
+        }
+        for address in all_between(PAGE, "src=\"", "\"").union(&all_between(PAGE, "href=\"", "\""))
+        {
+            let own = ["phone/phone.css", "phone/phone.js"].contains(address);
+            assert!(
+                own || address.starts_with('#') || address.starts_with("data:"),
+                "{address} is not served here"
+            );
+        }
+    }
+
+    /// What customers and applications write reaches the page as text nodes only.
+    #[test]
+    fn the_script_never_turns_text_into_markup_or_code() {
+        for door in [
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "DOMParser",
+            "eval(",
+            "Function(",
+        ] {
+            assert!(
+                !SCRIPT.contains(door),
+                "{door} would let a message become part of the page"
+            );
+        }
+    }
+
+    #[test]
+    fn every_element_and_icon_the_script_asks_for_is_on_the_page() {
+        let on_page = all_between(PAGE, " id=\"", "\"");
+        let asked = all_between(SCRIPT, "byId(\"", "\"");
+        assert!(!asked.is_empty());
+        for id in asked {
+            assert!(on_page.contains(id), "no element has the id {id}");
+        }
+        for name in all_between(SCRIPT, "icon(\"", "\"") {
+            assert!(
+                on_page.contains(format!("icon-{name}").as_str()),
+                "no icon is called {name}"
+            );
+        }
+        for reference in all_between(PAGE, "href=\"#", "\"") {
+            assert!(
+                on_page.contains(reference),
+                "the page uses {reference}, which it does not draw"
+            );
+        }
+    }
+}
