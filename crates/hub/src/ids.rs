@@ -99,6 +99,11 @@ macro_rules! id {
                 bytes.try_into().ok().map(Self)
             }
 
+            /// When it was made, in milliseconds since 1970 (RFC 9562, 5.7).
+            pub fn made_at_millis(&self) -> i64 {
+                self.0[..6].iter().fold(0, |millis, byte| (millis << 8) | i64::from(*byte))
+            }
+
             /// The greatest id there can be: a bound for lists that begin at the newest.
             pub const MAX: Self = Self([0xff; 16]);
         }

@@ -45,6 +45,20 @@ impl Tx<'_> {
             .collect()
     }
 
+    /// These contacts, in no particular order; those that were merged into others are absent.
+    pub fn contacts_by_ids(&mut self, ids: &[ContactId]) -> Result<Vec<Contact>, StoreError> {
+        let mut rows = Rows::new();
+        for id in ids {
+            rows.push(params![id]);
+        }
+        let found = self.query_rows(
+            "SELECT c.id, c.name, c.name_at, c.username, c.picture_url, c.created_at
+             FROM {r: id blob} JOIN contacts AS c ON c.id = r.id WHERE c.merged_into IS NULL",
+            &rows,
+        )?;
+        found.iter().map(|row| contact(row, 0)).collect()
+    }
+
     /// A contact; one that was merged into another comes back as that other one.
     pub fn contact_by_id(&mut self, id: ContactId) -> Result<Option<Contact>, StoreError> {
         let mut id = id;

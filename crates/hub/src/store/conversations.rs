@@ -66,6 +66,21 @@ impl Tx<'_> {
         )
     }
 
+    /// These conversations, in no particular order; those that were merged into others are absent.
+    pub fn conversations_by_ids(&mut self, ids: &[ConversationId]) -> Result<Vec<Conversation>, StoreError> {
+        let mut rows = Rows::new();
+        for id in ids {
+            rows.push(params![id]);
+        }
+        let found = self.query_rows(
+            select_conversations!(
+                "FROM {r: id blob} JOIN conversations AS c ON c.id = r.id WHERE c.merged_into IS NULL"
+            ),
+            &rows,
+        )?;
+        found.iter().map(conversation).collect()
+    }
+
     fn conversation_where_id(&mut self, id: ConversationId, sql: &'static str) -> Result<Option<Conversation>, StoreError> {
         let mut id = id;
         for _ in 0..3 {

@@ -45,6 +45,43 @@ pub struct EventFilter {
 /// How many events a filtered count looks at.
 pub const COUNT_MAX: i64 = 10_000;
 
+/// How many events a filter finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventCount {
+    /// So many were found.
+    pub total: i64,
+    /// All were looked at; otherwise there may be more.
+    pub is_exact: bool,
+}
+
+impl EventFilter {
+    /// Whether the counters alone can tell how many events it finds.
+    pub fn is_counted(&self) -> bool {
+        let Self { kind: _, status: _, platform: _, channel_id, account, from, to, text, before: _ } = self;
+        channel_id.is_none() && account.is_none() && from.is_none() && to.is_none() && text.is_none()
+    }
+
+    fn walk(&self) -> Walk {
+        match (self.status, self.kind, &self.account) {
+            (Some(EventStatus::Pending), _, _) => Walk::Pending,
+            (Some(status), _, _) if status.is_exception() => Walk::Exceptions,
+            (_, _, Some(_)) => Walk::Account,
+            (_, Some(_), None) => Walk::Kind,
+            (_, None, None) => Walk::All,
+        }
+    }
+}
+
+/// The index along which a list goes: that of the condition that narrows most. Each is in the order of the answer.
+#[derive(Debug, Clone, Copy)]
+enum Walk {
+    Pending,
+    Exceptions,
+    Account,
+    Kind,
+    All,
+}
+
 impl Tx<'_> {
     /// Keeps those of the events that are not kept yet, and puts what is to be processed in the queue. Answers with the ids of the new
     /// ones; the others are repeats.
@@ -142,6 +179,21 @@ impl Tx<'_> {
             ids,
         )?;
         rows.iter().map(stored_event).collect()
+    }
+
+    /// These events without their raw values, in no particular order.
+    pub fn event_heads(&mut self, ids: &[EventId]) -> Result<Vec<StoredEvent>, StoreError> {
+        let mut rows = Rows::new();
+        for id in ids {
+            rows.push(params![id]);
+        }
+        let found = self.query_rows(
+            "SELECT e.id, e.platform, e.account, e.external_id, e.channel_id, e.kind, e.occurred_at, e.received_at, e.signed,
+                e.status, e.attempts, e.error, e.processed_at, e.processing_micros, NULL
+             FROM {r: id blob} JOIN events AS e ON e.id = r.id",
+            &rows,
+        )?;
+        found.iter().map(stored_event).collect()
     }
 
     /// One event with its raw value.
@@ -257,15 +309,56 @@ impl Tx<'_> {
             limit,
             offset,
         ];
-        // The plan depends on which condition narrows most; each way in is a walk along one index in the order of the answer.
-        let rows = match (filter.status, filter.kind, &filter.account) {
-            (Some(status), _, _) if status == EventStatus::Pending => self.query(LIST_PENDING, values)?,
-            (Some(status), _, _) if status.is_exception() => self.query(LIST_EXCEPTIONS, values)?,
-            (_, _, Some(_)) => self.query(LIST_BY_ACCOUNT, values)?,
-            (_, Some(_), None) => self.query(LIST_BY_KIND, values)?,
-            _ => self.query(LIST, values)?,
+        let rows = match filter.walk() {
+            Walk::Pending => self.query(LIST_PENDING, values)?,
+            Walk::Exceptions => self.query(LIST_EXCEPTIONS, values)?,
+            Walk::Account => self.query(LIST_BY_ACCOUNT, values)?,
+            Walk::Kind => self.query(LIST_BY_KIND, values)?,
+            Walk::All => self.query(LIST, values)?,
         };
         rows.iter().map(stored_event).collect()
+    }
+
+    /// How many events the filter finds, whatever its `before`: from the counters where they can tell, otherwise among the newest
+    /// [`COUNT_MAX`] along the index that narrows most.
+    pub fn count_events_found(&mut self, filter: &EventFilter) -> Result<EventCount, StoreError> {
+        if filter.is_counted() {
+            let counts = self.event_counts()?;
+            let total = counts
+                .into_iter()
+                .filter(|(platform, kind, status, _)| {
+                    filter.platform.is_none_or(|wanted| wanted == *platform)
+                        && filter.kind.is_none_or(|wanted| wanted == *kind)
+                        && filter.status.is_none_or(|wanted| wanted == *status)
+                })
+                .map(|(_, _, _, count)| count)
+                .sum::<i64>();
+            return Ok(EventCount { total: total.max(0), is_exact: true });
+        }
+        let text = filter.text.as_deref().map(contains);
+        let from = filter.from.map(|from| EventBound::first(from).0);
+        let to = filter.to.map(|to| EventBound::first(to).0);
+        let values = params![
+            filter.kind.map(EventKind::as_str),
+            filter.status.map(EventStatus::as_str),
+            filter.platform.map(Platform::as_str),
+            filter.channel_id.as_ref().map(|channel| channel.0.as_str()),
+            &filter.account,
+            from.as_ref().map(|bound| &bound[..]),
+            to.as_ref().map(|bound| &bound[..]),
+            &text,
+            COUNT_MAX,
+        ];
+        let row = match filter.walk() {
+            Walk::Pending => self.query_opt(COUNT_PENDING, values)?,
+            Walk::Exceptions => self.query_opt(COUNT_EXCEPTIONS, values)?,
+            Walk::Account => self.query_opt(COUNT_BY_ACCOUNT, values)?,
+            Walk::Kind => self.query_opt(COUNT_BY_KIND, values)?,
+            Walk::All => self.query_opt(COUNT, values)?,
+        };
+        let Some(row) = row else { return Ok(EventCount { total: 0, is_exact: true }) };
+        let (looked_at, total): (i64, i64) = (row.get(0)?, row.get(1)?);
+        Ok(EventCount { total, is_exact: looked_at < COUNT_MAX })
     }
 
     /// Moves up to `limit` events of the filter, older than `filter.before`, back to pending and into the queue; answers with them.
@@ -364,6 +457,33 @@ impl Tx<'_> {
             .collect()
     }
 
+    /// Like [`Tx::quarantined`], but of each body only so many bytes from its beginning; with the length of the whole.
+    pub fn quarantined_beginnings(
+        &mut self,
+        before: Option<NotificationId>,
+        limit: u32,
+        body_bytes: u32,
+    ) -> Result<Vec<(QuarantinedNotification, i64)>, StoreError> {
+        let before = before.unwrap_or(NotificationId::MAX);
+        let rows = self.query(
+            "SELECT id, platform, received_at, reason, SUBSTR(body, 1, {sqlite ?3}{postgres CAST(?3 AS INTEGER)}), LENGTH(body)
+             FROM quarantined_notifications WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
+            params![&before, limit, body_bytes],
+        )?;
+        rows.iter()
+            .map(|row| {
+                let notification = QuarantinedNotification {
+                    id: row.get(0)?,
+                    platform: row.get(1)?,
+                    received_at: row.get(2)?,
+                    reason: row.get(3)?,
+                    body: row.get(4)?,
+                };
+                Ok((notification, row.get(5)?))
+            })
+            .collect()
+    }
+
     /// Deletes the oldest quarantined notifications until `keep` are left, and answers with how many were deleted.
     pub fn prune_quarantined(&mut self, keep: u32) -> Result<u64, StoreError> {
         self.execute(
@@ -417,6 +537,33 @@ const LIST_EXCEPTIONS: &str = list!(
     "event_exceptions AS x JOIN events AS e ON e.id = x.event_id WHERE x.status = ?2 AND x.event_id < ?9",
     "x.event_id"
 );
+
+macro_rules! count {
+    ($from:literal, $order:literal) => {
+        concat!(
+            "SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN
+                    (CAST(?1 AS TEXT) IS NULL OR e.kind = ?1) AND (CAST(?2 AS TEXT) IS NULL OR e.status = ?2)
+                    AND (CAST(?3 AS TEXT) IS NULL OR e.platform = ?3) AND (CAST(?4 AS TEXT) IS NULL OR e.channel_id = ?4)
+                    AND (CAST(?5 AS TEXT) IS NULL OR e.account = ?5)
+                    AND (CAST(?8 AS TEXT) IS NULL OR e.external_id LIKE ?8 ESCAPE '\\' OR e.payload LIKE ?8 ESCAPE '\\')
+                THEN 1 ELSE 0 END), 0) AS BIGINT)
+             FROM (SELECT e.kind, e.status, e.platform, e.channel_id, e.account, e.external_id, e.payload FROM ",
+            $from,
+            " AND (CAST(?6 AS {sqlite BLOB}{postgres BYTEA}) IS NULL OR e.id >= ?6)
+              AND (CAST(?7 AS {sqlite BLOB}{postgres BYTEA}) IS NULL OR e.id < ?7)
+             ORDER BY ",
+            $order,
+            " DESC LIMIT ?9) AS e"
+        )
+    };
+}
+
+const COUNT: &str = count!("events AS e WHERE true", "e.id");
+const COUNT_BY_KIND: &str = count!("events AS e WHERE e.kind = ?1", "e.id");
+const COUNT_BY_ACCOUNT: &str = count!("events AS e WHERE e.account = ?5", "e.id");
+const COUNT_PENDING: &str = count!("event_queue AS q JOIN events AS e ON e.id = q.event_id WHERE true", "q.due_at");
+const COUNT_EXCEPTIONS: &str =
+    count!("event_exceptions AS x JOIN events AS e ON e.id = x.event_id WHERE x.status = ?2", "x.event_id");
 
 /// A text as a `LIKE` pattern that finds it anywhere.
 fn contains(text: &str) -> String {

@@ -94,6 +94,23 @@ impl Tx<'_> {
         Ok(self.messages_by_ids(&[id])?.into_iter().next())
     }
 
+    /// Which messages have these ids of Meta's; ids that no message has are absent from the answer.
+    pub fn message_ids_by_external_ids(
+        &mut self,
+        keys: &[(ChannelId, String)],
+    ) -> Result<Vec<((ChannelId, String), MessageId)>, StoreError> {
+        let mut rows = Rows::new();
+        for (channel, external_id) in keys {
+            rows.push(params![&channel.0, external_id]);
+        }
+        let found = self.query_rows(
+            "SELECT m.channel_id, m.external_id, m.id FROM {r: channel_id text, external_id text}
+             JOIN messages AS m ON m.channel_id = r.channel_id AND m.external_id = r.external_id",
+            &rows,
+        )?;
+        found.iter().map(|row| Ok(((ChannelId(row.get(0)?), row.get(1)?), row.get(2)?))).collect()
+    }
+
     /// Outbound messages of a conversation that Meta may have, but has not told us the id of: locked until the unit ends.
     pub fn lock_messages_in_flight(&mut self, conversations: &[ConversationId]) -> Result<Vec<Message>, StoreError> {
         let mut rows = Rows::new();

@@ -199,6 +199,13 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// The entry of a message, if it still has to be sent.
+    pub fn entry_of_message(&mut self, message: MessageId) -> Result<Option<OutboxEntry>, StoreError> {
+        self.query_opt(select_entries!("FROM outbox AS o WHERE o.message_id = ?1"), params![&message])?
+            .map(|row| entry(&row))
+            .transpose()
+    }
+
     /// Notes how an attempt ended.
     pub fn finish_attempt(&mut self, id: AttemptId, end: &AttemptEnd) -> Result<(), StoreError> {
         let failure = end.failure.as_ref();
