@@ -1,5 +1,7 @@
 //! Connected numbers and accounts: which there are, whose account at Meta each is, and how Meta is called for it.
 
+pub mod api;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

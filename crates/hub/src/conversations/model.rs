@@ -40,7 +40,8 @@ pub enum Sender {
 }
 
 impl Sender {
-    const ALL: [Self; 6] = [Self::Contact, Self::Operator, Self::Workflow, Self::Ai, Self::Api, Self::Phone];
+    /// Everyone who can say something.
+    pub const ALL: [Self; 6] = [Self::Contact, Self::Operator, Self::Workflow, Self::Ai, Self::Api, Self::Phone];
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
@@ -286,7 +287,8 @@ pub enum ConversationStatus {
 }
 
 impl ConversationStatus {
-    const ALL: [Self; 4] = [Self::Open, Self::Pending, Self::Resolved, Self::Snoozed];
+    /// Every status.
+    pub const ALL: [Self; 4] = [Self::Open, Self::Pending, Self::Resolved, Self::Snoozed];
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
@@ -314,6 +316,9 @@ pub enum Handler {
 }
 
 impl Handler {
+    /// Everyone who can answer.
+    pub const ALL: [Self; 2] = [Self::Automation, Self::Person];
+
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -324,7 +329,7 @@ impl Handler {
 
     /// From the word for it.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Automation, Self::Person].into_iter().find(|handler| handler.as_str() == word)
+        Self::ALL.into_iter().find(|handler| handler.as_str() == word)
     }
 }
 
@@ -404,6 +409,14 @@ impl Conversation {
         }
     }
 
+    /// Somebody here has read everything that is in it; answers whether anything changed.
+    pub fn mark_read(&mut self) -> bool {
+        let before = (self.unread, self.read_up_to);
+        self.unread = 0;
+        self.read_up_to = self.read_up_to.max(self.last_inbound_at.unwrap_or(0));
+        before != (self.unread, self.read_up_to)
+    }
+
     /// Whether a free-form message may be sent now.
     pub fn window_is_open(&self, now: Millis) -> bool {
         self.window_ends_at.is_some_and(|end| now < end)
@@ -464,7 +477,8 @@ pub enum IdentityKind {
 }
 
 impl IdentityKind {
-    const ALL: [Self; 4] = [Self::Phone, Self::UserId, Self::ParentUserId, Self::Igsid];
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Phone, Self::UserId, Self::ParentUserId, Self::Igsid];
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
