@@ -7,6 +7,8 @@
 //! 3. [`projector`] finds kept events in the store and understands them, batch by batch; a crash at any point leaves an event either
 //!    unanswered (Meta repeats it) or kept (the projector finds it).
 //!
+//! [`events_api`] shows what was kept, and has it understood again.
+//!
 //! Repeats cost a look at one index: an event's identity is unique in the store.
 
 use tidings_meta::notification::{self, EventKind, Platform};
@@ -20,6 +22,7 @@ use crate::ids::Ids;
 use crate::ingest::model::NewEvent;
 use crate::store::StoreError;
 
+pub mod events_api;
 pub mod model;
 pub mod projector;
 pub mod webhooks;
