@@ -13,5 +13,6 @@ pub mod content;
 pub mod model;
 pub mod people;
 pub mod phone;
+pub mod profiles;
 pub mod projection;
 pub mod understand;
