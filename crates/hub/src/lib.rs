@@ -1,6 +1,7 @@
 //! Tidings: a hub for WhatsApp and Instagram messaging. The library behind the binary `tidings`.
 
 pub mod clock;
+pub mod config;
 pub mod conversations;
 pub mod ids;
 pub mod ingest;
