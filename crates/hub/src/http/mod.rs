@@ -1,5 +1,13 @@
-//! HTTP: the server, its errors, its extractors.
+//! HTTP, whatever it carries.
+//!
+//! - [`server`]: accepts connections, within bounds.
+//! - [`request`]: gives each request an id and a place in the log, and turns a panic into an answer.
+//! - [`extract`]: what a request brings, parsed; [`timestamp`] and [`cursor`]: how times and places in lists are written.
+//! - [`problem`]: what a caller is told when something is refused.
 
+pub mod cursor;
 pub mod extract;
 pub mod problem;
+pub mod request;
 pub mod server;
+pub mod timestamp;

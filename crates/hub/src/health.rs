@@ -1,0 +1,120 @@
+//! How the hub is doing, for machines that ask: does it live, is it ready, what has it counted.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::access::MetricsReader;
+use crate::app::App;
+
+/// A store that answers more slowly than this is not ready.
+const STORE_WITHIN: Duration = Duration::from_secs(1);
+
+/// That the hub lives.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Live {
+    /// `live`
+    status: &'static str,
+}
+
+/// Whether the hub is ready.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Ready {
+    /// `ready`, or `not_ready`.
+    status: &'static str,
+    /// What was looked at.
+    checks: Vec<Check>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Check {
+    /// `store` or `workers`.
+    name: &'static str,
+    /// Whether it is as it should be.
+    ok: bool,
+}
+
+/// Whether the process lives: always, if it answers.
+#[utoipa::path(get, path = "/health/live", tag = "Operators", responses((status = 200, description = "It lives", body = Live)))]
+pub async fn live() -> Json<Live> {
+    Json(Live { status: "live" })
+}
+
+/// Whether it can do its work: the store answers, and every background task runs. What is wrong is in the log.
+#[utoipa::path(get, path = "/health/ready", tag = "Operators",
+    responses((status = 200, description = "It is ready", body = Ready), (status = 503, description = "It is not", body = Ready)))]
+pub async fn ready(State(app): State<App>) -> Response {
+    let store = store_answers(&app).await;
+    let workers = workers_run(&app);
+    let checks = vec![
+        Check {
+            name: "store",
+            ok: store,
+        },
+        Check {
+            name: "workers",
+            ok: workers,
+        },
+    ];
+    if store && workers {
+        Json(Ready {
+            status: "ready",
+            checks,
+        })
+        .into_response()
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(Ready {
+                status: "not_ready",
+                checks,
+            }),
+        )
+            .into_response()
+    }
+}
+
+#[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone is not general over the life of a `Tx`")]
+async fn store_answers(app: &App) -> bool {
+    match tokio::time::timeout(STORE_WITHIN, app.store.read(|tx| tx.ping())).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "not ready: the store failed");
+            false
+        }
+        Err(_) => {
+            tracing::warn!("not ready: the store does not answer in time");
+            false
+        }
+    }
+}
+
+fn workers_run(app: &App) -> bool {
+    match app.workers.healthy() {
+        Ok(()) => true,
+        Err(failing) => {
+            tracing::warn!(?failing, "not ready: background tasks do not run");
+            false
+        }
+    }
+}
+
+/// Counters and gauges, as Prometheus reads them. Takes a key, unless the settings name the address that asks.
+#[utoipa::path(get, path = "/metrics", tag = "Operators",
+    responses((status = 200, description = "All counters and gauges", body = String, content_type = "text/plain")))]
+pub async fn metrics(_: MetricsReader, State(app): State<App>) -> Response {
+    (
+        [(
+            header::CONTENT_TYPE,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        )],
+        app.metrics.render(),
+    )
+        .into_response()
+}

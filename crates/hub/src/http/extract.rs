@@ -1,0 +1,368 @@
+//! What a request brings, parsed: ids in the path, parameters in the query, a JSON body. What cannot be parsed is answered with a problem
+//! that names the field or parameter.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query as Pairs, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use serde::de::DeserializeOwned;
+
+use crate::app::App;
+use crate::conversations::model::Millis;
+use crate::http::problem::{Code, Problem};
+use crate::http::timestamp;
+
+/// The one id in a path. What cannot be an id of this kind is the id of nothing: 404.
+#[derive(Debug, Clone, Copy)]
+pub struct Id<T>(pub T);
+
+impl<T: FromStr + Send> FromRequestParts<App> for Id<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let Path(text) = Path::<String>::from_request_parts(parts, app)
+            .await
+            .map_err(|_| Problem::new(Code::NotFound, "The id in the address cannot be read."))?;
+        match text.parse() {
+            Ok(id) => Ok(Self(id)),
+            Err(_) => Err(Problem::new(
+                Code::NotFound,
+                format!("`{}` is not an id of this kind.", shortened(&text)),
+            )),
+        }
+    }
+}
+
+/// Quoted back to a caller, who may have sent anything of any length.
+fn shortened(text: &str) -> String {
+    const CHARACTERS_MAX: usize = 80;
+    if text.chars().count() <= CHARACTERS_MAX {
+        return text.to_owned();
+    }
+    text.chars().take(CHARACTERS_MAX).chain(['…']).collect()
+}
+
+/// The parameters of a query, as `T` reads them.
+#[derive(Debug, Clone)]
+pub struct Query<T>(pub T);
+
+/// What is read from the parameters of a query.
+pub trait FromParameters: Sized {
+    /// Takes out what it knows; what is left afterwards is unknown to the route, and refused.
+    fn from_parameters(parameters: &mut Parameters) -> Result<Self, Problem>;
+}
+
+impl<T: FromParameters> FromRequestParts<App> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let Pairs(pairs) = Pairs::<Vec<(String, String)>>::from_request_parts(parts, app)
+            .await
+            .map_err(|_| Problem::new(Code::InvalidParameter, "The query cannot be read."))?;
+        Parameters::new(pairs)?.read().map(Self)
+    }
+}
+
+/// Parameters by their names, each at most once. An empty value is the same as none.
+#[derive(Debug, Default)]
+pub struct Parameters {
+    left: BTreeMap<String, String>,
+}
+
+impl Parameters {
+    fn new(pairs: Vec<(String, String)>) -> Result<Self, Problem> {
+        let mut left = BTreeMap::new();
+        for (name, value) in pairs {
+            let name = shortened(&name);
+            if left.insert(name.clone(), value).is_some() {
+                return Err(Problem::of_field(
+                    Code::InvalidParameter,
+                    name,
+                    "may be given only once",
+                ));
+            }
+        }
+        Ok(Self { left })
+    }
+
+    fn read<T: FromParameters>(mut self) -> Result<T, Problem> {
+        let value = T::from_parameters(&mut self)?;
+        match self.left.into_keys().next() {
+            None => Ok(value),
+            Some(name) => Err(Problem::of_field(
+                Code::InvalidParameter,
+                name,
+                "is not a parameter of this address",
+            )),
+        }
+    }
+
+    /// The text of a parameter.
+    pub fn text(&mut self, name: &str) -> Option<String> {
+        self.left.remove(name).filter(|value| !value.is_empty())
+    }
+
+    /// A parameter as `parse` understands it; `expected` is what it should be, such as `a status of a conversation`.
+    pub fn parsed<T>(
+        &mut self,
+        name: &str,
+        expected: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
+        self.parsed_or(Code::InvalidParameter, name, expected, parse)
+    }
+
+    fn parsed_or<T>(
+        &mut self,
+        code: Code,
+        name: &str,
+        expected: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
+        match self.text(name) {
+            None => Ok(None),
+            Some(text) => parse(&text)
+                .map(Some)
+                .ok_or_else(|| Problem::of_field(code, name, format!("is not {expected}"))),
+        }
+    }
+
+    /// An id.
+    pub fn id<T: FromStr>(&mut self, name: &str, expected: &str) -> Result<Option<T>, Problem> {
+        self.parsed(name, expected, |text| text.parse().ok())
+    }
+
+    /// `true` or `false`; false if it is absent.
+    pub fn flag(&mut self, name: &str) -> Result<bool, Problem> {
+        let flag = self.parsed(name, "`true` or `false`", |text| text.parse().ok())?;
+        Ok(flag.unwrap_or(false))
+    }
+
+    /// A time, in RFC 3339.
+    pub fn time(&mut self, name: &str) -> Result<Option<Millis>, Problem> {
+        self.parsed(name, timestamp::EXPECTED, timestamp::parse)
+    }
+
+    /// How many to list: `limit`, 50 if it is absent.
+    pub fn limit(&mut self, most: u32) -> Result<u32, Problem> {
+        let expected = format!("a number from 1 to {most}");
+        let parse = |text: &str| text.parse().ok().filter(|limit| (1..=most).contains(limit));
+        Ok(self
+            .parsed_or(Code::InvalidLimit, "limit", &expected, parse)?
+            .unwrap_or(LIMIT_DEFAULT))
+    }
+
+    /// How many to leave out first: `offset`, 0 if it is absent.
+    pub fn offset(&mut self, most: u32) -> Result<u32, Problem> {
+        let expected =
+            format!("a number from 0 to {most}; to go further, follow `nextCursor` with the parameter `cursor`");
+        let parse = |text: &str| text.parse().ok().filter(|offset| *offset <= most);
+        Ok(self
+            .parsed_or(Code::InvalidOffset, "offset", &expected, parse)?
+            .unwrap_or(0))
+    }
+
+    /// Where to go on: `cursor`, as the list before gave it.
+    pub fn cursor<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Problem> {
+        self.text("cursor")
+            .map(|text| crate::http::cursor::decode("cursor", &text))
+            .transpose()
+    }
+}
+
+/// How many a list has if the caller does not say.
+pub const LIMIT_DEFAULT: u32 = 50;
+
+/// A body in JSON. Fields that `T` does not know are refused where it says `deny_unknown_fields`.
+#[derive(Debug, Clone)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            return Err(Problem::new(
+                Code::UnsupportedMediaType,
+                "The header `Content-Type` must be `application/json`.",
+            ));
+        }
+        let limit = app.config.http.body_timeout;
+        let body = tokio::time::timeout(limit, Bytes::from_request(request, app))
+            .await
+            .map_err(|_| Problem::new(Code::RequestTimeout, "The body did not come in time."))?
+            .map_err(|rejection| unreadable(&rejection))?;
+        parse(&body).map(Self)
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(Ok(kind)) = headers.get(header::CONTENT_TYPE).map(|value| value.to_str()) else {
+        return false;
+    };
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
+}
+
+fn unreadable(rejection: &BytesRejection) -> Problem {
+    // The rejection's own text tells of our inside; its status tells the two cases apart.
+    match rejection.status() {
+        axum::http::StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
+            Code::PayloadTooLarge,
+            format!("A body has {BODY_BYTES_MAX} bytes at most."),
+        ),
+        _ => Problem::new(Code::InvalidJson, "The body broke off."),
+    }
+}
+
+/// How large a body may be, but for notifications, which have a limit of their own.
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Parses JSON; a problem names the field.
+pub fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        wrong(error.inner(), &path)
+    })?;
+    deserializer.end().map_err(|error| wrong(&error, "."))?;
+    Ok(value)
+}
+
+fn wrong(error: &serde_json::Error, path: &str) -> Problem {
+    use serde_json::error::Category;
+    match error.classify() {
+        Category::Data => {
+            let text = error.to_string();
+            // The place in the text says nothing that the field's name does not say better.
+            let detail = text
+                .rsplit_once(" at line ")
+                .map_or(text.as_str(), |(before, _)| before);
+            // serde names a field that is unknown or absent in its text, and the object that it is in as the path.
+            let field = match (named(detail), path) {
+                (Some(name), "." | "?") => name.to_owned(),
+                // The path of an unknown field has the field in it already.
+                (Some(name), path) if path == name || path.ends_with(&format!(".{name}")) => path.to_owned(),
+                (Some(name), path) => format!("{path}.{name}"),
+                (None, "." | "?") => "body".to_owned(),
+                (None, path) => path.to_owned(),
+            };
+            let (field, detail) = (shortened(&field), shortened_detail(detail));
+            Problem::new(Code::InvalidField, format!("`{field}`: {detail}.")).field(field, detail)
+        }
+        Category::Syntax | Category::Eof | Category::Io => Problem::new(
+            Code::InvalidJson,
+            format!(
+                "The body is not JSON: see line {}, column {}.",
+                error.line(),
+                error.column()
+            ),
+        ),
+    }
+}
+
+fn named(detail: &str) -> Option<&str> {
+    let rest = detail
+        .strip_prefix("unknown field `")
+        .or_else(|| detail.strip_prefix("missing field `"))?;
+    rest.split('`').next()
+}
+
+fn shortened_detail(detail: &str) -> String {
+    const CHARACTERS_MAX: usize = 400;
+    if detail.chars().count() <= CHARACTERS_MAX {
+        detail.to_owned()
+    } else {
+        detail.chars().take(CHARACTERS_MAX).chain(['…']).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::{Parameters, parse};
+    use crate::http::problem::{Code, Problem};
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Outer {
+        #[expect(dead_code, reason = "only its being read matters")]
+        inner: Vec<Inner>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        #[expect(dead_code, reason = "only its being read matters")]
+        count: u8,
+    }
+
+    #[track_caller]
+    fn check(json: &str, code: Code, field: Option<&str>) {
+        let problem = parse::<Outer>(json.as_bytes()).unwrap_err();
+        assert_eq!(problem.code, code, "{problem:?}");
+        assert_eq!(
+            problem.errors.first().map(|error| error.field.as_str()),
+            field,
+            "{problem:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_body_is_named_with_its_place() {
+        check("{", Code::InvalidJson, None);
+        check("", Code::InvalidJson, None);
+        check(r#"{"inner":[]} x"#, Code::InvalidJson, None);
+        check("[1]", Code::InvalidField, Some("body"));
+        check("{}", Code::InvalidField, Some("inner"));
+        check(r#"{"inner":1}"#, Code::InvalidField, Some("inner"));
+        check(r#"{"inner":[],"outer":1}"#, Code::InvalidField, Some("outer"));
+        check(
+            r#"{"inner":[{"count":1},{"count":300}]}"#,
+            Code::InvalidField,
+            Some("inner[1].count"),
+        );
+        check(
+            r#"{"inner":[{"count":1},{}]}"#,
+            Code::InvalidField,
+            Some("inner[1].count"),
+        );
+        check(
+            r#"{"inner":[{"count":1,"more":2}]}"#,
+            Code::InvalidField,
+            Some("inner[0].more"),
+        );
+    }
+
+    fn parameters(pairs: &[(&str, &str)]) -> Result<Parameters, Problem> {
+        Parameters::new(
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn limits_have_bounds_and_a_default() {
+        let limit = |text: &str| parameters(&[("limit", text)]).unwrap().limit(200);
+        assert_eq!(limit("200"), Ok(200));
+        assert_eq!(limit(""), Ok(50));
+        for wrong in ["0", "201", "-1", "ten", "99999999999"] {
+            assert_eq!(limit(wrong).unwrap_err().code, Code::InvalidLimit, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_is_given_once() {
+        assert_eq!(
+            parameters(&[("limit", "1"), ("limit", "2")]).unwrap_err().code,
+            Code::InvalidParameter
+        );
+    }
+}

@@ -1,0 +1,306 @@
+//! What a caller is told when something is refused or went wrong: a problem document (RFC 9457).
+//!
+//! One table ([`Code`]) holds every code with its status, its title and its remedy; `docs/reference/errors.md` is made from it, and a test
+//! keeps the two in step. A code is never renamed and never changes its status: callers decide by it.
+//!
+//! Guarantee: an answer of 5xx says nothing of what is inside; what happened is in the log, under the `requestId` that both bear.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::store::StoreError;
+
+/// The content type of a problem document.
+pub const CONTENT_TYPE: &str = "application/problem+json";
+
+/// Why a request was not done, and what the caller reads about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Which problem.
+    pub code: Code,
+    /// For a person: what is wrong with this request.
+    pub detail: String,
+    /// The fields or parameters that are wrong, if single ones are.
+    pub errors: Vec<FieldError>,
+    /// When to come again, if coming again may help.
+    pub retry_after: Option<Duration>,
+}
+
+/// One field or parameter that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldError {
+    /// Its name, with the names and places above it: `content.quickReplies[2].title`.
+    pub field: String,
+    /// For a person: what it should be.
+    pub detail: String,
+}
+
+impl Problem {
+    /// A problem; `detail` is a sentence for a person.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after: None,
+        }
+    }
+
+    /// A problem with one field or parameter.
+    pub fn of_field(code: Code, field: impl Into<String>, detail: impl Into<String>) -> Self {
+        let (field, detail) = (field.into(), detail.into());
+        Self::new(code, format!("`{field}` {detail}.")).field(field, detail)
+    }
+
+    /// Names a field or parameter that is wrong; `detail` goes on where the name ends, such as `is not a number from 1 to 200`.
+    pub fn field(mut self, field: impl Into<String>, detail: impl Into<String>) -> Self {
+        self.errors.push(FieldError {
+            field: field.into(),
+            detail: detail.into(),
+        });
+        self
+    }
+
+    /// Says when to come again.
+    pub fn retry_after(mut self, pause: Duration) -> Self {
+        self.retry_after = Some(pause);
+        self
+    }
+
+    /// There is no such thing, or not for this caller.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(Code::NotFound, format!("There is no such {what}."))
+    }
+
+    /// The answer, with the id of its request where that is known.
+    pub(super) fn respond(&self, request_id: Option<&str>) -> Response {
+        let document = Document {
+            r#type: self.code.type_uri(),
+            title: self.code.title(),
+            status: self.code.status().as_u16(),
+            detail: &self.detail,
+            error: self.code.as_str(),
+            errors: &self.errors,
+            request_id,
+        };
+        let body = serde_json::to_vec(&document).expect("a problem document has string keys only");
+        let mut response = (self.code.status(), body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(pause) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(pause.as_secs().max(1)));
+        }
+        if self.code == Code::Unauthorized {
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"tidings\""),
+            );
+        }
+        response
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.respond(None);
+        // `http::request` writes the document again when it knows the request's id.
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "the store did not do what a request needed");
+        match error {
+            StoreError::Unavailable(_) | StoreError::Conflict(_) | StoreError::Closed => {
+                Self::new(Code::StoreUnavailable, "The store cannot be used at the moment.")
+                    .retry_after(STORE_RETRY_AFTER)
+            }
+            StoreError::Refused(_) | StoreError::Corrupt(_) | StoreError::Panicked => {
+                Self::new(Code::Internal, INTERNAL)
+            }
+        }
+    }
+}
+
+/// When to come again after the store failed.
+const STORE_RETRY_AFTER: Duration = Duration::from_secs(2);
+/// All that a caller is told of a bug of ours.
+pub(super) const INTERNAL: &str = "Something went wrong in Tidings; the log says what, under the id of this request.";
+
+/// A problem document as it is written.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    /// What kind of problem: `/problems/` and the code.
+    r#type: String,
+    /// The same for every problem of this kind.
+    title: &'static str,
+    /// The answer's status.
+    status: u16,
+    /// What is wrong with this request.
+    detail: &'a str,
+    /// The code: stable, to decide by. `docs/reference/errors.md` lists them.
+    error: &'static str,
+    /// The fields or parameters that are wrong, if single ones are.
+    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
+    #[schema(value_type = Option<Vec<FieldError>>)]
+    errors: &'a [FieldError],
+    /// The id that the log has for this request; also in the header `x-request-id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+}
+
+impl PartialSchema for Problem {
+    fn schema() -> RefOr<Schema> {
+        Document::schema()
+    }
+}
+
+impl ToSchema for Problem {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Document::schemas(schemas);
+    }
+}
+
+macro_rules! codes {
+    ($($variant:ident $name:literal $status:ident $title:literal $remedy:literal;)*) => {
+        /// Every code of a problem.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $(#[doc = $title] $variant,)*
+        }
+
+        impl Code {
+            /// Every code, in the order of the documentation.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// As callers read it.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The status of its answers.
+            pub fn status(self) -> StatusCode {
+                match self { $(Self::$variant => StatusCode::$status,)* }
+            }
+
+            /// What kind of problem it is, in a few words.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title,)* }
+            }
+
+            /// What the caller can do about it.
+            pub fn remedy(self) -> &'static str {
+                match self { $(Self::$variant => $remedy,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    InvalidSignature "invalid_signature" UNAUTHORIZED "The signature is missing or wrong"
+        "Sign the raw body with the app's secret, and check that the hub has the secret of the same app.";
+    AppSecretNotConfigured "app_secret_not_configured" SERVICE_UNAVAILABLE "No app secret is configured"
+        "Set the variable that the detail names to the app secret of the app at Meta.";
+    VerifyTokenNotConfigured "verify_token_not_configured" SERVICE_UNAVAILABLE "No verify token is configured"
+        "Set the variable that the detail names to the verify token that Meta was given.";
+    WrongVerifyToken "wrong_verify_token" FORBIDDEN "The verify token or the mode is wrong"
+        "Give Meta the verify token that the hub is configured with.";
+    InvalidPayload "invalid_payload" BAD_REQUEST "The body is not what Meta sends"
+        "Look at the quarantined notifications: the body is kept there with the reason.";
+    PayloadTooLarge "payload_too_large" PAYLOAD_TOO_LARGE "The body is too large"
+        "Send less at once.";
+    RequestTimeout "request_timeout" REQUEST_TIMEOUT "The body did not come in time"
+        "Send the whole body at once, over a connection that is fast enough.";
+    Overloaded "overloaded" SERVICE_UNAVAILABLE "The hub has as much to do as it can"
+        "Try again after the time in `Retry-After`.";
+    Unauthorized "unauthorized" UNAUTHORIZED "An API key is missing or wrong"
+        "Send the header `Authorization: Bearer` with an API key of this hub.";
+    Forbidden "forbidden" FORBIDDEN "This API key may not do that"
+        "Use an API key with the right to do it.";
+    NotFound "not_found" NOT_FOUND "There is no such thing"
+        "Check the address and the id in it; the OpenAPI document lists every address.";
+    MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED "The address has no such method"
+        "Use one of the methods in the header `Allow`.";
+    UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "The body is of the wrong type"
+        "Send JSON, with the header `Content-Type: application/json`.";
+    InvalidJson "invalid_json" BAD_REQUEST "The body is not JSON"
+        "Send one well-formed JSON document in UTF-8.";
+    InvalidField "invalid_field" UNPROCESSABLE_ENTITY "A field is missing, unknown or wrong"
+        "Mend the fields that `errors` names.";
+    MissingParameter "missing_parameter" BAD_REQUEST "A parameter is missing"
+        "Add the parameters that the detail names.";
+    InvalidParameter "invalid_parameter" BAD_REQUEST "A parameter is unknown or wrong"
+        "Mend the parameters that `errors` names.";
+    InvalidLimit "invalid_limit" BAD_REQUEST "The limit is out of bounds"
+        "Ask for as many as the detail allows, and follow `nextCursor` for more.";
+    InvalidOffset "invalid_offset" BAD_REQUEST "The offset is out of bounds"
+        "Follow `nextCursor` in place of a larger offset.";
+    InvalidCursor "invalid_cursor" BAD_REQUEST "The cursor is not one of this list"
+        "Pass `nextCursor` on as it was given, or leave it out to begin at the start.";
+    UnknownChannel "unknown_channel" UNPROCESSABLE_ENTITY "There is no such channel"
+        "Name one of the channels that `GET /api/v1/channels` lists.";
+    ChannelNotUsable "channel_not_usable" UNPROCESSABLE_ENTITY "The channel cannot send"
+        "Give the channel an access token; until then it only receives.";
+    UnknownRecipient "unknown_recipient" UNPROCESSABLE_ENTITY "Nobody is known by that"
+        "Name a contact or conversation that exists, or an address.";
+    InvalidRecipient "invalid_recipient" UNPROCESSABLE_ENTITY "The recipient cannot be reached by this channel"
+        "Name a phone number in international form, or an id of the kind that the channel uses.";
+    UnsupportedContent "unsupported_content" UNPROCESSABLE_ENTITY "The channel cannot carry this content"
+        "Send a kind of content that the channel's product has.";
+    WindowClosed "window_closed" UNPROCESSABLE_ENTITY "The window for free-form messages is closed"
+        "Send a template, or wait until the contact writes.";
+    IdempotencyKeyReused "idempotency_key_reused" CONFLICT "The key was used for another request"
+        "Use a new `Idempotency-Key` for each new request.";
+    MessageNotFound "message_not_found" UNPROCESSABLE_ENTITY "The message that is answered is not in this conversation"
+        "Name a message of the same conversation, or leave `replyTo` out.";
+    NotCancellable "not_cancellable" CONFLICT "The message can no longer be cancelled"
+        "Only messages that still wait can be cancelled.";
+    StoreUnavailable "store_unavailable" SERVICE_UNAVAILABLE "The store cannot be used at the moment"
+        "Try again after the time in `Retry-After`.";
+    Internal "internal" INTERNAL_SERVER_ERROR "Something went wrong in Tidings"
+        "Look in the log for the request's id, and report what it says.";
+}
+
+impl Code {
+    fn type_uri(self) -> String {
+        format!("/problems/{}", self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Code, Problem};
+    use axum::response::IntoResponse;
+
+    #[test]
+    fn codes_are_words_that_differ() {
+        let mut names: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Code::ALL.len());
+        assert!(
+            names
+                .iter()
+                .all(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+        );
+    }
+
+    #[test]
+    fn a_pause_below_a_second_is_not_told_as_none() {
+        let response = Problem::new(Code::Overloaded, "")
+            .retry_after(std::time::Duration::from_millis(10))
+            .into_response();
+        assert_eq!(response.headers()["retry-after"], "1");
+    }
+}

@@ -1,0 +1,184 @@
+//! Every address that the hub answers at, grouped by who calls it, each with who may.
+//!
+//! The OpenAPI document is made from the same table, so that it has every route, and `docs/reference/openapi.json` is that document.
+
+use std::sync::LazyLock;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::header;
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{
+    ContentBuilder, Deprecated, HeaderBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder,
+};
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+use utoipa_axum::routes;
+
+use crate::access::{Access, Caller};
+use crate::app::App;
+use crate::http::extract::BODY_BYTES_MAX;
+use crate::http::{problem, request};
+use crate::ingest::webhooks;
+use crate::{health, sending};
+
+/// The hub's addresses, ready to be served.
+pub fn router(app: App) -> Router {
+    let (router, _) = table().router.split_for_parts();
+    router
+        .fallback(request::no_route)
+        .method_not_allowed_fallback(request::no_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(CatchPanicLayer::custom(request::panicked))
+        .layer(middleware::from_fn_with_state(app.clone(), request::identify))
+        .with_state(app)
+}
+
+/// The OpenAPI document.
+pub fn openapi() -> OpenApi {
+    table().router.into_openapi()
+}
+
+/// Who may call which path.
+pub fn access() -> Vec<(String, Access)> {
+    table().access
+}
+
+fn table() -> Table {
+    Table::new()
+        // Meta
+        .add(
+            Access::Meta,
+            routes!(webhooks::verify_whatsapp, webhooks::receive_whatsapp),
+        )
+        .add(
+            Access::Meta,
+            routes!(webhooks::verify_instagram, webhooks::receive_instagram),
+        )
+        .add_alias(
+            "/webhook/whatsapp",
+            Access::Meta,
+            routes!(webhooks::verify_whatsapp, webhooks::receive_whatsapp),
+        )
+        .add_alias(
+            "/webhook/instagram",
+            Access::Meta,
+            routes!(webhooks::verify_instagram, webhooks::receive_instagram),
+        )
+        // Developers
+        .add(Access::Key, routes!(sending::api::send))
+        .add(Access::Key, routes!(document))
+        // Operators
+        .add(Access::Key, routes!(health::metrics))
+        .add(Access::Public, routes!(health::live))
+        .add(Access::Public, routes!(health::ready))
+}
+
+/// The OpenAPI document of this version.
+#[utoipa::path(get, path = "/openapi.json", tag = "Developers",
+    responses((status = 200, description = "The document, OpenAPI 3.1", body = Object)))]
+pub async fn document(_: Caller) -> Response {
+    static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
+        openapi()
+            .to_json()
+            .expect("the document is made of strings and numbers")
+    });
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.as_str()).into_response()
+}
+
+struct Table {
+    router: OpenApiRouter<App>,
+    access: Vec<(String, Access)>,
+}
+
+impl Table {
+    fn new() -> Self {
+        let info = InfoBuilder::new()
+            .title("Tidings")
+            .version(env!("CARGO_PKG_VERSION"))
+            .description(Some(
+                "A self-hosted hub for WhatsApp and Instagram messaging. Names are camelCase, times RFC 3339 in UTC, ids opaque; \
+                 absent and `null` mean the same. Lists go on at `nextCursor`. Every error is a problem document (RFC 9457) with a \
+                 stable code in `error`.",
+            ))
+            .build();
+        let mut document = OpenApiBuilder::new().info(info).build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme(KEY, SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        Self {
+            router: OpenApiRouter::with_openapi(document),
+            access: Vec::new(),
+        }
+    }
+
+    fn add(mut self, access: Access, mut routes: UtoipaMethodRouter<App>) -> Self {
+        for (path, item) in &mut routes.1.paths {
+            for operation in operations(item) {
+                describe(operation, access);
+            }
+            self.access.push((path.clone(), access));
+        }
+        self.router = self.router.routes(routes);
+        self
+    }
+
+    /// Adds routes at an older spelling of their path.
+    fn add_alias(self, alias: &str, access: Access, (schemas, mut paths, router): UtoipaMethodRouter<App>) -> Self {
+        let item = paths.paths.pop_first().map(|(_, item)| item).unwrap_or_default();
+        let mut item = item;
+        for operation in operations(&mut item) {
+            operation.deprecated = Some(Deprecated::True);
+            operation.operation_id = operation.operation_id.take().map(|id| format!("{id}_at_older_path"));
+        }
+        paths.paths.insert(alias.to_owned(), item);
+        self.add(access, (schemas, paths, router))
+    }
+}
+
+/// The name of the API key in the document.
+const KEY: &str = "apiKey";
+
+/// What follows for the document from who may call.
+fn describe(operation: &mut Operation, access: Access) {
+    let responses = &mut operation.responses.responses;
+    match access {
+        Access::Public | Access::Meta => operation.security = Some(Vec::new()),
+        Access::Key => {
+            operation.security = Some(vec![SecurityRequirement::new(KEY, Vec::<String>::new())]);
+            let challenge = HeaderBuilder::new()
+                .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+                .build();
+            let refusal = problem_response("The API key is missing or wrong").header("WWW-Authenticate", challenge);
+            responses.insert("401".to_owned(), RefOr::T(refusal.build()));
+        }
+    }
+    responses.insert(
+        "default".to_owned(),
+        RefOr::T(problem_response("Any other problem").build()),
+    );
+}
+
+fn problem_response(description: &str) -> ResponseBuilder {
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("Problem")))
+        .build();
+    ResponseBuilder::new()
+        .description(description)
+        .content(problem::CONTENT_TYPE, content)
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [
+        &mut item.get,
+        &mut item.put,
+        &mut item.post,
+        &mut item.patch,
+        &mut item.delete,
+    ]
+    .into_iter()
+    .flatten()
+}
