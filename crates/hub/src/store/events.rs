@@ -48,7 +48,7 @@ pub const COUNT_MAX: i64 = 10_000;
 impl Tx<'_> {
     /// Keeps those of the events that are not kept yet, and puts what is to be processed in the queue. Answers with the ids of the new
     /// ones; the others are repeats.
-    pub fn insert_events(&mut self, events: &[NewEvent]) -> Result<Vec<EventId>, StoreError> {
+    pub fn insert_events(&mut self, events: &[&NewEvent]) -> Result<Vec<EventId>, StoreError> {
         let identities: Vec<[u8; 16]> = events.iter().map(|event| identity_of(&event.external_id)).collect();
         let mut rows = Rows::new();
         for (event, identity) in events.iter().zip(&identities) {
