@@ -9,6 +9,7 @@ pub mod channels;
 pub mod clock;
 pub mod config;
 pub mod conversations;
+pub mod health;
 pub mod http;
 pub mod ids;
 pub mod ingest;

@@ -1,6 +1,5 @@
 //! `POST /api/v1/messages/send`.
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +12,7 @@ use crate::access::Caller;
 use crate::app::App;
 use crate::conversations::content::Content;
 use crate::conversations::model::{ChannelId, Sender};
+use crate::http::extract::RawJson;
 use crate::http::problem::{Code, Problem};
 use crate::ids::{ContactId, ConversationId, MessageId};
 use crate::sending::accept::{self, AcceptError, Idempotency, Order, To};
@@ -93,9 +93,13 @@ pub struct SendAnswer {
         (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A field is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The channel cannot send, or the store cannot keep it", body = Problem, content_type = "application/problem+json")))]
-pub async fn send(State(app): State<App>, caller: Caller, headers: HeaderMap, body: Bytes) -> Result<Response, Problem> {
-    let request: SendRequest = crate::http::extract::json(&headers, &body)?;
-    let order = order(request, key_of(&headers, &caller, &body)?)?;
+pub async fn send(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    request: RawJson<SendRequest>,
+) -> Result<Response, Problem> {
+    let order = order(request.value, key_of(&headers, caller, &request.raw)?)?;
 
     let accepted = accept::accept(&app, order).await?;
 
@@ -110,10 +114,10 @@ pub async fn send(State(app): State<App>, caller: Caller, headers: HeaderMap, bo
     Ok(answer)
 }
 
-fn key_of(headers: &HeaderMap, caller: &Caller, body: &[u8]) -> Result<Option<Idempotency>, Problem> {
+fn key_of(headers: &HeaderMap, caller: Caller, body: &[u8]) -> Result<Option<Idempotency>, Problem> {
     let Some(header) = headers.get("idempotency-key") else { return Ok(None) };
     match header.to_str().map(str::trim) {
-        Ok(key) if !key.is_empty() && key.len() <= KEY_CHARS_MAX => Ok(Some(Idempotency::new(caller.name(), key, body))),
+        Ok(key) if !key.is_empty() && key.len() <= KEY_CHARS_MAX => Ok(Some(Idempotency::new(caller.id(), key, body))),
         _ => {
             let detail = format!("The header has 1 to {KEY_CHARS_MAX} visible ASCII characters.");
             Err(Problem::new(Code::InvalidField, "`Idempotency-Key` cannot be used.").field("Idempotency-Key", detail))
