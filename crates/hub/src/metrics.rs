@@ -167,11 +167,11 @@ impl Metrics {
         registry.register("tidings_task_restarts", "Background tasks that failed and were started again", metrics.task_restarts.clone());
         for platform in [Platform::WhatsApp, Platform::Instagram] {
             for result in NotificationResult::ALL {
-                metrics.notifications.get_or_create(&NotificationLabels { channel: platform.as_str(), result: result.as_str() });
+                drop(metrics.notifications.get_or_create(&NotificationLabels { channel: platform.as_str(), result: result.as_str() }));
             }
             for status in EventStatus::ALL {
                 let kind = EventKind::Messages.as_str();
-                metrics.events.get_or_create(&EventLabels { channel: platform.as_str(), kind, status: status.as_str() });
+                drop(metrics.events.get_or_create(&EventLabels { channel: platform.as_str(), kind, status: status.as_str() }));
             }
         }
         Self { registry, ..metrics }
@@ -290,12 +290,12 @@ impl PlatformCounters {
         registry.register("messages_received", "Messages from contacts", counters.received.clone());
         registry.register("messages_sent", "Messages that Meta took, or that failed for good", counters.sent.clone());
         for status in ["success", "error"] {
-            counters.api_calls.get_or_create(&CallLabels { status, endpoint: "messages" });
+            drop(counters.api_calls.get_or_create(&CallLabels { status, endpoint: "messages" }));
         }
-        counters.api_errors.get_or_create(&ErrorLabels { code: "0".to_owned(), class: "temporary" });
-        counters.received.get_or_create(&TypeLabel { r#type: "text" });
+        drop(counters.api_errors.get_or_create(&ErrorLabels { code: "0".to_owned(), class: "temporary" }));
+        drop(counters.received.get_or_create(&TypeLabel { r#type: "text" }));
         for status in ["success", "failed"] {
-            counters.sent.get_or_create(&SentLabels { status, r#type: "text" });
+            drop(counters.sent.get_or_create(&SentLabels { status, r#type: "text" }));
         }
         counters
     }

@@ -16,6 +16,7 @@ pub mod content;
 pub mod model;
 pub mod people;
 pub mod phone;
+pub mod profiles;
 pub mod projection;
 pub mod timeline;
 pub mod understand;

@@ -184,19 +184,40 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        if !is_json(request.headers()) {
-            return Err(Problem::new(
-                Code::UnsupportedMediaType,
-                "The header `Content-Type` must be `application/json`.",
-            ));
-        }
-        let limit = app.config.http.body_timeout;
-        let body = tokio::time::timeout(limit, Bytes::from_request(request, app))
-            .await
-            .map_err(|_| Problem::new(Code::RequestTimeout, "The body did not come in time."))?
-            .map_err(|rejection| unreadable(&rejection))?;
-        parse(&body).map(Self)
+        parse(&read_json(request, app).await?).map(Self)
     }
+}
+
+/// A body in JSON, and as it came: for whoever has to tell one body from another.
+#[derive(Debug, Clone)]
+pub struct RawJson<T> {
+    /// The body, understood.
+    pub value: T,
+    /// The body as it came.
+    pub raw: Bytes,
+}
+
+impl<T: DeserializeOwned> FromRequest<App> for RawJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let raw = read_json(request, app).await?;
+        Ok(Self { value: parse(&raw)?, raw })
+    }
+}
+
+async fn read_json(request: Request, app: &App) -> Result<Bytes, Problem> {
+    if !is_json(request.headers()) {
+        return Err(Problem::new(
+            Code::UnsupportedMediaType,
+            "The header `Content-Type` must be `application/json`.",
+        ));
+    }
+    let limit = app.config.http.body_timeout;
+    tokio::time::timeout(limit, Bytes::from_request(request, app))
+        .await
+        .map_err(|_| Problem::new(Code::RequestTimeout, "The body did not come in time."))?
+        .map_err(|rejection| unreadable(&rejection))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

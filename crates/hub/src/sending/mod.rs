@@ -1,3 +1,93 @@
-//! Messages out.
+//! Messages out: accepted into the outbox, sent in order, followed until Meta has them.
+//!
+//! 1. [`accept`] checks a request against everything that can be known before Meta is called, and writes message, conversation and outbox
+//!    entry in one transaction.
+//! 2. [`sender`], one task a channel, takes due heads of conversations, calls Meta, and settles what came of it ([`outcome`]).
+//! 3. What Meta says later comes in as events, and is applied by [`crate::conversations::projection`].
+//!
+//! Guarantee: a message that was accepted is sent, or its failure is shown with the reason. An attempt whose outcome is unknown is not
+//! repeated blindly: an event that bears its mark settles it, and only if none comes is it repeated, once, marked `maybe_duplicate`.
+//! A crash leaves entries `sending`: they become `unknown` ([`recover`], [`take_over`]).
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::app::App;
+use crate::channels::Channels;
+use crate::conversations::model::ChannelId;
+use crate::sending::model::EntryState;
+use crate::store::StoreError;
+
+pub mod accept;
+pub mod api;
 pub mod model;
+pub mod outcome;
+pub mod request;
+pub mod sender;
+
+/// How many left-behind entries are taken over at once.
+const TAKE_OVER_MAX: u32 = 500;
+
+/// Wakes the senders: a nudge makes them look sooner, and is never needed.
+#[derive(Debug, Clone, Default)]
+pub struct Senders {
+    nudges: Arc<HashMap<ChannelId, Notify>>,
+}
+
+impl Senders {
+    /// One for each channel.
+    pub fn new(channels: &Channels) -> Self {
+        let nudges = channels.all().into_iter().map(|channel| (channel.id.clone(), Notify::new())).collect();
+        Self { nudges: Arc::new(nudges) }
+    }
+
+    /// Something is due on a channel.
+    pub fn nudge(&self, channel: &ChannelId) {
+        if let Some(nudge) = self.nudges.get(channel) {
+            nudge.notify_one();
+        }
+    }
+
+    /// Waits for a nudge.
+    async fn nudged(&self, channel: &ChannelId) {
+        match self.nudges.get(channel) {
+            Some(nudge) => nudge.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// At start: on the embedded store no other process can be sending, so whatever is marked so was left behind. On Postgres another node may
+/// be: there [`take_over`] waits for the lease to run out.
+pub async fn recover(app: &App) -> Result<(), StoreError> {
+    take_over(app, app.store.engine() == "sqlite").await
+}
+
+/// Marks entries whose sender is gone as of unknown outcome.
+pub async fn take_over(app: &App, all: bool) -> Result<(), StoreError> {
+    let now = app.clock.now_millis();
+    let due_at = now + sender::millis(app.config.sending.unknown_after);
+    loop {
+        let taken = app
+            .store
+            .write(move |tx| {
+                let entries = tx.entries_left_behind(now, all, TAKE_OVER_MAX)?;
+                for entry in &entries {
+                    tx.postpone_entry(entry.message_id, EntryState::Unknown, due_at, entry.attempts, "its sender stopped before it knew the outcome")?;
+                    if let Some(attempt) = entry.attempt_id {
+                        tx.finish_attempt(attempt, &sender::interrupted(now))?;
+                    }
+                }
+                Ok::<_, StoreError>(entries.len())
+            })
+            .await?;
+        if taken > 0 {
+            tracing::warn!(messages = taken, "messages of unknown outcome were taken over from a process that stopped");
+        }
+        if taken < TAKE_OVER_MAX as usize {
+            return Ok(());
+        }
+    }
+}

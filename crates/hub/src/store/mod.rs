@@ -18,7 +18,7 @@ pub use unit::UnitError;
 
 use postgres_store::PostgresStore;
 use sqlite_store::SqliteStore;
-use unit::{Flush, Job};
+use unit::{Flush, Job, Mode};
 
 pub mod channels;
 pub mod contacts;
@@ -88,7 +88,8 @@ impl Store {
         self.write(move |tx| tx.migrate(now)).await
     }
 
-    /// Runs a unit that only reads. On SQLite it never waits for a writer, nor a writer for it.
+    /// Runs a unit that only reads, on one snapshot; a statement of it that writes or locks is refused. It never waits for a writer, nor a
+    /// writer for it.
     pub async fn read<T, E, F>(&self, work: F) -> Result<T, E>
     where
         F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -99,7 +100,7 @@ impl Store {
             Backend::Sqlite(sqlite) => sqlite.reads(),
             Backend::Postgres(postgres) => postgres.units(),
         };
-        submit(queue, Flush::Later, work).await
+        submit(queue, Mode::Read, work).await
     }
 
     /// Runs a unit that writes; once it is answered it survives a power cut.
@@ -109,7 +110,7 @@ impl Store {
         T: Send + 'static,
         E: UnitError,
     {
-        submit(self.writes(), Flush::Now, work).await
+        submit(self.writes(), Mode::Write(Flush::Now), work).await
     }
 
     /// Runs a unit that writes what would be found undone and be done again after a power cut: it survives a crash of the process, but is
@@ -120,7 +121,7 @@ impl Store {
         T: Send + 'static,
         E: UnitError,
     {
-        submit(self.writes(), Flush::Later, work).await
+        submit(self.writes(), Mode::Write(Flush::Later), work).await
     }
 
     /// Like [`write`](Self::write), before everything else that waits: for what Meta waits for an answer to.
@@ -134,7 +135,7 @@ impl Store {
             Backend::Sqlite(sqlite) => sqlite.urgent(),
             Backend::Postgres(postgres) => postgres.urgent(),
         };
-        submit(queue, Flush::Now, work).await
+        submit(queue, Mode::Write(Flush::Now), work).await
     }
 
     /// Ends the database threads after what was submitted. Only the last clone of a store can close it; the others do nothing.
@@ -156,13 +157,13 @@ impl Store {
     }
 }
 
-async fn submit<T, E, F>(queue: &mpsc::Sender<Job>, flush: Flush, work: F) -> Result<T, E>
+async fn submit<T, E, F>(queue: &mpsc::Sender<Job>, mode: Mode, work: F) -> Result<T, E>
 where
     F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
     T: Send + 'static,
     E: UnitError,
 {
-    let (job, answer) = Job::new(flush, work);
+    let (job, answer) = Job::new(mode, work);
     queue.send(job).await.map_err(|_| StoreError::Closed)?;
     answer.await.map_err(|_| StoreError::Closed)?
 }
@@ -242,7 +243,10 @@ impl From<postgres::Error> for StoreError {
         // `Display` of a database error is one word; its message is in the source.
         let text = error.as_db_error().map_or_else(|| error.to_string(), |database| database.message().to_owned());
         match error.code() {
-            Some(&SqlState::T_R_DEADLOCK_DETECTED | &SqlState::T_R_SERIALIZATION_FAILURE) => Self::Conflict(text),
+            // A row that another unit inserted since this one looked: run again, this one finds it.
+            Some(
+                &SqlState::T_R_DEADLOCK_DETECTED | &SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::UNIQUE_VIOLATION,
+            ) => Self::Conflict(text),
             Some(code) if matches!(&code.code()[..2], "08" | "53" | "57" | "58" | "25") => Self::Unavailable(text),
             Some(_) => Self::Refused(text),
             None => Self::Unavailable(text),

@@ -3,6 +3,9 @@
 //! A unit is one transaction (`READ COMMITTED`, rows locked where they are read to be changed). One that loses to another transaction
 //! (deadlock, serialization) is run again. A connection that broke is opened anew for the next unit; the unit that it broke under
 //! fails as [`StoreError::Unavailable`], and its caller must take it as undone.
+//!
+//! After a statement has failed, Postgres refuses all further ones of a transaction, and answers a `COMMIT` by taking it back without
+//! calling that an error. So a unit that goes on after a failed statement and calls itself done is failed with that statement's error.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -15,7 +18,7 @@ use tokio::sync::mpsc;
 
 use super::statement::{Dialect, Translations, key};
 use super::tx::{Session, Tx, arrays, postgres_row};
-use super::unit::{Job, Verdict};
+use super::unit::{Job, Mode, Verdict};
 use super::value::{Param, Row, Rows};
 use super::{OpenError, StoreError};
 
@@ -90,6 +93,8 @@ pub(super) struct PostgresSession {
     client: Option<Client>,
     statements: HashMap<(usize, usize), Statement>,
     translations: Arc<Translations>,
+    /// What the first failed statement of the present transaction failed with.
+    failed: Option<StoreError>,
 }
 
 impl std::fmt::Debug for PostgresSession {
@@ -101,7 +106,7 @@ impl std::fmt::Debug for PostgresSession {
 
 impl PostgresSession {
     fn new(config: Config, translations: Arc<Translations>) -> Self {
-        Self { config, client: None, statements: HashMap::new(), translations }
+        Self { config, client: None, statements: HashMap::new(), translations, failed: None }
     }
 
     fn connect(&mut self) -> Result<(), postgres::Error> {
@@ -116,14 +121,20 @@ impl PostgresSession {
     fn run(&mut self, mut job: Job) {
         let mut conflicts = 0;
         loop {
-            if let Err(error) = self.begin() {
+            if let Err(error) = self.begin(job.mode()) {
                 job.fail(error);
                 return;
             }
             let verdict = job.run(&mut Tx::new(Session::Postgres(self)));
-            let ended = self.control(if verdict == Verdict::Keep { "COMMIT" } else { "ROLLBACK" });
+            let failed = self.failed.take();
+            let lost = failed.as_ref().is_some_and(StoreError::is_conflict);
+            let ended = match (verdict, failed) {
+                (Verdict::Keep, None) => self.control("COMMIT"),
+                (Verdict::Keep, Some(error)) => self.control("ROLLBACK").and(Err(error)),
+                (Verdict::TakeBack, _) => self.control("ROLLBACK"),
+            };
             let conflict = match &ended {
-                Ok(()) => job.should_retry(),
+                Ok(()) => lost || job.should_retry(),
                 Err(error) => error.is_conflict(),
             };
             if conflict && conflicts < CONFLICTS_MAX {
@@ -139,13 +150,18 @@ impl PostgresSession {
     }
 
     /// Opens a transaction; a connection that turns out to be dead is replaced once, since nothing has been done on it yet.
-    fn begin(&mut self) -> Result<(), StoreError> {
+    fn begin(&mut self, mode: Mode) -> Result<(), StoreError> {
+        let begin = match mode {
+            Mode::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            Mode::Write(_) => "BEGIN",
+        };
+        self.failed = None;
         self.connect()?;
-        match self.control("BEGIN") {
+        match self.control(begin) {
             Err(StoreError::Unavailable(_)) => {
                 self.client = None;
                 self.connect()?;
-                self.control("BEGIN")
+                self.control(begin)
             }
             other => other,
         }
@@ -159,6 +175,14 @@ impl PostgresSession {
         self.client.as_mut().ok_or_else(|| StoreError::Unavailable("not connected to Postgres".into()))
     }
 
+    /// Remembers the first failure of a transaction.
+    fn watch<T>(&mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let (Err(error), None) = (&result, &self.failed) {
+            self.failed = Some(error.again());
+        }
+        result
+    }
+
     fn prepare(&mut self, sql: &'static str) -> Result<Statement, StoreError> {
         if let Some(statement) = self.statements.get(&key(sql)) {
             return Ok(statement.clone());
@@ -170,34 +194,44 @@ impl PostgresSession {
     }
 
     pub(super) fn execute(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<u64, StoreError> {
-        let statement = self.prepare(sql)?;
-        Ok(self.client()?.execute(&statement, &references(params))?)
+        let touched = self.execute_with(sql, &references(params));
+        self.watch(touched)
     }
 
     pub(super) fn query(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
-        let statement = self.prepare(sql)?;
-        let rows = self.client()?.query(&statement, &references(params))?;
-        rows.iter().map(|row| Ok(postgres_row(row)?)).collect()
+        let found = self.query_with(sql, &references(params));
+        self.watch(found)
     }
 
     pub(super) fn execute_rows(&mut self, sql: &'static str, rows: &Rows<'_>) -> Result<u64, StoreError> {
-        let statement = self.prepare(sql)?;
         let arrays = arrays(rows, &self.translations.get(sql).columns);
         let params: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| &**array as &(dyn ToSql + Sync)).collect();
-        Ok(self.client()?.execute(&statement, &params)?)
+        let touched = self.execute_with(sql, &params);
+        self.watch(touched)
     }
 
     pub(super) fn query_rows(&mut self, sql: &'static str, rows: &Rows<'_>) -> Result<Vec<Row>, StoreError> {
-        let statement = self.prepare(sql)?;
         let arrays = arrays(rows, &self.translations.get(sql).columns);
         let params: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| &**array as &(dyn ToSql + Sync)).collect();
-        let rows = self.client()?.query(&statement, &params)?;
-        rows.iter().map(|row| Ok(postgres_row(row)?)).collect()
+        let found = self.query_with(sql, &params);
+        self.watch(found)
     }
 
     /// Runs several statements at once, as a migration does.
     pub(super) fn execute_script(&mut self, sql: &str) -> Result<(), StoreError> {
-        Ok(self.client()?.batch_execute(sql)?)
+        let done = self.client().and_then(|client| Ok(client.batch_execute(sql)?));
+        self.watch(done)
+    }
+
+    fn execute_with(&mut self, sql: &'static str, params: &[&(dyn ToSql + Sync)]) -> Result<u64, StoreError> {
+        let statement = self.prepare(sql)?;
+        Ok(self.client()?.execute(&statement, params)?)
+    }
+
+    fn query_with(&mut self, sql: &'static str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
+        let statement = self.prepare(sql)?;
+        let rows = self.client()?.query(&statement, params)?;
+        rows.iter().map(|row| Ok(postgres_row(row)?)).collect()
     }
 }
 

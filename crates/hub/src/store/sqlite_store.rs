@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::statement::{Dialect, Translations};
 use super::tx::{Session, Tx, sqlite_row};
-use super::unit::{Flush, Job, Verdict};
+use super::unit::{Flush, Job, Mode, Verdict};
 use super::value::{Param, Row, Rows};
 use super::{OpenError, StoreError};
 
@@ -223,7 +223,7 @@ impl Writer {
         if group.is_empty() {
             return;
         }
-        let flush = if group.iter().any(|job| job.flush() == Flush::Now) { Flush::Now } else { Flush::Later };
+        let flush = if group.iter().any(|job| job.mode() == Mode::Write(Flush::Now)) { Flush::Now } else { Flush::Later };
         if let Err(error) = self.begin(flush) {
             fail(group, &error.into());
             return;

@@ -16,6 +16,15 @@ pub(super) enum Flush {
     Later,
 }
 
+/// What a unit is allowed to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Ask only.
+    Read,
+    /// Ask and change.
+    Write(Flush),
+}
+
 /// What becomes of what a unit has written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -26,7 +35,7 @@ pub(super) enum Verdict {
 /// A unit of work with its type forgotten.
 pub(super) struct Job {
     unit: Box<dyn Unit>,
-    flush: Flush,
+    mode: Mode,
 }
 
 trait Unit: Send {
@@ -43,18 +52,18 @@ struct Work<F, T, E> {
 }
 
 impl Job {
-    pub(super) fn new<F, T, E>(flush: Flush, work: F) -> (Self, oneshot::Receiver<Result<T, E>>)
+    pub(super) fn new<F, T, E>(mode: Mode, work: F) -> (Self, oneshot::Receiver<Result<T, E>>)
     where
         F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: UnitError,
     {
         let (answer, receiver) = oneshot::channel();
-        (Self { unit: Box::new(Work { work, result: None, answer }), flush }, receiver)
+        (Self { unit: Box::new(Work { work, result: None, answer }), mode }, receiver)
     }
 
-    pub(super) fn flush(&self) -> Flush {
-        self.flush
+    pub(super) fn mode(&self) -> Mode {
+        self.mode
     }
 
     pub(super) fn run(&mut self, tx: &mut Tx<'_>) -> Verdict {

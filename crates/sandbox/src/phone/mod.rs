@@ -54,7 +54,7 @@ fn file(
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#[expect(clippy::disallowed_methods, reason = "the server of a test ends with the test")]
 mod tests {
     use std::collections::BTreeSet;
 

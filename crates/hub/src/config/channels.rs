@@ -1,0 +1,345 @@
+//! The channels that settings name: those of `[[channels]]` in the file, and those that variables give or change.
+
+use std::collections::BTreeMap;
+
+use tidings_meta::notification::Platform;
+use toml::Value;
+
+use super::layers::{Given, Written, did_you_mean, read_value};
+use super::mistakes::{Mistake, Place};
+use super::reading::{Reading, shown};
+use super::settings::Show;
+use super::{ChannelConfig, EffectiveSetting, values};
+
+/// A channel that variables alone can make.
+pub(super) struct FromVariables {
+    id: &'static str,
+    platform: Platform,
+    account: &'static str,
+    business_account: Option<&'static str>,
+    access_token: &'static str,
+}
+
+impl FromVariables {
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        [Some(self.account), self.business_account, Some(self.access_token)]
+            .into_iter()
+            .flatten()
+    }
+
+    fn variable_of(&self, field: &str) -> Option<&'static str> {
+        match field {
+            ACCOUNT => Some(self.account),
+            BUSINESS_ACCOUNT => self.business_account,
+            ACCESS_TOKEN => Some(self.access_token),
+            _ => None,
+        }
+    }
+}
+
+/// The channels that variables alone can make.
+pub(super) const FROM_VARIABLES: &[FromVariables] = &[
+    FromVariables {
+        id: "whatsapp",
+        platform: Platform::WhatsApp,
+        account: "WHATSAPP_PHONE_NUMBER_ID",
+        business_account: Some("WHATSAPP_BUSINESS_ACCOUNT_ID"),
+        access_token: "WHATSAPP_ACCESS_TOKEN",
+    },
+    FromVariables {
+        id: "whatsapp-backup",
+        platform: Platform::WhatsApp,
+        account: "WHATSAPP_BACKUP_PHONE_NUMBER_ID",
+        business_account: None,
+        access_token: "WHATSAPP_BACKUP_ACCESS_TOKEN",
+    },
+    FromVariables {
+        id: "instagram",
+        platform: Platform::Instagram,
+        account: "META_IG_BUSINESS_ID",
+        business_account: None,
+        access_token: "META_IG_ACCESS_TOKEN",
+    },
+];
+
+const ID: &str = "id";
+const PLATFORM: &str = "platform";
+const ACCOUNT: &str = "account";
+const BUSINESS_ACCOUNT: &str = "business_account";
+const ACCESS_TOKEN: &str = "access_token";
+const FIELDS: [&str; 5] = [ID, PLATFORM, ACCOUNT, BUSINESS_ACCOUNT, ACCESS_TOKEN];
+
+/// A channel as far as the sources have told of it.
+struct Draft {
+    id: String,
+    /// Told in errors.
+    name: String,
+    /// Where it was first told of.
+    place: Place,
+    fields: BTreeMap<&'static str, Given>,
+    /// Set where variables make the channel and no file names it.
+    platform: Option<Platform>,
+}
+
+/// Reads all channels, in the order of the variables and then of the file.
+pub(super) fn read(reading: &mut Reading<'_>) -> Vec<ChannelConfig> {
+    let drafts = from_file(reading);
+    let drafts = with_variables(reading, drafts);
+    let channels: Vec<_> = drafts.into_iter().filter_map(|draft| finish(reading, draft)).collect();
+    refuse_shared_accounts(reading, &channels);
+    channels.into_iter().map(|finished| finished.channel).collect()
+}
+
+fn from_file(reading: &mut Reading<'_>) -> Vec<Draft> {
+    let Some((place, value)) = &reading.layers.channels else {
+        return Vec::new();
+    };
+    let Value::Array(tables) = value else {
+        reading.mistakes.push(Mistake {
+            name: "channels".to_owned(),
+            place: place.clone(),
+            problem: "is a list: begin each channel with a line [[channels]]".to_owned(),
+        });
+        return Vec::new();
+    };
+    let mut drafts: Vec<Draft> = Vec::new();
+    for (index, table) in tables.iter().enumerate() {
+        if let Some(draft) = draft_of(reading, place, index + 1, table) {
+            if drafts.iter().any(|other| other.id == draft.id) {
+                let problem = format!(
+                    "another channel has the id {:?} already; each needs one of its own",
+                    draft.id
+                );
+                reading.mistakes.push(Mistake {
+                    name: draft.name,
+                    place: draft.place,
+                    problem,
+                });
+            } else {
+                drafts.push(draft);
+            }
+        }
+    }
+    drafts
+}
+
+fn draft_of(reading: &mut Reading<'_>, place: &Place, number: usize, value: &Value) -> Option<Draft> {
+    let nth = format!("channels, no. {number}");
+    let mistake = |name: &str, problem: String| Mistake {
+        name: name.to_owned(),
+        place: place.clone(),
+        problem,
+    };
+    let Value::Table(table) = value else {
+        reading
+            .mistakes
+            .push(mistake(&nth, "begin each channel with a line [[channels]]".to_owned()));
+        return None;
+    };
+    let mut fields = BTreeMap::new();
+    for (key, value) in table {
+        let name = format!("{nth}: {key}");
+        let Some(field) = FIELDS.into_iter().find(|field| field == key) else {
+            let problem = format!("a channel has no such setting{}", did_you_mean(key, FIELDS.into_iter()));
+            reading.mistakes.push(mistake(&name, problem));
+            continue;
+        };
+        match read_value(value.clone()) {
+            Ok(Some(written)) => {
+                fields.insert(
+                    field,
+                    Given {
+                        name,
+                        place: place.clone(),
+                        written,
+                    },
+                );
+            }
+            Ok(None) => {}
+            Err(problem) => reading.mistakes.push(mistake(&name, problem)),
+        }
+    }
+    let Some(id) = fields.get(ID).cloned() else {
+        reading.mistakes.push(mistake(
+            &nth,
+            "has no id; add one, such as id = \"whatsapp-nl\"".to_owned(),
+        ));
+        return None;
+    };
+    let id = field_text(reading, Some(&id), values::channel_id)?;
+    Some(Draft {
+        id,
+        name: nth,
+        place: place.clone(),
+        fields,
+        platform: None,
+    })
+}
+
+/// Adds what variables say: to the channel of the file that has the id, or as a channel before those of the file.
+fn with_variables(reading: &mut Reading<'_>, mut from_file: Vec<Draft>) -> Vec<Draft> {
+    let mut drafts = Vec::new();
+    for made in FROM_VARIABLES {
+        let mut fields = BTreeMap::new();
+        for field in [ACCOUNT, BUSINESS_ACCOUNT, ACCESS_TOKEN] {
+            let given = made
+                .variable_of(field)
+                .and_then(|variable| reading.layers.variable(variable));
+            fields.extend(given.map(|given| (field, given)));
+        }
+        if fields.is_empty() {
+            continue;
+        }
+        if let Some(known) = from_file.iter_mut().find(|draft| draft.id == made.id) {
+            known.fields.extend(fields);
+            continue;
+        }
+        if !fields.contains_key(ACCOUNT) {
+            for given in fields.values() {
+                let problem = format!(
+                    "belongs to an account that is not named; set {} to Meta's id of it, or leave out {}",
+                    made.account, given.name
+                );
+                reading.mistakes.push(given.mistake(problem));
+            }
+            continue;
+        }
+        let place = fields[ACCOUNT].place.clone();
+        let platform = Some(made.platform);
+        drafts.push(Draft {
+            id: made.id.to_owned(),
+            name: made.account.to_owned(),
+            place,
+            fields,
+            platform,
+        });
+    }
+    drafts.append(&mut from_file);
+    drafts
+}
+
+struct Finished {
+    channel: ChannelConfig,
+    /// Where its account stands.
+    account: Given,
+}
+
+fn finish(reading: &mut Reading<'_>, draft: Draft) -> Option<Finished> {
+    note(reading, &draft);
+    let missing = |field: &str, example: &str| Mistake {
+        name: draft.name.clone(),
+        place: draft.place.clone(),
+        problem: format!("has no {field}; add it, such as {field} = \"{example}\""),
+    };
+    let platform = match (draft.platform, draft.fields.get(PLATFORM)) {
+        (Some(platform), _) => Some(platform),
+        (None, Some(given)) => field_text(reading, Some(given), platform_of),
+        (None, None) => {
+            reading.mistakes.push(missing(PLATFORM, "whatsapp"));
+            None
+        }
+    };
+    let account = field_text(reading, draft.fields.get(ACCOUNT), values::meta_id);
+    if !draft.fields.contains_key(ACCOUNT) {
+        reading.mistakes.push(missing(ACCOUNT, "106540352242922"));
+    }
+    let business_account = field_text(reading, draft.fields.get(BUSINESS_ACCOUNT), values::meta_id);
+    if let (Some(Platform::Instagram), Some(given)) = (platform, draft.fields.get(BUSINESS_ACCOUNT)) {
+        reading
+            .mistakes
+            .push(given.mistake("only a WhatsApp channel has a business account; leave it out"));
+    }
+    let access_token = draft.fields.get(ACCESS_TOKEN);
+    let access_token = access_token.and_then(|given| one_field(reading, given, Show::Masked, values::secret));
+    Some(Finished {
+        account: draft.fields.get(ACCOUNT)?.clone(),
+        channel: ChannelConfig {
+            id: draft.id,
+            platform: platform?,
+            account: account?,
+            business_account,
+            access_token,
+        },
+    })
+}
+
+fn refuse_shared_accounts(reading: &mut Reading<'_>, channels: &[Finished]) {
+    for (index, later) in channels.iter().enumerate() {
+        let same = |other: &&Finished| {
+            other.channel.platform == later.channel.platform && other.channel.account == later.channel.account
+        };
+        if let Some(earlier) = channels[..index].iter().find(same) {
+            let problem = format!(
+                "the channels {:?} and {:?} have the same account; {} ({}) names it too: leave out one of them",
+                earlier.channel.id, later.channel.id, earlier.account.name, earlier.account.place
+            );
+            reading.mistakes.push(later.account.mistake(problem));
+        }
+    }
+}
+
+fn platform_of(text: &str) -> values::Parsed<Platform> {
+    [Platform::WhatsApp, Platform::Instagram]
+        .into_iter()
+        .find(|platform| platform.as_str() == text)
+        .ok_or_else(|| values::NotAValue("is not \"whatsapp\" or \"instagram\"".to_owned()))
+}
+
+fn field_text<T>(
+    reading: &mut Reading<'_>,
+    given: Option<&Given>,
+    parse: impl Fn(&str) -> values::Parsed<T>,
+) -> Option<T> {
+    one_field(reading, given?, Show::Plain, parse)
+}
+
+fn one_field<T>(
+    reading: &mut Reading<'_>,
+    given: &Given,
+    show: Show,
+    parse: impl Fn(&str) -> values::Parsed<T>,
+) -> Option<T> {
+    match &given.written {
+        Written::Text(text) => reading.parse(show, given, text, parse),
+        Written::List(_) => {
+            reading.mistakes.push(given.mistake("is one value, not a list"));
+            None
+        }
+    }
+}
+
+fn note(reading: &mut Reading<'_>, draft: &Draft) {
+    let made = FROM_VARIABLES.iter().find(|made| made.id == draft.id);
+    for field in &FIELDS[1..] {
+        let given = draft.fields.get(field);
+        let text = given.and_then(|given| match &given.written {
+            Written::Text(text) => Some(text.as_str()),
+            Written::List(_) => None,
+        });
+        let (value, source) = match (*field, draft.platform) {
+            (PLATFORM, Some(platform)) => (Some(platform.to_string()), format!("{}: {}", draft.place, draft.name)),
+            (field, _) => {
+                let show = if field == ACCESS_TOKEN {
+                    Show::Masked
+                } else {
+                    Show::Plain
+                };
+                let source = given.map_or_else(|| "not set".to_owned(), source_of);
+                (text.map(|text| shown(show, text)), source)
+            }
+        };
+        reading.effective.push(EffectiveSetting {
+            key: format!("channels.{}.{field}", draft.id),
+            variables: made.and_then(|made| made.variable_of(field)).into_iter().collect(),
+            value,
+            source,
+        });
+    }
+}
+
+fn source_of(given: &Given) -> String {
+    match given.place {
+        Place::File(_) => given.place.to_string(),
+        _ => format!("{}: {}", given.place, given.name),
+    }
+}

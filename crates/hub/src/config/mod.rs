@@ -1,0 +1,326 @@
+//! Settings: read once at start, checked, and handed on as ready values.
+//!
+//! ```text
+//! tidings.default.toml  <  tidings.toml  <  .env  <  environment  <  command line
+//! ```
+//!
+//! [`Config::load`] takes all of it as [`Sources`] and answers with the settings, where each comes from, and what looks unintended; or
+//! with every mistake at once, each naming where it stands and what would be right. No secret is ever shown: not in `Debug`, not in
+//! an error, not in [`EffectiveSetting`].
+//!
+//! To add a setting: describe it in `tidings.default.toml`, name it in `settings.rs`, read it in [`Config::load`].
+//!
+//! - `sources`: the files and the environment, as plain maps.
+//! - `settings`: the table of keys and variables.
+//! - `layers`: which source wins. `reading`: from text to value. `values`: what each text may be.
+//! - `channels`: the numbers and accounts that settings name.
+//! - `mistakes`, `warnings`, `nearest`: what people are told.
+
+mod channels;
+mod layers;
+mod mistakes;
+mod nearest;
+mod reading;
+mod settings;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod values;
+mod warnings;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tidings_meta::notification::Platform;
+
+pub use mistakes::{ConfigErrors, Mistake, Place};
+pub use sources::{CONFIG_FILE, ConfigFile, Sources};
+
+use layers::Layers;
+use reading::Reading;
+
+/// All settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The folder for everything that is kept in files.
+    pub data_dir: PathBuf,
+    /// Where the store is: `sqlite://…` or `postgres://…`.
+    pub database_url: SecretString,
+    /// What Meta and browsers call this hub by; no slash at its end.
+    pub public_url: Option<String>,
+    /// An API key that is valid from the start.
+    pub admin_key: Option<SecretString>,
+    /// Logging.
+    pub log: LogConfig,
+    /// What Meta posts.
+    pub webhooks: WebhookConfig,
+    /// How Meta is called.
+    pub graph: GraphConfig,
+    /// Connected numbers and accounts; no id and no account stands twice.
+    pub channels: Vec<ChannelConfig>,
+    /// The app at Meta that WhatsApp is connected by.
+    pub meta_app_id: Option<String>,
+    /// The app at Meta that Instagram is connected by, where it is another one.
+    pub instagram_app_id: Option<String>,
+    /// Messages on their way out.
+    pub sending: SendingConfig,
+    /// The server's bounds.
+    pub http: HttpConfig,
+    /// Who may read `/metrics` without a key.
+    pub metrics_allow: Vec<IpAddr>,
+    /// How long things are kept.
+    pub retention: RetentionConfig,
+}
+
+/// Logging.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// What is logged, as directives of `tracing`; checked to be some.
+    pub filter: String,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+/// What Meta posts, and what becomes of it.
+#[derive(Debug, Clone)]
+pub struct WebhookConfig {
+    /// Secrets and tokens of WhatsApp.
+    pub whatsapp: PlatformConfig,
+    /// Secrets and tokens of Instagram.
+    pub instagram: PlatformConfig,
+    /// Whether a notification has to bear Meta's signature.
+    pub signature_required: bool,
+    /// How many events are understood in one go; 1 to 1000.
+    pub batch_size: u32,
+    /// How often an event that failed is tried again.
+    pub retry_attempts: u32,
+    /// The pause before the first of those; each further one is twice as long.
+    pub retry_delay: Duration,
+    /// How many notifications may wait in memory; at least 1.
+    pub max_queue: usize,
+    /// The largest notification that is taken.
+    pub body_bytes_max: usize,
+}
+
+impl WebhookConfig {
+    /// The secrets and tokens of one of Meta's products.
+    pub fn platform(&self, platform: Platform) -> &PlatformConfig {
+        match platform {
+            Platform::WhatsApp => &self.whatsapp,
+            Platform::Instagram => &self.instagram,
+        }
+    }
+}
+
+/// What proves that it is Meta who calls, and to Meta that it is we who answer. Each list may be empty.
+#[derive(Debug, Clone, Default)]
+pub struct PlatformConfig {
+    /// The app secrets whose signature is accepted.
+    pub app_secrets: Vec<SecretString>,
+    /// The verify tokens that are accepted.
+    pub verify_tokens: Vec<SecretString>,
+}
+
+/// How Meta is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GraphConfig {
+    /// Where, for WhatsApp; no slash at its end.
+    pub whatsapp_base_url: String,
+    /// Where, for Instagram; no slash at its end.
+    pub instagram_base_url: String,
+    /// The version of Meta's interface, such as `v26.0`.
+    pub version: String,
+    /// How long an answer may take.
+    pub request_timeout: Duration,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+}
+
+impl GraphConfig {
+    /// Where Meta is called for one of its products.
+    pub fn base_url(&self, platform: Platform) -> &str {
+        match platform {
+            Platform::WhatsApp => &self.whatsapp_base_url,
+            Platform::Instagram => &self.instagram_base_url,
+        }
+    }
+}
+
+/// A connected number or account.
+#[derive(Debug, Clone)]
+pub struct ChannelConfig {
+    /// Its name here: small letters, digits, hyphens.
+    pub id: String,
+    /// Whose product it is.
+    pub platform: Platform,
+    /// Meta's id of it: the phone number's or the professional account's.
+    pub account: String,
+    /// The WhatsApp Business Account that it belongs to.
+    pub business_account: Option<String>,
+    /// What Meta is called with; without one the channel only receives.
+    pub access_token: Option<SecretString>,
+}
+
+/// Messages on their way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendingConfig {
+    /// How many calls of one channel may be under way at once; at least 1.
+    pub parallel: usize,
+    /// How long to wait for a status of a message of which it is unknown whether Meta took it.
+    pub unknown_after: Duration,
+    /// How long a message is tried for when its sender names no time.
+    pub expires_after: Duration,
+}
+
+/// The server's bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// How many connections are held at once; at least 1.
+    pub connections_max: usize,
+    /// How long a client may take to send the head of a request.
+    pub header_timeout: Duration,
+    /// How long a client may take to send the body of a request.
+    pub body_timeout: Duration,
+}
+
+/// How long things are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetentionConfig {
+    /// How far back the live stream can be resumed.
+    pub stream: Duration,
+    /// How many quarantined notifications are kept.
+    pub quarantined_max: u32,
+    /// How long an event waits for the message that it is about.
+    pub parked: Duration,
+    /// How long a repeated `Idempotency-Key` gets the first answer again.
+    pub idempotency: Duration,
+}
+
+/// Settings that were read without a mistake.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// Each of them as text, in a fixed order: what people are shown.
+    pub effective: Vec<EffectiveSetting>,
+    /// What is allowed but most likely not meant; a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// A setting as people are shown it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EffectiveSetting {
+    /// Its name in the file.
+    pub key: String,
+    /// The variables that set it; none where only the file does.
+    pub variables: Vec<&'static str>,
+    /// Its value, secrets masked; `None` where it is not set.
+    pub value: Option<String>,
+    /// Where it comes from: the place, and the variable.
+    pub source: String,
+}
+
+/// Stands, in the address of the store, for the data folder.
+const DATA_DIR: &str = "{data_dir}";
+
+impl Config {
+    /// Reads the settings from their sources. Answers with every mistake at once.
+    pub fn load(sources: Sources) -> Result<Loaded, ConfigErrors> {
+        let mut mistakes = Vec::new();
+        let layers = Layers::new(sources, &mut mistakes);
+        let mut reading = Reading {
+            layers: &layers,
+            mistakes,
+            effective: Vec::new(),
+        };
+        let config = Self::read(&mut reading);
+        let Reading {
+            mistakes, effective, ..
+        } = reading;
+        if !mistakes.is_empty() {
+            return Err(ConfigErrors(mistakes));
+        }
+        let warnings = warnings::of(&config, &layers.sources);
+        Ok(Loaded {
+            config,
+            effective,
+            warnings,
+        })
+    }
+
+    fn read(reading: &mut Reading<'_>) -> Self {
+        let listen = reading.required("listen", values::socket_address);
+        let data_dir = reading.required("data_dir", values::text);
+        let database_url = reading.required("database_url", |text| {
+            values::database_url(&text.replace(DATA_DIR, &data_dir))
+        });
+        reading.show_filled("database_url", DATA_DIR, &data_dir);
+        Self {
+            listen,
+            database_url,
+            data_dir: PathBuf::from(data_dir),
+            public_url: reading.optional("public_url", values::base_url),
+            admin_key: reading.optional("admin_key", values::admin_key),
+            meta_app_id: reading.optional("meta_app_id", values::meta_id),
+            instagram_app_id: reading.optional("instagram_app_id", values::meta_id),
+            metrics_allow: reading.list("metrics_allow", values::ip_address),
+            log: LogConfig {
+                filter: reading.required("log.filter", values::log_filter),
+                format: reading.required("log.format", values::log_format),
+            },
+            webhooks: WebhookConfig {
+                signature_required: reading.required("webhooks.signature_required", values::boolean),
+                batch_size: reading.required("webhooks.batch_size", values::number(1..=1000)),
+                retry_attempts: reading.required("webhooks.retry_attempts", values::number(0..=100)),
+                retry_delay: reading.required("webhooks.retry_delay_ms", values::milliseconds(1..=3_600_000)),
+                max_queue: reading.required("webhooks.max_queue", values::number(1..=1_000_000)),
+                body_bytes_max: reading.required("webhooks.body_bytes_max", values::number(1024..=64 * 1024 * 1024)),
+                whatsapp: PlatformConfig {
+                    app_secrets: reading.list("webhooks.whatsapp.app_secrets", values::secret),
+                    verify_tokens: reading.list("webhooks.whatsapp.verify_tokens", values::secret),
+                },
+                instagram: PlatformConfig {
+                    app_secrets: reading.list("webhooks.instagram.app_secrets", values::secret),
+                    verify_tokens: reading.list("webhooks.instagram.verify_tokens", values::secret),
+                },
+            },
+            graph: GraphConfig {
+                whatsapp_base_url: reading.required("graph.whatsapp_base_url", values::base_url),
+                instagram_base_url: reading.required("graph.instagram_base_url", values::base_url),
+                version: reading.required("graph.version", values::graph_version),
+                request_timeout: reading.required("graph.request_timeout_ms", values::milliseconds(1..=600_000)),
+                connect_timeout: reading.required("graph.connect_timeout_ms", values::milliseconds(1..=600_000)),
+            },
+            sending: SendingConfig {
+                parallel: reading.required("sending.parallel", values::number(1..=1000)),
+                unknown_after: reading.required("sending.unknown_after_secs", values::seconds(1..=86_400)),
+                expires_after: reading.required("sending.expires_after_secs", values::seconds(1..=30 * 86_400)),
+            },
+            http: HttpConfig {
+                connections_max: reading.required("http.connections_max", values::number(1..=1_000_000)),
+                header_timeout: reading.required("http.header_timeout_secs", values::seconds(1..=600)),
+                body_timeout: reading.required("http.body_timeout_secs", values::seconds(1..=600)),
+            },
+            retention: RetentionConfig {
+                stream: reading.required("retention.stream_hours", values::hours),
+                quarantined_max: reading.required("retention.quarantined_max", values::number(0..=10_000_000)),
+                parked: reading.required("retention.parked_hours", values::hours),
+                idempotency: reading.required("retention.idempotency_hours", values::hours),
+            },
+            channels: channels::read(reading),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The table of settings: what each is called in a file, and by which variables.
+//!
+//! Defaults and descriptions are in `tidings.default.toml`, and nowhere else; a test holds both against each other.
+
+/// One setting. A channel's settings are in [`channels`](super::channels).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Setting {
+    /// Its name in `tidings.toml`, with the sections before it: `webhooks.batch_size`.
+    pub(super) key: &'static str,
+    /// The variables that set it. The first is the one that we name.
+    pub(super) variables: &'static [&'static str],
+    /// What of its value people are shown.
+    pub(super) show: Show,
+}
+
+/// What of a value people are shown, in errors as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Show {
+    /// All of it.
+    Plain,
+    /// An address without the password that may stand in it.
+    Address,
+    /// Nothing.
+    Masked,
+}
+
+const fn plain(key: &'static str, variables: &'static [&'static str]) -> Setting {
+    Setting {
+        key,
+        variables,
+        show: Show::Plain,
+    }
+}
+
+const fn address(key: &'static str, variables: &'static [&'static str]) -> Setting {
+    Setting {
+        key,
+        variables,
+        show: Show::Address,
+    }
+}
+
+const fn secret(key: &'static str, variables: &'static [&'static str]) -> Setting {
+    Setting {
+        key,
+        variables,
+        show: Show::Masked,
+    }
+}
+
+/// All settings but those of channels, in the order in which they are shown.
+pub(super) const SETTINGS: &[Setting] = &[
+    plain("listen", &["TIDINGS_LISTEN"]),
+    plain("data_dir", &["TIDINGS_DATA_DIR"]),
+    address("database_url", &["DATABASE_URL"]),
+    address("public_url", &["TIDINGS_PUBLIC_URL"]),
+    secret("admin_key", &["TIDINGS_ADMIN_KEY"]),
+    plain("meta_app_id", &["META_APP_ID"]),
+    plain("instagram_app_id", &["INSTAGRAM_APP_ID"]),
+    plain("metrics_allow", &["TIDINGS_METRICS_ALLOW"]),
+    plain("log.filter", &["TIDINGS_LOG"]),
+    plain("log.format", &["TIDINGS_LOG_FORMAT"]),
+    plain("webhooks.signature_required", &["WEBHOOK_SIGNATURE_REQUIRED"]),
+    plain("webhooks.batch_size", &["WEBHOOK_BATCH_SIZE"]),
+    plain("webhooks.retry_attempts", &["WEBHOOK_RETRY_ATTEMPTS"]),
+    plain("webhooks.retry_delay_ms", &["WEBHOOK_RETRY_DELAY"]),
+    plain("webhooks.max_queue", &["WEBHOOK_MAX_QUEUE"]),
+    plain("webhooks.body_bytes_max", &["WEBHOOK_BODY_BYTES_MAX"]),
+    secret(
+        "webhooks.whatsapp.app_secrets",
+        &["WHATSAPP_APP_SECRET", "META_APP_SECRET"],
+    ),
+    secret(
+        "webhooks.whatsapp.verify_tokens",
+        &["WHATSAPP_VERIFY_TOKEN", "WEBHOOK_VERIFY_TOKEN", "META_VERIFY_TOKEN"],
+    ),
+    secret(
+        "webhooks.instagram.app_secrets",
+        &["INSTAGRAM_APP_SECRET", "INSTAGRAM_WEBHOOK_SECRET", "META_APP_SECRET"],
+    ),
+    secret(
+        "webhooks.instagram.verify_tokens",
+        &[
+            "INSTAGRAM_VERIFY_TOKEN",
+            "INSTAGRAM_WEBHOOK_VERIFY_TOKEN",
+            "META_VERIFY_TOKEN",
+        ],
+    ),
+    address("graph.whatsapp_base_url", &["WHATSAPP_API_BASE_URL"]),
+    address("graph.instagram_base_url", &["META_GRAPH_API_BASE_URL"]),
+    plain("graph.version", &["META_GRAPH_API_VERSION"]),
+    plain("graph.request_timeout_ms", &["WHATSAPP_REQUEST_TIMEOUT_MS"]),
+    plain("graph.connect_timeout_ms", &["TIDINGS_GRAPH_CONNECT_TIMEOUT_MS"]),
+    plain("sending.parallel", &["TIDINGS_SENDING_PARALLEL"]),
+    plain("sending.unknown_after_secs", &["TIDINGS_SENDING_UNKNOWN_AFTER_SECS"]),
+    plain("sending.expires_after_secs", &["TIDINGS_SENDING_EXPIRES_AFTER_SECS"]),
+    plain("http.connections_max", &["TIDINGS_HTTP_CONNECTIONS_MAX"]),
+    plain("http.header_timeout_secs", &["TIDINGS_HTTP_HEADER_TIMEOUT_SECS"]),
+    plain("http.body_timeout_secs", &["TIDINGS_HTTP_BODY_TIMEOUT_SECS"]),
+    plain("retention.stream_hours", &["TIDINGS_RETENTION_STREAM_HOURS"]),
+    plain("retention.quarantined_max", &["TIDINGS_RETENTION_QUARANTINED_MAX"]),
+    plain("retention.parked_hours", &["TIDINGS_RETENTION_PARKED_HOURS"]),
+    plain("retention.idempotency_hours", &["TIDINGS_RETENTION_IDEMPOTENCY_HOURS"]),
+];
+
+/// The setting of that name in the file.
+pub(super) fn by_key(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+/// Whether a variable sets something, a channel's settings included.
+pub(super) fn is_known_variable(name: &str) -> bool {
+    known_variables().any(|known| known == name)
+}
+
+/// Every variable that sets something.
+pub(super) fn known_variables() -> impl Iterator<Item = &'static str> {
+    let channels = super::channels::FROM_VARIABLES
+        .iter()
+        .flat_map(super::channels::FromVariables::names);
+    SETTINGS
+        .iter()
+        .flat_map(|setting| setting.variables.iter().copied())
+        .chain(channels)
+}
