@@ -7,6 +7,7 @@ use reqwest::header::{ACCEPT, HeaderMap};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use tidings::access::KEY_FILE;
 use tidings::config::{Config, Sources};
 
 use super::SettingsArguments;
@@ -14,8 +15,6 @@ use super::failure::Failure;
 
 /// Where the hub is, unless TIDINGS_URL says otherwise.
 const DEFAULT_URL: &str = "http://127.0.0.1:8080";
-/// The hub's key, in its data folder.
-const ADMIN_KEY_FILE: &str = "admin.key";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The hub says something at least this often on a stream, if only a comment; twice as long a silence is a dead connection.
@@ -185,7 +184,7 @@ fn find_key(sources: Sources) -> Result<SecretString, Failure> {
     if let Some(key) = config.admin_key {
         return Ok(key);
     }
-    let path = config.data_dir.join(ADMIN_KEY_FILE);
+    let path = config.data_dir.join(KEY_FILE);
     match std::fs::read_to_string(&path) {
         Ok(key) => Ok(SecretString::from(key.trim())),
         Err(error) => Err(Failure::Usage(format!(

@@ -19,9 +19,11 @@ mod events;
 mod failure;
 mod hub_client;
 mod migrate;
+mod openapi;
 mod output;
 mod sandbox;
 mod send;
+mod serve;
 mod stop_signal;
 
 use std::path::PathBuf;
@@ -71,6 +73,7 @@ impl std::fmt::Debug for SettingsArguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::Arguments),
     Sandbox(sandbox::Arguments),
     Send(send::Arguments),
     #[command(subcommand)]
@@ -78,17 +81,21 @@ enum Command {
     #[command(subcommand)]
     Config(config::Command),
     Migrate(migrate::Arguments),
+    /// Print the document of the hub's API (OpenAPI 3.1)
+    Openapi,
 }
 
 /// Does what the command line says.
 pub(crate) async fn run(command_line: CommandLine) -> ExitCode {
     let settings = &command_line.settings;
     let done = match command_line.command {
+        Command::Serve(arguments) => serve::run(settings, arguments).await,
         Command::Sandbox(arguments) => sandbox::run(settings, arguments).await,
         Command::Send(arguments) => send::run(settings, arguments).await,
         Command::Events(command) => events::run(settings, command).await,
         Command::Config(command) => config::run(settings, &command),
         Command::Migrate(arguments) => migrate::run(settings, arguments).await,
+        Command::Openapi => openapi::run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

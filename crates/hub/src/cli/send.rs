@@ -30,9 +30,6 @@ pub(super) struct Arguments {
     /// Anything else than text, as the API takes it: {"type":"image", …}
     #[arg(long, value_name = "JSON", value_parser = parse_json)]
     content: Option<Value>,
-    /// Wait up to so many milliseconds for Meta's answer
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(..=60_000))]
-    wait: Option<u64>,
     /// The same key sends the same message once, however often it is asked for [default: a new one]
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
@@ -48,12 +45,6 @@ fn parse_json(text: &str) -> Result<Value, String> {
 /// Sends the message and prints its id and how far it got.
 pub(super) async fn run(settings: &SettingsArguments, arguments: Arguments) -> Result<(), Failure> {
     let hub = HubClient::find(settings)?;
-    let wait = Duration::from_millis(arguments.wait.unwrap_or(0));
-    let query: Vec<_> = arguments
-        .wait
-        .map(|wait| ("wait", wait.to_string()))
-        .into_iter()
-        .collect();
     let key = arguments
         .idempotency_key
         .clone()
@@ -61,7 +52,7 @@ pub(super) async fn run(settings: &SettingsArguments, arguments: Arguments) -> R
     let mut headers = HeaderMap::new();
     headers.insert("idempotency-key", header_value(&key)?);
     let sent = hub
-        .post("/api/v1/messages/send", &query, headers, &body(&arguments), wait)
+        .post("/api/v1/messages/send", &[], headers, &body(&arguments), Duration::ZERO)
         .await;
     let answer = match sent {
         Err(Failure::Unreachable { url, what }) => {
