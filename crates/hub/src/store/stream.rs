@@ -65,7 +65,7 @@ impl Tx<'_> {
 
     /// The first and the last number that the stream has; `None` if it is empty.
     pub fn stream_bounds(&mut self) -> Result<Option<(i64, i64)>, StoreError> {
-        let row = self.query_opt("SELECT MIN(seq), MAX(seq) FROM stream", params![])?;
+        let row = self.query_opt("SELECT (SELECT MIN(seq) FROM stream), (SELECT MAX(seq) FROM stream)", params![])?;
         let Some(row) = row else { return Ok(None) };
         Ok(row.get::<Option<i64>>(0)?.zip(row.get::<Option<i64>>(1)?))
     }
