@@ -202,7 +202,10 @@ impl<T: DeserializeOwned> FromRequest<App> for RawJson<T> {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         let raw = read_json(request, app).await?;
-        Ok(Self { value: parse(&raw)?, raw })
+        Ok(Self {
+            value: parse(&raw)?,
+            raw,
+        })
     }
 }
 

@@ -80,7 +80,9 @@ async fn one_by_one(app: &App, worker: Worker, limit: u32) -> Result<usize, Stor
             Err(error) => {
                 let single = worker.clone();
                 let reason = error.to_string();
-                app.store.write_unflushed(move |tx| single.give_up_on_first(tx, &reason)).await?
+                app.store
+                    .write_unflushed(move |tx| single.give_up_on_first(tx, &reason))
+                    .await?
             }
         };
         if report(app, &done) == 0 {
@@ -162,8 +164,11 @@ impl Worker {
             event.processing_micros = Some(share);
         }
         self.finish(tx, &before, &finished)?;
-        let mut changes: BTreeMap<EventId, _> =
-            incoming.iter().map(|event| event.event_id).zip(projected.changes).collect();
+        let mut changes: BTreeMap<EventId, _> = incoming
+            .iter()
+            .map(|event| event.event_id)
+            .zip(projected.changes)
+            .collect();
         let rows: Vec<NewStreamRow> = finished
             .iter()
             .map(|(event, _)| NewStreamRow {
@@ -174,13 +179,19 @@ impl Worker {
             })
             .collect();
         tx.insert_stream(&rows)?;
-        Ok(Done { events: finished, received: projected.received })
+        Ok(Done {
+            events: finished,
+            received: projected.received,
+        })
     }
 
     /// What an event means; `None` if it has no meaning for a channel. Sets the event's status and channel.
     fn understand(&self, event: &mut StoredEvent) -> Result<Option<Incoming>, String> {
         // An event can be older than its channel.
-        event.channel_id = self.channels.by_account(event.platform, &event.account).map(|channel| channel.id.clone());
+        event.channel_id = self
+            .channels
+            .by_account(event.platform, &event.account)
+            .map(|channel| channel.id.clone());
         event.status = EventStatus::Processed;
         event.error = None;
         let envelope = Envelope {
@@ -215,16 +226,25 @@ impl Worker {
 
     /// The first due event cannot be processed alone either: it waits longer, or is left.
     fn give_up_on_first(&self, tx: &mut Tx<'_>, reason: &str) -> Result<Done, StoreError> {
-        let Some(mut event) = tx.take_due_events(self.now, 1)?.into_iter().next() else { return Ok(Done::default()) };
+        let Some(mut event) = tx.take_due_events(self.now, 1)?.into_iter().next() else {
+            return Ok(Done::default());
+        };
         let before = event.status;
         event.attempts += 1;
         event.error = Some(reason.to_owned());
         event.processed_at = Some(self.now);
         let again_at = self.retry.next(event.attempts, self.now);
-        event.status = if again_at.is_some() { EventStatus::Pending } else { EventStatus::Dead };
+        event.status = if again_at.is_some() {
+            EventStatus::Pending
+        } else {
+            EventStatus::Dead
+        };
         let finished = vec![(event, again_at)];
         self.finish(tx, &[before], &finished)?;
-        Ok(Done { events: finished, received: Vec::new() })
+        Ok(Done {
+            events: finished,
+            received: Vec::new(),
+        })
     }
 
     fn finish(
