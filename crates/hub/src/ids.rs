@@ -113,6 +113,9 @@ macro_rules! id {
                 self.0[..6].iter().fold(0, |millis, byte| (millis << 8) | i64::from(*byte))
             }
 
+            /// The least id there can be: a bound for lists that begin at the oldest.
+            pub const MIN: Self = Self([0; 16]);
+
             /// The greatest id there can be: a bound for lists that begin at the newest.
             pub const MAX: Self = Self([0xff; 16]);
         }

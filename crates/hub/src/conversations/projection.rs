@@ -21,7 +21,7 @@ use crate::store::{StoreError, Tx};
 use crate::stream::model::Change;
 
 /// An event that was understood, on its way into the store.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Incoming {
     /// The event.
     pub event_id: EventId,
@@ -47,7 +47,7 @@ pub struct Projected {
 }
 
 /// Projects a batch.
-pub fn project(tx: &mut Tx<'_>, incoming: &[Incoming], ids: &Ids, now: Millis) -> Result<Projected, StoreError> {
+pub fn project(tx: &mut Tx<'_>, incoming: &[&Incoming], ids: &Ids, now: Millis) -> Result<Projected, StoreError> {
     let mut batch = Batch::new(ids, now);
     batch.load(tx, incoming)?;
     for (index, event) in incoming.iter().enumerate() {
@@ -97,7 +97,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn load(&mut self, tx: &mut Tx<'_>, incoming: &[Incoming]) -> Result<(), StoreError> {
+    fn load(&mut self, tx: &mut Tx<'_>, incoming: &[&Incoming]) -> Result<(), StoreError> {
         let people: Vec<(&Understood, Millis)> = incoming.iter().map(|event| (&event.understood, event.at)).collect();
         let (people, contacts) = People::resolve(tx, &people, self.ids, self.now)?;
         self.contacts = contacts;
@@ -114,7 +114,7 @@ impl<'a> Batch<'a> {
         self.load_messages(tx, incoming)
     }
 
-    fn load_conversations(&mut self, tx: &mut Tx<'_>, incoming: &[Incoming]) -> Result<(), StoreError> {
+    fn load_conversations(&mut self, tx: &mut Tx<'_>, incoming: &[&Incoming]) -> Result<(), StoreError> {
         let mut pairs: Vec<(ChannelId, ContactId)> = incoming
             .iter()
             .zip(&self.contacts)
@@ -130,7 +130,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn load_messages(&mut self, tx: &mut Tx<'_>, incoming: &[Incoming]) -> Result<(), StoreError> {
+    fn load_messages(&mut self, tx: &mut Tx<'_>, incoming: &[&Incoming]) -> Result<(), StoreError> {
         let mut keys: Vec<(ChannelId, String)> = Vec::new();
         let mut ids: Vec<MessageId> = Vec::new();
         let mut echoed: Vec<ConversationId> = Vec::new();

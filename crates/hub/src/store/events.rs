@@ -1,5 +1,7 @@
 //! Statements about events, their queue, and quarantined notifications.
 
+use std::collections::HashSet;
+
 use tidings_meta::notification::{EventKind, Platform};
 
 use super::value::{FromValue, Row, Rows, Value, params};
@@ -41,6 +43,9 @@ pub struct EventFilter {
     /// Made before this one.
     pub before: Option<EventId>,
 }
+
+/// Where an event stands in the queue: when it is due, and its id.
+pub type QueuePlace = (Millis, EventId);
 
 /// How many events a filtered count looks at.
 pub const COUNT_MAX: i64 = 10_000;
@@ -132,7 +137,7 @@ impl Tx<'_> {
         let new: Vec<EventId> = inserted.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?;
         let mut queue = Rows::new();
         let mut exceptions = Rows::new();
-        let is_new: std::collections::HashSet<&EventId> = new.iter().collect();
+        let is_new: HashSet<&EventId> = new.iter().collect();
         for event in events.iter().filter(|event| is_new.contains(&event.id)) {
             match event.status() {
                 EventStatus::Pending => queue.push(params![event.received_at, &event.id]),
@@ -173,7 +178,7 @@ impl Tx<'_> {
             .collect::<Result<_, StoreError>>()?;
         let mut rows = Rows::new();
         let mut ids = Rows::new();
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for (due_at, id) in &entries {
             rows.push(params![*due_at, id]);
             // An event can be due twice: for a pause that has ended, and because what it waited for is known now.
@@ -188,6 +193,53 @@ impl Tx<'_> {
         let mut events = self.events_by_ids(&ids)?;
         events.sort_by_key(|event| event.id);
         Ok(events)
+    }
+
+    /// Due events after a place in the queue, those that are due longest first, each with its place. They stay in the queue.
+    pub fn due_events(
+        &mut self,
+        now: Millis,
+        after: Option<QueuePlace>,
+        limit: u32,
+    ) -> Result<Vec<(QueuePlace, StoredEvent)>, StoreError> {
+        let (after_at, after_id) = after.unwrap_or((Millis::MIN, EventId::MIN));
+        let rows = self.query(
+            "SELECT e.id, e.platform, e.account, e.external_id, e.channel_id, e.kind, e.occurred_at, e.received_at, e.signed,
+                e.status, e.attempts, e.error, e.processed_at, e.processing_micros, e.payload, q.due_at
+             FROM event_queue AS q JOIN events AS e ON e.id = q.event_id
+             WHERE q.due_at <= ?1 AND (q.due_at, q.event_id) > (?2, ?3) ORDER BY q.due_at, q.event_id LIMIT ?4",
+            params![now, after_at, &after_id, limit],
+        )?;
+        rows.iter()
+            .map(|row| {
+                let event = stored_event(row)?;
+                Ok(((row.get(15)?, event.id), event))
+            })
+            .collect()
+    }
+
+    /// Takes events out of the queue at these places; answers with those that were still there, and that nobody else has in hand.
+    pub fn claim_events(&mut self, places: &[QueuePlace]) -> Result<HashSet<EventId>, StoreError> {
+        let mut rows = Rows::new();
+        for (due_at, id) in places {
+            rows.push(params![*due_at, id]);
+        }
+        let free = self.query_rows(
+            "SELECT q.due_at, q.event_id FROM {each r: due_at int, event_id blob} event_queue AS q
+             WHERE q.due_at = r.due_at AND q.event_id = r.event_id {take q}",
+            &rows,
+        )?;
+        let free: Vec<QueuePlace> =
+            free.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect::<Result<_, StoreError>>()?;
+        let mut rows = Rows::new();
+        for (due_at, id) in &free {
+            rows.push(params![*due_at, id]);
+        }
+        self.execute_rows(
+            "DELETE FROM event_queue WHERE (due_at, event_id) {in r.due_at, r.event_id of r: due_at int, event_id blob}",
+            &rows,
+        )?;
+        Ok(free.into_iter().map(|(_, id)| id).collect())
     }
 
     fn events_by_ids(&mut self, ids: &Rows<'_>) -> Result<Vec<StoredEvent>, StoreError> {
@@ -433,7 +485,7 @@ impl Tx<'_> {
              WHERE events.id = r.event_id AND events.status = r.before RETURNING id",
             &found,
         )?;
-        let moved: std::collections::HashSet<EventId> = moved.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?;
+        let moved: HashSet<EventId> = moved.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?;
         let mut queue = Rows::new();
         let mut exceptions = Rows::new();
         let mut counts = std::collections::BTreeMap::new();

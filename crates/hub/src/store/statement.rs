@@ -22,7 +22,6 @@
 //! the statement.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::{Arc, RwLock};
 
 /// The type of one column of a batch of rows.

@@ -76,7 +76,7 @@ impl Tx<'_> {
     /// Deletes rows from before a time, a few thousand at most; answers with how many.
     pub fn prune_stream(&mut self, before: Millis) -> Result<u64, StoreError> {
         self.execute(
-            "DELETE FROM stream WHERE seq IN (SELECT seq FROM stream WHERE at < ?1 ORDER BY at LIMIT 5000)",
+            "DELETE FROM stream WHERE at < ?1 AND seq IN (SELECT seq FROM stream ORDER BY seq LIMIT 5000)",
             params![before],
         )
     }
