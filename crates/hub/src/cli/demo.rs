@@ -180,3 +180,17 @@ async fn customers(sandbox: &Sandbox) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_taken_is_passed_over() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let free = free_address(port).unwrap();
+        assert_ne!(free.port(), port);
+        assert!(free.ip().is_loopback());
+    }
+}
