@@ -26,6 +26,7 @@ use crate::conversations::api as conversations;
 use crate::http::extract::BODY_BYTES_MAX;
 use crate::http::{problem, request};
 use crate::ingest::{events_api, webhooks};
+use crate::stream::api as stream;
 use crate::{health, sending};
 
 /// The hub's addresses, ready to be served.
@@ -82,6 +83,7 @@ fn table() -> Table {
         .add(Access::Key, routes!(conversations::list_contacts))
         .add(Access::Key, routes!(conversations::show_contact))
         .add(Access::Key, routes!(channels::list_channels))
+        .add(Access::Key, routes!(stream::stream))
         .add(Access::Key, routes!(document))
         // Operators
         .add(Access::Key, routes!(events_api::list_events))

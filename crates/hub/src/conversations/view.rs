@@ -226,7 +226,7 @@ impl Messages {
             .collect();
         keys.sort_unstable();
         keys.dedup();
-        let answered = tx.message_ids_by_external_ids(&keys)?.into_iter().collect();
+        let answered = tx.message_ids_by_external_ids(&keys)?;
         Ok(Self { reactions, answered })
     }
 
