@@ -13,6 +13,7 @@ pub mod health;
 pub mod http;
 pub mod ids;
 pub mod ingest;
+pub mod logging;
 pub mod metrics;
 pub mod routes;
 pub mod schedule;

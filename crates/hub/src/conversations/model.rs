@@ -217,7 +217,7 @@ impl Message {
     /// The rules (reference `whatsapp.md` 5): a status only moves up; `read` implies `delivered`; `failed` is final only while nothing
     /// better is known; a late `sent` changes nothing but its own time.
     pub fn receive(&mut self, receipt: &Receipt, at: Millis) -> bool {
-        let before = (self.status, self.receipts.clone());
+        let before = (self.status, self.receipts.clone(), self.failure.clone());
         let receipts = &mut self.receipts;
         match receipt {
             Receipt::Accepted => earliest(&mut receipts.accepted_at, at),
@@ -234,10 +234,12 @@ impl Message {
             }
             Receipt::Failed(failure) => {
                 // Of two failures the earlier is told; at the same time, the smaller code: so that their order does not matter.
-                let code = |failure: &Option<Failure>| failure.as_ref().map_or((i64::MAX, None), |failure| (failure.code, failure.subcode));
+                let key = |failure: &Option<Failure>| {
+                    failure.as_ref().map_or((i64::MAX, None, String::new()), |failure| (failure.code, failure.subcode, failure.text.clone()))
+                };
                 let replaces = match receipts.failed_at {
                     None => true,
-                    Some(known) => at < known || (at == known && code(failure) < code(&self.failure)),
+                    Some(known) => at < known || (at == known && key(failure) < key(&self.failure)),
                 };
                 if replaces {
                     self.failure.clone_from(failure);
@@ -248,7 +250,7 @@ impl Message {
         if let Some(reached) = receipts.status() {
             self.status = reached;
         }
-        before != (self.status, self.receipts.clone())
+        before != (self.status, self.receipts.clone(), self.failure.clone())
     }
 }
 
@@ -432,7 +434,8 @@ impl Conversation {
             self.last_message_at = other.last_message_at;
             self.last_message_id = other.last_message_id;
         }
-        self.next_position = self.next_position.max(other.next_position);
+        // The other one's waiting entries have moved behind ours: the next one goes behind them.
+        self.next_position += other.next_position;
         self.created_at = self.created_at.min(other.created_at);
         if other.status == ConversationStatus::Open {
             self.status = ConversationStatus::Open;

@@ -56,6 +56,11 @@ pub fn compared(digits: &str) -> String {
     digits.to_owned()
 }
 
+/// Whether a number in the form in which it is compared may be written in another way too.
+pub fn has_variants(compared: &str) -> bool {
+    ["55", "52", "54"].iter().any(|country| compared.starts_with(country))
+}
+
 #[cfg(test)]
 mod tests {
     use super::{PhoneNumber, compared};

@@ -4,12 +4,17 @@
 //! keyed by Meta's ids (a second time finds it done) or takes the earliest or latest of what was told ([`super::model`]). An event
 //! about a message that is not known yet is put aside, and comes back through the queue when the message is.
 //!
+//! Units that write the store lock in one order, here and wherever messages are written: identities and contacts, conversations,
+//! messages, the outbox, and the stream last.
+//!
 //! Everything is asked for and written by the batch, so that its cost per event falls with the size of the batch on both engines.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::conversations::content::Content;
-use crate::conversations::model::{ChannelId, Conversation, Message, Millis, Receipt, Receipts, Status};
+use crate::conversations::model::{
+    ChannelId, Conversation, IdentityKey, Message, Millis, Receipt, Receipts, Status,
+};
 use crate::conversations::people::People;
 use crate::conversations::understand::{Effect, Said, Understood};
 use crate::ids::{ContactId, ConversationId, EventId, Ids, MessageId};
@@ -175,13 +180,12 @@ impl<'a> Batch<'a> {
 
     fn apply(&mut self, tx: &mut Tx<'_>, index: usize, event: &Incoming) -> Result<(), StoreError> {
         match &event.understood.effect {
-            Effect::Said(said) => self.say(tx, index, event, said)?,
-            Effect::Moved { notice: Some(said), .. } => self.say(tx, index, event, said)?,
+            Effect::Said(said) | Effect::Moved { notice: Some(said), .. } => self.say(tx, index, event, said)?,
             Effect::Moved { notice: None, .. } | Effect::Nothing => {}
             Effect::Receipt { external_id, message_id, receipt, at } => {
                 self.receive(index, event, external_id, *message_id, receipt, *at);
             }
-            Effect::Edited { external_id, content, at } => self.edit(index, event, external_id, content, *at),
+            Effect::Edited { external_id, content, at } => self.edit(tx, index, event, external_id, content, *at)?,
             Effect::TakenBack { external_id, at } => self.take_back(tx, index, event, external_id, *at)?,
             Effect::Reacted { external_id, by_business, emoji, at } => {
                 self.react(index, event, external_id, *by_business, emoji.as_deref(), *at);
@@ -221,15 +225,18 @@ impl<'a> Batch<'a> {
         // An event without a person has nobody to have a conversation with.
         let Some(key) = self.conversation_key(index, event) else { return Ok(()) };
         if let Some(known) = self.find(&event.channel_id, &said.external_id) {
-            self.say_again(index, event, said, known);
-            return Ok(());
+            return self.say_again(tx, index, event, said, known);
         }
         if said.outbound
             && !said.inert
             && let Some(ours) = self.in_flight_like(&key, said)
         {
-            self.settle_by_echo(index, event, said, ours);
-            return Ok(());
+            return self.settle_by_echo(tx, index, event, said, ours);
+        }
+        if !self.conversations.contains_key(&key) {
+            self.known.extend(event.understood.person.iter().flat_map(|person| &person.identities).map(|identity| {
+                (event.channel_id.clone(), conversation_mark(&identity.key))
+            }));
         }
         let conversation_id = self.conversation(&key).id;
         let mut message = Message {
@@ -273,18 +280,55 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// A message that is known: our own, an imported file that comes after its placeholder, or a repeat.
-    fn say_again(&mut self, index: usize, event: &Incoming, said: &Said, known: MessageId) {
-        let Some(message) = self.messages.get_mut(&known) else { return };
-        if message.content == Content::Placeholder && said.content != Content::Placeholder {
-            message.content = said.content.clone();
-            message.event_id = Some(event.event_id);
-            self.touched_messages.insert(known);
-            let conversation = message.conversation_id;
-            self.change(index, Change::MessageUpdated { message: known, conversation });
-        } else if said.outbound && message.event_id != Some(event.event_id) {
-            self.note(known, said.at, event.event_id, "echo", "{}".to_owned());
+    /// A message that is known and told by another event: our own, an imported file that comes after its placeholder, or the same
+    /// message imported and live, in either order.
+    fn say_again(
+        &mut self,
+        tx: &mut Tx<'_>,
+        index: usize,
+        event: &Incoming,
+        said: &Said,
+        known: MessageId,
+    ) -> Result<(), StoreError> {
+        let key = self.conversation_key(index, event);
+        let Some(message) = self.messages.get_mut(&known) else { return Ok(()) };
+        if message.event_id == Some(event.event_id) {
+            return Ok(());
         }
+        let before = message.clone();
+        if message.deleted_at.is_some() {
+            tx.redact_event(event.event_id, REDACTED)?;
+        } else if message.content == Content::Placeholder {
+            message.content = said.content.clone();
+        }
+        if message.reply_to.is_none() {
+            message.reply_to.clone_from(&said.reply_to);
+        }
+        if message.outbound {
+            // Of a message that is our own it is known how far it got: the echo only proves that Meta has it.
+            let receipt = if message.event_id.is_some() { said.receipt.clone() } else { Some(Receipt::Accepted) };
+            if let Some(receipt) = &receipt {
+                message.receive(receipt, said.at);
+            }
+        }
+        let came_alive = message.inert && !said.inert;
+        message.inert &= said.inert;
+        let (message, changed) = (message.clone(), *message != before);
+        if changed {
+            self.touched_messages.insert(known);
+            self.change(index, Change::MessageUpdated { message: known, conversation: message.conversation_id });
+        }
+        if came_alive && !message.outbound {
+            if let Some(key) = key
+                && self.conversations.get(&key).is_some_and(|conversation| conversation.id == message.conversation_id)
+            {
+                self.conversation(&key).note(&message, said.opens_window);
+            }
+            self.done.received.push((event.channel_id.clone(), message.content.kind()));
+        }
+        let kind = if said.outbound { "echo" } else { "again" };
+        self.note(known, said.at, event.event_id, kind, "{}".to_owned());
+        Ok(())
     }
 
     /// The oldest message of ours whose outcome is not known yet, and that says the same.
@@ -300,15 +344,26 @@ impl<'a> Batch<'a> {
         })
     }
 
-    fn settle_by_echo(&mut self, index: usize, event: &Incoming, said: &Said, ours: MessageId) {
+    fn settle_by_echo(
+        &mut self,
+        tx: &mut Tx<'_>,
+        index: usize,
+        event: &Incoming,
+        said: &Said,
+        ours: MessageId,
+    ) -> Result<(), StoreError> {
         self.identify(ours, &event.channel_id, &said.external_id);
         if let Some(message) = self.messages.get_mut(&ours) {
             message.receive(&Receipt::Accepted, said.at);
+            if let Some(read_at) = tx.read_watermark(message.conversation_id, message.occurred_at)? {
+                message.receive(&Receipt::Read, read_at);
+            }
             let (conversation, status) = (message.conversation_id, message.status);
             self.change(index, Change::MessageStatus { message: ours, conversation, status });
         }
         self.note(ours, said.at, event.event_id, "echo", "{}".to_owned());
         self.done.settled.push(ours);
+        Ok(())
     }
 
     /// Meta's id of a message of ours has become known.
@@ -356,12 +411,16 @@ impl<'a> Batch<'a> {
         if !message.outbound {
             return;
         }
+        let status_before = message.status;
+        let mut changed = false;
         if unknown_before {
-            message.receive(&Receipt::Accepted, at);
             self.done.settled.push(id);
         }
-        let status_before = message.status;
-        let changed = message.receive(receipt, at);
+        if unknown_before || marked.is_some() {
+            // Whichever event of several identifies the message, Meta has had it since the first of them.
+            changed |= message.receive(&Receipt::Accepted, at);
+        }
+        changed |= message.receive(receipt, at);
         let (conversation, status) = (message.conversation_id, message.status);
         if changed || unknown_before {
             self.touched_messages.insert(id);
@@ -386,21 +445,37 @@ impl<'a> Batch<'a> {
         self.note(id, at, event.event_id, kind, detail);
     }
 
-    fn edit(&mut self, index: usize, event: &Incoming, external_id: &str, content: &Content, at: Millis) {
+    fn edit(
+        &mut self,
+        tx: &mut Tx<'_>,
+        index: usize,
+        event: &Incoming,
+        external_id: &str,
+        content: &Content,
+        at: Millis,
+    ) -> Result<(), StoreError> {
         let Some(id) = self.find(&event.channel_id, external_id) else {
             self.park(event, external_id);
-            return;
+            return Ok(());
         };
-        let Some(message) = self.messages.get_mut(&id) else { return };
+        let Some(message) = self.messages.get_mut(&id) else { return Ok(()) };
         if message.deleted_at.is_some() {
-            return;
+            // Taken back since: that it was edited is still told, but not to what.
+            let first = message.edited_at.is_none().then_some((message.occurred_at, message.event_id.unwrap_or(event.event_id)));
+            message.edited_at = message.edited_at.max(Some(at));
+            self.touched_messages.insert(id);
+            if let Some((said_at, event_id)) = first {
+                self.note(id, said_at, event_id, "edited", "{}".to_owned());
+            }
+            self.note(id, at, event.event_id, "edited", "{}".to_owned());
+            return tx.redact_event(event.event_id, REDACTED);
         }
         let wording = |content: &Content| serde_json::to_string(content).unwrap_or_default();
         let earlier = wording(&message.content);
         let later = wording(content);
         // Of two wordings of one moment the greater stands, so that their order does not matter.
         let newer = message.edited_at.is_none_or(|edited_at| (at, &later) > (edited_at, &earlier));
-        let first_wording = (message.edited_at.is_none()).then(|| (message.occurred_at, earlier));
+        let first_wording = message.edited_at.is_none().then_some((message.occurred_at, earlier));
         let conversation = message.conversation_id;
         if newer {
             message.content = content.clone();
@@ -414,6 +489,7 @@ impl<'a> Batch<'a> {
             self.note(id, said_at, event_id, "edited", format!(r#"{{"content":{earlier}}}"#));
         }
         self.note(id, at, event.event_id, "edited", format!(r#"{{"content":{later}}}"#));
+        Ok(())
     }
 
     fn take_back(
@@ -434,17 +510,21 @@ impl<'a> Batch<'a> {
         message.content = Content::Deleted;
         let (conversation, brought_by) = (message.conversation_id, message.event_id);
         self.touched_messages.insert(id);
-        // What it said is gone: from the message, its earlier wordings, and the events that brought them.
-        self.facts.iter_mut().filter(|fact| fact.message_id == id && fact.kind == "edited").for_each(|fact| {
-            fact.detail = "{}".to_owned();
-        });
-        for fact in tx.message_facts(id)?.iter().filter(|fact| fact.kind == "edited") {
-            tx.redact_event(fact.event_id, REDACTED)?;
-        }
-        tx.forget_wordings(id)?;
+        // What it said is gone: from the message, its earlier wordings, and the events that told them, whether these came in earlier
+        // batches or in this one.
         if let Some(brought_by) = brought_by {
             tx.redact_event(brought_by, REDACTED)?;
         }
+        for fact in self.facts.iter_mut().filter(|fact| fact.message_id == id) {
+            match fact.kind.as_str() {
+                "edited" => "{}".clone_into(&mut fact.detail),
+                "echo" | "again" => {}
+                _ => continue,
+            }
+            tx.redact_event(fact.event_id, REDACTED)?;
+        }
+        tx.redact_events_of_message(id, REDACTED)?;
+        tx.forget_wordings(id)?;
         if deleted_before.is_none() {
             self.change(index, Change::MessageUpdated { message: id, conversation });
         }
@@ -488,6 +568,11 @@ impl<'a> Batch<'a> {
             }
             (None, Some(up_to)) => {
                 let Some(conversation) = self.conversation_key(index, event).and_then(|key| self.conversations.get(&key)) else {
+                    // What was read may come later; then so does the conversation.
+                    let person = event.understood.person.as_ref();
+                    if let Some(identity) = person.and_then(|person| person.identities.first()) {
+                        self.park(event, &conversation_mark(&identity.key));
+                    }
                     return Ok(());
                 };
                 (conversation.id, up_to)
@@ -495,13 +580,27 @@ impl<'a> Batch<'a> {
             (None, None) => return Ok(()),
         };
         tx.insert_read_watermark(conversation, up_to, at)?;
-        for message in tx.lock_unread_outbound(conversation, up_to)? {
-            self.remember(message);
+        let mut after = None;
+        loop {
+            let page = tx.lock_unread_outbound(conversation, up_to, at, after, SEEN_PAGE)?;
+            after = page.last().map(|message| (message.occurred_at, message.id));
+            let is_last = page.len() < SEEN_PAGE as usize;
+            for message in page {
+                self.remember(message);
+            }
+            if is_last {
+                break;
+            }
         }
         let mut read: Vec<MessageId> = self
             .messages
             .values()
-            .filter(|message| message.outbound && message.conversation_id == conversation && message.occurred_at <= up_to)
+            .filter(|message| {
+                message.outbound
+                    && message.external_id.is_some()
+                    && message.conversation_id == conversation
+                    && message.occurred_at <= up_to
+            })
             .map(|message| message.id)
             .collect();
         read.sort();
@@ -549,6 +648,14 @@ impl<'a> Batch<'a> {
         }
         Ok(self.done)
     }
+}
+
+/// How many messages are looked up at once of those that a contact has seen.
+const SEEN_PAGE: u32 = 500;
+
+/// Stands in the place of a message's id for what waits for a conversation with somebody. Meta's ids have no spaces.
+fn conversation_mark(identity: &IdentityKey) -> String {
+    format!("conversation with {} {} {}", identity.kind.as_str(), identity.scope, identity.value)
 }
 
 /// What stands in the place of a payload whose content was taken back: an entry that means nothing.

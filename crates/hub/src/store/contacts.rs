@@ -5,23 +5,40 @@ use super::{StoreError, Tx};
 use crate::conversations::model::{Contact, Identity, IdentityKey, IdentityKind, Millis};
 use crate::ids::ContactId;
 
+/// What Meta called a contact, and when; the latest of all that is told stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContactNames {
+    /// Whom.
+    pub contact_id: ContactId,
+    /// As they call themselves.
+    pub name: Option<(Millis, String)>,
+    /// Their user name: it stands in fewer of Meta's payloads than the name, so it has a time of its own.
+    pub username: Option<(Millis, String)>,
+}
+
 impl Tx<'_> {
-    /// Which contacts have these identities. Keys that nobody has are absent from the answer.
+    /// Which contacts have these identities; keys that nobody has are absent from the answer. The contacts, and the identities whether or
+    /// not somebody has them, are locked until the unit ends: two units cannot make two contacts of one person, nor put
+    /// something into a conversation that is being merged away.
     pub fn contacts_by_identities(&mut self, keys: &[IdentityKey]) -> Result<Vec<(IdentityKey, Contact)>, StoreError> {
+        self.lock_names(keys.iter().map(|key| [key.kind.as_str(), key.scope.as_str(), key.value.as_str()]))?;
         let mut rows = Rows::new();
         for key in keys {
             rows.push(params![key.kind.as_str(), &key.scope, &key.value]);
         }
         let found = self.query_rows(
-            "SELECT i.kind, i.scope, i.value, c.id, c.name, c.name_at, c.username, c.picture_url, c.created_at
+            "SELECT i.kind, i.scope, i.value, c.id, c.name, c.name_at, c.username, c.picture_url, c.created_at, c.merged_into
              FROM {r: kind text, scope text, value text}
              JOIN contact_identities AS i ON i.kind = r.kind AND i.scope = r.scope AND i.value = r.value
-             JOIN contacts AS c ON c.id = i.contact_id",
+             JOIN contacts AS c ON c.id = i.contact_id ORDER BY c.id {lock c}",
             &rows,
         )?;
         found
             .iter()
             .map(|row| {
+                if row.get::<Option<ContactId>>(9)?.is_some() {
+                    return Err(StoreError::Conflict("a contact was merged while it was waited for".to_owned()));
+                }
                 let key = IdentityKey { kind: row.get(0)?, scope: row.get(1)?, value: row.get(2)? };
                 Ok((key, contact(row, 3)?))
             })
@@ -82,11 +99,13 @@ impl Tx<'_> {
 
     /// Keeps new contacts.
     pub fn insert_contacts(&mut self, contacts: &[(Contact, Option<Millis>)]) -> Result<(), StoreError> {
+        let searched: Vec<Option<String>> = contacts.iter().map(|(contact, _)| contact.name.as_deref().map(searched)).collect();
         let mut rows = Rows::new();
-        for (contact, profile_due_at) in contacts {
+        for ((contact, profile_due_at), searched) in contacts.iter().zip(&searched) {
             rows.push(params![
                 &contact.id,
                 &contact.name,
+                searched,
                 contact.name_at,
                 &contact.username,
                 &contact.picture_url,
@@ -95,29 +114,45 @@ impl Tx<'_> {
             ]);
         }
         self.execute_rows(
-            "INSERT INTO contacts (id, name, name_at, username, picture_url, profile_due_at, created_at)
-             SELECT r.id, r.name, r.name_at, r.username, r.picture_url, r.profile_due_at, r.created_at
-             FROM {r: id blob, name text, name_at int, username text, picture_url text, profile_due_at int, created_at int} WHERE true",
+            "INSERT INTO contacts (id, name, name_searched, name_at, username, username_at, picture_url, profile_due_at, created_at)
+             SELECT r.id, r.name, r.name_searched, r.name_at, r.username, r.name_at, r.picture_url, r.profile_due_at, r.created_at
+             FROM {r: id blob, name text, name_searched text, name_at int, username text, picture_url text, profile_due_at int,
+                created_at int} WHERE true",
             &rows,
         )?;
         Ok(())
     }
 
-    /// Writes names and user names of known contacts, where the ones given are newer.
-    pub fn update_contact_names(&mut self, contacts: &[Contact]) -> Result<(), StoreError> {
-        let mut rows = Rows::new();
-        for contact in contacts {
-            rows.push(params![&contact.id, &contact.name, contact.name_at, &contact.username]);
+    /// Writes names and user names of known contacts, where the ones given are newer; of two of one time the greater stands, so that their
+    /// order does not matter. No contact may stand twice in the list.
+    pub fn update_contact_names(&mut self, told: &[ContactNames]) -> Result<(), StoreError> {
+        let mut names = Rows::new();
+        let mut usernames = Rows::new();
+        let searched: Vec<Option<String>> = told.iter().map(|told| told.name.as_ref().map(|(_, name)| searched(name))).collect();
+        for (told, searched) in told.iter().zip(&searched) {
+            if let Some((at, name)) = &told.name {
+                names.push(params![&told.contact_id, name, searched, *at]);
+            }
+            if let Some((at, username)) = &told.username {
+                usernames.push(params![&told.contact_id, username, *at]);
+            }
         }
         self.execute_rows(
-            "UPDATE contacts SET name = r.name, name_at = r.name_at, username = r.username
-             FROM {r: id blob, name text, name_at int, username text} WHERE contacts.id = r.id AND contacts.name_at <= r.name_at",
-            &rows,
+            "UPDATE contacts SET name = r.name, name_searched = r.searched, name_at = r.at
+             FROM {r: id blob, name text, searched text, at int} WHERE contacts.id = r.id AND (r.at > contacts.name_at
+                OR (r.at = contacts.name_at AND r.name {postgres COLLATE \"C\"} > COALESCE(contacts.name, '')))",
+            &names,
+        )?;
+        self.execute_rows(
+            "UPDATE contacts SET username = r.username, username_at = r.at
+             FROM {r: id blob, username text, at int} WHERE contacts.id = r.id AND (r.at > contacts.username_at
+                OR (r.at = contacts.username_at AND r.username {postgres COLLATE \"C\"} > COALESCE(contacts.username, '')))",
+            &usernames,
         )?;
         Ok(())
     }
 
-    /// Binds identities to contacts; one that belonged to another contact changes hands.
+    /// Binds identities to contacts; one that belonged to another contact changes hands. No identity may stand twice in the list.
     pub fn bind_identities(&mut self, bindings: &[(Identity, ContactId)]) -> Result<(), StoreError> {
         let mut rows = Rows::new();
         for (identity, contact) in bindings {
@@ -140,17 +175,28 @@ impl Tx<'_> {
     /// [`Tx::move_conversation`].
     pub fn merge_contacts(&mut self, from: ContactId, into: ContactId) -> Result<(), StoreError> {
         self.execute("UPDATE contact_identities SET contact_id = ?2 WHERE contact_id = ?1", params![&from, &into])?;
-        self.execute("UPDATE contacts SET merged_into = ?2 WHERE id = ?1 OR merged_into = ?1", params![&from, &into])?;
+        // What is told of one of the two is told of both: the same rules as in `update_contact_names`.
         self.execute(
-            "UPDATE contacts SET
-                name = (SELECT CASE WHEN o.name_at > contacts.name_at THEN o.name ELSE contacts.name END FROM contacts AS o WHERE o.id = ?1),
-                username = (SELECT CASE WHEN o.name_at > contacts.name_at THEN o.username ELSE contacts.username END
-                            FROM contacts AS o WHERE o.id = ?1),
-                name_at = (SELECT CASE WHEN o.name_at > contacts.name_at THEN o.name_at ELSE contacts.name_at END
-                           FROM contacts AS o WHERE o.id = ?1)
-             WHERE id = ?2",
+            "UPDATE contacts SET name = o.name, name_searched = o.name_searched, name_at = o.name_at FROM contacts AS o
+             WHERE contacts.id = ?2 AND o.id = ?1 AND o.name IS NOT NULL AND (o.name_at > contacts.name_at
+                OR (o.name_at = contacts.name_at AND o.name {postgres COLLATE \"C\"} > COALESCE(contacts.name, '')))",
             params![&from, &into],
         )?;
+        self.execute(
+            "UPDATE contacts SET username = o.username, username_at = o.username_at FROM contacts AS o
+             WHERE contacts.id = ?2 AND o.id = ?1 AND o.username IS NOT NULL AND (o.username_at > contacts.username_at
+                OR (o.username_at = contacts.username_at AND o.username {postgres COLLATE \"C\"} > COALESCE(contacts.username, '')))",
+            params![&from, &into],
+        )?;
+        self.execute(
+            "UPDATE contacts SET picture_url = COALESCE(contacts.picture_url, o.picture_url),
+                profile_due_at = COALESCE(contacts.profile_due_at, o.profile_due_at),
+                created_at = CASE WHEN o.created_at < contacts.created_at THEN o.created_at ELSE contacts.created_at END
+             FROM contacts AS o WHERE contacts.id = ?2 AND o.id = ?1",
+            params![&from, &into],
+        )?;
+        self.execute("UPDATE contacts SET merged_into = ?2 WHERE merged_into = ?1", params![&from, &into])?;
+        self.execute("UPDATE contacts SET merged_into = ?2, profile_due_at = NULL WHERE id = ?1", params![&from, &into])?;
         Ok(())
     }
 
@@ -196,10 +242,11 @@ impl Tx<'_> {
         now: Millis,
         due_at: Option<Millis>,
     ) -> Result<(), StoreError> {
+        let searched = name.map(searched);
         self.execute(
-            "UPDATE contacts SET name = COALESCE(?2, name), username = COALESCE(?3, username), picture_url = ?4, name_at = ?5,
-                profile_due_at = ?6 WHERE id = ?1",
-            params![&id, name, username, picture_url, now, due_at],
+            "UPDATE contacts SET name = COALESCE(?2, name), name_searched = COALESCE(?7, name_searched), name_at = ?5,
+                username = COALESCE(?3, username), username_at = ?5, picture_url = ?4, profile_due_at = ?6 WHERE id = ?1",
+            params![&id, name, username, picture_url, now, due_at, &searched],
         )?;
         Ok(())
     }
@@ -214,6 +261,11 @@ impl Tx<'_> {
         )?;
         rows.iter().map(|row| contact(row, 0)).collect()
     }
+}
+
+/// A name in the form in which it is looked for: neither engine folds the case of letters beyond ASCII by itself.
+pub(super) fn searched(name: &str) -> String {
+    name.to_lowercase()
 }
 
 fn contact(row: &Row, first: usize) -> Result<Contact, StoreError> {

@@ -5,7 +5,7 @@ use tidings_meta::notification::{EventKind, Platform};
 use super::value::{FromValue, Row, Rows, Value, params};
 use super::{StoreError, Tx};
 use crate::conversations::model::{ChannelId, Millis};
-use crate::ids::{EventId, NotificationId};
+use crate::ids::{EventId, MessageId, NotificationId};
 use crate::ingest::model::{EventStatus, NewEvent, StoredEvent, identity_of};
 
 /// Who changes the counters of [`Tx::count_events`]: each has rows of its own, so that they never wait for each other.
@@ -36,7 +36,7 @@ pub struct EventFilter {
     pub from: Option<Millis>,
     /// Received before.
     pub to: Option<Millis>,
-    /// With this text in the external id or the raw value.
+    /// With this text in the external id or the raw value; the case of letters does not matter.
     pub text: Option<String>,
     /// Made before this one.
     pub before: Option<EventId>,
@@ -86,9 +86,13 @@ impl Tx<'_> {
     /// Keeps those of the events that are not kept yet, and puts what is to be processed in the queue. Answers with the ids of the new
     /// ones; the others are repeats.
     pub fn insert_events(&mut self, events: &[&NewEvent]) -> Result<Vec<EventId>, StoreError> {
-        let identities: Vec<[u8; 16]> = events.iter().map(|event| identity_of(&event.external_id)).collect();
+        let mut identified: Vec<([u8; 16], &NewEvent)> =
+            events.iter().map(|event| (identity_of(&event.external_id), *event)).collect();
+        // Two units that bring the same events wait for each other's rows: in one order, so that neither waits for the other for good. Of
+        // repeats within the batch the first stays the first.
+        identified.sort_by(|(a, first), (b, second)| (&first.account, a).cmp(&(&second.account, b)));
         let mut rows = Rows::new();
-        for (event, identity) in events.iter().zip(&identities) {
+        for (identity, event) in &identified {
             rows.push(params![
                 &event.id,
                 event.platform.as_str(),
@@ -148,7 +152,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Takes due events out of the queue, the longest due first. They come back into it if the unit is taken back.
+    /// Takes due events out of the queue, those that are due longest; answers with them in the order of their making. They come back into
+    /// the queue if the unit is taken back.
     pub fn take_due_events(&mut self, now: Millis, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
         let taken = self.query(
             "SELECT due_at, event_id FROM event_queue AS q WHERE due_at <= ?1 ORDER BY due_at, event_id LIMIT ?2 {take q}",
@@ -158,9 +163,13 @@ impl Tx<'_> {
             taken.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect::<Result<_, StoreError>>()?;
         let mut rows = Rows::new();
         let mut ids = Rows::new();
+        let mut seen = std::collections::HashSet::new();
         for (due_at, id) in &entries {
             rows.push(params![*due_at, id]);
-            ids.push(params![id]);
+            // An event can be due twice: for a pause that has ended, and because what it waited for is known now.
+            if seen.insert(id) {
+                ids.push(params![id]);
+            }
         }
         self.execute_rows(
             "DELETE FROM event_queue WHERE (due_at, event_id) IN (SELECT r.due_at, r.event_id FROM {r: due_at int, event_id blob})",
@@ -378,21 +387,26 @@ impl Tx<'_> {
     }
 
     fn requeue(&mut self, events: &[StoredEvent], now: Millis) -> Result<(), StoreError> {
-        let mut ids = Rows::new();
+        let mut found = Rows::new();
+        for event in events.iter().filter(|event| event.status != EventStatus::Pending) {
+            found.push(params![&event.id, event.status.as_str()]);
+        }
+        // Somebody else may have moved some of them since they were read: those are counted there.
+        let moved = self.query_rows(
+            "UPDATE events SET status = 'pending', attempts = 0, error = NULL FROM {r: event_id blob, before text}
+             WHERE events.id = r.event_id AND events.status = r.before RETURNING id",
+            &found,
+        )?;
+        let moved: std::collections::HashSet<EventId> = moved.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?;
         let mut queue = Rows::new();
         let mut exceptions = Rows::new();
         let mut counts = std::collections::BTreeMap::new();
-        for event in events.iter().filter(|event| event.status != EventStatus::Pending) {
-            ids.push(params![&event.id]);
+        for event in events.iter().filter(|event| moved.contains(&event.id)) {
             queue.push(params![now, &event.id]);
             exceptions.push(params![event.status.as_str(), &event.id]);
             *counts.entry((event.platform, event.kind, event.status)).or_insert(0) -= 1;
             *counts.entry((event.platform, event.kind, EventStatus::Pending)).or_insert(0) += 1;
         }
-        self.execute_rows(
-            "UPDATE events SET status = 'pending', attempts = 0, error = NULL FROM {r: id blob} WHERE events.id = r.id",
-            &ids,
-        )?;
         self.execute_rows(
             "DELETE FROM event_exceptions WHERE (status, event_id) IN (SELECT r.status, r.event_id FROM {r: status text, event_id blob})",
             &exceptions,
@@ -404,6 +418,18 @@ impl Tx<'_> {
     /// Takes what a customer took back out of the event that brought it.
     pub fn redact_event(&mut self, id: EventId, payload: &str) -> Result<(), StoreError> {
         self.execute("UPDATE events SET payload = ?2 WHERE id = ?1", params![&id, payload])?;
+        Ok(())
+    }
+
+    /// Takes what a message said out of all events that are known to have told it: the one that brought it, and those that its
+    /// timeline names as a wording or a repeat of it.
+    pub fn redact_events_of_message(&mut self, message: MessageId, payload: &str) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE events SET payload = ?2 WHERE id IN (
+                SELECT event_id FROM messages WHERE id = ?1
+                UNION ALL SELECT event_id FROM message_facts WHERE message_id = ?1 AND kind IN ('edited', 'echo', 'again'))",
+            params![&message, payload],
+        )?;
         Ok(())
     }
 
@@ -487,8 +513,8 @@ impl Tx<'_> {
     /// Deletes the oldest quarantined notifications until `keep` are left, and answers with how many were deleted.
     pub fn prune_quarantined(&mut self, keep: u32) -> Result<u64, StoreError> {
         self.execute(
-            "DELETE FROM quarantined_notifications WHERE id < (
-                SELECT MIN(id) FROM (SELECT id FROM quarantined_notifications ORDER BY id DESC LIMIT ?1) AS kept)",
+            "DELETE FROM quarantined_notifications
+             WHERE id NOT IN (SELECT id FROM quarantined_notifications ORDER BY id DESC LIMIT ?1)",
             params![keep],
         )
     }
@@ -521,7 +547,8 @@ macro_rules! list {
               AND (CAST(?5 AS TEXT) IS NULL OR e.account = ?5)
               AND (CAST(?6 AS {sqlite BLOB}{postgres BYTEA}) IS NULL OR e.id >= ?6)
               AND (CAST(?7 AS {sqlite BLOB}{postgres BYTEA}) IS NULL OR e.id < ?7)
-              AND (CAST(?8 AS TEXT) IS NULL OR e.external_id LIKE ?8 ESCAPE '\\' OR e.payload LIKE ?8 ESCAPE '\\')
+              AND (CAST(?8 AS TEXT) IS NULL OR e.external_id {sqlite LIKE}{postgres ILIKE} ?8 ESCAPE '\\'
+                OR e.payload {sqlite LIKE}{postgres ILIKE} ?8 ESCAPE '\\')
              ORDER BY ",
             $order,
             " DESC LIMIT ?10 OFFSET ?11"
@@ -532,7 +559,9 @@ macro_rules! list {
 const LIST: &str = list!("events AS e WHERE e.id < ?9", "e.id");
 const LIST_BY_KIND: &str = list!("events AS e WHERE e.kind = ?1 AND e.id < ?9", "e.id");
 const LIST_BY_ACCOUNT: &str = list!("events AS e WHERE e.account = ?5 AND e.id < ?9", "e.id");
-const LIST_PENDING: &str = list!("event_queue AS q JOIN events AS e ON e.id = q.event_id WHERE e.id < ?9", "e.id");
+// An event can stand in the queue twice, and is listed once.
+const LIST_PENDING: &str =
+    list!("events AS e WHERE e.id IN (SELECT q.event_id FROM event_queue AS q) AND e.id < ?9", "e.id");
 const LIST_EXCEPTIONS: &str = list!(
     "event_exceptions AS x JOIN events AS e ON e.id = x.event_id WHERE x.status = ?2 AND x.event_id < ?9",
     "x.event_id"
@@ -567,15 +596,18 @@ const COUNT_EXCEPTIONS: &str =
 
 /// A text as a `LIKE` pattern that finds it anywhere.
 fn contains(text: &str) -> String {
+    format!("%{}%", escaped(text))
+}
+
+/// A text as a part of a `LIKE` pattern, in which it stands for itself alone.
+pub(super) fn escaped(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len() + 2);
-    pattern.push('%');
     for character in text.chars() {
         if matches!(character, '%' | '_' | '\\') {
             pattern.push('\\');
         }
         pattern.push(character);
     }
-    pattern.push('%');
     pattern
 }
 

@@ -17,7 +17,8 @@ pub struct MessageFact {
     pub at: Millis,
     /// The event that told it.
     pub event_id: EventId,
-    /// `sent`, `delivered`, `read`, `played`, `failed`, `edited`, `deleted`, `echo`, `reaction`.
+    /// `sent`, `delivered`, `read`, `played`, `failed`, `edited`, `deleted`, `reaction`; `echo` and `again` where an event told what the
+    /// message says once more.
     pub kind: String,
     /// A JSON document with the details.
     pub detail: String,
@@ -59,7 +60,7 @@ impl Tx<'_> {
         }
         let found = self.query_rows(
             select_messages!("FROM {r: channel_id text, external_id text}
-             JOIN messages AS m ON m.channel_id = r.channel_id AND m.external_id = r.external_id {lock m}"),
+             JOIN messages AS m ON m.channel_id = r.channel_id AND m.external_id = r.external_id ORDER BY m.id {lock m}"),
             &rows,
         )?;
         found.iter().map(message).collect()
@@ -72,7 +73,7 @@ impl Tx<'_> {
             rows.push(params![id]);
         }
         let found = self.query_rows(
-            select_messages!("FROM {r: id blob} JOIN messages AS m ON m.id = r.id {lock m}"),
+            select_messages!("FROM {r: id blob} JOIN messages AS m ON m.id = r.id ORDER BY m.id {lock m}"),
             &rows,
         )?;
         found.iter().map(message).collect()
@@ -123,18 +124,32 @@ impl Tx<'_> {
             select_messages!("FROM {r: id blob} JOIN conversations AS c ON c.id = r.id
              JOIN outbox AS o ON o.channel_id = c.channel_id AND o.conversation_id = c.id AND o.state <> 'waiting'
              JOIN messages AS m ON m.id = o.message_id
-             WHERE m.external_id IS NULL {lock m}"),
+             WHERE m.external_id IS NULL ORDER BY m.id {lock m}"),
             &rows,
         )?;
         found.iter().map(message).collect()
     }
 
-    /// Outbound messages of a conversation up to a time that are not known to be read, locked until the unit ends.
-    pub fn lock_unread_outbound(&mut self, conversation: ConversationId, up_to: Millis) -> Result<Vec<Message>, StoreError> {
+    /// Outbound messages of a conversation that Meta has, up to a time, and that are not known to have been read by `read_at`: locked until
+    /// the unit ends, the newest first, `limit` at most, after a place in the list.
+    ///
+    /// What lies before an earlier watermark that was told no later is left out: it is read since then.
+    pub fn lock_unread_outbound(
+        &mut self,
+        conversation: ConversationId,
+        up_to: Millis,
+        read_at: Millis,
+        after: Option<(Millis, MessageId)>,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError> {
+        let (after_at, after_id) = after.unwrap_or((Millis::MAX, MessageId::MAX));
         let rows = self.query(
-            select_messages!("FROM messages AS m WHERE m.conversation_id = ?1 AND m.occurred_at <= ?2 AND m.outbound = 1 AND m.external_id IS NOT NULL
-             ORDER BY m.occurred_at DESC, m.id DESC LIMIT 500 {lock m}"),
-            params![&conversation, up_to],
+            select_messages!("FROM messages AS m WHERE m.conversation_id = ?1 AND m.occurred_at <= ?2 AND m.occurred_at >
+                COALESCE((SELECT MAX(w.up_to) FROM read_watermarks AS w WHERE w.conversation_id = ?1 AND w.up_to < ?2 AND w.at <= ?3), ?7)
+             AND (m.occurred_at, m.id) < (?4, ?5) AND m.outbound = 1 AND m.external_id IS NOT NULL
+             AND (m.read_at IS NULL OR m.read_at > ?3)
+             ORDER BY m.occurred_at DESC, m.id DESC LIMIT ?6 {lock m}"),
+            params![&conversation, up_to, read_at, after_at, &after_id, limit, Millis::MIN],
         )?;
         rows.iter().map(message).collect()
     }
@@ -199,6 +214,8 @@ impl Tx<'_> {
                 &message.conversation_id,
                 content,
                 &message.external_id,
+                &message.reply_to,
+                message.inert,
                 message.status.as_str(),
                 message.occurred_at,
                 message.receipts.accepted_at,
@@ -217,12 +234,12 @@ impl Tx<'_> {
             ]);
         }
         self.execute_rows(
-            "UPDATE messages SET conversation_id = r.conversation_id, content = r.content, external_id = r.external_id, status = r.status,
-                occurred_at = r.occurred_at, accepted_at = r.accepted_at, sent_at = r.sent_at, delivered_at = r.delivered_at,
+            "UPDATE messages SET conversation_id = r.conversation_id, content = r.content, external_id = r.external_id,
+                reply_to = r.reply_to, inert = r.inert, status = r.status, occurred_at = r.occurred_at, accepted_at = r.accepted_at, sent_at = r.sent_at, delivered_at = r.delivered_at,
                 read_at = r.read_at, played_at = r.played_at, failed_at = r.failed_at, error_code = r.error_code,
                 error_subcode = r.error_subcode, error_text = r.error_text, edited_at = r.edited_at, deleted_at = r.deleted_at,
                 maybe_duplicate = r.maybe_duplicate, event_id = r.event_id
-             FROM {r: id blob, conversation_id blob, content text, external_id text, status text, occurred_at int, accepted_at int,
+             FROM {r: id blob, conversation_id blob, content text, external_id text, reply_to text, inert int, status text, occurred_at int, accepted_at int,
                 sent_at int, delivered_at int, read_at int, played_at int, failed_at int, error_code int, error_subcode int,
                 error_text text, edited_at int, deleted_at int, maybe_duplicate int, event_id blob}
              WHERE messages.id = r.id",
@@ -233,6 +250,12 @@ impl Tx<'_> {
 
     /// Takes a message out that turned out to be another one seen twice, and hands what became of it over.
     pub fn absorb_message(&mut self, gone: MessageId, into: MessageId) -> Result<(), StoreError> {
+        // The event that brought it tells what the other one says, and must be found should that be taken back.
+        self.execute(
+            "INSERT INTO message_facts (message_id, at, event_id, kind, detail)
+             SELECT ?2, occurred_at, event_id, 'echo', ?3 FROM messages WHERE id = ?1 AND event_id IS NOT NULL ON CONFLICT DO NOTHING",
+            params![&gone, &into, "{}"],
+        )?;
         self.execute(
             "INSERT INTO message_facts (message_id, at, event_id, kind, detail)
              SELECT ?2, at, event_id, kind, detail FROM message_facts WHERE message_id = ?1 ON CONFLICT DO NOTHING",
@@ -241,12 +264,18 @@ impl Tx<'_> {
         self.execute("DELETE FROM message_facts WHERE message_id = ?1", params![&gone])?;
         self.execute(
             "INSERT INTO message_reactions (message_id, actor, emoji, at, event_id)
-             SELECT ?2, actor, emoji, at, event_id FROM message_reactions WHERE message_id = ?1 ON CONFLICT DO NOTHING",
+             SELECT ?2, actor, emoji, at, event_id FROM message_reactions WHERE message_id = ?1
+             ON CONFLICT (message_id, actor) DO UPDATE SET emoji = EXCLUDED.emoji, at = EXCLUDED.at, event_id = EXCLUDED.event_id
+             WHERE EXCLUDED.at > message_reactions.at",
             params![&gone, &into],
         )?;
         self.execute("DELETE FROM message_reactions WHERE message_id = ?1", params![&gone])?;
+        self.execute(
+            "UPDATE conversations SET last_message_id = ?2
+             WHERE id = (SELECT conversation_id FROM messages WHERE id = ?1) AND last_message_id = ?1",
+            params![&gone, &into],
+        )?;
         self.execute("DELETE FROM messages WHERE id = ?1", params![&gone])?;
-        self.execute("UPDATE conversations SET last_message_id = ?2 WHERE last_message_id = ?1", params![&gone, &into])?;
         Ok(())
     }
 
@@ -300,8 +329,9 @@ impl Tx<'_> {
             .collect()
     }
 
-    /// Takes earlier wordings of a message out of its timeline.
+    /// Takes the wordings of a message out of its timeline, and out of what was sent to Meta.
     pub fn forget_wordings(&mut self, id: MessageId) -> Result<(), StoreError> {
+        self.execute("UPDATE attempts SET request = ?2 WHERE message_id = ?1", params![&id, "{}"])?;
         self.execute(
             "UPDATE message_facts SET detail = ?2 WHERE message_id = ?1 AND kind = 'edited'",
             params![&id, "{}"],
@@ -309,7 +339,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Keeps reactions; of two by the same side the later stands.
+    /// Keeps reactions; of two by the same side the later stands. No side of a message may stand twice in the list.
     pub fn upsert_reactions(&mut self, reactions: &[ReactionRow]) -> Result<(), StoreError> {
         let mut rows = Rows::new();
         for reaction in reactions {
@@ -321,7 +351,8 @@ impl Tx<'_> {
              SELECT r.message_id, r.actor, r.emoji, r.at, r.event_id
              FROM {r: message_id blob, actor text, emoji text, at int, event_id blob} WHERE true
              ON CONFLICT (message_id, actor) DO UPDATE SET emoji = EXCLUDED.emoji, at = EXCLUDED.at, event_id = EXCLUDED.event_id
-             WHERE (EXCLUDED.at, COALESCE(EXCLUDED.emoji, '')) > (message_reactions.at, COALESCE(message_reactions.emoji, ''))",
+             WHERE EXCLUDED.at > message_reactions.at OR (EXCLUDED.at = message_reactions.at
+                AND COALESCE(EXCLUDED.emoji, '') {postgres COLLATE \"C\"} > COALESCE(message_reactions.emoji, ''))",
             &rows,
         )?;
         Ok(())
@@ -352,8 +383,10 @@ impl Tx<'_> {
             .collect()
     }
 
-    /// Puts events aside that are about messages which are not known yet.
+    /// Puts events aside that are about messages which are not known yet. Those that have become known in the meantime send them back into
+    /// the queue at once.
     pub fn park_events(&mut self, parked: &[(ChannelId, String, EventId)], now: Millis) -> Result<(), StoreError> {
+        self.lock_parking(parked.iter().map(|(channel, external_id, _)| (channel, external_id)))?;
         let mut rows = Rows::new();
         for (channel, external_id, event) in parked {
             rows.push(params![&channel.0, external_id, event, now]);
@@ -364,11 +397,30 @@ impl Tx<'_> {
              FROM {r: channel_id text, external_id text, event_id blob, parked_at int} WHERE true ON CONFLICT DO NOTHING",
             &rows,
         )?;
+        let mut keys = Rows::new();
+        for (channel, external_id, _) in parked {
+            keys.push(params![&channel.0, external_id]);
+        }
+        let known = self.query_rows(
+            "SELECT m.channel_id, m.external_id FROM {r: channel_id text, external_id text}
+             JOIN messages AS m ON m.channel_id = r.channel_id AND m.external_id = r.external_id",
+            &keys,
+        )?;
+        let known: Vec<(ChannelId, String)> =
+            known.iter().map(|row| Ok((ChannelId(row.get(0)?), row.get(1)?))).collect::<Result<_, StoreError>>()?;
+        self.unpark_events(&known, now)?;
         Ok(())
+    }
+
+    /// Of two units, one of which puts an event aside that the other one's message would bring back, one waits for the other: else
+    /// neither would see what the other one has written, and the event would stay aside.
+    fn lock_parking<'k>(&mut self, keys: impl Iterator<Item = (&'k ChannelId, &'k String)>) -> Result<(), StoreError> {
+        self.lock_names(keys.map(|(channel, external_id)| ["parked", channel.0.as_str(), external_id.as_str()]))
     }
 
     /// These messages are known now: the events that were put aside for them go back into the queue. Answers with how many.
     pub fn unpark_events(&mut self, known: &[(ChannelId, String)], now: Millis) -> Result<u64, StoreError> {
+        self.lock_parking(known.iter().map(|(channel, external_id)| (channel, external_id)))?;
         let mut rows = Rows::new();
         for (channel, external_id) in known {
             rows.push(params![&channel.0, external_id]);

@@ -84,6 +84,7 @@ impl SqliteStore {
     }
 }
 
+#[derive(Debug, Clone, Copy)]
 enum Access {
     Read,
     Write,

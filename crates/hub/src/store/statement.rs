@@ -10,6 +10,7 @@
 //! | `{sqlite …}`, `{postgres …}` | the text, or nothing | nothing, or the text |
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::{Arc, RwLock};
 
 /// The type of one column of a batch of rows.
@@ -131,10 +132,12 @@ fn rows_token(token: &str, dialect: Dialect, out: &mut String) -> Vec<ColumnType
         })
         .collect();
     match dialect {
-        Dialect::Sqlite => out.push_str(&format!("(SELECT {}) AS {alias}", parts.join(", "))),
+        Dialect::Sqlite => {
+            let _ = write!(out, "(SELECT {}) AS {alias}", parts.join(", "));
+        }
         Dialect::Postgres => {
             let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
-            out.push_str(&format!("UNNEST({}) AS {alias}({})", parts.join(", "), names.join(", ")));
+            let _ = write!(out, "UNNEST({}) AS {alias}({})", parts.join(", "), names.join(", "));
         }
     }
     columns.into_iter().map(|(_, kind)| kind).collect()

@@ -87,6 +87,36 @@ impl<'a> Tx<'a> {
             }
         }
     }
+
+    /// Takes a lock on each of these names, which need no row of their own, until the end of the transaction: who is about to make
+    /// what does not exist yet keeps others from making it too. In one order everywhere, so that two units cannot hold what the other
+    /// one waits for.
+    pub(super) fn lock_names<'n>(&mut self, names: impl Iterator<Item = [&'n str; 3]>) -> Result<(), StoreError> {
+        if matches!(self.session, Session::Sqlite(_)) {
+            return Ok(());
+        }
+        let mut keys: Vec<i64> = names.map(|name| lock_key(&name)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let mut rows = Rows::new();
+        for key in keys {
+            rows.push(&[Param::Int(key)]);
+        }
+        self.query_rows("SELECT pg_advisory_xact_lock(r.name)::text FROM {r: name int}", &rows).map(|_| ())
+    }
+}
+
+/// Two names with one key wait for each other without need, and nothing worse.
+fn lock_key(name: &[&str; 3]) -> i64 {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    for part in name {
+        context.update(part.as_bytes());
+        context.update(&[0]);
+    }
+    let digest = context.finish();
+    let mut key = [0; 8];
+    key.copy_from_slice(&digest.as_ref()[..8]);
+    i64::from_be_bytes(key)
 }
 
 /// The advisory locks that Tidings takes on Postgres. The numbers are arbitrary and stay as they are.

@@ -46,7 +46,7 @@ trait Unit: Send {
 }
 
 struct Work<F, T, E> {
-    work: F,
+    body: F,
     result: Option<Result<T, E>>,
     answer: oneshot::Sender<Result<T, E>>,
 }
@@ -59,7 +59,7 @@ impl Job {
         E: UnitError,
     {
         let (answer, receiver) = oneshot::channel();
-        (Self { unit: Box::new(Work { work, result: None, answer }), mode }, receiver)
+        (Self { unit: Box::new(Work { body: work, result: None, answer }), mode }, receiver)
     }
 
     pub(super) fn mode(&self) -> Mode {
@@ -104,7 +104,7 @@ where
 {
     fn run(&mut self, tx: &mut Tx<'_>) -> Verdict {
         // A panic is a bug of one unit; the thread and the units beside it go on.
-        let result = catch_unwind(AssertUnwindSafe(|| (self.work)(tx))).unwrap_or_else(|_| Err(StoreError::Panicked.into()));
+        let result = catch_unwind(AssertUnwindSafe(|| (self.body)(tx))).unwrap_or_else(|_| Err(StoreError::Panicked.into()));
         let verdict = if result.is_ok() { Verdict::Keep } else { Verdict::TakeBack };
         self.result = Some(result);
         verdict
