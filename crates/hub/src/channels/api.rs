@@ -50,7 +50,7 @@ pub struct ChannelList {
 }
 
 /// Lists the channels of the settings.
-#[utoipa::path(get, path = "/api/v1/channels", tag = "Developers",
+#[utoipa::path(get, path = "/api/v1/channels", tag = "Channels",
     responses((status = 200, description = "All channels", body = ChannelList)))]
 pub async fn list_channels(_: Caller, State(app): State<App>) -> Result<Json<ChannelList>, Problem> {
     let read = app.store.read(|tx| {

@@ -66,7 +66,7 @@ fn not_an_id(name: &str) -> Problem {
 
 /// Tells what happens, as it happens, as server-sent events. Each has an id; `Last-Event-ID` resumes behind it. `stream.reset` says that
 /// what came in between is not kept any more.
-#[utoipa::path(get, path = "/api/v1/stream", tag = "Developers",
+#[utoipa::path(get, path = "/api/v1/stream", tag = "Stream",
     params(StreamQuery, ("Last-Event-ID" = Option<String>, Header, description = "Everything after this id")), responses(
     (status = 200, description = "Server-sent events, without end; the schema is that of their data", body = StreamData, content_type = "text/event-stream"),
     (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),

@@ -94,7 +94,7 @@ pub const RESET: &str = "stream.reset";
 
 /// What is told with each type: the `data` of a server-sent event.
 #[derive(Debug, Serialize, ToSchema)]
-#[serde(tag = "type", rename_all_fields = "camelCase")]
+#[serde(tag = "type")]
 pub enum StreamData {
     /// Meta told something, and it was processed.
     #[serde(rename = "event")]
@@ -113,7 +113,7 @@ pub enum StreamData {
         message: Box<MessageView>,
     },
     /// A message got further, or failed.
-    #[serde(rename = "message.status")]
+    #[serde(rename = "message.status", rename_all = "camelCase")]
     MessageStatus {
         /// When.
         at: Time,
