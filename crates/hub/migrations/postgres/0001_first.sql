@@ -245,4 +245,3 @@ CREATE TABLE stream (
     event_id BYTEA,
     changes TEXT NOT NULL
 );
-CREATE INDEX stream_by_time ON stream (at);

@@ -244,4 +244,3 @@ CREATE TABLE stream (
     event_id BLOB,
     changes TEXT NOT NULL
 );
-CREATE INDEX stream_by_time ON stream (at);

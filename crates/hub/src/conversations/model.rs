@@ -41,7 +41,14 @@ pub enum Sender {
 
 impl Sender {
     /// Everyone who can say something.
-    pub const ALL: [Self; 6] = [Self::Contact, Self::Operator, Self::Workflow, Self::Ai, Self::Api, Self::Phone];
+    pub const ALL: [Self; 6] = [
+        Self::Contact,
+        Self::Operator,
+        Self::Workflow,
+        Self::Ai,
+        Self::Api,
+        Self::Phone,
+    ];
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
@@ -235,7 +242,9 @@ impl Message {
             Receipt::Failed(failure) => {
                 // Of two failures the earlier is told; at the same time, the smaller code: so that their order does not matter.
                 let key = |failure: &Option<Failure>| {
-                    failure.as_ref().map_or((i64::MAX, None, String::new()), |failure| (failure.code, failure.subcode, failure.text.clone()))
+                    failure.as_ref().map_or((i64::MAX, None, String::new()), |failure| {
+                        (failure.code, failure.subcode, failure.text.clone())
+                    })
                 };
                 let replaces = match receipts.failed_at {
                     None => true,
@@ -406,7 +415,10 @@ impl Conversation {
         if opens_window {
             self.window_ends_at = self.window_ends_at.max(Some(message.occurred_at + WINDOW_MILLIS));
         }
-        if matches!(self.status, ConversationStatus::Resolved | ConversationStatus::Snoozed | ConversationStatus::Pending) {
+        if matches!(
+            self.status,
+            ConversationStatus::Resolved | ConversationStatus::Snoozed | ConversationStatus::Pending
+        ) {
             self.status = ConversationStatus::Open;
         }
     }

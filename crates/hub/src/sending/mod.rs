@@ -39,8 +39,14 @@ pub struct Senders {
 impl Senders {
     /// One for each channel.
     pub fn new(channels: &Channels) -> Self {
-        let nudges = channels.all().into_iter().map(|channel| (channel.id.clone(), Notify::new())).collect();
-        Self { nudges: Arc::new(nudges) }
+        let nudges = channels
+            .all()
+            .into_iter()
+            .map(|channel| (channel.id.clone(), Notify::new()))
+            .collect();
+        Self {
+            nudges: Arc::new(nudges),
+        }
     }
 
     /// Something is due on a channel.
@@ -75,7 +81,13 @@ pub async fn take_over(app: &App, all: bool) -> Result<(), StoreError> {
             .write(move |tx| {
                 let entries = tx.entries_left_behind(now, all, TAKE_OVER_MAX)?;
                 for entry in &entries {
-                    tx.postpone_entry(entry.message_id, EntryState::Unknown, due_at, entry.attempts, "its sender stopped before it knew the outcome")?;
+                    tx.postpone_entry(
+                        entry.message_id,
+                        EntryState::Unknown,
+                        due_at,
+                        entry.attempts,
+                        "its sender stopped before it knew the outcome",
+                    )?;
                     if let Some(attempt) = entry.attempt_id {
                         tx.finish_attempt(attempt, &sender::interrupted(now))?;
                     }
@@ -84,7 +96,10 @@ pub async fn take_over(app: &App, all: bool) -> Result<(), StoreError> {
             })
             .await?;
         if taken > 0 {
-            tracing::warn!(messages = taken, "messages of unknown outcome were taken over from a process that stopped");
+            tracing::warn!(
+                messages = taken,
+                "messages of unknown outcome were taken over from a process that stopped"
+            );
         }
         if taken < TAKE_OVER_MAX as usize {
             return Ok(());

@@ -76,7 +76,12 @@ impl Tx<'_> {
     }
 
     /// Heads of a channel that are due, the most urgent first, locked until the unit ends.
-    pub fn take_due_entries(&mut self, channel: &ChannelId, now: Millis, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {
+    pub fn take_due_entries(
+        &mut self,
+        channel: &ChannelId,
+        now: Millis,
+        limit: u32,
+    ) -> Result<Vec<OutboxEntry>, StoreError> {
         let rows = self.query(
             select_entries!(
                 "FROM outbox AS o WHERE o.channel_id = ?1 AND o.head = 1 AND o.state = 'waiting' AND o.due_at <= ?2
@@ -112,9 +117,12 @@ impl Tx<'_> {
 
     /// An entry, locked until the unit ends; `None` once it is done with.
     pub fn lock_entry(&mut self, message: MessageId) -> Result<Option<OutboxEntry>, StoreError> {
-        self.query_opt(select_entries!("FROM outbox AS o WHERE o.message_id = ?1 {lock o}"), params![&message])?
-            .map(|row| entry(&row))
-            .transpose()
+        self.query_opt(
+            select_entries!("FROM outbox AS o WHERE o.message_id = ?1 {lock o}"),
+            params![&message],
+        )?
+        .map(|row| entry(&row))
+        .transpose()
     }
 
     /// Marks entries as being sent, by this process, until a time after which another one may wonder what became of them.
@@ -130,7 +138,7 @@ impl Tx<'_> {
         }
         self.execute_rows(
             "UPDATE outbox SET state = 'sending', attempt_id = r.attempt_id, owner = r.owner, leased_until = r.leased_until, reason = NULL
-             FROM {r: id blob, attempt_id blob, owner text, leased_until int} WHERE outbox.message_id = r.id",
+             {from r: id blob, attempt_id blob, owner text, leased_until int} WHERE outbox.message_id = r.id",
             &rows,
         )?;
         Ok(())
@@ -254,8 +262,7 @@ impl Tx<'_> {
         }
         self.execute_rows(
             "INSERT INTO attempts (id, message_id, channel_id, started_at, request)
-             SELECT r.id, r.message_id, r.channel_id, r.started_at, r.request
-             FROM {r: id blob, message_id blob, channel_id text, started_at int, request text} WHERE true",
+             {insert r.id, r.message_id, r.channel_id, r.started_at, r.request of r: id blob, message_id blob, channel_id text, started_at int, request text}",
             &rows,
         )?;
         Ok(())
@@ -263,9 +270,12 @@ impl Tx<'_> {
 
     /// The entry of a message, if it still has to be sent.
     pub fn entry_of_message(&mut self, message: MessageId) -> Result<Option<OutboxEntry>, StoreError> {
-        self.query_opt(select_entries!("FROM outbox AS o WHERE o.message_id = ?1"), params![&message])?
-            .map(|row| entry(&row))
-            .transpose()
+        self.query_opt(
+            select_entries!("FROM outbox AS o WHERE o.message_id = ?1"),
+            params![&message],
+        )?
+        .map(|row| entry(&row))
+        .transpose()
     }
 
     /// Notes how an attempt ended.
@@ -364,7 +374,11 @@ fn attempt(row: &Row) -> Result<Attempt, StoreError> {
             at,
             outcome: row.get::<Option<String>>(6)?.unwrap_or_default(),
             http_status: row.get::<Option<i64>>(7)?.and_then(|status| u16::try_from(status).ok()),
-            failure: code.map(|code| Failure { code, subcode, text: text.unwrap_or_default() }),
+            failure: code.map(|code| Failure {
+                code,
+                subcode,
+                text: text.unwrap_or_default(),
+            }),
             answer: row.get(11)?,
             duration_micros: row.get::<Option<i64>>(12)?.unwrap_or(0),
         }),
