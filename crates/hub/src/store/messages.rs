@@ -1,5 +1,7 @@
 //! Statements about messages and what became of them.
 
+use std::collections::HashMap;
+
 use super::value::{FromValue, Row, Rows, Value, params};
 use super::{StoreError, Tx};
 use crate::conversations::content::Content;
@@ -98,7 +100,7 @@ impl Tx<'_> {
     pub fn message_ids_by_external_ids(
         &mut self,
         keys: &[(ChannelId, String)],
-    ) -> Result<Vec<((ChannelId, String), MessageId)>, StoreError> {
+    ) -> Result<HashMap<(ChannelId, String), MessageId>, StoreError> {
         let mut rows = Rows::new();
         for (channel, external_id) in keys {
             rows.push(params![&channel.0, external_id]);
