@@ -7,3 +7,4 @@
 mod circle;
 mod harness;
 mod tidy;
+mod webhooks;

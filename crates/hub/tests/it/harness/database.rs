@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use tempfile::Builder;
-use tokio_postgres::NoTls;
+use tokio_postgres::{Client, NoTls};
 
 /// The variable that names a Postgres server on which databases may be made.
 const SERVER: &str = "TIDINGS_TEST_POSTGRES_URL";
@@ -62,6 +62,16 @@ impl Database {
 
     pub(super) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// A connection of the test's own; `None` on SQLite, which has no server.
+    pub(super) async fn connect(&self) -> Option<(Client, impl Future<Output = ()> + use<>)> {
+        self.name.as_ref()?;
+        let (client, connection) = tokio_postgres::connect(&self.url, NoTls).await.unwrap();
+        Some((client, async move {
+            // It ends with its client, or with the database.
+            let _ = connection.await;
+        }))
     }
 
     pub(super) async fn remove(self) {

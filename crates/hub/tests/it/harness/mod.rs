@@ -9,6 +9,7 @@
 
 mod answer;
 mod database;
+mod held;
 mod meta;
 
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ use tokio::time::MissedTickBehavior;
 
 pub use answer::Answer;
 use database::{Database, Engine};
-pub use meta::{Fixture, Notification, fixtures, whatsapp_text};
+pub use meta::{Fixture, Notification, fixtures, whatsapp_text, whatsapp_value};
 
 /// When tests begin: a whole second, since WhatsApp tells no finer time.
 pub const START: i64 = 1_795_400_000_000;
