@@ -585,8 +585,10 @@ impl Tx<'_> {
         body_bytes: u32,
     ) -> Result<Vec<(QuarantinedNotification, i64)>, StoreError> {
         let before = before.unwrap_or(NotificationId::MAX);
+        // SQLite's SUBSTR of an empty blob is NULL.
         let rows = self.query(
-            "SELECT id, platform, received_at, reason, SUBSTR(body, 1, {sqlite ?3}{postgres CAST(?3 AS INTEGER)}), LENGTH(body)
+            "SELECT id, platform, received_at, reason,
+                COALESCE(SUBSTR(body, 1, {sqlite ?3}{postgres CAST(?3 AS INTEGER)}), body), LENGTH(body)
              FROM quarantined_notifications WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
             params![&before, limit, body_bytes],
         )?;
