@@ -129,6 +129,14 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Gives the entries of a channel whose outcome is unknown until a time at least; answers with how many are due later for it.
+    pub fn postpone_unknown_entries(&mut self, channel: &ChannelId, due_at: Millis) -> Result<u64, StoreError> {
+        self.execute(
+            "UPDATE outbox SET due_at = ?2 WHERE channel_id = ?1 AND head = 1 AND state = 'unknown' AND due_at < ?2",
+            params![&channel.0, due_at],
+        )
+    }
+
     /// Takes an entry out: the next one of its conversation becomes the head.
     pub fn remove_entry(&mut self, entry: &OutboxEntry) -> Result<(), StoreError> {
         self.execute("DELETE FROM outbox WHERE message_id = ?1", params![&entry.message_id])?;
