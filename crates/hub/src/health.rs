@@ -80,7 +80,10 @@ pub async fn ready(State(app): State<App>) -> Response {
     }
 }
 
-#[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone is not general over the life of a `Tx`")]
+#[expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the method alone is not general over the life of a `Tx`"
+)]
 async fn store_answers(app: &App) -> bool {
     match tokio::time::timeout(STORE_WITHIN, app.store.read(|tx| tx.ping())).await {
         Ok(Ok(())) => true,

@@ -21,9 +21,11 @@ use utoipa_axum::routes;
 
 use crate::access::{Access, Caller};
 use crate::app::App;
+use crate::channels::api as channels;
+use crate::conversations::api as conversations;
 use crate::http::extract::BODY_BYTES_MAX;
 use crate::http::{problem, request};
-use crate::ingest::webhooks;
+use crate::ingest::{events_api, webhooks};
 use crate::{health, sending};
 
 /// The hub's addresses, ready to be served.
@@ -71,8 +73,22 @@ fn table() -> Table {
         )
         // Developers
         .add(Access::Key, routes!(sending::api::send))
+        .add(Access::Key, routes!(conversations::list_conversations))
+        .add(Access::Key, routes!(conversations::show_conversation))
+        .add(Access::Key, routes!(conversations::list_messages))
+        .add(Access::Key, routes!(conversations::read_conversation))
+        .add(Access::Key, routes!(conversations::show_message))
+        .add(Access::Key, routes!(conversations::show_timeline))
+        .add(Access::Key, routes!(conversations::list_contacts))
+        .add(Access::Key, routes!(conversations::show_contact))
+        .add(Access::Key, routes!(channels::list_channels))
         .add(Access::Key, routes!(document))
         // Operators
+        .add(Access::Key, routes!(events_api::list_events))
+        .add(Access::Key, routes!(events_api::show_event))
+        .add(Access::Key, routes!(events_api::replay_event))
+        .add(Access::Key, routes!(events_api::replay_events))
+        .add(Access::Key, routes!(events_api::list_quarantined))
         .add(Access::Key, routes!(health::metrics))
         .add(Access::Public, routes!(health::live))
         .add(Access::Public, routes!(health::ready))

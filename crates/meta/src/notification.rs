@@ -16,6 +16,9 @@ pub enum Platform {
 }
 
 impl Platform {
+    /// Both products.
+    pub const ALL: &[Self] = &[Self::WhatsApp, Self::Instagram];
+
     /// `whatsapp` or `instagram`.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -72,13 +72,16 @@ CREATE TABLE quarantined_notifications (
 CREATE TABLE contacts (
     id BLOB PRIMARY KEY,
     name TEXT,
+    name_searched TEXT,                -- in lower case
     name_at BIGINT NOT NULL,           -- when Meta said so; a later name wins
     username TEXT,
+    username_at BIGINT NOT NULL,
     picture_url TEXT,
     profile_due_at BIGINT,             -- when to ask Meta for the profile; null: never
     merged_into BLOB,
     created_at BIGINT NOT NULL
 );
+CREATE INDEX contacts_by_merge ON contacts (merged_into) WHERE merged_into IS NOT NULL;
 CREATE INDEX contacts_by_profile_due ON contacts (profile_due_at) WHERE profile_due_at IS NOT NULL;
 
 CREATE TABLE contact_identities (
@@ -113,6 +116,7 @@ CREATE TABLE conversations (
 CREATE INDEX conversations_by_time ON conversations (last_message_at, id) WHERE merged_into IS NULL;
 CREATE INDEX conversations_by_channel ON conversations (channel_id, last_message_at, id) WHERE merged_into IS NULL;
 CREATE INDEX conversations_by_contact ON conversations (contact_id);
+CREATE INDEX conversations_by_merge ON conversations (merged_into) WHERE merged_into IS NOT NULL;
 
 CREATE TABLE messages (
     id BLOB PRIMARY KEY,
@@ -200,7 +204,8 @@ CREATE TABLE outbox (
     reason TEXT,                       -- why it waits
     queued_at BIGINT NOT NULL
 );
-CREATE INDEX outbox_by_due ON outbox (channel_id, head, state, priority, due_at);
+CREATE INDEX outbox_by_due ON outbox (channel_id, head, state, priority, due_at, message_id);
+CREATE INDEX outbox_by_lease ON outbox (leased_until) WHERE state = 'sending';
 CREATE UNIQUE INDEX outbox_by_conversation ON outbox (channel_id, conversation_id, position);
 
 -- Every try of a message at Meta, with what was said.
@@ -239,4 +244,3 @@ CREATE TABLE stream (
     event_id BLOB,
     changes TEXT NOT NULL
 );
-CREATE INDEX stream_by_time ON stream (at);

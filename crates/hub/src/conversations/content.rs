@@ -127,7 +127,10 @@ pub enum Content {
 impl Content {
     /// Plain words.
     pub fn text(text: impl Into<String>) -> Self {
-        Self::Text { text: text.into(), preview_url: false }
+        Self::Text {
+            text: text.into(),
+            preview_url: false,
+        }
     }
 
     /// The word for its kind, as in `type`.

@@ -40,7 +40,15 @@ pub enum Sender {
 }
 
 impl Sender {
-    const ALL: [Self; 6] = [Self::Contact, Self::Operator, Self::Workflow, Self::Ai, Self::Api, Self::Phone];
+    /// Everyone who can say something.
+    pub const ALL: [Self; 6] = [
+        Self::Contact,
+        Self::Operator,
+        Self::Workflow,
+        Self::Ai,
+        Self::Api,
+        Self::Phone,
+    ];
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
@@ -216,7 +224,7 @@ impl Message {
     /// The rules (reference `whatsapp.md` 5): a status only moves up; `read` implies `delivered`; `failed` is final only while nothing
     /// better is known; a late `sent` changes nothing but its own time.
     pub fn receive(&mut self, receipt: &Receipt, at: Millis) -> bool {
-        let before = (self.status, self.receipts.clone());
+        let before = (self.status, self.receipts.clone(), self.failure.clone());
         let receipts = &mut self.receipts;
         match receipt {
             Receipt::Accepted => earliest(&mut receipts.accepted_at, at),
@@ -233,10 +241,14 @@ impl Message {
             }
             Receipt::Failed(failure) => {
                 // Of two failures the earlier is told; at the same time, the smaller code: so that their order does not matter.
-                let code = |failure: &Option<Failure>| failure.as_ref().map_or((i64::MAX, None), |failure| (failure.code, failure.subcode));
+                let key = |failure: &Option<Failure>| {
+                    failure.as_ref().map_or((i64::MAX, None, String::new()), |failure| {
+                        (failure.code, failure.subcode, failure.text.clone())
+                    })
+                };
                 let replaces = match receipts.failed_at {
                     None => true,
-                    Some(known) => at < known || (at == known && code(failure) < code(&self.failure)),
+                    Some(known) => at < known || (at == known && key(failure) < key(&self.failure)),
                 };
                 if replaces {
                     self.failure.clone_from(failure);
@@ -247,7 +259,7 @@ impl Message {
         if let Some(reached) = receipts.status() {
             self.status = reached;
         }
-        before != (self.status, self.receipts.clone())
+        before != (self.status, self.receipts.clone(), self.failure.clone())
     }
 }
 
@@ -286,7 +298,8 @@ pub enum ConversationStatus {
 }
 
 impl ConversationStatus {
-    const ALL: [Self; 4] = [Self::Open, Self::Pending, Self::Resolved, Self::Snoozed];
+    /// Every status.
+    pub const ALL: [Self; 4] = [Self::Open, Self::Pending, Self::Resolved, Self::Snoozed];
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
@@ -314,6 +327,9 @@ pub enum Handler {
 }
 
 impl Handler {
+    /// Everyone who can answer.
+    pub const ALL: [Self; 2] = [Self::Automation, Self::Person];
+
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -324,7 +340,7 @@ impl Handler {
 
     /// From the word for it.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Automation, Self::Person].into_iter().find(|handler| handler.as_str() == word)
+        Self::ALL.into_iter().find(|handler| handler.as_str() == word)
     }
 }
 
@@ -399,9 +415,20 @@ impl Conversation {
         if opens_window {
             self.window_ends_at = self.window_ends_at.max(Some(message.occurred_at + WINDOW_MILLIS));
         }
-        if matches!(self.status, ConversationStatus::Resolved | ConversationStatus::Snoozed | ConversationStatus::Pending) {
+        if matches!(
+            self.status,
+            ConversationStatus::Resolved | ConversationStatus::Snoozed | ConversationStatus::Pending
+        ) {
             self.status = ConversationStatus::Open;
         }
+    }
+
+    /// Somebody here has read everything that is in it; answers whether anything changed.
+    pub fn mark_read(&mut self) -> bool {
+        let before = (self.unread, self.read_up_to);
+        self.unread = 0;
+        self.read_up_to = self.read_up_to.max(self.last_inbound_at.unwrap_or(0));
+        before != (self.unread, self.read_up_to)
     }
 
     /// Whether a free-form message may be sent now.
@@ -419,7 +446,8 @@ impl Conversation {
             self.last_message_at = other.last_message_at;
             self.last_message_id = other.last_message_id;
         }
-        self.next_position = self.next_position.max(other.next_position);
+        // The other one's waiting entries have moved behind ours: the next one goes behind them.
+        self.next_position += other.next_position;
         self.created_at = self.created_at.min(other.created_at);
         if other.status == ConversationStatus::Open {
             self.status = ConversationStatus::Open;
@@ -464,7 +492,8 @@ pub enum IdentityKind {
 }
 
 impl IdentityKind {
-    const ALL: [Self; 4] = [Self::Phone, Self::UserId, Self::ParentUserId, Self::Igsid];
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Phone, Self::UserId, Self::ParentUserId, Self::Igsid];
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {

@@ -11,17 +11,18 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::conversations::model::{Contact, Conversation, Identity, IdentityKey, IdentityKind, Millis};
+use crate::conversations::phone;
 use crate::conversations::understand::{Effect, Person, Understood};
 use crate::ids::{ContactId, ConversationId, Ids};
+use crate::store::contacts::ContactNames;
 use crate::store::{StoreError, Tx};
 
 /// What a batch found out about people.
 #[derive(Debug, Default)]
 pub struct People {
     by_identity: HashMap<IdentityKey, ContactId>,
-    contacts: HashMap<ContactId, Contact>,
-    created: Vec<ContactId>,
-    renamed: HashSet<ContactId>,
+    created: Vec<Contact>,
+    named: BTreeMap<ContactId, ContactNames>,
     bindings: BTreeMap<IdentityKey, (Identity, ContactId)>,
     merged: HashMap<ContactId, ContactId>,
     /// Contacts that were merged, with what they were merged into.
@@ -49,7 +50,6 @@ impl People {
         let mut people = Self::default();
         for (key, contact) in tx.contacts_by_identities(&keys)? {
             people.by_identity.insert(key, contact.id);
-            people.contacts.insert(contact.id, contact);
         }
         let mut resolved = Vec::with_capacity(events.len());
         for (understood, at) in events {
@@ -70,19 +70,33 @@ impl People {
         ids: &Ids,
         now: Millis,
     ) -> Result<Option<ContactId>, StoreError> {
-        let moved_to: &[Identity] = if let Effect::Moved { to, .. } = &understood.effect { to } else { &[] };
-        let nobody = Person { identities: Vec::new(), name: None, username: None };
+        let moved_to: &[Identity] = if let Effect::Moved { to, .. } = &understood.effect {
+            to
+        } else {
+            &[]
+        };
+        let nobody = Person {
+            identities: Vec::new(),
+            name: None,
+            username: None,
+        };
         let person = understood.person.as_ref().unwrap_or(&nobody);
         if person.identities.is_empty() && moved_to.is_empty() {
             return Ok(None);
         }
         // A receipt tells about people that we wrote to; it does not make new ones.
         let creates = !matches!(understood.effect, Effect::Receipt { .. } | Effect::Nothing);
-        let Some(contact) = self.contact_of(tx, &person.identities, creates && moved_to.is_empty(), at, ids, now)? else {
-            return Ok(if moved_to.is_empty() { None } else { self.contact_of(tx, moved_to, true, at, ids, now)? });
+        // Of somebody who has moved, the old address is remembered also where it was not known: what they wrote from there may come later.
+        let addresses = if person.identities.is_empty() {
+            moved_to
+        } else {
+            &person.identities
         };
-        let contact = self.moved(tx, contact, moved_to)?;
-        self.rename(contact, person, at);
+        let Some(contact) = self.contact_of(tx, addresses, creates, at, ids, now)? else {
+            return Ok(None);
+        };
+        let contact = self.moved(tx, contact, moved_to, now)?;
+        self.name(contact, person, at);
         Ok(Some(contact))
     }
 
@@ -101,13 +115,15 @@ impl People {
         }
         let mut chosen: Option<ContactId> = None;
         for identity in identities {
-            let Some(known) = self.known(&identity.key) else { continue };
+            let Some(known) = self.known(&identity.key) else {
+                continue;
+            };
             chosen = Some(match chosen {
                 None if self.has_other_user_id(tx, known, identities)? => continue,
                 None => known,
                 Some(chosen) if chosen == known => chosen,
                 Some(chosen) if self.has_other_user_id(tx, known, identities)? => chosen,
-                Some(chosen) => self.merge(tx, known, chosen)?,
+                Some(chosen) => self.merge(tx, known, chosen, now)?,
             });
         }
         let contact = match chosen {
@@ -122,13 +138,19 @@ impl People {
     }
 
     /// The contact has new addresses: whoever had them is the same person.
-    fn moved(&mut self, tx: &mut Tx<'_>, contact: ContactId, to: &[Identity]) -> Result<ContactId, StoreError> {
+    fn moved(
+        &mut self,
+        tx: &mut Tx<'_>,
+        contact: ContactId,
+        to: &[Identity],
+        now: Millis,
+    ) -> Result<ContactId, StoreError> {
         let mut contact = contact;
         for identity in to {
             if let Some(other) = self.known(&identity.key)
                 && other != contact
             {
-                contact = self.merge(tx, other, contact)?;
+                contact = self.merge(tx, other, contact, now)?;
             }
         }
         for identity in to {
@@ -150,8 +172,16 @@ impl People {
     }
 
     /// Whether a contact is known by a user id, and it is not the one among `identities`.
-    fn has_other_user_id(&self, tx: &mut Tx<'_>, contact: ContactId, identities: &[Identity]) -> Result<bool, StoreError> {
-        let Some(user_id) = identities.iter().find(|identity| identity.key.kind == IdentityKind::UserId) else {
+    fn has_other_user_id(
+        &self,
+        tx: &mut Tx<'_>,
+        contact: ContactId,
+        identities: &[Identity],
+    ) -> Result<bool, StoreError> {
+        let Some(user_id) = identities
+            .iter()
+            .find(|identity| identity.key.kind == IdentityKind::UserId)
+        else {
             return Ok(false);
         };
         if self.known(&user_id.key) == Some(contact) {
@@ -161,7 +191,7 @@ impl People {
             .bindings
             .values()
             .any(|(identity, owner)| identity.key.kind == IdentityKind::UserId && self.current(*owner) == contact);
-        if pending || self.created.contains(&contact) {
+        if pending || self.created.iter().any(|created| created.id == contact) {
             return Ok(pending);
         }
         let stored = tx.identities_of_contact(contact)?;
@@ -170,9 +200,14 @@ impl People {
 
     fn create(&mut self, at: Millis, ids: &Ids, now: Millis) -> ContactId {
         let id: ContactId = ids.next();
-        let contact = Contact { id, name: None, name_at: 0, username: None, picture_url: None, created_at: now.min(at) };
-        self.contacts.insert(id, contact);
-        self.created.push(id);
+        self.created.push(Contact {
+            id,
+            name: None,
+            name_at: 0,
+            username: None,
+            picture_url: None,
+            created_at: now.min(at),
+        });
         id
     }
 
@@ -186,64 +221,55 @@ impl People {
                     *bound = identity.clone();
                 }
             }
-            // What is bound already need not be written again for every message.
-            None if before == Some(contact) => {}
+            // What is bound already need not be written again for every message, unless the number may be written in another way.
+            None if before == Some(contact) && !has_variants(&identity.key) => {}
             None => {
                 self.bindings.insert(identity.key.clone(), (identity.clone(), contact));
             }
         }
     }
 
-    fn rename(&mut self, contact: ContactId, person: &Person, at: Millis) {
-        let Some(known) = self.contacts.get_mut(&contact) else { return };
-        let newer = (at, &person.name) > (known.name_at, &known.name);
-        let same = known.name == person.name && (person.username.is_none() || known.username == person.username);
-        if person.name.is_none() || !newer || (same && !self.created.contains(&contact)) {
+    /// Also a name that is known already is told with its time: somebody may take an earlier name again, and what Meta said in between
+    /// may come after what it says now.
+    fn name(&mut self, contact: ContactId, person: &Person, at: Millis) {
+        if person.name.is_none() && person.username.is_none() {
             return;
         }
-        known.name.clone_from(&person.name);
-        if person.username.is_some() {
-            known.username.clone_from(&person.username);
-        }
-        known.name_at = at;
-        self.renamed.insert(contact);
+        let named = self.named.entry(contact).or_insert(ContactNames {
+            contact_id: contact,
+            name: None,
+            username: None,
+        });
+        named.name = named.name.take().max(person.name.clone().map(|name| (at, name)));
+        named.username = named
+            .username
+            .take()
+            .max(person.username.clone().map(|username| (at, username)));
     }
 
     /// Makes one contact of two, the older of which stays; answers with that one.
-    fn merge(&mut self, tx: &mut Tx<'_>, a: ContactId, b: ContactId) -> Result<ContactId, StoreError> {
+    fn merge(&mut self, tx: &mut Tx<'_>, a: ContactId, b: ContactId, now: Millis) -> Result<ContactId, StoreError> {
         let (into, from) = if a < b { (a, b) } else { (b, a) };
         // What this batch has made so far has to be there before it can be merged.
-        self.flush(tx)?;
-        let theirs = tx.conversations_of_contact(from)?;
-        let ours = tx.conversations_of_contact(into)?;
+        self.save(tx, now)?;
+        let theirs = tx.lock_conversations_of_contact(from)?;
+        let ours = tx.lock_conversations_of_contact(into)?;
         for conversation in &theirs {
             match ours.iter().find(|ours| ours.channel_id == conversation.channel_id) {
                 None => tx.move_conversation(conversation.id, into)?,
                 Some(target) => {
                     let mut target: Conversation = target.clone();
                     target.absorb(conversation);
-                    tx.merge_conversations(conversation.id, target.id)?;
+                    tx.merge_conversations(conversation, &target)?;
                     tx.update_conversations(&[&target])?;
                     self.merged_conversations.push((conversation.id, target.id));
                 }
             }
         }
         tx.merge_contacts(from, into)?;
-        if let Some(gone) = self.contacts.remove(&from)
-            && let Some(stays) = self.contacts.get_mut(&into)
-            && (gone.name_at, &gone.name) > (stays.name_at, &stays.name)
-        {
-            stays.name = gone.name;
-            stays.username = gone.username;
-            stays.name_at = gone.name_at;
-        }
         self.merged.insert(from, into);
         self.merges.push((from, into));
         Ok(into)
-    }
-
-    fn flush(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
-        self.save(tx, 0)
     }
 
     fn save(&mut self, tx: &mut Tx<'_>, now: Millis) -> Result<(), StoreError> {
@@ -256,23 +282,36 @@ impl People {
             .collect();
         let created: Vec<(Contact, Option<Millis>)> = std::mem::take(&mut self.created)
             .into_iter()
-            .filter_map(|id| {
-                self.renamed.remove(&id);
-                let contact = self.contacts.get(&id)?.clone();
-                Some((contact, wants_profile.contains(&id).then_some(now)))
+            .map(|contact| {
+                let profile_due_at = wants_profile.contains(&contact.id).then_some(now);
+                (contact, profile_due_at)
             })
             .collect();
         tx.insert_contacts(&created)?;
-        let renamed: Vec<Contact> =
-            std::mem::take(&mut self.renamed).iter().filter_map(|id| self.contacts.get(id).cloned()).collect();
-        tx.update_contact_names(&renamed)?;
-        let bindings: Vec<(Identity, ContactId)> =
-            bindings.into_iter().map(|(identity, contact)| (identity, self.current(contact))).collect();
+        let named: Vec<ContactNames> = std::mem::take(&mut self.named).into_values().collect();
+        tx.update_contact_names(&named)?;
+        let bindings: Vec<(Identity, ContactId)> = bindings
+            .into_iter()
+            .map(|(identity, contact)| (identity, self.current(contact)))
+            .collect();
         tx.bind_identities(&bindings)
     }
 }
 
+/// Whether Meta may write the identity in more than one way; all others are written as they are compared.
+fn has_variants(key: &IdentityKey) -> bool {
+    key.kind == IdentityKind::Phone && phone::has_variants(&key.value)
+}
+
 fn addresses(understood: &Understood) -> impl Iterator<Item = &Identity> {
-    let moved: &[Identity] = if let Effect::Moved { to, .. } = &understood.effect { to } else { &[] };
-    understood.person.iter().flat_map(|person| &person.identities).chain(moved)
+    let moved: &[Identity] = if let Effect::Moved { to, .. } = &understood.effect {
+        to
+    } else {
+        &[]
+    };
+    understood
+        .person
+        .iter()
+        .flat_map(|person| &person.identities)
+        .chain(moved)
 }

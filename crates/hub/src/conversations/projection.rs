@@ -4,12 +4,15 @@
 //! keyed by Meta's ids (a second time finds it done) or takes the earliest or latest of what was told ([`super::model`]). An event
 //! about a message that is not known yet is put aside, and comes back through the queue when the message is.
 //!
+//! Units that write the store lock in one order, here and wherever messages are written: identities and contacts, conversations,
+//! messages, the outbox, and the stream last.
+//!
 //! Everything is asked for and written by the batch, so that its cost per event falls with the size of the batch on both engines.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::conversations::content::Content;
-use crate::conversations::model::{ChannelId, Conversation, Message, Millis, Receipt, Receipts, Status};
+use crate::conversations::model::{ChannelId, Conversation, IdentityKey, Message, Millis, Receipt, Receipts, Status};
 use crate::conversations::people::People;
 use crate::conversations::understand::{Effect, Said, Understood};
 use crate::ids::{ContactId, ConversationId, EventId, Ids, MessageId};
@@ -18,7 +21,7 @@ use crate::store::{StoreError, Tx};
 use crate::stream::model::Change;
 
 /// An event that was understood, on its way into the store.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Incoming {
     /// The event.
     pub event_id: EventId,
@@ -44,7 +47,7 @@ pub struct Projected {
 }
 
 /// Projects a batch.
-pub fn project(tx: &mut Tx<'_>, incoming: &[Incoming], ids: &Ids, now: Millis) -> Result<Projected, StoreError> {
+pub fn project(tx: &mut Tx<'_>, incoming: &[&Incoming], ids: &Ids, now: Millis) -> Result<Projected, StoreError> {
     let mut batch = Batch::new(ids, now);
     batch.load(tx, incoming)?;
     for (index, event) in incoming.iter().enumerate() {
@@ -94,21 +97,24 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn load(&mut self, tx: &mut Tx<'_>, incoming: &[Incoming]) -> Result<(), StoreError> {
+    fn load(&mut self, tx: &mut Tx<'_>, incoming: &[&Incoming]) -> Result<(), StoreError> {
         let people: Vec<(&Understood, Millis)> = incoming.iter().map(|event| (&event.understood, event.at)).collect();
         let (people, contacts) = People::resolve(tx, &people, self.ids, self.now)?;
         self.contacts = contacts;
         self.done.changes = incoming.iter().map(|_| Vec::new()).collect();
         if let Some(first) = self.done.changes.first_mut() {
             for (from, into) in &people.merges {
-                first.push(Change::ContactMerged { from: *from, into: *into });
+                first.push(Change::ContactMerged {
+                    from: *from,
+                    into: *into,
+                });
             }
         }
         self.load_conversations(tx, incoming)?;
         self.load_messages(tx, incoming)
     }
 
-    fn load_conversations(&mut self, tx: &mut Tx<'_>, incoming: &[Incoming]) -> Result<(), StoreError> {
+    fn load_conversations(&mut self, tx: &mut Tx<'_>, incoming: &[&Incoming]) -> Result<(), StoreError> {
         let mut pairs: Vec<(ChannelId, ContactId)> = incoming
             .iter()
             .zip(&self.contacts)
@@ -118,12 +124,13 @@ impl<'a> Batch<'a> {
         pairs.sort();
         pairs.dedup();
         for conversation in tx.lock_conversations(&pairs)? {
-            self.conversations.insert((conversation.channel_id.clone(), conversation.contact_id), conversation);
+            self.conversations
+                .insert((conversation.channel_id.clone(), conversation.contact_id), conversation);
         }
         Ok(())
     }
 
-    fn load_messages(&mut self, tx: &mut Tx<'_>, incoming: &[Incoming]) -> Result<(), StoreError> {
+    fn load_messages(&mut self, tx: &mut Tx<'_>, incoming: &[&Incoming]) -> Result<(), StoreError> {
         let mut keys: Vec<(ChannelId, String)> = Vec::new();
         let mut ids: Vec<MessageId> = Vec::new();
         let mut echoed: Vec<ConversationId> = Vec::new();
@@ -132,7 +139,9 @@ impl<'a> Batch<'a> {
                 keys.push((event.channel_id.clone(), external_id.to_owned()));
             }
             match &event.understood.effect {
-                Effect::Receipt { message_id: Some(id), .. } => ids.push(*id),
+                Effect::Receipt {
+                    message_id: Some(id), ..
+                } => ids.push(*id),
                 Effect::Said(said) if said.outbound && !said.inert => {
                     let conversation =
                         contact.and_then(|contact| self.conversations.get(&(event.channel_id.clone(), contact)));
@@ -164,34 +173,53 @@ impl<'a> Batch<'a> {
 
     fn remember(&mut self, message: Message) {
         if let Some(external_id) = &message.external_id {
-            self.by_external_id.insert((message.channel_id.clone(), external_id.clone()), message.id);
+            self.by_external_id
+                .insert((message.channel_id.clone(), external_id.clone()), message.id);
         }
         self.messages.entry(message.id).or_insert(message);
     }
 
     fn find(&self, channel: &ChannelId, external_id: &str) -> Option<MessageId> {
-        self.by_external_id.get(&(channel.clone(), external_id.to_owned())).copied()
+        self.by_external_id
+            .get(&(channel.clone(), external_id.to_owned()))
+            .copied()
     }
 
     fn apply(&mut self, tx: &mut Tx<'_>, index: usize, event: &Incoming) -> Result<(), StoreError> {
         match &event.understood.effect {
-            Effect::Said(said) => self.say(tx, index, event, said)?,
-            Effect::Moved { notice: Some(said), .. } => self.say(tx, index, event, said)?,
+            Effect::Said(said) | Effect::Moved { notice: Some(said), .. } => self.say(tx, index, event, said)?,
             Effect::Moved { notice: None, .. } | Effect::Nothing => {}
-            Effect::Receipt { external_id, message_id, receipt, at } => {
+            Effect::Receipt {
+                external_id,
+                message_id,
+                receipt,
+                at,
+            } => {
                 self.receive(index, event, external_id, *message_id, receipt, *at);
             }
-            Effect::Edited { external_id, content, at } => self.edit(index, event, external_id, content, *at),
+            Effect::Edited {
+                external_id,
+                content,
+                at,
+            } => self.edit(tx, index, event, external_id, content, *at)?,
             Effect::TakenBack { external_id, at } => self.take_back(tx, index, event, external_id, *at)?,
-            Effect::Reacted { external_id, by_business, emoji, at } => {
+            Effect::Reacted {
+                external_id,
+                by_business,
+                emoji,
+                at,
+            } => {
                 self.react(index, event, external_id, *by_business, emoji.as_deref(), *at);
             }
-            Effect::Seen { external_id, up_to, at } => self.see(tx, index, event, external_id.as_deref(), *up_to, *at)?,
+            Effect::Seen { external_id, up_to, at } => {
+                self.see(tx, index, event, external_id.as_deref(), *up_to, *at)?
+            }
             Effect::Opened { at } => {
                 if let Some(key) = self.conversation_key(index, event) {
                     let conversation = self.conversation(&key);
-                    conversation.window_ends_at =
-                        conversation.window_ends_at.max(Some(at + crate::conversations::model::WINDOW_MILLIS));
+                    conversation.window_ends_at = conversation
+                        .window_ends_at
+                        .max(Some(at + crate::conversations::model::WINDOW_MILLIS));
                 }
             }
         }
@@ -219,17 +247,27 @@ impl<'a> Batch<'a> {
 
     fn say(&mut self, tx: &mut Tx<'_>, index: usize, event: &Incoming, said: &Said) -> Result<(), StoreError> {
         // An event without a person has nobody to have a conversation with.
-        let Some(key) = self.conversation_key(index, event) else { return Ok(()) };
-        if let Some(known) = self.find(&event.channel_id, &said.external_id) {
-            self.say_again(index, event, said, known);
+        let Some(key) = self.conversation_key(index, event) else {
             return Ok(());
+        };
+        if let Some(known) = self.find(&event.channel_id, &said.external_id) {
+            return self.say_again(tx, index, event, said, known);
         }
         if said.outbound
             && !said.inert
             && let Some(ours) = self.in_flight_like(&key, said)
         {
-            self.settle_by_echo(index, event, said, ours);
-            return Ok(());
+            return self.settle_by_echo(tx, index, event, said, ours);
+        }
+        if !self.conversations.contains_key(&key) {
+            self.known.extend(
+                event
+                    .understood
+                    .person
+                    .iter()
+                    .flat_map(|person| &person.identities)
+                    .map(|identity| (event.channel_id.clone(), conversation_mark(&identity.key))),
+            );
         }
         let conversation_id = self.conversation(&key).id;
         let mut message = Message {
@@ -242,7 +280,11 @@ impl<'a> Batch<'a> {
             external_id: Some(said.external_id.clone()),
             reply_to: said.reply_to.clone(),
             inert: said.inert,
-            status: if said.outbound { Status::Accepted } else { Status::Received },
+            status: if said.outbound {
+                Status::Accepted
+            } else {
+                Status::Received
+            },
             receipts: Receipts::default(),
             failure: None,
             occurred_at: said.at,
@@ -266,25 +308,85 @@ impl<'a> Batch<'a> {
         if !said.outbound && !said.inert {
             self.done.received.push((event.channel_id.clone(), said.content.kind()));
         }
-        self.change(index, Change::MessageCreated { message: message.id, conversation: conversation_id });
+        self.change(
+            index,
+            Change::MessageCreated {
+                message: message.id,
+                conversation: conversation_id,
+            },
+        );
         self.new_messages.push(message.id);
         self.known.push((event.channel_id.clone(), said.external_id.clone()));
         self.remember(message);
         Ok(())
     }
 
-    /// A message that is known: our own, an imported file that comes after its placeholder, or a repeat.
-    fn say_again(&mut self, index: usize, event: &Incoming, said: &Said, known: MessageId) {
-        let Some(message) = self.messages.get_mut(&known) else { return };
-        if message.content == Content::Placeholder && said.content != Content::Placeholder {
-            message.content = said.content.clone();
-            message.event_id = Some(event.event_id);
-            self.touched_messages.insert(known);
-            let conversation = message.conversation_id;
-            self.change(index, Change::MessageUpdated { message: known, conversation });
-        } else if said.outbound && message.event_id != Some(event.event_id) {
-            self.note(known, said.at, event.event_id, "echo", "{}".to_owned());
+    /// A message that is known and told by another event: our own, an imported file that comes after its placeholder, or the same
+    /// message imported and live, in either order.
+    fn say_again(
+        &mut self,
+        tx: &mut Tx<'_>,
+        index: usize,
+        event: &Incoming,
+        said: &Said,
+        known: MessageId,
+    ) -> Result<(), StoreError> {
+        let key = self.conversation_key(index, event);
+        let Some(message) = self.messages.get_mut(&known) else {
+            return Ok(());
+        };
+        if message.event_id == Some(event.event_id) {
+            return Ok(());
         }
+        let before = message.clone();
+        if message.deleted_at.is_some() {
+            tx.redact_event(event.event_id, REDACTED)?;
+        } else if message.content == Content::Placeholder {
+            message.content = said.content.clone();
+        }
+        if message.reply_to.is_none() {
+            message.reply_to.clone_from(&said.reply_to);
+        }
+        if message.outbound {
+            // Of a message that is our own it is known how far it got: the echo only proves that Meta has it.
+            let receipt = if message.event_id.is_some() {
+                said.receipt.clone()
+            } else {
+                Some(Receipt::Accepted)
+            };
+            if let Some(receipt) = &receipt {
+                message.receive(receipt, said.at);
+            }
+        }
+        let came_alive = message.inert && !said.inert;
+        message.inert &= said.inert;
+        let (message, changed) = (message.clone(), *message != before);
+        if changed {
+            self.touched_messages.insert(known);
+            self.change(
+                index,
+                Change::MessageUpdated {
+                    message: known,
+                    conversation: message.conversation_id,
+                },
+            );
+        }
+        if came_alive && !message.outbound {
+            if let Some(key) = key
+                && self
+                    .conversations
+                    .get(&key)
+                    .is_some_and(|conversation| conversation.id == message.conversation_id)
+            {
+                self.conversation(&key).note(&message, said.opens_window);
+            }
+            self.done
+                .received
+                .push((event.channel_id.clone(), message.content.kind()));
+        }
+        let kind = if said.outbound { "echo" } else { "again" };
+        self.note(known, said.at, event.event_id, kind, "{}".to_owned());
+        Ok(())
     }
 
     /// The oldest message of ours whose outcome is not known yet, and that says the same.
@@ -300,15 +402,33 @@ impl<'a> Batch<'a> {
         })
     }
 
-    fn settle_by_echo(&mut self, index: usize, event: &Incoming, said: &Said, ours: MessageId) {
+    fn settle_by_echo(
+        &mut self,
+        tx: &mut Tx<'_>,
+        index: usize,
+        event: &Incoming,
+        said: &Said,
+        ours: MessageId,
+    ) -> Result<(), StoreError> {
         self.identify(ours, &event.channel_id, &said.external_id);
         if let Some(message) = self.messages.get_mut(&ours) {
             message.receive(&Receipt::Accepted, said.at);
+            if let Some(read_at) = tx.read_watermark(message.conversation_id, message.occurred_at)? {
+                message.receive(&Receipt::Read, read_at);
+            }
             let (conversation, status) = (message.conversation_id, message.status);
-            self.change(index, Change::MessageStatus { message: ours, conversation, status });
+            self.change(
+                index,
+                Change::MessageStatus {
+                    message: ours,
+                    conversation,
+                    status,
+                },
+            );
         }
         self.note(ours, said.at, event.event_id, "echo", "{}".to_owned());
         self.done.settled.push(ours);
+        Ok(())
     }
 
     /// Meta's id of a message of ours has become known.
@@ -317,18 +437,26 @@ impl<'a> Batch<'a> {
             && message.external_id.is_none()
         {
             message.external_id = Some(external_id.to_owned());
-            self.by_external_id.insert((channel.clone(), external_id.to_owned()), id);
+            self.by_external_id
+                .insert((channel.clone(), external_id.to_owned()), id);
             self.known.push((channel.clone(), external_id.to_owned()));
             self.touched_messages.insert(id);
         }
     }
 
     fn note(&mut self, message_id: MessageId, at: Millis, event_id: EventId, kind: &str, detail: String) {
-        self.facts.push(MessageFact { message_id, at, event_id, kind: kind.to_owned(), detail });
+        self.facts.push(MessageFact {
+            message_id,
+            at,
+            event_id,
+            kind: kind.to_owned(),
+            detail,
+        });
     }
 
     fn park(&mut self, event: &Incoming, external_id: &str) {
-        self.parked.push((event.channel_id.clone(), external_id.to_owned(), event.event_id));
+        self.parked
+            .push((event.channel_id.clone(), external_id.to_owned(), event.event_id));
     }
 
     fn receive(
@@ -343,31 +471,48 @@ impl<'a> Batch<'a> {
         // The request's own mark is the surest: it is there before Meta's id is known (reference `whatsapp.md` 5, rule 4).
         let marked = message_id.filter(|id| {
             self.messages.get(id).is_some_and(|message| {
-                message.channel_id == event.channel_id && message.external_id.as_deref().is_none_or(|known| known == external_id)
+                message.channel_id == event.channel_id
+                    && message.external_id.as_deref().is_none_or(|known| known == external_id)
             })
         });
         let Some(id) = marked.or_else(|| self.find(&event.channel_id, external_id)) else {
             self.park(event, external_id);
             return;
         };
-        let unknown_before = self.messages.get(&id).is_some_and(|message| message.external_id.is_none());
+        let unknown_before = self
+            .messages
+            .get(&id)
+            .is_some_and(|message| message.external_id.is_none());
         self.identify(id, &event.channel_id, external_id);
-        let Some(message) = self.messages.get_mut(&id) else { return };
+        let Some(message) = self.messages.get_mut(&id) else {
+            return;
+        };
         if !message.outbound {
             return;
         }
+        let status_before = message.status;
+        let mut changed = false;
         if unknown_before {
-            message.receive(&Receipt::Accepted, at);
             self.done.settled.push(id);
         }
-        let status_before = message.status;
-        let changed = message.receive(receipt, at);
+        if unknown_before || marked.is_some() {
+            // Whichever event of several identifies the message, Meta has had it since the first of them.
+            changed |= message.receive(&Receipt::Accepted, at);
+        }
+        changed |= message.receive(receipt, at);
         let (conversation, status) = (message.conversation_id, message.status);
         if changed || unknown_before {
             self.touched_messages.insert(id);
         }
         if status != status_before || unknown_before {
-            self.change(index, Change::MessageStatus { message: id, conversation, status });
+            self.change(
+                index,
+                Change::MessageStatus {
+                    message: id,
+                    conversation,
+                    status,
+                },
+            );
         }
         let (kind, detail) = match receipt {
             Receipt::Accepted => ("accepted", "{}".to_owned()),
@@ -386,34 +531,68 @@ impl<'a> Batch<'a> {
         self.note(id, at, event.event_id, kind, detail);
     }
 
-    fn edit(&mut self, index: usize, event: &Incoming, external_id: &str, content: &Content, at: Millis) {
+    fn edit(
+        &mut self,
+        tx: &mut Tx<'_>,
+        index: usize,
+        event: &Incoming,
+        external_id: &str,
+        content: &Content,
+        at: Millis,
+    ) -> Result<(), StoreError> {
         let Some(id) = self.find(&event.channel_id, external_id) else {
             self.park(event, external_id);
-            return;
+            return Ok(());
         };
-        let Some(message) = self.messages.get_mut(&id) else { return };
+        let Some(message) = self.messages.get_mut(&id) else {
+            return Ok(());
+        };
         if message.deleted_at.is_some() {
-            return;
+            // Taken back since: that it was edited is still told, but not to what.
+            let first = message
+                .edited_at
+                .is_none()
+                .then_some((message.occurred_at, message.event_id.unwrap_or(event.event_id)));
+            message.edited_at = message.edited_at.max(Some(at));
+            self.touched_messages.insert(id);
+            if let Some((said_at, event_id)) = first {
+                self.note(id, said_at, event_id, "edited", "{}".to_owned());
+            }
+            self.note(id, at, event.event_id, "edited", "{}".to_owned());
+            return tx.redact_event(event.event_id, REDACTED);
         }
         let wording = |content: &Content| serde_json::to_string(content).unwrap_or_default();
         let earlier = wording(&message.content);
         let later = wording(content);
         // Of two wordings of one moment the greater stands, so that their order does not matter.
-        let newer = message.edited_at.is_none_or(|edited_at| (at, &later) > (edited_at, &earlier));
-        let first_wording = (message.edited_at.is_none()).then(|| (message.occurred_at, earlier));
+        let newer = message
+            .edited_at
+            .is_none_or(|edited_at| (at, &later) > (edited_at, &earlier));
+        let first_wording = message.edited_at.is_none().then_some((message.occurred_at, earlier));
         let conversation = message.conversation_id;
         if newer {
             message.content = content.clone();
             message.edited_at = Some(at);
             self.touched_messages.insert(id);
-            self.change(index, Change::MessageUpdated { message: id, conversation });
+            self.change(
+                index,
+                Change::MessageUpdated {
+                    message: id,
+                    conversation,
+                },
+            );
         }
         if let Some((said_at, earlier)) = first_wording {
             // The first wording is kept under the message's own event.
-            let event_id = self.messages.get(&id).and_then(|message| message.event_id).unwrap_or(event.event_id);
+            let event_id = self
+                .messages
+                .get(&id)
+                .and_then(|message| message.event_id)
+                .unwrap_or(event.event_id);
             self.note(id, said_at, event_id, "edited", format!(r#"{{"content":{earlier}}}"#));
         }
         self.note(id, at, event.event_id, "edited", format!(r#"{{"content":{later}}}"#));
+        Ok(())
     }
 
     fn take_back(
@@ -428,44 +607,82 @@ impl<'a> Batch<'a> {
             self.park(event, external_id);
             return Ok(());
         };
-        let Some(message) = self.messages.get_mut(&id) else { return Ok(()) };
+        let Some(message) = self.messages.get_mut(&id) else {
+            return Ok(());
+        };
         let deleted_before = message.deleted_at;
         message.deleted_at = Some(deleted_before.map_or(at, |known| known.min(at)));
         message.content = Content::Deleted;
         let (conversation, brought_by) = (message.conversation_id, message.event_id);
         self.touched_messages.insert(id);
-        // What it said is gone: from the message, its earlier wordings, and the events that brought them.
-        self.facts.iter_mut().filter(|fact| fact.message_id == id && fact.kind == "edited").for_each(|fact| {
-            fact.detail = "{}".to_owned();
-        });
-        for fact in tx.message_facts(id)?.iter().filter(|fact| fact.kind == "edited") {
-            tx.redact_event(fact.event_id, REDACTED)?;
-        }
-        tx.forget_wordings(id)?;
+        // What it said is gone: from the message, its earlier wordings, and the events that told them, whether these came in earlier
+        // batches or in this one.
         if let Some(brought_by) = brought_by {
             tx.redact_event(brought_by, REDACTED)?;
         }
+        for fact in self.facts.iter_mut().filter(|fact| fact.message_id == id) {
+            match fact.kind.as_str() {
+                "edited" => "{}".clone_into(&mut fact.detail),
+                "echo" | "again" => {}
+                _ => continue,
+            }
+            tx.redact_event(fact.event_id, REDACTED)?;
+        }
+        tx.redact_events_of_message(id, REDACTED)?;
+        tx.forget_wordings(id)?;
         if deleted_before.is_none() {
-            self.change(index, Change::MessageUpdated { message: id, conversation });
+            self.change(
+                index,
+                Change::MessageUpdated {
+                    message: id,
+                    conversation,
+                },
+            );
         }
         self.note(id, at, event.event_id, "deleted", "{}".to_owned());
         Ok(())
     }
 
-    fn react(&mut self, index: usize, event: &Incoming, external_id: &str, by_business: bool, emoji: Option<&str>, at: Millis) {
+    fn react(
+        &mut self,
+        index: usize,
+        event: &Incoming,
+        external_id: &str,
+        by_business: bool,
+        emoji: Option<&str>,
+        at: Millis,
+    ) {
         let Some(message_id) = self.find(&event.channel_id, external_id) else {
             self.park(event, external_id);
             return;
         };
-        let reaction = ReactionRow { message_id, by_business, emoji: emoji.map(str::to_owned), at, event_id: event.event_id };
+        let reaction = ReactionRow {
+            message_id,
+            by_business,
+            emoji: emoji.map(str::to_owned),
+            at,
+            event_id: event.event_id,
+        };
         let newer = |known: &ReactionRow| (reaction.at, &reaction.emoji) > (known.at, &known.emoji);
         if self.reactions.get(&(message_id, by_business)).is_none_or(newer) {
             self.reactions.insert((message_id, by_business), reaction);
         }
-        self.note(message_id, at, event.event_id, "reaction", serde_json::json!({ "emoji": emoji }).to_string());
+        self.note(
+            message_id,
+            at,
+            event.event_id,
+            "reaction",
+            serde_json::json!({ "emoji": emoji }).to_string(),
+        );
         if let Some(message) = self.messages.get(&message_id) {
             let conversation = message.conversation_id;
-            self.change(index, Change::MessageUpdated { message: message_id, conversation });
+            self.change(
+                index,
+                Change::MessageUpdated {
+                    message: message_id,
+                    conversation,
+                },
+            );
         }
     }
 
@@ -480,14 +697,25 @@ impl<'a> Batch<'a> {
     ) -> Result<(), StoreError> {
         let (conversation, up_to) = match (external_id, up_to) {
             (Some(external_id), _) => {
-                let Some(message) = self.find(&event.channel_id, external_id).and_then(|id| self.messages.get(&id)) else {
+                let Some(message) = self
+                    .find(&event.channel_id, external_id)
+                    .and_then(|id| self.messages.get(&id))
+                else {
                     self.park(event, external_id);
                     return Ok(());
                 };
                 (message.conversation_id, message.occurred_at)
             }
             (None, Some(up_to)) => {
-                let Some(conversation) = self.conversation_key(index, event).and_then(|key| self.conversations.get(&key)) else {
+                let Some(conversation) = self
+                    .conversation_key(index, event)
+                    .and_then(|key| self.conversations.get(&key))
+                else {
+                    // What was read may come later; then so does the conversation.
+                    let person = event.understood.person.as_ref();
+                    if let Some(identity) = person.and_then(|person| person.identities.first()) {
+                        self.park(event, &conversation_mark(&identity.key));
+                    }
                     return Ok(());
                 };
                 (conversation.id, up_to)
@@ -495,18 +723,34 @@ impl<'a> Batch<'a> {
             (None, None) => return Ok(()),
         };
         tx.insert_read_watermark(conversation, up_to, at)?;
-        for message in tx.lock_unread_outbound(conversation, up_to)? {
-            self.remember(message);
+        let mut after = None;
+        loop {
+            let page = tx.lock_unread_outbound(conversation, up_to, at, after, SEEN_PAGE)?;
+            after = page.last().map(|message| (message.occurred_at, message.id));
+            let is_last = page.len() < SEEN_PAGE as usize;
+            for message in page {
+                self.remember(message);
+            }
+            if is_last {
+                break;
+            }
         }
         let mut read: Vec<MessageId> = self
             .messages
             .values()
-            .filter(|message| message.outbound && message.conversation_id == conversation && message.occurred_at <= up_to)
+            .filter(|message| {
+                message.outbound
+                    && message.external_id.is_some()
+                    && message.conversation_id == conversation
+                    && message.occurred_at <= up_to
+            })
             .map(|message| message.id)
             .collect();
         read.sort();
         for id in read {
-            let Some(message) = self.messages.get_mut(&id) else { continue };
+            let Some(message) = self.messages.get_mut(&id) else {
+                continue;
+            };
             let status_before = message.status;
             if !message.receive(&Receipt::Read, at) {
                 continue;
@@ -514,7 +758,14 @@ impl<'a> Batch<'a> {
             let status = message.status;
             self.touched_messages.insert(id);
             if status != status_before {
-                self.change(index, Change::MessageStatus { message: id, conversation, status });
+                self.change(
+                    index,
+                    Change::MessageStatus {
+                        message: id,
+                        conversation,
+                        status,
+                    },
+                );
             }
             self.note(id, at, event.event_id, "read", "{}".to_owned());
         }
@@ -530,10 +781,17 @@ impl<'a> Batch<'a> {
         tx.insert_conversations(&new)?;
         tx.update_conversations(&known)?;
         let inserted: HashSet<MessageId> = self.new_messages.iter().copied().collect();
-        let new: Vec<&Message> = self.new_messages.iter().filter_map(|id| self.messages.get(id)).collect();
+        let new: Vec<&Message> = self
+            .new_messages
+            .iter()
+            .filter_map(|id| self.messages.get(id))
+            .collect();
         tx.insert_messages(&new)?;
-        let mut touched: Vec<&Message> =
-            self.touched_messages.difference(&inserted).filter_map(|id| self.messages.get(id)).collect();
+        let mut touched: Vec<&Message> = self
+            .touched_messages
+            .difference(&inserted)
+            .filter_map(|id| self.messages.get(id))
+            .collect();
         touched.sort_by_key(|message| message.id);
         tx.update_messages(&touched)?;
         tx.insert_message_facts(&self.facts)?;
@@ -549,6 +807,19 @@ impl<'a> Batch<'a> {
         }
         Ok(self.done)
     }
+}
+
+/// How many messages are looked up at once of those that a contact has seen.
+const SEEN_PAGE: u32 = 500;
+
+/// Stands in the place of a message's id for what waits for a conversation with somebody. Meta's ids have no spaces.
+fn conversation_mark(identity: &IdentityKey) -> String {
+    format!(
+        "conversation with {} {} {}",
+        identity.kind.as_str(),
+        identity.scope,
+        identity.value
+    )
 }
 
 /// What stands in the place of a payload whose content was taken back: an entry that means nothing.

@@ -12,7 +12,6 @@ use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 
 use crate::app::App;
-use crate::conversations::model::Millis;
 use crate::http::problem::{Code, Problem};
 use crate::http::timestamp;
 
@@ -142,8 +141,8 @@ impl Parameters {
         Ok(flag.unwrap_or(false))
     }
 
-    /// A time, in RFC 3339.
-    pub fn time(&mut self, name: &str) -> Result<Option<Millis>, Problem> {
+    /// A time, in RFC 3339, as milliseconds since 1970.
+    pub fn time(&mut self, name: &str) -> Result<Option<i64>, Problem> {
         self.parsed(name, timestamp::EXPECTED, timestamp::parse)
     }
 
@@ -203,7 +202,10 @@ impl<T: DeserializeOwned> FromRequest<App> for RawJson<T> {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         let raw = read_json(request, app).await?;
-        Ok(Self { value: parse(&raw)?, raw })
+        Ok(Self {
+            value: parse(&raw)?,
+            raw,
+        })
     }
 }
 

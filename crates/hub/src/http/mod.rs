@@ -2,7 +2,7 @@
 //!
 //! - [`server`]: accepts connections, within bounds.
 //! - [`request`]: gives each request an id and a place in the log, and turns a panic into an answer.
-//! - [`extract`]: what a request brings, parsed; [`timestamp`] and [`cursor`]: how times and places in lists are written.
+//! - [`extract`]: what a request brings, parsed; [`timestamp`], [`cursor`] and [`word`]: how times, places in lists and words are written.
 //! - [`problem`]: what a caller is told when something is refused.
 
 pub mod cursor;
@@ -11,3 +11,4 @@ pub mod problem;
 pub mod request;
 pub mod server;
 pub mod timestamp;
+pub mod word;

@@ -7,14 +7,13 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::clock::from_millis;
-use crate::conversations::model::Millis;
 
 /// What a text that is no time should have been.
 pub const EXPECTED: &str = "a time in RFC 3339, such as 2026-11-22T09:30:00Z";
 
-/// A time, on its way to a caller: `2026-11-22T09:30:00.000Z`.
+/// A time in milliseconds since 1970, on its way to a caller: `2026-11-22T09:30:00.000Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Time(pub Millis);
+pub struct Time(pub i64);
 
 impl std::fmt::Display for Time {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -40,8 +39,8 @@ impl PartialSchema for Time {
 
 impl ToSchema for Time {}
 
-/// Understands a time in RFC 3339; with an offset or `Z`, since without one it is not a time.
-pub fn parse(text: &str) -> Option<Millis> {
+/// Understands a time in RFC 3339, as milliseconds since 1970; with an offset or `Z`, since without one it is not a time.
+pub fn parse(text: &str) -> Option<i64> {
     text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond)
 }
 

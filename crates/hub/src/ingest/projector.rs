@@ -5,8 +5,9 @@
 //! events are tried one by one, so that a poisoned one stands alone: it is tried again with growing pauses, and then left `dead`.
 //! A crash leaves the batch's events where they were: in the queue.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidings_meta::notification::{EventKind, Platform};
@@ -20,10 +21,12 @@ use crate::conversations::understand::{self, Envelope, Understood};
 use crate::ids::{EventId, Ids};
 use crate::ingest::UNKNOWN_ACCOUNT;
 use crate::ingest::model::{EventStatus, RetryPolicy, StoredEvent};
-use crate::store::events::CountSlot;
+use crate::store::events::{CountSlot, QueuePlace};
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx};
 
+/// How many batches are processed before the time is read anew.
+const BATCHES_MAX: usize = 50;
 /// How long to rest after the store failed.
 const REST: Duration = Duration::from_millis(500);
 /// How long to wait for a nudge before looking again: other nodes, and pauses of failed events.
@@ -48,7 +51,9 @@ pub async fn run(app: App, stop: CancellationToken) {
     }
 }
 
-/// Processes one batch of due events; answers with how many there were.
+/// Processes what is due, batch by batch, until nothing is; answers with how many events that were.
+///
+/// While one batch is being written, the next one is read and understood.
 pub async fn project_due(app: &App) -> Result<usize, StoreError> {
     let worker = Worker {
         channels: app.channels.clone(),
@@ -60,8 +65,24 @@ pub async fn project_due(app: &App) -> Result<usize, StoreError> {
         now: app.clock.now_millis(),
     };
     let limit = app.config.webhooks.batch_size;
-    let batch = worker.clone();
-    match app.store.write_unflushed(move |tx| batch.project(tx, limit)).await {
+    let mut processed = 0;
+    let mut batch = worker.read(app, None, limit).await?;
+    for _ in 0..BATCHES_MAX {
+        let Some(last) = batch.last().map(|due| due.place) else {
+            break;
+        };
+        let (written, next) = tokio::join!(write(app, &worker, batch), worker.read(app, Some(last), limit));
+        processed += written?;
+        batch = next?;
+    }
+    Ok(processed)
+}
+
+/// Writes a batch; where it fails as a whole, its events one by one.
+async fn write(app: &App, worker: &Worker, batch: Vec<Due>) -> Result<usize, StoreError> {
+    let (unit, limit) = (worker.clone(), batch.len());
+    let batch = Arc::new(batch);
+    match app.store.write_unflushed(move |tx| unit.project(tx, &batch)).await {
         Ok(done) => Ok(report(app, &done)),
         Err(error @ (StoreError::Unavailable(_) | StoreError::Closed)) => Err(error),
         Err(error) => {
@@ -71,23 +92,26 @@ pub async fn project_due(app: &App) -> Result<usize, StoreError> {
     }
 }
 
-async fn one_by_one(app: &App, worker: Worker, limit: u32) -> Result<usize, StoreError> {
-    for processed in 0..limit as usize {
-        let single = worker.clone();
-        let done = match app.store.write_unflushed(move |tx| single.project(tx, 1)).await {
+async fn one_by_one(app: &App, worker: &Worker, limit: usize) -> Result<usize, StoreError> {
+    for processed in 0..limit {
+        let first = worker.read(app, None, 1).await?;
+        if first.is_empty() {
+            return Ok(processed);
+        }
+        let (unit, single) = (worker.clone(), Arc::new(first));
+        let done = match app.store.write_unflushed(move |tx| unit.project(tx, &single)).await {
             Ok(done) => done,
             Err(error @ (StoreError::Unavailable(_) | StoreError::Closed)) => return Err(error),
             Err(error) => {
-                let single = worker.clone();
-                let reason = error.to_string();
-                app.store.write_unflushed(move |tx| single.give_up_on_first(tx, &reason)).await?
+                let (unit, reason) = (worker.clone(), error.to_string());
+                app.store
+                    .write_unflushed(move |tx| unit.give_up_on_first(tx, &reason))
+                    .await?
             }
         };
-        if report(app, &done) == 0 {
-            return Ok(processed);
-        }
+        report(app, &done);
     }
-    Ok(limit as usize)
+    Ok(limit)
 }
 
 fn report(app: &App, done: &Done) -> usize {
@@ -117,6 +141,16 @@ fn report(app: &App, done: &Done) -> usize {
     done.events.len()
 }
 
+/// An event that is due, understood as far as it can be.
+#[derive(Debug, Clone)]
+struct Due {
+    place: QueuePlace,
+    before: EventStatus,
+    event: StoredEvent,
+    incoming: Option<Incoming>,
+    understanding: Duration,
+}
+
 /// What a batch came to.
 #[derive(Debug, Default)]
 struct Done {
@@ -133,37 +167,65 @@ struct Worker {
 }
 
 impl Worker {
-    fn project(&self, tx: &mut Tx<'_>, limit: u32) -> Result<Done, StoreError> {
-        let events = tx.take_due_events(self.now, limit)?;
-        if events.is_empty() {
+    /// Reads the next due events, and understands them.
+    async fn read(&self, app: &App, after: Option<QueuePlace>, limit: u32) -> Result<Vec<Due>, StoreError> {
+        let now = self.now;
+        let due = app.store.read(move |tx| tx.due_events(now, after, limit)).await?;
+        Ok(due.into_iter().map(|(place, event)| self.due(place, event)).collect())
+    }
+
+    fn due(&self, place: QueuePlace, mut event: StoredEvent) -> Due {
+        let (began, before) = (Instant::now(), event.status);
+        let incoming = self.understand(&mut event).unwrap_or_else(|reason| {
+            // Only another version of Tidings can understand it better: trying again would be in vain.
+            event.status = EventStatus::Failed;
+            event.error = Some(reason);
+            None
+        });
+        Due {
+            place,
+            before,
+            event,
+            incoming,
+            understanding: began.elapsed(),
+        }
+    }
+
+    fn project(&self, tx: &mut Tx<'_>, batch: &[Due]) -> Result<Done, StoreError> {
+        let places: Vec<QueuePlace> = batch.iter().map(|due| due.place).collect();
+        let ours = tx.claim_events(&places)?;
+        let mut seen = HashSet::new();
+        // An event can be due twice: for a pause that has ended, and because what it waited for is known now.
+        let batch: Vec<&Due> = batch
+            .iter()
+            .filter(|due| ours.contains(&due.event.id) && seen.insert(due.event.id))
+            .collect();
+        if batch.is_empty() {
             return Ok(Done::default());
         }
         let began = Instant::now();
-        let before: Vec<EventStatus> = events.iter().map(|event| event.status).collect();
-        let mut finished: Vec<(StoredEvent, Option<Millis>)> = Vec::with_capacity(events.len());
-        let mut incoming = Vec::with_capacity(events.len());
-        for mut event in events {
-            match self.understand(&mut event) {
-                Ok(Some(understood)) => incoming.push(understood),
-                Ok(None) => {}
-                Err(reason) => {
-                    // Only another version of Tidings can understand it better: trying again would be in vain.
-                    event.status = EventStatus::Failed;
-                    event.error = Some(reason);
-                }
-            }
-            finished.push((event, None));
-        }
+        let incoming: Vec<&Incoming> = batch.iter().filter_map(|due| due.incoming.as_ref()).collect();
         let projected = projection::project(tx, &incoming, &self.ids, self.now)?;
-        let share = i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX) / finished.len() as i64;
-        for (event, _) in &mut finished {
-            event.attempts += 1;
-            event.processed_at = Some(self.now);
-            event.processing_micros = Some(share);
-        }
+        let share = began.elapsed() / batch.len() as u32;
+        let before: Vec<EventStatus> = batch.iter().map(|due| due.before).collect();
+        let finished: Vec<(StoredEvent, Option<Millis>)> = batch
+            .iter()
+            .map(|due| {
+                let mut event = due.event.clone();
+                // The queue does not need it any more, and neither does whoever is told.
+                event.payload = String::new();
+                event.attempts += 1;
+                event.processed_at = Some(self.now);
+                event.processing_micros = i64::try_from((share + due.understanding).as_micros()).ok();
+                (event, None)
+            })
+            .collect();
         self.finish(tx, &before, &finished)?;
-        let mut changes: BTreeMap<EventId, _> =
-            incoming.iter().map(|event| event.event_id).zip(projected.changes).collect();
+        let mut changes: BTreeMap<EventId, _> = incoming
+            .iter()
+            .map(|event| event.event_id)
+            .zip(projected.changes)
+            .collect();
         let rows: Vec<NewStreamRow> = finished
             .iter()
             .map(|(event, _)| NewStreamRow {
@@ -174,13 +236,19 @@ impl Worker {
             })
             .collect();
         tx.insert_stream(&rows)?;
-        Ok(Done { events: finished, received: projected.received })
+        Ok(Done {
+            events: finished,
+            received: projected.received,
+        })
     }
 
     /// What an event means; `None` if it has no meaning for a channel. Sets the event's status and channel.
     fn understand(&self, event: &mut StoredEvent) -> Result<Option<Incoming>, String> {
         // An event can be older than its channel.
-        event.channel_id = self.channels.by_account(event.platform, &event.account).map(|channel| channel.id.clone());
+        event.channel_id = self
+            .channels
+            .by_account(event.platform, &event.account)
+            .map(|channel| channel.id.clone());
         event.status = EventStatus::Processed;
         event.error = None;
         let envelope = Envelope {
@@ -215,16 +283,25 @@ impl Worker {
 
     /// The first due event cannot be processed alone either: it waits longer, or is left.
     fn give_up_on_first(&self, tx: &mut Tx<'_>, reason: &str) -> Result<Done, StoreError> {
-        let Some(mut event) = tx.take_due_events(self.now, 1)?.into_iter().next() else { return Ok(Done::default()) };
+        let Some(mut event) = tx.take_due_events(self.now, 1)?.into_iter().next() else {
+            return Ok(Done::default());
+        };
         let before = event.status;
         event.attempts += 1;
         event.error = Some(reason.to_owned());
         event.processed_at = Some(self.now);
         let again_at = self.retry.next(event.attempts, self.now);
-        event.status = if again_at.is_some() { EventStatus::Pending } else { EventStatus::Dead };
+        event.status = if again_at.is_some() {
+            EventStatus::Pending
+        } else {
+            EventStatus::Dead
+        };
         let finished = vec![(event, again_at)];
         self.finish(tx, &[before], &finished)?;
-        Ok(Done { events: finished, received: Vec::new() })
+        Ok(Done {
+            events: finished,
+            received: Vec::new(),
+        })
     }
 
     fn finish(

@@ -40,8 +40,14 @@ pub struct Senders {
 impl Senders {
     /// One for each channel.
     pub fn new(channels: &Channels) -> Self {
-        let nudges = channels.all().into_iter().map(|channel| (channel.id.clone(), Notify::new())).collect();
-        Self { nudges: Arc::new(nudges) }
+        let nudges = channels
+            .all()
+            .into_iter()
+            .map(|channel| (channel.id.clone(), Notify::new()))
+            .collect();
+        Self {
+            nudges: Arc::new(nudges),
+        }
     }
 
     /// Something is due on a channel.
@@ -67,9 +73,18 @@ impl Senders {
 /// [`take_over`] waits for the lease to run out.
 pub async fn recover(app: &App) -> Result<(), StoreError> {
     let due_at = app.clock.now_millis() + sender::millis(app.config.sending.unknown_after);
-    let channels: Vec<ChannelId> = app.channels.all().into_iter().map(|channel| channel.id.clone()).collect();
+    let channels: Vec<ChannelId> = app
+        .channels
+        .all()
+        .into_iter()
+        .map(|channel| channel.id.clone())
+        .collect();
     app.store
-        .write(move |tx| channels.iter().try_for_each(|channel| tx.postpone_unknown_entries(channel, due_at).map(|_| ())))
+        .write(move |tx| {
+            channels
+                .iter()
+                .try_for_each(|channel| tx.postpone_unknown_entries(channel, due_at).map(|_| ()))
+        })
         .await?;
     take_over(app, app.store.engine() == "sqlite").await
 }
@@ -81,7 +96,10 @@ pub async fn take_over(app: &App, all: bool) -> Result<(), StoreError> {
     loop {
         let taken = app.store.write(move |tx| take_over_some(tx, now, due_at, all)).await?;
         if taken > 0 {
-            tracing::warn!(messages = taken, "messages of unknown outcome were taken over from a process that stopped");
+            tracing::warn!(
+                messages = taken,
+                "messages of unknown outcome were taken over from a process that stopped"
+            );
         }
         if taken < TAKE_OVER_MAX as usize {
             return Ok(());
@@ -93,8 +111,11 @@ fn take_over_some(tx: &mut Tx<'_>, now: Millis, due_at: Millis, all: bool) -> Re
     let entries = tx.entries_left_behind(now, all, TAKE_OVER_MAX)?;
     let ids: Vec<MessageId> = entries.iter().map(|entry| entry.message_id).collect();
     let messages = tx.lock_messages(&ids)?;
-    let told: HashSet<MessageId> =
-        messages.iter().filter(|message| message.external_id.is_some()).map(|message| message.id).collect();
+    let told: HashSet<MessageId> = messages
+        .iter()
+        .filter(|message| message.external_id.is_some())
+        .map(|message| message.id)
+        .collect();
     for entry in &entries {
         let reason = "its sender stopped before it knew the outcome";
         tx.postpone_entry(entry.message_id, EntryState::Unknown, due_at, entry.attempts, reason)?;

@@ -17,6 +17,9 @@ pub enum EntryState {
 }
 
 impl EntryState {
+    /// Every state.
+    pub const ALL: [Self; 3] = [Self::Waiting, Self::Sending, Self::Unknown];
+
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -28,7 +31,7 @@ impl EntryState {
 
     /// From the word for it.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Waiting, Self::Sending, Self::Unknown].into_iter().find(|state| state.as_str() == word)
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
 }
 

@@ -5,24 +5,49 @@ use super::{StoreError, Tx};
 use crate::conversations::model::{Contact, Identity, IdentityKey, IdentityKind, Millis};
 use crate::ids::ContactId;
 
+/// What Meta called a contact, and when; the latest of all that is told stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContactNames {
+    /// Whom.
+    pub contact_id: ContactId,
+    /// As they call themselves.
+    pub name: Option<(Millis, String)>,
+    /// Their user name: it stands in fewer of Meta's payloads than the name, so it has a time of its own.
+    pub username: Option<(Millis, String)>,
+}
+
 impl Tx<'_> {
-    /// Which contacts have these identities. Keys that nobody has are absent from the answer.
+    /// Which contacts have these identities; keys that nobody has are absent from the answer. The contacts, and the identities whether or
+    /// not somebody has them, are locked until the unit ends: two units cannot make two contacts of one person, nor put
+    /// something into a conversation that is being merged away.
     pub fn contacts_by_identities(&mut self, keys: &[IdentityKey]) -> Result<Vec<(IdentityKey, Contact)>, StoreError> {
+        self.lock_names(
+            keys.iter()
+                .map(|key| [key.kind.as_str(), key.scope.as_str(), key.value.as_str()]),
+        )?;
         let mut rows = Rows::new();
         for key in keys {
             rows.push(params![key.kind.as_str(), &key.scope, &key.value]);
         }
         let found = self.query_rows(
-            "SELECT i.kind, i.scope, i.value, c.id, c.name, c.name_at, c.username, c.picture_url, c.created_at
-             FROM {r: kind text, scope text, value text}
-             JOIN contact_identities AS i ON i.kind = r.kind AND i.scope = r.scope AND i.value = r.value
-             JOIN contacts AS c ON c.id = i.contact_id",
+            "SELECT i.kind, i.scope, i.value, c.id, c.name, c.name_at, c.username, c.picture_url, c.created_at, c.merged_into
+             FROM {each r: kind text, scope text, value text} contact_identities AS i
+             CROSS JOIN contacts AS c WHERE i.kind = r.kind AND i.scope = r.scope AND i.value = r.value AND c.id = i.contact_id ORDER BY c.id {lock c}",
             &rows,
         )?;
         found
             .iter()
             .map(|row| {
-                let key = IdentityKey { kind: row.get(0)?, scope: row.get(1)?, value: row.get(2)? };
+                if row.get::<Option<ContactId>>(9)?.is_some() {
+                    return Err(StoreError::Conflict(
+                        "a contact was merged while it was waited for".to_owned(),
+                    ));
+                }
+                let key = IdentityKey {
+                    kind: row.get(0)?,
+                    scope: row.get(1)?,
+                    value: row.get(2)?,
+                };
                 Ok((key, contact(row, 3)?))
             })
             .collect()
@@ -37,12 +62,30 @@ impl Tx<'_> {
         rows.iter()
             .map(|row| {
                 Ok(Identity {
-                    key: IdentityKey { kind: row.get(0)?, scope: row.get(1)?, value: row.get(2)? },
+                    key: IdentityKey {
+                        kind: row.get(0)?,
+                        scope: row.get(1)?,
+                        value: row.get(2)?,
+                    },
                     shown: row.get(3)?,
                     seen_at: row.get(4)?,
                 })
             })
             .collect()
+    }
+
+    /// These contacts, in no particular order; those that were merged into others are absent.
+    pub fn contacts_by_ids(&mut self, ids: &[ContactId]) -> Result<Vec<Contact>, StoreError> {
+        let mut rows = Rows::new();
+        for id in ids {
+            rows.push(params![id]);
+        }
+        let found = self.query_rows(
+            "SELECT c.id, c.name, c.name_at, c.username, c.picture_url, c.created_at
+             FROM {each r: id blob} contacts AS c WHERE c.id = r.id AND c.merged_into IS NULL",
+            &rows,
+        )?;
+        found.iter().map(|row| contact(row, 0)).collect()
     }
 
     /// A contact; one that was merged into another comes back as that other one.
@@ -68,11 +111,16 @@ impl Tx<'_> {
 
     /// Keeps new contacts.
     pub fn insert_contacts(&mut self, contacts: &[(Contact, Option<Millis>)]) -> Result<(), StoreError> {
+        let searched: Vec<Option<String>> = contacts
+            .iter()
+            .map(|(contact, _)| contact.name.as_deref().map(searched))
+            .collect();
         let mut rows = Rows::new();
-        for (contact, profile_due_at) in contacts {
+        for ((contact, profile_due_at), searched) in contacts.iter().zip(&searched) {
             rows.push(params![
                 &contact.id,
                 &contact.name,
+                searched,
                 contact.name_at,
                 &contact.username,
                 &contact.picture_url,
@@ -81,39 +129,63 @@ impl Tx<'_> {
             ]);
         }
         self.execute_rows(
-            "INSERT INTO contacts (id, name, name_at, username, picture_url, profile_due_at, created_at)
-             SELECT r.id, r.name, r.name_at, r.username, r.picture_url, r.profile_due_at, r.created_at
-             FROM {r: id blob, name text, name_at int, username text, picture_url text, profile_due_at int, created_at int} WHERE true",
+            "INSERT INTO contacts (id, name, name_searched, name_at, username, username_at, picture_url, profile_due_at, created_at)
+             {insert r.id, r.name, r.name_searched, r.name_at, r.username, r.name_at, r.picture_url, r.profile_due_at, r.created_at of r: id blob, name text, name_searched text, name_at int, username text, picture_url text, profile_due_at int,
+                created_at int}",
             &rows,
         )?;
         Ok(())
     }
 
-    /// Writes names and user names of known contacts, where the ones given are newer.
-    pub fn update_contact_names(&mut self, contacts: &[Contact]) -> Result<(), StoreError> {
-        let mut rows = Rows::new();
-        for contact in contacts {
-            rows.push(params![&contact.id, &contact.name, contact.name_at, &contact.username]);
+    /// Writes names and user names of known contacts, where the ones given are newer; of two of one time the greater stands, so that their
+    /// order does not matter. No contact may stand twice in the list.
+    pub fn update_contact_names(&mut self, told: &[ContactNames]) -> Result<(), StoreError> {
+        let mut names = Rows::new();
+        let mut usernames = Rows::new();
+        let searched: Vec<Option<String>> = told
+            .iter()
+            .map(|told| told.name.as_ref().map(|(_, name)| searched(name)))
+            .collect();
+        for (told, searched) in told.iter().zip(&searched) {
+            if let Some((at, name)) = &told.name {
+                names.push(params![&told.contact_id, name, searched, *at]);
+            }
+            if let Some((at, username)) = &told.username {
+                usernames.push(params![&told.contact_id, username, *at]);
+            }
         }
         self.execute_rows(
-            "UPDATE contacts SET name = r.name, name_at = r.name_at, username = r.username
-             FROM {r: id blob, name text, name_at int, username text} WHERE contacts.id = r.id AND contacts.name_at <= r.name_at",
-            &rows,
+            "UPDATE contacts SET name = r.name, name_searched = r.searched, name_at = r.at
+             {from r: id blob, name text, searched text, at int} WHERE contacts.id = r.id AND (r.at > contacts.name_at
+                OR (r.at = contacts.name_at AND r.name {postgres COLLATE \"C\"} > COALESCE(contacts.name, '')))",
+            &names,
+        )?;
+        self.execute_rows(
+            "UPDATE contacts SET username = r.username, username_at = r.at
+             {from r: id blob, username text, at int} WHERE contacts.id = r.id AND (r.at > contacts.username_at
+                OR (r.at = contacts.username_at AND r.username {postgres COLLATE \"C\"} > COALESCE(contacts.username, '')))",
+            &usernames,
         )?;
         Ok(())
     }
 
-    /// Binds identities to contacts; one that belonged to another contact changes hands.
+    /// Binds identities to contacts; one that belonged to another contact changes hands. No identity may stand twice in the list.
     pub fn bind_identities(&mut self, bindings: &[(Identity, ContactId)]) -> Result<(), StoreError> {
         let mut rows = Rows::new();
         for (identity, contact) in bindings {
             let key = &identity.key;
-            rows.push(params![key.kind.as_str(), &key.scope, &key.value, &identity.shown, contact, identity.seen_at]);
+            rows.push(params![
+                key.kind.as_str(),
+                &key.scope,
+                &key.value,
+                &identity.shown,
+                contact,
+                identity.seen_at
+            ]);
         }
         self.execute_rows(
             "INSERT INTO contact_identities (kind, scope, value, shown, contact_id, seen_at)
-             SELECT r.kind, r.scope, r.value, r.shown, r.contact_id, r.seen_at
-             FROM {r: kind text, scope text, value text, shown text, contact_id blob, seen_at int} WHERE true
+             {insert r.kind, r.scope, r.value, r.shown, r.contact_id, r.seen_at of r: kind text, scope text, value text, shown text, contact_id blob, seen_at int}
              ON CONFLICT (kind, scope, value) DO UPDATE SET contact_id = EXCLUDED.contact_id,
                 shown = CASE WHEN EXCLUDED.seen_at >= contact_identities.seen_at THEN EXCLUDED.shown ELSE contact_identities.shown END,
                 seen_at = CASE WHEN EXCLUDED.seen_at >= contact_identities.seen_at THEN EXCLUDED.seen_at ELSE contact_identities.seen_at END",
@@ -125,16 +197,36 @@ impl Tx<'_> {
     /// Makes one contact of two: identities go over, and the old id leads to the new one. Conversations are moved apart, by
     /// [`Tx::move_conversation`].
     pub fn merge_contacts(&mut self, from: ContactId, into: ContactId) -> Result<(), StoreError> {
-        self.execute("UPDATE contact_identities SET contact_id = ?2 WHERE contact_id = ?1", params![&from, &into])?;
-        self.execute("UPDATE contacts SET merged_into = ?2 WHERE id = ?1 OR merged_into = ?1", params![&from, &into])?;
         self.execute(
-            "UPDATE contacts SET
-                name = (SELECT CASE WHEN o.name_at > contacts.name_at THEN o.name ELSE contacts.name END FROM contacts AS o WHERE o.id = ?1),
-                username = (SELECT CASE WHEN o.name_at > contacts.name_at THEN o.username ELSE contacts.username END
-                            FROM contacts AS o WHERE o.id = ?1),
-                name_at = (SELECT CASE WHEN o.name_at > contacts.name_at THEN o.name_at ELSE contacts.name_at END
-                           FROM contacts AS o WHERE o.id = ?1)
-             WHERE id = ?2",
+            "UPDATE contact_identities SET contact_id = ?2 WHERE contact_id = ?1",
+            params![&from, &into],
+        )?;
+        // What is told of one of the two is told of both: the same rules as in `update_contact_names`.
+        self.execute(
+            "UPDATE contacts SET name = o.name, name_searched = o.name_searched, name_at = o.name_at FROM contacts AS o
+             WHERE contacts.id = ?2 AND o.id = ?1 AND o.name IS NOT NULL AND (o.name_at > contacts.name_at
+                OR (o.name_at = contacts.name_at AND o.name {postgres COLLATE \"C\"} > COALESCE(contacts.name, '')))",
+            params![&from, &into],
+        )?;
+        self.execute(
+            "UPDATE contacts SET username = o.username, username_at = o.username_at FROM contacts AS o
+             WHERE contacts.id = ?2 AND o.id = ?1 AND o.username IS NOT NULL AND (o.username_at > contacts.username_at
+                OR (o.username_at = contacts.username_at AND o.username {postgres COLLATE \"C\"} > COALESCE(contacts.username, '')))",
+            params![&from, &into],
+        )?;
+        self.execute(
+            "UPDATE contacts SET picture_url = COALESCE(contacts.picture_url, o.picture_url),
+                profile_due_at = COALESCE(contacts.profile_due_at, o.profile_due_at),
+                created_at = CASE WHEN o.created_at < contacts.created_at THEN o.created_at ELSE contacts.created_at END
+             FROM contacts AS o WHERE contacts.id = ?2 AND o.id = ?1",
+            params![&from, &into],
+        )?;
+        self.execute(
+            "UPDATE contacts SET merged_into = ?2 WHERE merged_into = ?1",
+            params![&from, &into],
+        )?;
+        self.execute(
+            "UPDATE contacts SET merged_into = ?2, profile_due_at = NULL WHERE id = ?1",
             params![&from, &into],
         )?;
         Ok(())
@@ -157,8 +249,19 @@ impl Tx<'_> {
         let due: Vec<(ContactId, Identity)> = rows
             .iter()
             .map(|row| {
-                let key = IdentityKey { kind: row.get(1)?, scope: row.get(2)?, value: row.get(3)? };
-                Ok((row.get(0)?, Identity { key, shown: row.get(4)?, seen_at: row.get(5)? }))
+                let key = IdentityKey {
+                    kind: row.get(1)?,
+                    scope: row.get(2)?,
+                    value: row.get(3)?,
+                };
+                Ok((
+                    row.get(0)?,
+                    Identity {
+                        key,
+                        shown: row.get(4)?,
+                        seen_at: row.get(5)?,
+                    },
+                ))
             })
             .collect::<Result<_, StoreError>>()?;
         let mut again = Rows::new();
@@ -166,7 +269,7 @@ impl Tx<'_> {
             again.push(params![id, again_at]);
         }
         self.execute_rows(
-            "UPDATE contacts SET profile_due_at = r.due_at FROM {r: id blob, due_at int} WHERE contacts.id = r.id",
+            "UPDATE contacts SET profile_due_at = r.due_at {from r: id blob, due_at int} WHERE contacts.id = r.id",
             &again,
         )?;
         Ok(due)
@@ -182,10 +285,11 @@ impl Tx<'_> {
         now: Millis,
         due_at: Option<Millis>,
     ) -> Result<(), StoreError> {
+        let searched = name.map(searched);
         self.execute(
-            "UPDATE contacts SET name = COALESCE(?2, name), username = COALESCE(?3, username), picture_url = ?4, name_at = ?5,
-                profile_due_at = ?6 WHERE id = ?1",
-            params![&id, name, username, picture_url, now, due_at],
+            "UPDATE contacts SET name = COALESCE(?2, name), name_searched = COALESCE(?7, name_searched), name_at = ?5,
+                username = COALESCE(?3, username), username_at = ?5, picture_url = ?4, profile_due_at = ?6 WHERE id = ?1",
+            params![&id, name, username, picture_url, now, due_at, &searched],
         )?;
         Ok(())
     }
@@ -200,6 +304,11 @@ impl Tx<'_> {
         )?;
         rows.iter().map(|row| contact(row, 0)).collect()
     }
+}
+
+/// A name in the form in which it is looked for: neither engine folds the case of letters beyond ASCII by itself.
+pub(super) fn searched(name: &str) -> String {
+    name.to_lowercase()
 }
 
 fn contact(row: &Row, first: usize) -> Result<Contact, StoreError> {

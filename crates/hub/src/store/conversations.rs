@@ -1,5 +1,7 @@
 //! Statements about conversations.
 
+use super::contacts::searched;
+use super::events::escaped;
 use super::value::{FromValue, Row, Rows, Value, params};
 use super::{StoreError, Tx};
 use crate::conversations::model::{ChannelId, Conversation, ConversationStatus, Handler, Millis};
@@ -43,10 +45,17 @@ impl Tx<'_> {
             rows.push(params![&channel.0, contact]);
         }
         let found = self.query_rows(
-            select_conversations!("FROM {r: channel_id text, contact_id blob}
-             JOIN conversations AS c ON c.channel_id = r.channel_id AND c.contact_id = r.contact_id {lock c}"),
+            select_conversations!("FROM {each r: channel_id text, contact_id blob} conversations AS c WHERE c.channel_id = r.channel_id AND c.contact_id = r.contact_id ORDER BY c.id {lock c}"),
             &rows,
         )?;
+        if found
+            .iter()
+            .any(|row| !matches!(row.get::<Option<ConversationId>>(14), Ok(None)))
+        {
+            return Err(StoreError::Conflict(
+                "a conversation was merged while it was waited for".to_owned(),
+            ));
+        }
         found.iter().map(conversation).collect()
     }
 
@@ -60,16 +69,34 @@ impl Tx<'_> {
 
     /// A conversation; one that was merged comes back as the one it was merged into.
     pub fn conversation_by_id(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
-        self.conversation_where_id(
-            id,
-            select_conversations!("FROM conversations AS c WHERE c.id = ?1"),
-        )
+        self.conversation_where_id(id, select_conversations!("FROM conversations AS c WHERE c.id = ?1"))
     }
 
-    fn conversation_where_id(&mut self, id: ConversationId, sql: &'static str) -> Result<Option<Conversation>, StoreError> {
+    /// These conversations, in no particular order; those that were merged into others are absent.
+    pub fn conversations_by_ids(&mut self, ids: &[ConversationId]) -> Result<Vec<Conversation>, StoreError> {
+        let mut rows = Rows::new();
+        for id in ids {
+            rows.push(params![id]);
+        }
+        let found = self.query_rows(
+            select_conversations!(
+                "FROM {each r: id blob} conversations AS c WHERE c.id = r.id AND c.merged_into IS NULL"
+            ),
+            &rows,
+        )?;
+        found.iter().map(conversation).collect()
+    }
+
+    fn conversation_where_id(
+        &mut self,
+        id: ConversationId,
+        sql: &'static str,
+    ) -> Result<Option<Conversation>, StoreError> {
         let mut id = id;
         for _ in 0..3 {
-            let Some(row) = self.query_opt(sql, params![&id])? else { return Ok(None) };
+            let Some(row) = self.query_opt(sql, params![&id])? else {
+                return Ok(None);
+            };
             match row.get::<Option<ConversationId>>(14)? {
                 Some(into) => id = into,
                 None => return conversation(&row).map(Some),
@@ -81,7 +108,20 @@ impl Tx<'_> {
     /// The conversations of a contact.
     pub fn conversations_of_contact(&mut self, contact: ContactId) -> Result<Vec<Conversation>, StoreError> {
         let rows = self.query(
-            select_conversations!("FROM conversations AS c WHERE c.contact_id = ?1 AND c.merged_into IS NULL {lock c}"),
+            select_conversations!(
+                "FROM conversations AS c WHERE c.contact_id = ?1 AND c.merged_into IS NULL ORDER BY c.id"
+            ),
+            params![&contact],
+        )?;
+        rows.iter().map(conversation).collect()
+    }
+
+    /// The conversations of a contact, locked until the unit ends.
+    pub fn lock_conversations_of_contact(&mut self, contact: ContactId) -> Result<Vec<Conversation>, StoreError> {
+        let rows = self.query(
+            select_conversations!(
+                "FROM conversations AS c WHERE c.contact_id = ?1 AND c.merged_into IS NULL ORDER BY c.id {lock c}"
+            ),
             params![&contact],
         )?;
         rows.iter().map(conversation).collect()
@@ -111,11 +151,9 @@ impl Tx<'_> {
         self.execute_rows(
             "INSERT INTO conversations (id, channel_id, contact_id, status, handler, assignee, unread, read_up_to, last_inbound_at,
                 window_ends_at, last_message_at, last_message_id, next_position, created_at)
-             SELECT r.id, r.channel_id, r.contact_id, r.status, r.handler, r.assignee, r.unread, r.read_up_to, r.last_inbound_at,
-                r.window_ends_at, r.last_message_at, r.last_message_id, r.next_position, r.created_at
-             FROM {r: id blob, channel_id text, contact_id blob, status text, handler text, assignee text, unread int, read_up_to int,
-                last_inbound_at int, window_ends_at int, last_message_at int, last_message_id blob, next_position int, created_at int}
-             WHERE true",
+             {insert r.id, r.channel_id, r.contact_id, r.status, r.handler, r.assignee, r.unread, r.read_up_to, r.last_inbound_at,
+                r.window_ends_at, r.last_message_at, r.last_message_id, r.next_position, r.created_at of r: id blob, channel_id text, contact_id blob, status text, handler text, assignee text, unread int, read_up_to int,
+                last_inbound_at int, window_ends_at int, last_message_at int, last_message_id blob, next_position int, created_at int}",
             &rows,
         )?;
         Ok(())
@@ -145,7 +183,7 @@ impl Tx<'_> {
                 read_up_to = r.read_up_to, last_inbound_at = r.last_inbound_at, window_ends_at = r.window_ends_at,
                 last_message_at = r.last_message_at, last_message_id = r.last_message_id, next_position = r.next_position,
                 created_at = r.created_at
-             FROM {r: id blob, status text, handler text, assignee text, unread int, read_up_to int, last_inbound_at int,
+             {from r: id blob, status text, handler text, assignee text, unread int, read_up_to int, last_inbound_at int,
                 window_ends_at int, last_message_at int, last_message_id blob, next_position int, created_at int}
              WHERE conversations.id = r.id",
             &rows,
@@ -155,40 +193,47 @@ impl Tx<'_> {
 
     /// Gives a conversation to another contact, who has none on its channel.
     pub fn move_conversation(&mut self, id: ConversationId, to: ContactId) -> Result<(), StoreError> {
-        self.execute("UPDATE conversations SET contact_id = ?2 WHERE id = ?1", params![&id, &to])?;
+        self.execute(
+            "UPDATE conversations SET contact_id = ?2 WHERE id = ?1",
+            params![&id, &to],
+        )?;
         Ok(())
     }
 
-    /// Moves everything of one conversation into another one; the old id leads to the new one.
-    pub fn merge_conversations(&mut self, from: ConversationId, into: ConversationId) -> Result<(), StoreError> {
-        self.execute("UPDATE messages SET conversation_id = ?2 WHERE conversation_id = ?1", params![&from, &into])?;
-        // Positions of the two may be equal: those that move go behind those that are there.
+    /// Moves everything of one conversation into another one of its channel; the old id leads to the new one. Both are locked, and what
+    /// [`Conversation::absorb`] makes of the second is written by the caller.
+    pub fn merge_conversations(&mut self, from: &Conversation, into: &Conversation) -> Result<(), StoreError> {
+        let (from_id, into_id) = (&from.id, &into.id);
         self.execute(
-            "UPDATE outbox SET conversation_id = ?2, head = 0, position = position +
-                COALESCE((SELECT MAX(o.position) FROM outbox AS o WHERE o.conversation_id = ?2), 0)
-             WHERE conversation_id = ?1 AND state = 'waiting'",
-            params![&from, &into],
+            "UPDATE messages SET conversation_id = ?2 WHERE conversation_id = ?1",
+            params![from_id, into_id],
         )?;
+        self.merge_outbox(&from.channel_id, from.id, into.id)?;
         self.execute(
             "INSERT INTO read_watermarks (conversation_id, up_to, at)
-             SELECT ?2, up_to, at FROM read_watermarks WHERE conversation_id = ?1 ON CONFLICT DO NOTHING",
-            params![&from, &into],
+             SELECT ?2, up_to, at FROM read_watermarks WHERE conversation_id = ?1
+             ON CONFLICT (conversation_id, up_to) DO UPDATE SET at = EXCLUDED.at WHERE EXCLUDED.at < read_watermarks.at",
+            params![from_id, into_id],
         )?;
-        self.execute("DELETE FROM read_watermarks WHERE conversation_id = ?1", params![&from])?;
         self.execute(
-            "UPDATE conversations SET merged_into = ?2, channel_id = channel_id WHERE id = ?1 OR merged_into = ?1",
-            params![&from, &into],
+            "DELETE FROM read_watermarks WHERE conversation_id = ?1",
+            params![from_id],
         )?;
-        if let Some(target) = self.conversation_by_id(into)? {
-            self.promote_head(&target.channel_id, into)?;
-        }
+        self.execute(
+            "UPDATE conversations SET merged_into = ?2 WHERE merged_into = ?1",
+            params![from_id, into_id],
+        )?;
+        self.execute(
+            "UPDATE conversations SET merged_into = ?2 WHERE id = ?1",
+            params![from_id, into_id],
+        )?;
         Ok(())
     }
 
     /// Conversations, the one with the newest message first.
     pub fn conversations(&mut self, filter: &ConversationFilter, limit: u32) -> Result<Vec<Conversation>, StoreError> {
         let (after_at, after_id) = filter.after.unwrap_or((Millis::MAX, ConversationId::MAX));
-        let name = filter.name.as_ref().map(|name| name.to_lowercase());
+        let name = filter.name.as_ref().map(|name| escaped(&searched(name)));
         let values = params![
             filter.channel_id.as_ref().map(|channel| channel.0.as_str()),
             filter.status.map(ConversationStatus::as_str),
@@ -222,7 +267,8 @@ macro_rules! list {
               AND (CAST(?4 AS {sqlite BLOB}{postgres BYTEA}) IS NULL OR c.contact_id = ?4)
               AND (CAST(?5 AS BIGINT) = 0 OR c.unread > 0)
               AND (CAST(?6 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM contacts AS p WHERE p.id = c.contact_id
-                    AND (LOWER(p.name) LIKE ?6 || '%' OR LOWER(p.name) LIKE '% ' || ?6 || '%' OR LOWER(p.username) LIKE ?6 || '%')))
+                    AND (p.name_searched LIKE ?6 || '%' ESCAPE '\\' OR p.name_searched LIKE '% ' || ?6 || '%' ESCAPE '\\'
+                        OR LOWER(p.username) LIKE ?6 || '%' ESCAPE '\\')))
              ORDER BY c.last_message_at DESC, c.id DESC LIMIT ?9"
         )
     };

@@ -1,11 +1,13 @@
 //! Statements about events, their queue, and quarantined notifications.
 
+use std::collections::HashSet;
+
 use tidings_meta::notification::{EventKind, Platform};
 
 use super::value::{FromValue, Row, Rows, Value, params};
 use super::{StoreError, Tx};
 use crate::conversations::model::{ChannelId, Millis};
-use crate::ids::{EventId, NotificationId};
+use crate::ids::{EventId, MessageId, NotificationId};
 use crate::ingest::model::{EventStatus, NewEvent, StoredEvent, identity_of};
 
 /// Who changes the counters of [`Tx::count_events`]: each has rows of its own, so that they never wait for each other.
@@ -36,22 +38,78 @@ pub struct EventFilter {
     pub from: Option<Millis>,
     /// Received before.
     pub to: Option<Millis>,
-    /// With this text in the external id or the raw value.
+    /// With this text in the external id or the raw value; the case of letters does not matter.
     pub text: Option<String>,
     /// Made before this one.
     pub before: Option<EventId>,
 }
 
+/// Where an event stands in the queue: when it is due, and its id.
+pub type QueuePlace = (Millis, EventId);
+
 /// How many events a filtered count looks at.
 pub const COUNT_MAX: i64 = 10_000;
+
+/// How many events a filter finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventCount {
+    /// So many were found.
+    pub total: i64,
+    /// All were looked at; otherwise there may be more.
+    pub is_exact: bool,
+}
+
+impl EventFilter {
+    /// Whether the counters alone can tell how many events it finds.
+    pub fn is_counted(&self) -> bool {
+        let Self {
+            kind: _,
+            status: _,
+            platform: _,
+            channel_id,
+            account,
+            from,
+            to,
+            text,
+            before: _,
+        } = self;
+        channel_id.is_none() && account.is_none() && from.is_none() && to.is_none() && text.is_none()
+    }
+
+    fn walk(&self) -> Walk {
+        match (self.status, self.kind, &self.account) {
+            (Some(EventStatus::Pending), _, _) => Walk::Pending,
+            (Some(status), _, _) if status.is_exception() => Walk::Exceptions,
+            (_, _, Some(_)) => Walk::Account,
+            (_, Some(_), None) => Walk::Kind,
+            (_, None, None) => Walk::All,
+        }
+    }
+}
+
+/// The index along which a list goes: that of the condition that narrows most. Each is in the order of the answer.
+#[derive(Debug, Clone, Copy)]
+enum Walk {
+    Pending,
+    Exceptions,
+    Account,
+    Kind,
+    All,
+}
 
 impl Tx<'_> {
     /// Keeps those of the events that are not kept yet, and puts what is to be processed in the queue. Answers with the ids of the new
     /// ones; the others are repeats.
     pub fn insert_events(&mut self, events: &[&NewEvent]) -> Result<Vec<EventId>, StoreError> {
-        let identities: Vec<[u8; 16]> = events.iter().map(|event| identity_of(&event.external_id)).collect();
+        let mut identified: Vec<([u8; 16], &NewEvent)> = events
+            .iter()
+            .map(|event| (identity_of(&event.external_id), *event))
+            .collect();
+        // Two units that bring the same events wait for each other's rows: in one order, so that neither waits for the other for good. Of
+        // repeats within the batch the first stays the first.
+        identified.sort_by(|(a, first), (b, second)| (&first.account, a).cmp(&(&second.account, b)));
         let mut rows = Rows::new();
-        for (event, identity) in events.iter().zip(&identities) {
+        for (identity, event) in &identified {
             rows.push(params![
                 &event.id,
                 event.platform.as_str(),
@@ -71,17 +129,15 @@ impl Tx<'_> {
         let inserted = self.query_rows(
             "INSERT INTO events (id, platform, account, identity, external_id, channel_id, kind, occurred_at, received_at, signed,
                 status, attempts, error, payload)
-             SELECT r.id, r.platform, r.account, r.ident, r.external_id, r.channel_id, r.kind, r.occurred_at, r.received_at, r.signed,
-                r.status, 0, r.error, r.payload
-             FROM {r: id blob, platform text, account text, ident blob, external_id text, channel_id text, kind text,
-                occurred_at int, received_at int, signed int, status text, error text, payload text}
-             WHERE true ON CONFLICT DO NOTHING RETURNING id",
+             {insert r.id, r.platform, r.account, r.ident, r.external_id, r.channel_id, r.kind, r.occurred_at, r.received_at, r.signed,
+                r.status, 0, r.error, r.payload of r: id blob, platform text, account text, ident blob, external_id text, channel_id text, kind text,
+                occurred_at int, received_at int, signed int, status text, error text, payload text} ON CONFLICT DO NOTHING RETURNING id",
             &rows,
         )?;
         let new: Vec<EventId> = inserted.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?;
         let mut queue = Rows::new();
         let mut exceptions = Rows::new();
-        let is_new: std::collections::HashSet<&EventId> = new.iter().collect();
+        let is_new: HashSet<&EventId> = new.iter().collect();
         for event in events.iter().filter(|event| is_new.contains(&event.id)) {
             match event.status() {
                 EventStatus::Pending => queue.push(params![event.received_at, &event.id]),
@@ -95,8 +151,7 @@ impl Tx<'_> {
 
     fn insert_queue(&mut self, rows: &Rows<'_>) -> Result<(), StoreError> {
         self.execute_rows(
-            "INSERT INTO event_queue (due_at, event_id) SELECT r.due_at, r.event_id
-             FROM {r: due_at int, event_id blob} WHERE true ON CONFLICT DO NOTHING",
+            "INSERT INTO event_queue (due_at, event_id) {insert r.due_at, r.event_id of r: due_at int, event_id blob} ON CONFLICT DO NOTHING",
             rows,
         )?;
         Ok(())
@@ -104,29 +159,35 @@ impl Tx<'_> {
 
     fn insert_exceptions(&mut self, rows: &Rows<'_>) -> Result<(), StoreError> {
         self.execute_rows(
-            "INSERT INTO event_exceptions (status, event_id) SELECT r.status, r.event_id
-             FROM {r: status text, event_id blob} WHERE true ON CONFLICT DO NOTHING",
+            "INSERT INTO event_exceptions (status, event_id) {insert r.status, r.event_id of r: status text, event_id blob} ON CONFLICT DO NOTHING",
             rows,
         )?;
         Ok(())
     }
 
-    /// Takes due events out of the queue, the longest due first. They come back into it if the unit is taken back.
+    /// Takes due events out of the queue, those that are due longest; answers with them in the order of their making. They come back into
+    /// the queue if the unit is taken back.
     pub fn take_due_events(&mut self, now: Millis, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
         let taken = self.query(
             "SELECT due_at, event_id FROM event_queue AS q WHERE due_at <= ?1 ORDER BY due_at, event_id LIMIT ?2 {take q}",
             params![now, limit],
         )?;
-        let entries: Vec<(Millis, EventId)> =
-            taken.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect::<Result<_, StoreError>>()?;
+        let entries: Vec<(Millis, EventId)> = taken
+            .iter()
+            .map(|row| Ok((row.get(0)?, row.get(1)?)))
+            .collect::<Result<_, StoreError>>()?;
         let mut rows = Rows::new();
         let mut ids = Rows::new();
+        let mut seen = HashSet::new();
         for (due_at, id) in &entries {
             rows.push(params![*due_at, id]);
-            ids.push(params![id]);
+            // An event can be due twice: for a pause that has ended, and because what it waited for is known now.
+            if seen.insert(id) {
+                ids.push(params![id]);
+            }
         }
         self.execute_rows(
-            "DELETE FROM event_queue WHERE (due_at, event_id) IN (SELECT r.due_at, r.event_id FROM {r: due_at int, event_id blob})",
+            "DELETE FROM event_queue WHERE (due_at, event_id) {in r.due_at, r.event_id of r: due_at int, event_id blob}",
             &rows,
         )?;
         let mut events = self.events_by_ids(&ids)?;
@@ -134,14 +195,78 @@ impl Tx<'_> {
         Ok(events)
     }
 
+    /// Due events after a place in the queue, those that are due longest first, each with its place. They stay in the queue.
+    pub fn due_events(
+        &mut self,
+        now: Millis,
+        after: Option<QueuePlace>,
+        limit: u32,
+    ) -> Result<Vec<(QueuePlace, StoredEvent)>, StoreError> {
+        let (after_at, after_id) = after.unwrap_or((Millis::MIN, EventId::MIN));
+        let rows = self.query(
+            "SELECT e.id, e.platform, e.account, e.external_id, e.channel_id, e.kind, e.occurred_at, e.received_at, e.signed,
+                e.status, e.attempts, e.error, e.processed_at, e.processing_micros, e.payload, q.due_at
+             FROM event_queue AS q JOIN events AS e ON e.id = q.event_id
+             WHERE q.due_at <= ?1 AND (q.due_at, q.event_id) > (?2, ?3) ORDER BY q.due_at, q.event_id LIMIT ?4",
+            params![now, after_at, &after_id, limit],
+        )?;
+        rows.iter()
+            .map(|row| {
+                let event = stored_event(row)?;
+                Ok(((row.get(15)?, event.id), event))
+            })
+            .collect()
+    }
+
+    /// Takes events out of the queue at these places; answers with those that were still there, and that nobody else has in hand.
+    pub fn claim_events(&mut self, places: &[QueuePlace]) -> Result<HashSet<EventId>, StoreError> {
+        let mut rows = Rows::new();
+        for (due_at, id) in places {
+            rows.push(params![*due_at, id]);
+        }
+        let free = self.query_rows(
+            "SELECT q.due_at, q.event_id FROM {each r: due_at int, event_id blob} event_queue AS q
+             WHERE q.due_at = r.due_at AND q.event_id = r.event_id {take q}",
+            &rows,
+        )?;
+        let free: Vec<QueuePlace> = free
+            .iter()
+            .map(|row| Ok((row.get(0)?, row.get(1)?)))
+            .collect::<Result<_, StoreError>>()?;
+        let mut rows = Rows::new();
+        for (due_at, id) in &free {
+            rows.push(params![*due_at, id]);
+        }
+        self.execute_rows(
+            "DELETE FROM event_queue WHERE (due_at, event_id) {in r.due_at, r.event_id of r: due_at int, event_id blob}",
+            &rows,
+        )?;
+        Ok(free.into_iter().map(|(_, id)| id).collect())
+    }
+
     fn events_by_ids(&mut self, ids: &Rows<'_>) -> Result<Vec<StoredEvent>, StoreError> {
         let rows = self.query_rows(
             "SELECT e.id, e.platform, e.account, e.external_id, e.channel_id, e.kind, e.occurred_at, e.received_at, e.signed,
                 e.status, e.attempts, e.error, e.processed_at, e.processing_micros, e.payload
-             FROM {r: id blob} JOIN events AS e ON e.id = r.id",
+             FROM {each r: id blob} events AS e WHERE e.id = r.id",
             ids,
         )?;
         rows.iter().map(stored_event).collect()
+    }
+
+    /// These events without their raw values, in no particular order.
+    pub fn event_heads(&mut self, ids: &[EventId]) -> Result<Vec<StoredEvent>, StoreError> {
+        let mut rows = Rows::new();
+        for id in ids {
+            rows.push(params![id]);
+        }
+        let found = self.query_rows(
+            "SELECT e.id, e.platform, e.account, e.external_id, e.channel_id, e.kind, e.occurred_at, e.received_at, e.signed,
+                e.status, e.attempts, e.error, e.processed_at, e.processing_micros, NULL
+             FROM {each r: id blob} events AS e WHERE e.id = r.id",
+            &rows,
+        )?;
+        found.iter().map(stored_event).collect()
     }
 
     /// One event with its raw value.
@@ -154,9 +279,12 @@ impl Tx<'_> {
     /// The event that brought the item with this external id, if it is kept.
     pub fn event_by_external_id(&mut self, account: &str, external_id: &str) -> Result<Option<EventId>, StoreError> {
         let identity = identity_of(external_id);
-        self.query_opt("SELECT id FROM events WHERE account = ?1 AND identity = ?2", params![account, &identity])?
-            .map(|row| row.get(0))
-            .transpose()
+        self.query_opt(
+            "SELECT id FROM events WHERE account = ?1 AND identity = ?2",
+            params![account, &identity],
+        )?
+        .map(|row| row.get(0))
+        .transpose()
     }
 
     /// Notes what became of events that were taken from the queue: status, attempts, error and times are written as they stand in
@@ -185,7 +313,7 @@ impl Tx<'_> {
         self.execute_rows(
             "UPDATE events SET status = r.status, attempts = r.attempts, error = r.error, processed_at = r.processed_at,
                 processing_micros = r.processing_micros, channel_id = r.channel_id
-             FROM {r: id blob, status text, attempts int, error text, processed_at int, processing_micros int, channel_id text}
+             {from r: id blob, status text, attempts int, error text, processed_at int, processing_micros int, channel_id text}
              WHERE events.id = r.id",
             &rows,
         )?;
@@ -201,12 +329,17 @@ impl Tx<'_> {
     ) -> Result<(), StoreError> {
         let mut rows = Rows::new();
         for ((platform, kind, status), count) in changes.iter().filter(|(_, count)| **count != 0) {
-            rows.push(params![slot as i32, platform.as_str(), kind.as_str(), status.as_str(), *count]);
+            rows.push(params![
+                slot as i32,
+                platform.as_str(),
+                kind.as_str(),
+                status.as_str(),
+                *count
+            ]);
         }
         self.execute_rows(
             "INSERT INTO event_counts (slot, platform, kind, status, count)
-             SELECT r.slot, r.platform, r.kind, r.status, r.count
-             FROM {r: slot int, platform text, kind text, status text, count int} WHERE true
+             {insert r.slot, r.platform, r.kind, r.status, r.count of r: slot int, platform text, kind text, status text, count int}
              ON CONFLICT (slot, platform, kind, status) DO UPDATE SET count = event_counts.count + EXCLUDED.count",
             &rows,
         )?;
@@ -219,7 +352,9 @@ impl Tx<'_> {
             "SELECT platform, kind, status, CAST(SUM(count) AS BIGINT) FROM event_counts GROUP BY platform, kind, status",
             params![],
         )?;
-        rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).collect()
+        rows.iter()
+            .map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+            .collect()
     }
 
     /// How many events wait to be understood, and since when the longest does. Looks at `limit` at most.
@@ -257,19 +392,76 @@ impl Tx<'_> {
             limit,
             offset,
         ];
-        // The plan depends on which condition narrows most; each way in is a walk along one index in the order of the answer.
-        let rows = match (filter.status, filter.kind, &filter.account) {
-            (Some(status), _, _) if status == EventStatus::Pending => self.query(LIST_PENDING, values)?,
-            (Some(status), _, _) if status.is_exception() => self.query(LIST_EXCEPTIONS, values)?,
-            (_, _, Some(_)) => self.query(LIST_BY_ACCOUNT, values)?,
-            (_, Some(_), None) => self.query(LIST_BY_KIND, values)?,
-            _ => self.query(LIST, values)?,
+        let rows = match filter.walk() {
+            Walk::Pending => self.query(LIST_PENDING, values)?,
+            Walk::Exceptions => self.query(LIST_EXCEPTIONS, values)?,
+            Walk::Account => self.query(LIST_BY_ACCOUNT, values)?,
+            Walk::Kind => self.query(LIST_BY_KIND, values)?,
+            Walk::All => self.query(LIST, values)?,
         };
         rows.iter().map(stored_event).collect()
     }
 
+    /// How many events the filter finds, whatever its `before`: from the counters where they can tell, otherwise among the newest
+    /// [`COUNT_MAX`] along the index that narrows most.
+    pub fn count_events_found(&mut self, filter: &EventFilter) -> Result<EventCount, StoreError> {
+        if filter.is_counted() {
+            let counts = self.event_counts()?;
+            let total = counts
+                .into_iter()
+                .filter(|(platform, kind, status, _)| {
+                    filter.platform.is_none_or(|wanted| wanted == *platform)
+                        && filter.kind.is_none_or(|wanted| wanted == *kind)
+                        && filter.status.is_none_or(|wanted| wanted == *status)
+                })
+                .map(|(_, _, _, count)| count)
+                .sum::<i64>();
+            return Ok(EventCount {
+                total: total.max(0),
+                is_exact: true,
+            });
+        }
+        let text = filter.text.as_deref().map(contains);
+        let from = filter.from.map(|from| EventBound::first(from).0);
+        let to = filter.to.map(|to| EventBound::first(to).0);
+        let values = params![
+            filter.kind.map(EventKind::as_str),
+            filter.status.map(EventStatus::as_str),
+            filter.platform.map(Platform::as_str),
+            filter.channel_id.as_ref().map(|channel| channel.0.as_str()),
+            &filter.account,
+            from.as_ref().map(|bound| &bound[..]),
+            to.as_ref().map(|bound| &bound[..]),
+            &text,
+            COUNT_MAX,
+        ];
+        let row = match filter.walk() {
+            Walk::Pending => self.query_opt(COUNT_PENDING, values)?,
+            Walk::Exceptions => self.query_opt(COUNT_EXCEPTIONS, values)?,
+            Walk::Account => self.query_opt(COUNT_BY_ACCOUNT, values)?,
+            Walk::Kind => self.query_opt(COUNT_BY_KIND, values)?,
+            Walk::All => self.query_opt(COUNT, values)?,
+        };
+        let Some(row) = row else {
+            return Ok(EventCount {
+                total: 0,
+                is_exact: true,
+            });
+        };
+        let (looked_at, total): (i64, i64) = (row.get(0)?, row.get(1)?);
+        Ok(EventCount {
+            total,
+            is_exact: looked_at < COUNT_MAX,
+        })
+    }
+
     /// Moves up to `limit` events of the filter, older than `filter.before`, back to pending and into the queue; answers with them.
-    pub fn requeue_events(&mut self, filter: &EventFilter, now: Millis, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
+    pub fn requeue_events(
+        &mut self,
+        filter: &EventFilter,
+        now: Millis,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
         let found = self.events(filter, limit, 0)?;
         self.requeue(&found, now)?;
         Ok(found)
@@ -285,23 +477,30 @@ impl Tx<'_> {
     }
 
     fn requeue(&mut self, events: &[StoredEvent], now: Millis) -> Result<(), StoreError> {
-        let mut ids = Rows::new();
+        let mut found = Rows::new();
+        for event in events.iter().filter(|event| event.status != EventStatus::Pending) {
+            found.push(params![&event.id, event.status.as_str()]);
+        }
+        // Somebody else may have moved some of them since they were read: those are counted there.
+        let moved = self.query_rows(
+            "UPDATE events SET status = 'pending', attempts = 0, error = NULL {from r: event_id blob, before text}
+             WHERE events.id = r.event_id AND events.status = r.before RETURNING id",
+            &found,
+        )?;
+        let moved: HashSet<EventId> = moved.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?;
         let mut queue = Rows::new();
         let mut exceptions = Rows::new();
         let mut counts = std::collections::BTreeMap::new();
-        for event in events.iter().filter(|event| event.status != EventStatus::Pending) {
-            ids.push(params![&event.id]);
+        for event in events.iter().filter(|event| moved.contains(&event.id)) {
             queue.push(params![now, &event.id]);
             exceptions.push(params![event.status.as_str(), &event.id]);
             *counts.entry((event.platform, event.kind, event.status)).or_insert(0) -= 1;
-            *counts.entry((event.platform, event.kind, EventStatus::Pending)).or_insert(0) += 1;
+            *counts
+                .entry((event.platform, event.kind, EventStatus::Pending))
+                .or_insert(0) += 1;
         }
         self.execute_rows(
-            "UPDATE events SET status = 'pending', attempts = 0, error = NULL FROM {r: id blob} WHERE events.id = r.id",
-            &ids,
-        )?;
-        self.execute_rows(
-            "DELETE FROM event_exceptions WHERE (status, event_id) IN (SELECT r.status, r.event_id FROM {r: status text, event_id blob})",
+            "DELETE FROM event_exceptions WHERE (status, event_id) {in r.status, r.event_id of r: status text, event_id blob}",
             &exceptions,
         )?;
         self.insert_queue(&queue)?;
@@ -311,6 +510,18 @@ impl Tx<'_> {
     /// Takes what a customer took back out of the event that brought it.
     pub fn redact_event(&mut self, id: EventId, payload: &str) -> Result<(), StoreError> {
         self.execute("UPDATE events SET payload = ?2 WHERE id = ?1", params![&id, payload])?;
+        Ok(())
+    }
+
+    /// Takes what a message said out of all events that are known to have told it: the one that brought it, and those that its
+    /// timeline names as a wording or a repeat of it.
+    pub fn redact_events_of_message(&mut self, message: MessageId, payload: &str) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE events SET payload = ?2 WHERE id IN (
+                SELECT event_id FROM messages WHERE id = ?1
+                UNION ALL SELECT event_id FROM message_facts WHERE message_id = ?1 AND kind IN ('edited', 'echo', 'again'))",
+            params![&message, payload],
+        )?;
         Ok(())
     }
 
@@ -345,7 +556,11 @@ impl Tx<'_> {
     }
 
     /// Quarantined notifications, the newest first.
-    pub fn quarantined(&mut self, before: Option<NotificationId>, limit: u32) -> Result<Vec<QuarantinedNotification>, StoreError> {
+    pub fn quarantined(
+        &mut self,
+        before: Option<NotificationId>,
+        limit: u32,
+    ) -> Result<Vec<QuarantinedNotification>, StoreError> {
         let before = before.unwrap_or(NotificationId::MAX);
         let rows = self.query(
             "SELECT id, platform, received_at, reason, body FROM quarantined_notifications WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
@@ -364,11 +579,38 @@ impl Tx<'_> {
             .collect()
     }
 
+    /// Like [`Tx::quarantined`], but of each body only so many bytes from its beginning; with the length of the whole.
+    pub fn quarantined_beginnings(
+        &mut self,
+        before: Option<NotificationId>,
+        limit: u32,
+        body_bytes: u32,
+    ) -> Result<Vec<(QuarantinedNotification, i64)>, StoreError> {
+        let before = before.unwrap_or(NotificationId::MAX);
+        let rows = self.query(
+            "SELECT id, platform, received_at, reason, SUBSTR(body, 1, {sqlite ?3}{postgres CAST(?3 AS INTEGER)}), LENGTH(body)
+             FROM quarantined_notifications WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
+            params![&before, limit, body_bytes],
+        )?;
+        rows.iter()
+            .map(|row| {
+                let notification = QuarantinedNotification {
+                    id: row.get(0)?,
+                    platform: row.get(1)?,
+                    received_at: row.get(2)?,
+                    reason: row.get(3)?,
+                    body: row.get(4)?,
+                };
+                Ok((notification, row.get(5)?))
+            })
+            .collect()
+    }
+
     /// Deletes the oldest quarantined notifications until `keep` are left, and answers with how many were deleted.
     pub fn prune_quarantined(&mut self, keep: u32) -> Result<u64, StoreError> {
         self.execute(
-            "DELETE FROM quarantined_notifications WHERE id < (
-                SELECT MIN(id) FROM (SELECT id FROM quarantined_notifications ORDER BY id DESC LIMIT ?1) AS kept)",
+            "DELETE FROM quarantined_notifications
+             WHERE id NOT IN (SELECT id FROM quarantined_notifications ORDER BY id DESC LIMIT ?1)",
             params![keep],
         )
     }
@@ -401,7 +643,8 @@ macro_rules! list {
               AND (CAST(?5 AS TEXT) IS NULL OR e.account = ?5)
               AND (CAST(?6 AS {sqlite BLOB}{postgres BYTEA}) IS NULL OR e.id >= ?6)
               AND (CAST(?7 AS {sqlite BLOB}{postgres BYTEA}) IS NULL OR e.id < ?7)
-              AND (CAST(?8 AS TEXT) IS NULL OR e.external_id LIKE ?8 ESCAPE '\\' OR e.payload LIKE ?8 ESCAPE '\\')
+              AND (CAST(?8 AS TEXT) IS NULL OR e.external_id {sqlite LIKE}{postgres ILIKE} ?8 ESCAPE '\\'
+                OR e.payload {sqlite LIKE}{postgres ILIKE} ?8 ESCAPE '\\')
              ORDER BY ",
             $order,
             " DESC LIMIT ?10 OFFSET ?11"
@@ -412,23 +655,62 @@ macro_rules! list {
 const LIST: &str = list!("events AS e WHERE e.id < ?9", "e.id");
 const LIST_BY_KIND: &str = list!("events AS e WHERE e.kind = ?1 AND e.id < ?9", "e.id");
 const LIST_BY_ACCOUNT: &str = list!("events AS e WHERE e.account = ?5 AND e.id < ?9", "e.id");
-const LIST_PENDING: &str = list!("event_queue AS q JOIN events AS e ON e.id = q.event_id WHERE e.id < ?9", "e.id");
+// An event can stand in the queue twice, and is listed once.
+const LIST_PENDING: &str = list!(
+    "events AS e WHERE e.id IN (SELECT q.event_id FROM event_queue AS q) AND e.id < ?9",
+    "e.id"
+);
 const LIST_EXCEPTIONS: &str = list!(
     "event_exceptions AS x JOIN events AS e ON e.id = x.event_id WHERE x.status = ?2 AND x.event_id < ?9",
     "x.event_id"
 );
 
+macro_rules! count {
+    ($from:literal, $order:literal) => {
+        concat!(
+            "SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN
+                    (CAST(?1 AS TEXT) IS NULL OR e.kind = ?1) AND (CAST(?2 AS TEXT) IS NULL OR e.status = ?2)
+                    AND (CAST(?3 AS TEXT) IS NULL OR e.platform = ?3) AND (CAST(?4 AS TEXT) IS NULL OR e.channel_id = ?4)
+                    AND (CAST(?5 AS TEXT) IS NULL OR e.account = ?5)
+                    AND (CAST(?8 AS TEXT) IS NULL OR e.external_id LIKE ?8 ESCAPE '\\' OR e.payload LIKE ?8 ESCAPE '\\')
+                THEN 1 ELSE 0 END), 0) AS BIGINT)
+             FROM (SELECT e.kind, e.status, e.platform, e.channel_id, e.account, e.external_id, e.payload FROM ",
+            $from,
+            " AND (CAST(?6 AS {sqlite BLOB}{postgres BYTEA}) IS NULL OR e.id >= ?6)
+              AND (CAST(?7 AS {sqlite BLOB}{postgres BYTEA}) IS NULL OR e.id < ?7)
+             ORDER BY ",
+            $order,
+            " DESC LIMIT ?9) AS e"
+        )
+    };
+}
+
+const COUNT: &str = count!("events AS e WHERE true", "e.id");
+const COUNT_BY_KIND: &str = count!("events AS e WHERE e.kind = ?1", "e.id");
+const COUNT_BY_ACCOUNT: &str = count!("events AS e WHERE e.account = ?5", "e.id");
+const COUNT_PENDING: &str = count!(
+    "event_queue AS q JOIN events AS e ON e.id = q.event_id WHERE true",
+    "q.due_at"
+);
+const COUNT_EXCEPTIONS: &str = count!(
+    "event_exceptions AS x JOIN events AS e ON e.id = x.event_id WHERE x.status = ?2",
+    "x.event_id"
+);
+
 /// A text as a `LIKE` pattern that finds it anywhere.
 fn contains(text: &str) -> String {
+    format!("%{}%", escaped(text))
+}
+
+/// A text as a part of a `LIKE` pattern, in which it stands for itself alone.
+pub(super) fn escaped(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len() + 2);
-    pattern.push('%');
     for character in text.chars() {
         if matches!(character, '%' | '_' | '\\') {
             pattern.push('\\');
         }
         pattern.push(character);
     }
-    pattern.push('%');
     pattern
 }
 
@@ -466,7 +748,9 @@ fn stored_event(row: &Row) -> Result<StoredEvent, StoreError> {
 impl FromValue for Platform {
     fn from_value(value: &Value) -> Option<Self> {
         let word = String::from_value(value)?;
-        [Self::WhatsApp, Self::Instagram].into_iter().find(|platform| platform.as_str() == word)
+        [Self::WhatsApp, Self::Instagram]
+            .into_iter()
+            .find(|platform| platform.as_str() == word)
     }
 }
 

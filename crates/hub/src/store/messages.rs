@@ -15,7 +15,8 @@ pub struct MessageFact {
     pub at: Millis,
     /// The event that told it.
     pub event_id: EventId,
-    /// `sent`, `delivered`, `read`, `played`, `failed`, `edited`, `deleted`, `echo`, `reaction`.
+    /// `sent`, `delivered`, `read`, `played`, `failed`, `edited`, `deleted`, `reaction`; `echo` and `again` where an event told what the
+    /// message says once more.
     pub kind: String,
     /// A JSON document with the details.
     pub detail: String,
@@ -56,8 +57,7 @@ impl Tx<'_> {
             rows.push(params![&channel.0, external_id]);
         }
         let found = self.query_rows(
-            select_messages!("FROM {r: channel_id text, external_id text}
-             JOIN messages AS m ON m.channel_id = r.channel_id AND m.external_id = r.external_id {lock m}"),
+            select_messages!("FROM {each r: channel_id text, external_id text} messages AS m WHERE m.channel_id = r.channel_id AND m.external_id = r.external_id ORDER BY m.id {lock m}"),
             &rows,
         )?;
         found.iter().map(message).collect()
@@ -70,7 +70,7 @@ impl Tx<'_> {
             rows.push(params![id]);
         }
         let found = self.query_rows(
-            select_messages!("FROM {r: id blob} JOIN messages AS m ON m.id = r.id {lock m}"),
+            select_messages!("FROM {each r: id blob} messages AS m WHERE m.id = r.id ORDER BY m.id {lock m}"),
             &rows,
         )?;
         found.iter().map(message).collect()
@@ -83,7 +83,7 @@ impl Tx<'_> {
             rows.push(params![id]);
         }
         let found = self.query_rows(
-            select_messages!("FROM {r: id blob} JOIN messages AS m ON m.id = r.id"),
+            select_messages!("FROM {each r: id blob} messages AS m WHERE m.id = r.id"),
             &rows,
         )?;
         found.iter().map(message).collect()
@@ -94,6 +94,25 @@ impl Tx<'_> {
         Ok(self.messages_by_ids(&[id])?.into_iter().next())
     }
 
+    /// Which messages have these ids of Meta's; ids that no message has are absent from the answer.
+    pub fn message_ids_by_external_ids(
+        &mut self,
+        keys: &[(ChannelId, String)],
+    ) -> Result<Vec<((ChannelId, String), MessageId)>, StoreError> {
+        let mut rows = Rows::new();
+        for (channel, external_id) in keys {
+            rows.push(params![&channel.0, external_id]);
+        }
+        let found = self.query_rows(
+            "SELECT m.channel_id, m.external_id, m.id FROM {each r: channel_id text, external_id text} messages AS m WHERE m.channel_id = r.channel_id AND m.external_id = r.external_id",
+            &rows,
+        )?;
+        found
+            .iter()
+            .map(|row| Ok(((ChannelId(row.get(0)?), row.get(1)?), row.get(2)?)))
+            .collect()
+    }
+
     /// Outbound messages of a conversation that Meta may have, but has not told us the id of: locked until the unit ends.
     pub fn lock_messages_in_flight(&mut self, conversations: &[ConversationId]) -> Result<Vec<Message>, StoreError> {
         let mut rows = Rows::new();
@@ -101,21 +120,37 @@ impl Tx<'_> {
             rows.push(params![id]);
         }
         let found = self.query_rows(
-            select_messages!("FROM {r: id blob} JOIN conversations AS c ON c.id = r.id
+            select_messages!(
+                "FROM {each r: id blob} conversations AS c
              JOIN outbox AS o ON o.channel_id = c.channel_id AND o.conversation_id = c.id AND o.state <> 'waiting'
              JOIN messages AS m ON m.id = o.message_id
-             WHERE m.external_id IS NULL {lock m}"),
+             WHERE c.id = r.id AND m.external_id IS NULL ORDER BY m.id {lock m}"
+            ),
             &rows,
         )?;
         found.iter().map(message).collect()
     }
 
-    /// Outbound messages of a conversation up to a time that are not known to be read, locked until the unit ends.
-    pub fn lock_unread_outbound(&mut self, conversation: ConversationId, up_to: Millis) -> Result<Vec<Message>, StoreError> {
+    /// Outbound messages of a conversation that Meta has, up to a time, and that are not known to have been read by `read_at`: locked until
+    /// the unit ends, the newest first, `limit` at most, after a place in the list.
+    ///
+    /// What lies before an earlier watermark that was told no later is left out: it is read since then.
+    pub fn lock_unread_outbound(
+        &mut self,
+        conversation: ConversationId,
+        up_to: Millis,
+        read_at: Millis,
+        after: Option<(Millis, MessageId)>,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError> {
+        let (after_at, after_id) = after.unwrap_or((Millis::MAX, MessageId::MAX));
         let rows = self.query(
-            select_messages!("FROM messages AS m WHERE m.conversation_id = ?1 AND m.occurred_at <= ?2 AND m.outbound = 1 AND m.external_id IS NOT NULL
-             ORDER BY m.occurred_at DESC, m.id DESC LIMIT 500 {lock m}"),
-            params![&conversation, up_to],
+            select_messages!("FROM messages AS m WHERE m.conversation_id = ?1 AND m.occurred_at <= ?2 AND m.occurred_at >
+                COALESCE((SELECT MAX(w.up_to) FROM read_watermarks AS w WHERE w.conversation_id = ?1 AND w.up_to < ?2 AND w.at <= ?3), ?7)
+             AND (m.occurred_at, m.id) < (?4, ?5) AND m.outbound = 1 AND m.external_id IS NOT NULL
+             AND (m.read_at IS NULL OR m.read_at > ?3)
+             ORDER BY m.occurred_at DESC, m.id DESC LIMIT ?6 {lock m}"),
+            params![&conversation, up_to, read_at, after_at, &after_id, limit, Millis::MIN],
         )?;
         rows.iter().map(message).collect()
     }
@@ -158,13 +193,12 @@ impl Tx<'_> {
             "INSERT INTO messages (id, channel_id, conversation_id, outbound, sender, content, external_id, reply_to, inert, status,
                 occurred_at, created_at, accepted_at, sent_at, delivered_at, read_at, played_at, failed_at, error_code, error_subcode,
                 error_text, edited_at, deleted_at, maybe_duplicate, metadata, event_id)
-             SELECT r.id, r.channel_id, r.conversation_id, r.outbound, r.sender, r.content, r.external_id, r.reply_to, r.inert, r.status,
+             {insert r.id, r.channel_id, r.conversation_id, r.outbound, r.sender, r.content, r.external_id, r.reply_to, r.inert, r.status,
                 r.occurred_at, r.created_at, r.accepted_at, r.sent_at, r.delivered_at, r.read_at, r.played_at, r.failed_at, r.error_code,
-                r.error_subcode, r.error_text, r.edited_at, r.deleted_at, r.maybe_duplicate, r.metadata, r.event_id
-             FROM {r: id blob, channel_id text, conversation_id blob, outbound int, sender text, content text, external_id text,
+                r.error_subcode, r.error_text, r.edited_at, r.deleted_at, r.maybe_duplicate, r.metadata, r.event_id of r: id blob, channel_id text, conversation_id blob, outbound int, sender text, content text, external_id text,
                 reply_to text, inert int, status text, occurred_at int, created_at int, accepted_at int, sent_at int, delivered_at int,
                 read_at int, played_at int, failed_at int, error_code int, error_subcode int, error_text text, edited_at int,
-                deleted_at int, maybe_duplicate int, metadata text, event_id blob} WHERE true",
+                deleted_at int, maybe_duplicate int, metadata text, event_id blob}",
             &rows,
         )?;
         Ok(())
@@ -180,6 +214,8 @@ impl Tx<'_> {
                 &message.conversation_id,
                 content,
                 &message.external_id,
+                &message.reply_to,
+                message.inert,
                 message.status.as_str(),
                 message.occurred_at,
                 message.receipts.accepted_at,
@@ -198,12 +234,12 @@ impl Tx<'_> {
             ]);
         }
         self.execute_rows(
-            "UPDATE messages SET conversation_id = r.conversation_id, content = r.content, external_id = r.external_id, status = r.status,
-                occurred_at = r.occurred_at, accepted_at = r.accepted_at, sent_at = r.sent_at, delivered_at = r.delivered_at,
+            "UPDATE messages SET conversation_id = r.conversation_id, content = r.content, external_id = r.external_id,
+                reply_to = r.reply_to, inert = r.inert, status = r.status, occurred_at = r.occurred_at, accepted_at = r.accepted_at, sent_at = r.sent_at, delivered_at = r.delivered_at,
                 read_at = r.read_at, played_at = r.played_at, failed_at = r.failed_at, error_code = r.error_code,
                 error_subcode = r.error_subcode, error_text = r.error_text, edited_at = r.edited_at, deleted_at = r.deleted_at,
                 maybe_duplicate = r.maybe_duplicate, event_id = r.event_id
-             FROM {r: id blob, conversation_id blob, content text, external_id text, status text, occurred_at int, accepted_at int,
+             {from r: id blob, conversation_id blob, content text, external_id text, reply_to text, inert int, status text, occurred_at int, accepted_at int,
                 sent_at int, delivered_at int, read_at int, played_at int, failed_at int, error_code int, error_subcode int,
                 error_text text, edited_at int, deleted_at int, maybe_duplicate int, event_id blob}
              WHERE messages.id = r.id",
@@ -214,6 +250,12 @@ impl Tx<'_> {
 
     /// Takes a message out that turned out to be another one seen twice, and hands what became of it over.
     pub fn absorb_message(&mut self, gone: MessageId, into: MessageId) -> Result<(), StoreError> {
+        // The event that brought it tells what the other one says, and must be found should that be taken back.
+        self.execute(
+            "INSERT INTO message_facts (message_id, at, event_id, kind, detail)
+             SELECT ?2, occurred_at, event_id, 'echo', ?3 FROM messages WHERE id = ?1 AND event_id IS NOT NULL ON CONFLICT DO NOTHING",
+            params![&gone, &into, "{}"],
+        )?;
         self.execute(
             "INSERT INTO message_facts (message_id, at, event_id, kind, detail)
              SELECT ?2, at, event_id, kind, detail FROM message_facts WHERE message_id = ?1 ON CONFLICT DO NOTHING",
@@ -222,12 +264,18 @@ impl Tx<'_> {
         self.execute("DELETE FROM message_facts WHERE message_id = ?1", params![&gone])?;
         self.execute(
             "INSERT INTO message_reactions (message_id, actor, emoji, at, event_id)
-             SELECT ?2, actor, emoji, at, event_id FROM message_reactions WHERE message_id = ?1 ON CONFLICT DO NOTHING",
+             SELECT ?2, actor, emoji, at, event_id FROM message_reactions WHERE message_id = ?1
+             ON CONFLICT (message_id, actor) DO UPDATE SET emoji = EXCLUDED.emoji, at = EXCLUDED.at, event_id = EXCLUDED.event_id
+             WHERE EXCLUDED.at > message_reactions.at",
             params![&gone, &into],
         )?;
         self.execute("DELETE FROM message_reactions WHERE message_id = ?1", params![&gone])?;
+        self.execute(
+            "UPDATE conversations SET last_message_id = ?2
+             WHERE id = (SELECT conversation_id FROM messages WHERE id = ?1) AND last_message_id = ?1",
+            params![&gone, &into],
+        )?;
         self.execute("DELETE FROM messages WHERE id = ?1", params![&gone])?;
-        self.execute("UPDATE conversations SET last_message_id = ?2 WHERE last_message_id = ?1", params![&gone, &into])?;
         Ok(())
     }
 
@@ -240,8 +288,10 @@ impl Tx<'_> {
     ) -> Result<Vec<Message>, StoreError> {
         let (at, id) = after.unwrap_or((Millis::MAX, MessageId::MAX));
         let rows = self.query(
-            select_messages!("FROM messages AS m WHERE m.conversation_id = ?1 AND (m.occurred_at, m.id) < (?2, ?3)
-             ORDER BY m.occurred_at DESC, m.id DESC LIMIT ?4"),
+            select_messages!(
+                "FROM messages AS m WHERE m.conversation_id = ?1 AND (m.occurred_at, m.id) < (?2, ?3)
+             ORDER BY m.occurred_at DESC, m.id DESC LIMIT ?4"
+            ),
             params![&conversation, at, &id, limit],
         )?;
         rows.iter().map(message).collect()
@@ -251,12 +301,17 @@ impl Tx<'_> {
     pub fn insert_message_facts(&mut self, facts: &[MessageFact]) -> Result<(), StoreError> {
         let mut rows = Rows::new();
         for fact in facts {
-            rows.push(params![&fact.message_id, fact.at, &fact.event_id, &fact.kind, &fact.detail]);
+            rows.push(params![
+                &fact.message_id,
+                fact.at,
+                &fact.event_id,
+                &fact.kind,
+                &fact.detail
+            ]);
         }
         self.execute_rows(
             "INSERT INTO message_facts (message_id, at, event_id, kind, detail)
-             SELECT r.message_id, r.at, r.event_id, r.kind, r.detail
-             FROM {r: message_id blob, at int, event_id blob, kind text, detail text} WHERE true ON CONFLICT DO NOTHING",
+             {insert r.message_id, r.at, r.event_id, r.kind, r.detail of r: message_id blob, at int, event_id blob, kind text, detail text} ON CONFLICT DO NOTHING",
             &rows,
         )?;
         Ok(())
@@ -281,8 +336,12 @@ impl Tx<'_> {
             .collect()
     }
 
-    /// Takes earlier wordings of a message out of its timeline.
+    /// Takes the wordings of a message out of its timeline, and out of what was sent to Meta.
     pub fn forget_wordings(&mut self, id: MessageId) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE attempts SET request = ?2 WHERE message_id = ?1",
+            params![&id, "{}"],
+        )?;
         self.execute(
             "UPDATE message_facts SET detail = ?2 WHERE message_id = ?1 AND kind = 'edited'",
             params![&id, "{}"],
@@ -290,19 +349,25 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Keeps reactions; of two by the same side the later stands.
+    /// Keeps reactions; of two by the same side the later stands. No side of a message may stand twice in the list.
     pub fn upsert_reactions(&mut self, reactions: &[ReactionRow]) -> Result<(), StoreError> {
         let mut rows = Rows::new();
         for reaction in reactions {
             let actor = actor(reaction.by_business);
-            rows.push(params![&reaction.message_id, actor, &reaction.emoji, reaction.at, &reaction.event_id]);
+            rows.push(params![
+                &reaction.message_id,
+                actor,
+                &reaction.emoji,
+                reaction.at,
+                &reaction.event_id
+            ]);
         }
         self.execute_rows(
             "INSERT INTO message_reactions (message_id, actor, emoji, at, event_id)
-             SELECT r.message_id, r.actor, r.emoji, r.at, r.event_id
-             FROM {r: message_id blob, actor text, emoji text, at int, event_id blob} WHERE true
+             {insert r.message_id, r.actor, r.emoji, r.at, r.event_id of r: message_id blob, actor text, emoji text, at int, event_id blob}
              ON CONFLICT (message_id, actor) DO UPDATE SET emoji = EXCLUDED.emoji, at = EXCLUDED.at, event_id = EXCLUDED.event_id
-             WHERE (EXCLUDED.at, COALESCE(EXCLUDED.emoji, '')) > (message_reactions.at, COALESCE(message_reactions.emoji, ''))",
+             WHERE EXCLUDED.at > message_reactions.at OR (EXCLUDED.at = message_reactions.at
+                AND COALESCE(EXCLUDED.emoji, '') {postgres COLLATE \"C\"} > COALESCE(message_reactions.emoji, ''))",
             &rows,
         )?;
         Ok(())
@@ -316,7 +381,7 @@ impl Tx<'_> {
         }
         let found = self.query_rows(
             "SELECT x.message_id, x.actor, x.emoji, x.at, x.event_id
-             FROM {r: id blob} JOIN message_reactions AS x ON x.message_id = r.id WHERE x.emoji IS NOT NULL",
+             FROM {each r: id blob} message_reactions AS x WHERE x.message_id = r.id AND x.emoji IS NOT NULL",
             &rows,
         )?;
         found
@@ -333,30 +398,50 @@ impl Tx<'_> {
             .collect()
     }
 
-    /// Puts events aside that are about messages which are not known yet.
+    /// Puts events aside that are about messages which are not known yet. Those that have become known in the meantime send them back into
+    /// the queue at once.
     pub fn park_events(&mut self, parked: &[(ChannelId, String, EventId)], now: Millis) -> Result<(), StoreError> {
+        self.lock_parking(parked.iter().map(|(channel, external_id, _)| (channel, external_id)))?;
         let mut rows = Rows::new();
         for (channel, external_id, event) in parked {
             rows.push(params![&channel.0, external_id, event, now]);
         }
         self.execute_rows(
             "INSERT INTO parked_events (channel_id, external_id, event_id, parked_at)
-             SELECT r.channel_id, r.external_id, r.event_id, r.parked_at
-             FROM {r: channel_id text, external_id text, event_id blob, parked_at int} WHERE true ON CONFLICT DO NOTHING",
+             {insert r.channel_id, r.external_id, r.event_id, r.parked_at of r: channel_id text, external_id text, event_id blob, parked_at int} ON CONFLICT DO NOTHING",
             &rows,
         )?;
+        let mut keys = Rows::new();
+        for (channel, external_id, _) in parked {
+            keys.push(params![&channel.0, external_id]);
+        }
+        let known = self.query_rows(
+            "SELECT m.channel_id, m.external_id FROM {each r: channel_id text, external_id text} messages AS m WHERE m.channel_id = r.channel_id AND m.external_id = r.external_id",
+            &keys,
+        )?;
+        let known: Vec<(ChannelId, String)> = known
+            .iter()
+            .map(|row| Ok((ChannelId(row.get(0)?), row.get(1)?)))
+            .collect::<Result<_, StoreError>>()?;
+        self.unpark_events(&known, now)?;
         Ok(())
+    }
+
+    /// Of two units, one of which puts an event aside that the other one's message would bring back, one waits for the other: else
+    /// neither would see what the other one has written, and the event would stay aside.
+    fn lock_parking<'k>(&mut self, keys: impl Iterator<Item = (&'k ChannelId, &'k String)>) -> Result<(), StoreError> {
+        self.lock_names(keys.map(|(channel, external_id)| ["parked", channel.0.as_str(), external_id.as_str()]))
     }
 
     /// These messages are known now: the events that were put aside for them go back into the queue. Answers with how many.
     pub fn unpark_events(&mut self, known: &[(ChannelId, String)], now: Millis) -> Result<u64, StoreError> {
+        self.lock_parking(known.iter().map(|(channel, external_id)| (channel, external_id)))?;
         let mut rows = Rows::new();
         for (channel, external_id) in known {
             rows.push(params![&channel.0, external_id]);
         }
         let found = self.query_rows(
-            "SELECT p.channel_id, p.external_id, p.event_id FROM {r: channel_id text, external_id text}
-             JOIN parked_events AS p ON p.channel_id = r.channel_id AND p.external_id = r.external_id",
+            "SELECT p.channel_id, p.external_id, p.event_id FROM {each r: channel_id text, external_id text} parked_events AS p WHERE p.channel_id = r.channel_id AND p.external_id = r.external_id",
             &rows,
         )?;
         if found.is_empty() {
@@ -373,13 +458,11 @@ impl Tx<'_> {
             queue.push(params![now, event]);
         }
         self.execute_rows(
-            "DELETE FROM parked_events WHERE (channel_id, external_id, event_id) IN
-                (SELECT r.channel_id, r.external_id, r.event_id FROM {r: channel_id text, external_id text, event_id blob})",
+            "DELETE FROM parked_events WHERE (channel_id, external_id, event_id) {in r.channel_id, r.external_id, r.event_id of r: channel_id text, external_id text, event_id blob}",
             &gone,
         )?;
         self.execute_rows(
-            "INSERT INTO event_queue (due_at, event_id) SELECT r.due_at, r.event_id FROM {r: due_at int, event_id blob}
-             WHERE true ON CONFLICT DO NOTHING",
+            "INSERT INTO event_queue (due_at, event_id) {insert r.due_at, r.event_id of r: due_at int, event_id blob} ON CONFLICT DO NOTHING",
             &queue,
         )?;
         Ok(parked.len() as u64)
@@ -395,7 +478,12 @@ impl Tx<'_> {
     }
 
     /// Notes up to which time a contact has read, and when that was told.
-    pub fn insert_read_watermark(&mut self, conversation: ConversationId, up_to: Millis, at: Millis) -> Result<(), StoreError> {
+    pub fn insert_read_watermark(
+        &mut self,
+        conversation: ConversationId,
+        up_to: Millis,
+        at: Millis,
+    ) -> Result<(), StoreError> {
         self.execute(
             "INSERT INTO read_watermarks (conversation_id, up_to, at) VALUES (?1, ?2, ?3)
              ON CONFLICT (conversation_id, up_to) DO UPDATE SET at = EXCLUDED.at WHERE EXCLUDED.at < read_watermarks.at",
@@ -405,7 +493,11 @@ impl Tx<'_> {
     }
 
     /// When a contact was first known to have read what was said at a time.
-    pub fn read_watermark(&mut self, conversation: ConversationId, said_at: Millis) -> Result<Option<Millis>, StoreError> {
+    pub fn read_watermark(
+        &mut self,
+        conversation: ConversationId,
+        said_at: Millis,
+    ) -> Result<Option<Millis>, StoreError> {
         self.query_opt(
             "SELECT MIN(at) FROM read_watermarks WHERE conversation_id = ?1 AND up_to >= ?2",
             params![&conversation, said_at],
@@ -421,7 +513,9 @@ fn actor(by_business: bool) -> &'static str {
 fn contents(messages: &[&Message]) -> Vec<String> {
     messages
         .iter()
-        .map(|message| serde_json::to_string(&message.content).expect("content has string keys only, and no value that JSON lacks"))
+        .map(|message| {
+            serde_json::to_string(&message.content).expect("content has string keys only, and no value that JSON lacks")
+        })
         .collect()
 }
 
@@ -437,7 +531,9 @@ fn message(row: &Row) -> Result<Message, StoreError> {
         outbound: row.get(3)?,
         sender: row.get(4)?,
         // A kind that a newer version wrote is shown as unknown rather than not at all.
-        content: serde_json::from_str(&content).unwrap_or(Content::Unknown { what: "newer".to_owned() }),
+        content: serde_json::from_str(&content).unwrap_or(Content::Unknown {
+            what: "newer".to_owned(),
+        }),
         external_id: row.get(6)?,
         reply_to: row.get(7)?,
         inert: row.get(8)?,
@@ -452,7 +548,11 @@ fn message(row: &Row) -> Result<Message, StoreError> {
             played_at: row.get(16)?,
             failed_at: row.get(17)?,
         },
-        failure: error_code.map(|code| Failure { code, subcode: error_subcode, text: error_text.unwrap_or_default() }),
+        failure: error_code.map(|code| Failure {
+            code,
+            subcode: error_subcode,
+            text: error_text.unwrap_or_default(),
+        }),
         edited_at: row.get(21)?,
         deleted_at: row.get(22)?,
         maybe_duplicate: row.get(23)?,

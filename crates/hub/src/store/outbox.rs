@@ -2,6 +2,8 @@
 //!
 //! Only the first entry of a conversation is its *head*; only heads are ever looked for. So what is due is found by one walk along an
 //! index, however much waits behind, and the order within a conversation cannot be broken by a query.
+//!
+//! A conversation has at most one head that waits. (It can have two that are under way, when two conversations are merged.)
 
 use super::value::{FromValue, Row, Rows, Value, params};
 use super::{StoreError, Tx};
@@ -23,12 +25,11 @@ macro_rules! select_entries {
 impl Tx<'_> {
     /// Puts an entry behind those of its conversation, whose row the unit has locked.
     pub fn insert_outbox(&mut self, entry: &OutboxEntry) -> Result<(), StoreError> {
+        let head = !self.lock_head(&entry.channel_id, entry.conversation_id)?;
         self.execute(
             "INSERT INTO outbox (message_id, channel_id, conversation_id, position, head, state, priority, due_at, expires_at, attempts,
                 attempt_id, reason, queued_at)
-             VALUES (?1, ?2, ?3, ?4,
-                CASE WHEN EXISTS (SELECT 1 FROM outbox AS o WHERE o.channel_id = ?2 AND o.conversation_id = ?3) THEN 0 ELSE 1 END,
-                ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+             VALUES (?1, ?2, ?3, ?4, ?13, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             params![
                 &entry.message_id,
                 &entry.channel_id.0,
@@ -42,16 +43,48 @@ impl Tx<'_> {
                 &entry.attempt_id,
                 &entry.reason,
                 entry.queued_at,
+                head,
             ],
         )?;
         Ok(())
+    }
+
+    /// Whether a conversation has a head, which is then locked: whoever takes it out makes the next entry the head, and must not do so
+    /// before they can see the one that is being put behind it.
+    fn lock_head(&mut self, channel: &ChannelId, conversation: ConversationId) -> Result<bool, StoreError> {
+        const LOOKS_MAX: usize = 100;
+        for _ in 0..LOOKS_MAX {
+            let head = self.query_opt(
+                "SELECT o.message_id FROM outbox AS o WHERE o.channel_id = ?1 AND o.conversation_id = ?2 AND o.head = 1 {lock o}",
+                params![&channel.0, &conversation],
+            )?;
+            if head.is_some() {
+                return Ok(true);
+            }
+            // The head that was waited for is gone: either another entry is the head now, or none is left.
+            let any = self.query_opt(
+                "SELECT o.message_id FROM outbox AS o WHERE o.channel_id = ?1 AND o.conversation_id = ?2 LIMIT 1",
+                params![&channel.0, &conversation],
+            )?;
+            if any.is_none() {
+                return Ok(false);
+            }
+        }
+        // Heads cannot change that often under one look each: the conversation has lost its head, and gets one.
+        self.promote_head(channel, conversation)?;
+        Ok(true)
     }
 
     /// Heads of a channel that are due, the most urgent first, locked until the unit ends.
     ///
     /// One of unknown outcome stays as long as an event waits to be understood that came in before it was due: it may be the one that
     /// tells the outcome.
-    pub fn take_due_entries(&mut self, channel: &ChannelId, now: Millis, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {
+    pub fn take_due_entries(
+        &mut self,
+        channel: &ChannelId,
+        now: Millis,
+        limit: u32,
+    ) -> Result<Vec<OutboxEntry>, StoreError> {
         let rows = self.query(
             select_entries!(
                 "FROM outbox AS o WHERE o.channel_id = ?1 AND o.head = 1 AND o.state = 'waiting' AND o.due_at <= ?2
@@ -89,9 +122,12 @@ impl Tx<'_> {
 
     /// An entry, locked until the unit ends; `None` once it is done with.
     pub fn lock_entry(&mut self, message: MessageId) -> Result<Option<OutboxEntry>, StoreError> {
-        self.query_opt(select_entries!("FROM outbox AS o WHERE o.message_id = ?1 {lock o}"), params![&message])?
-            .map(|row| entry(&row))
-            .transpose()
+        self.query_opt(
+            select_entries!("FROM outbox AS o WHERE o.message_id = ?1 {lock o}"),
+            params![&message],
+        )?
+        .map(|row| entry(&row))
+        .transpose()
     }
 
     /// Marks entries as being sent, by this process, until a time after which another one may wonder what became of them.
@@ -107,7 +143,7 @@ impl Tx<'_> {
         }
         self.execute_rows(
             "UPDATE outbox SET state = 'sending', attempt_id = r.attempt_id, owner = r.owner, leased_until = r.leased_until, reason = NULL
-             FROM {r: id blob, attempt_id blob, owner text, leased_until int} WHERE outbox.message_id = r.id",
+             {from r: id blob, attempt_id blob, owner text, leased_until int} WHERE outbox.message_id = r.id",
             &rows,
         )?;
         Ok(())
@@ -126,6 +162,13 @@ impl Tx<'_> {
             "UPDATE outbox SET state = ?2, due_at = ?3, attempts = ?4, reason = ?5, owner = NULL, leased_until = NULL WHERE message_id = ?1",
             params![&message, state.as_str(), due_at, attempts, reason],
         )?;
+        // After a merge another entry of the conversation may be under way, or wait as its head: this one goes behind it.
+        self.execute(
+            "UPDATE outbox SET head = 0 WHERE message_id = ?1 AND state = 'waiting' AND head = 1 AND EXISTS (
+                SELECT 1 FROM outbox AS o WHERE o.channel_id = outbox.channel_id AND o.conversation_id = outbox.conversation_id
+                AND o.head = 1 AND o.message_id <> outbox.message_id)",
+            params![&message],
+        )?;
         Ok(())
     }
 
@@ -139,31 +182,58 @@ impl Tx<'_> {
 
     /// Takes an entry out: the next one of its conversation becomes the head.
     pub fn remove_entry(&mut self, entry: &OutboxEntry) -> Result<(), StoreError> {
-        self.execute("DELETE FROM outbox WHERE message_id = ?1", params![&entry.message_id])?;
-        self.promote_head(&entry.channel_id, entry.conversation_id)
+        // Its conversation may have been merged into another one since the entry was read.
+        let removed = self.query_opt(
+            "DELETE FROM outbox WHERE message_id = ?1 RETURNING channel_id, conversation_id",
+            params![&entry.message_id],
+        )?;
+        let Some(removed) = removed else { return Ok(()) };
+        self.promote_head(&ChannelId(removed.get(0)?), removed.get(1)?)
     }
 
-    /// Makes the first entry of a conversation its head, if it has any.
+    /// Makes the first entry of a conversation its head, if it has entries and no head.
     pub fn promote_head(&mut self, channel: &ChannelId, conversation: ConversationId) -> Result<(), StoreError> {
         self.execute(
-            "UPDATE outbox SET head = 1 WHERE channel_id = ?1 AND conversation_id = ?2 AND head = 0 AND position =
-                (SELECT MIN(o.position) FROM outbox AS o WHERE o.channel_id = ?1 AND o.conversation_id = ?2)",
+            "UPDATE outbox SET head = 1 WHERE channel_id = ?1 AND conversation_id = ?2 AND position =
+                (SELECT MIN(o.position) FROM outbox AS o WHERE o.channel_id = ?1 AND o.conversation_id = ?2)
+             AND NOT EXISTS (SELECT 1 FROM outbox AS o WHERE o.channel_id = ?1 AND o.conversation_id = ?2 AND o.head = 1)",
             params![&channel.0, &conversation],
         )?;
         Ok(())
     }
 
-    /// An event has told that Meta has this message: if its outcome was unknown, its entry is done with. One that is being sent is
-    /// settled by its sender.
+    /// Brings the entries of one conversation behind those of another one, both in their order.
+    pub(super) fn merge_outbox(
+        &mut self,
+        channel: &ChannelId,
+        from: ConversationId,
+        into: ConversationId,
+    ) -> Result<(), StoreError> {
+        // What is under way stays a head until it is done.
+        self.execute(
+            "UPDATE outbox SET conversation_id = ?3, head = CASE WHEN state = 'waiting' THEN 0 ELSE head END, position = position +
+                COALESCE((SELECT MAX(o.position) FROM outbox AS o WHERE o.channel_id = ?1 AND o.conversation_id = ?3), 0)
+             WHERE channel_id = ?1 AND conversation_id = ?2",
+            params![&channel.0, &from, &into],
+        )?;
+        self.execute(
+            "UPDATE outbox SET head = 0 WHERE channel_id = ?1 AND conversation_id = ?2 AND head = 1 AND state = 'waiting'
+             AND EXISTS (SELECT 1 FROM outbox AS o WHERE o.channel_id = ?1 AND o.conversation_id = ?2 AND o.head = 1
+                AND o.state <> 'waiting')",
+            params![&channel.0, &into],
+        )?;
+        self.promote_head(channel, into)
+    }
+
+    /// An event has told that Meta has this message: if its outcome was unknown, or it waits to be sent again since then, its entry is done
+    /// with. One that is being sent is settled by its sender.
     pub fn settle_outbox_by_event(&mut self, message: MessageId) -> Result<(), StoreError> {
         match self.lock_entry(message)? {
-            Some(entry) if entry.state == EntryState::Unknown => {
-                if let Some(attempt) = entry.attempt_id {
-                    self.execute(
-                        "UPDATE attempts SET outcome = 'accepted' WHERE id = ?1 AND outcome = 'unknown'",
-                        params![&attempt],
-                    )?;
-                }
+            Some(entry) if entry.state != EntryState::Sending => {
+                self.execute(
+                    "UPDATE attempts SET outcome = 'accepted' WHERE message_id = ?1 AND outcome = 'unknown'",
+                    params![&message],
+                )?;
                 self.remove_entry(&entry)
             }
             _ => Ok(()),
@@ -205,11 +275,20 @@ impl Tx<'_> {
         }
         self.execute_rows(
             "INSERT INTO attempts (id, message_id, channel_id, started_at, request)
-             SELECT r.id, r.message_id, r.channel_id, r.started_at, r.request
-             FROM {r: id blob, message_id blob, channel_id text, started_at int, request text} WHERE true",
+             {insert r.id, r.message_id, r.channel_id, r.started_at, r.request of r: id blob, message_id blob, channel_id text, started_at int, request text}",
             &rows,
         )?;
         Ok(())
+    }
+
+    /// The entry of a message, if it still has to be sent.
+    pub fn entry_of_message(&mut self, message: MessageId) -> Result<Option<OutboxEntry>, StoreError> {
+        self.query_opt(
+            select_entries!("FROM outbox AS o WHERE o.message_id = ?1"),
+            params![&message],
+        )?
+        .map(|row| entry(&row))
+        .transpose()
     }
 
     /// Notes how an attempt ended.
@@ -308,7 +387,11 @@ fn attempt(row: &Row) -> Result<Attempt, StoreError> {
             at,
             outcome: row.get::<Option<String>>(6)?.unwrap_or_default(),
             http_status: row.get::<Option<i64>>(7)?.and_then(|status| u16::try_from(status).ok()),
-            failure: code.map(|code| Failure { code, subcode, text: text.unwrap_or_default() }),
+            failure: code.map(|code| Failure {
+                code,
+                subcode,
+                text: text.unwrap_or_default(),
+            }),
             answer: row.get(11)?,
             duration_micros: row.get::<Option<i64>>(12)?.unwrap_or(0),
         }),

@@ -53,12 +53,18 @@ impl PostgresStore {
         for index in 0..=CONNECTIONS {
             let mut session = PostgresSession::new(config.clone(), Arc::clone(&translations));
             if index == 0 {
-                session.connect().map_err(|source| OpenError::Postgres(Box::new(source)))?;
+                session
+                    .connect()
+                    .map_err(|source| OpenError::Postgres(Box::new(source)))?;
             }
             let jobs = Arc::clone(if index == 0 { &urgent_jobs } else { &unit_jobs });
             threads.push(super::thread("store-postgres", move || work(&mut session, &jobs))?);
         }
-        Ok(Self { urgent, units, threads: Mutex::new(threads) })
+        Ok(Self {
+            urgent,
+            units,
+            threads: Mutex::new(threads),
+        })
     }
 
     pub(super) fn urgent(&self) -> &mpsc::Sender<Job> {
@@ -81,7 +87,10 @@ impl PostgresStore {
 
 fn work(session: &mut PostgresSession, jobs: &Mutex<mpsc::Receiver<Job>>) {
     loop {
-        let job = jobs.lock().expect("no thread panics while it holds this lock").blocking_recv();
+        let job = jobs
+            .lock()
+            .expect("no thread panics while it holds this lock")
+            .blocking_recv();
         let Some(job) = job else { return };
         session.run(job);
     }
@@ -100,13 +109,21 @@ pub(super) struct PostgresSession {
 impl std::fmt::Debug for PostgresSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The configuration holds the password.
-        f.debug_struct("PostgresSession").field("connected", &self.client.is_some()).finish_non_exhaustive()
+        f.debug_struct("PostgresSession")
+            .field("connected", &self.client.is_some())
+            .finish_non_exhaustive()
     }
 }
 
 impl PostgresSession {
     fn new(config: Config, translations: Arc<Translations>) -> Self {
-        Self { config, client: None, statements: HashMap::new(), translations, failed: None }
+        Self {
+            config,
+            client: None,
+            statements: HashMap::new(),
+            translations,
+            failed: None,
+        }
     }
 
     fn connect(&mut self) -> Result<(), postgres::Error> {
@@ -172,7 +189,9 @@ impl PostgresSession {
     }
 
     fn client(&mut self) -> Result<&mut Client, StoreError> {
-        self.client.as_mut().ok_or_else(|| StoreError::Unavailable("not connected to Postgres".into()))
+        self.client
+            .as_mut()
+            .ok_or_else(|| StoreError::Unavailable("not connected to Postgres".into()))
     }
 
     /// Remembers the first failure of a transaction.

@@ -66,15 +66,20 @@ impl Change {
     /// From what a row keeps; what a newer version wrote there is left out.
     pub fn from_json(json: &str) -> Vec<Self> {
         let rows: Vec<serde_json::Value> = serde_json::from_str(json).unwrap_or_default();
-        rows.into_iter().filter_map(|row| serde_json::from_value::<Kept>(row).ok()).filter_map(Self::from_kept).collect()
+        rows.into_iter()
+            .filter_map(|row| serde_json::from_value::<Kept>(row).ok())
+            .filter_map(Self::from_kept)
+            .collect()
     }
 
     fn from_kept(kept: Kept) -> Option<Self> {
         Some(match kept {
             Kept::Created(message, conversation) => Self::MessageCreated { message, conversation },
-            Kept::Status(message, conversation, status) => {
-                Self::MessageStatus { message, conversation, status: Status::from_word(&status)? }
-            }
+            Kept::Status(message, conversation, status) => Self::MessageStatus {
+                message,
+                conversation,
+                status: Status::from_word(&status)?,
+            },
             Kept::Updated(message, conversation) => Self::MessageUpdated { message, conversation },
             Kept::Merged(from, into) => Self::ContactMerged { from, into },
             Kept::Conversation(conversation) => Self::ConversationUpdated { conversation },
@@ -97,9 +102,11 @@ impl From<&Change> for Kept {
     fn from(change: &Change) -> Self {
         match change {
             Change::MessageCreated { message, conversation } => Self::Created(*message, *conversation),
-            Change::MessageStatus { message, conversation, status } => {
-                Self::Status(*message, *conversation, status.as_str().to_owned())
-            }
+            Change::MessageStatus {
+                message,
+                conversation,
+                status,
+            } => Self::Status(*message, *conversation, status.as_str().to_owned()),
             Change::MessageUpdated { message, conversation } => Self::Updated(*message, *conversation),
             Change::ContactMerged { from, into } => Self::Merged(*from, *into),
             Change::ConversationUpdated { conversation } => Self::Conversation(*conversation),

@@ -1,0 +1,349 @@
+//! `/api/v1/conversations`, `contacts`, `messages`: reading them, and marking a conversation as read.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::access::Caller;
+use crate::app::App;
+use crate::conversations::attention;
+use crate::conversations::model::{ChannelId, Conversation, ConversationStatus, Millis};
+use crate::conversations::timeline::{Timeline, TimelineView};
+use crate::conversations::view::{ContactView, ConversationView, Conversations, IdentityView, MessageView, Messages};
+use crate::http::cursor;
+use crate::http::extract::{FromParameters, Id, Parameters, Query};
+use crate::http::problem::Problem;
+use crate::ids::{ContactId, ConversationId, MessageId};
+use crate::store::StoreError;
+use crate::store::conversations::ConversationFilter;
+
+/// How many a list has at most.
+const LIMIT_MAX: u32 = 200;
+
+/// Which conversations, and how many.
+#[derive(Debug, Clone, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ConversationQuery {
+    /// On this channel.
+    #[param(value_type = Option<String>)]
+    channel: Option<ChannelId>,
+    /// With this status: `open`, `pending`, `resolved` or `snoozed`.
+    #[param(value_type = Option<String>)]
+    status: Option<ConversationStatus>,
+    /// Given to this operator or team.
+    assignee: Option<String>,
+    /// `true`: with something unread.
+    #[param(value_type = Option<bool>)]
+    unread: bool,
+    /// With this contact.
+    #[param(value_type = Option<String>)]
+    contact: Option<ContactId>,
+    /// Whose contact's name or user name begins with this, or a word of the name does.
+    name: Option<String>,
+    /// How many.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
+    limit: u32,
+    /// Where to go on: `nextCursor` of the list before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<(Millis, ConversationId)>,
+}
+
+impl FromParameters for ConversationQuery {
+    fn from_parameters(parameters: &mut Parameters) -> Result<Self, Problem> {
+        Ok(Self {
+            channel: parameters.text("channel").map(ChannelId),
+            status: parameters.parsed("status", "a status of a conversation", ConversationStatus::from_word)?,
+            assignee: parameters.text("assignee"),
+            unread: parameters.flag("unread")?,
+            contact: parameters.id("contact", "the id of a contact")?,
+            name: parameters.text("name"),
+            limit: parameters.limit(LIMIT_MAX)?,
+            cursor: parameters.cursor()?,
+        })
+    }
+}
+
+/// A page of conversations.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConversationList {
+    /// Those with the newest message first.
+    conversations: Vec<ConversationView>,
+    /// Where it goes on; absent at the end.
+    next_cursor: Option<String>,
+}
+
+/// Lists conversations, those with the newest message first.
+#[utoipa::path(get, path = "/api/v1/conversations", tag = "Developers", params(ConversationQuery), responses(
+    (status = 200, description = "A page of conversations", body = ConversationList),
+    (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json")))]
+pub async fn list_conversations(
+    _: Caller,
+    State(app): State<App>,
+    Query(query): Query<ConversationQuery>,
+) -> Result<Json<ConversationList>, Problem> {
+    let limit = query.limit;
+    let filter = ConversationFilter {
+        channel_id: query.channel,
+        status: query.status,
+        assignee: query.assignee,
+        contact_id: query.contact,
+        unread: query.unread,
+        name: query.name,
+        after: query.cursor,
+    };
+
+    let read = app.store.read(move |tx| {
+        // A contact that was merged is still found by its old id.
+        let mut filter = filter.clone();
+        if let Some(contact) = filter.contact_id {
+            filter.contact_id = tx.contact_by_id(contact)?.map(|contact| contact.id);
+            if filter.contact_id.is_none() {
+                return Ok((Vec::new(), Conversations::default()));
+            }
+        }
+        let found = tx.conversations(&filter, limit + 1)?;
+        let beside = Conversations::load(tx, &found)?;
+        Ok::<_, StoreError>((found, beside))
+    });
+    let (mut found, beside) = read.await?;
+
+    let next_cursor = cursor::cut(&mut found, limit, |conversation: &Conversation| {
+        (conversation.last_message_at, conversation.id)
+    });
+    let now = app.clock.now_millis();
+    let conversations = found
+        .iter()
+        .map(|conversation| beside.view(conversation, now))
+        .collect();
+    Ok(Json(ConversationList {
+        conversations,
+        next_cursor,
+    }))
+}
+
+/// Shows one conversation. The id of one that was merged into another leads to that one.
+#[utoipa::path(get, path = "/api/v1/conversations/{id}", tag = "Developers",
+    params(("id" = String, Path, description = "The conversation")), responses(
+    (status = 200, description = "The conversation", body = ConversationView),
+    (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json")))]
+pub async fn show_conversation(
+    _: Caller,
+    State(app): State<App>,
+    Id(id): Id<ConversationId>,
+) -> Result<Json<ConversationView>, Problem> {
+    let read = app.store.read(move |tx| {
+        let found = tx.conversation_by_id(id)?;
+        let beside = Conversations::load(tx, found.as_slice())?;
+        Ok::<_, StoreError>((found, beside))
+    });
+    let (found, beside) = read.await?;
+    let conversation = found.ok_or_else(|| Problem::not_found("conversation"))?;
+    Ok(Json(beside.view(&conversation, app.clock.now_millis())))
+}
+
+/// Marks a conversation as read to its end.
+#[utoipa::path(post, path = "/api/v1/conversations/{id}/read", tag = "Developers",
+    params(("id" = String, Path, description = "The conversation")), responses(
+    (status = 200, description = "The conversation, with nothing unread", body = ConversationView),
+    (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json")))]
+pub async fn read_conversation(
+    _: Caller,
+    State(app): State<App>,
+    Id(id): Id<ConversationId>,
+) -> Result<Json<ConversationView>, Problem> {
+    let now = app.clock.now_millis();
+    let write = app.store.write(move |tx| {
+        let marked = attention::mark_read(tx, id, now)?;
+        let beside = Conversations::load(tx, marked.as_slice())?;
+        Ok::<_, StoreError>((marked, beside))
+    });
+    let (marked, beside) = write.await?;
+    let conversation = marked.ok_or_else(|| Problem::not_found("conversation"))?;
+    app.stream.nudge();
+    Ok(Json(beside.view(&conversation, now)))
+}
+
+/// Which page of messages.
+#[derive(Debug, Clone, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct MessageQuery {
+    /// How many.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
+    limit: u32,
+    /// Where to go on: `nextCursor` of the list before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<(Millis, MessageId)>,
+}
+
+impl FromParameters for MessageQuery {
+    fn from_parameters(parameters: &mut Parameters) -> Result<Self, Problem> {
+        Ok(Self {
+            limit: parameters.limit(LIMIT_MAX)?,
+            cursor: parameters.cursor()?,
+        })
+    }
+}
+
+/// A page of messages.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageList {
+    /// The newest first, by the time at which they were said.
+    messages: Vec<MessageView>,
+    /// Where it goes on; absent at the end.
+    next_cursor: Option<String>,
+}
+
+/// Lists the messages of a conversation, the newest first.
+#[utoipa::path(get, path = "/api/v1/conversations/{id}/messages", tag = "Developers",
+    params(("id" = String, Path, description = "The conversation"), MessageQuery), responses(
+    (status = 200, description = "A page of messages", body = MessageList),
+    (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "There is no such conversation", body = Problem, content_type = "application/problem+json")))]
+pub async fn list_messages(
+    _: Caller,
+    State(app): State<App>,
+    Id(id): Id<ConversationId>,
+    Query(query): Query<MessageQuery>,
+) -> Result<Json<MessageList>, Problem> {
+    let MessageQuery { limit, cursor } = query;
+    let read = app.store.read(move |tx| {
+        let Some(conversation) = tx.conversation_by_id(id)? else {
+            return Ok(None);
+        };
+        let found = tx.messages_of_conversation(conversation.id, cursor, limit + 1)?;
+        let beside = Messages::load(tx, &found)?;
+        Ok::<_, StoreError>(Some((found, beside)))
+    });
+    let (mut found, beside) = read.await?.ok_or_else(|| Problem::not_found("conversation"))?;
+    let next_cursor = cursor::cut(&mut found, limit, |message| (message.occurred_at, message.id));
+    let messages = found
+        .iter()
+        .map(|message| beside.view(message, &app.channels))
+        .collect();
+    Ok(Json(MessageList { messages, next_cursor }))
+}
+
+/// Shows one message.
+#[utoipa::path(get, path = "/api/v1/messages/{id}", tag = "Developers",
+    params(("id" = String, Path, description = "The message")), responses(
+    (status = 200, description = "The message", body = MessageView),
+    (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json")))]
+pub async fn show_message(
+    _: Caller,
+    State(app): State<App>,
+    Id(id): Id<MessageId>,
+) -> Result<Json<MessageView>, Problem> {
+    let read = app.store.read(move |tx| {
+        let found = tx.message_by_id(id)?;
+        let beside = Messages::load(tx, found.as_slice())?;
+        Ok::<_, StoreError>((found, beside))
+    });
+    let (found, beside) = read.await?;
+    let message = found.ok_or_else(|| Problem::not_found("message"))?;
+    Ok(Json(beside.view(&message, &app.channels)))
+}
+
+/// Shows what happened to one message: every try, status and event of it, in order.
+#[utoipa::path(get, path = "/api/v1/messages/{id}/timeline", tag = "Developers",
+    params(("id" = String, Path, description = "The message")), responses(
+    (status = 200, description = "What happened to it", body = TimelineView),
+    (status = 404, description = "There is no such message", body = Problem, content_type = "application/problem+json")))]
+pub async fn show_timeline(
+    _: Caller,
+    State(app): State<App>,
+    Id(id): Id<MessageId>,
+) -> Result<Json<TimelineView>, Problem> {
+    let found = app.store.read(move |tx| Timeline::load(tx, id)).await?;
+    let timeline = found.ok_or_else(|| Problem::not_found("message"))?;
+    let platform = app
+        .channels
+        .get(&timeline.message().channel_id)
+        .map(|channel| channel.platform);
+    Ok(Json(timeline.view(platform)))
+}
+
+/// Which page of contacts.
+#[derive(Debug, Clone, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ContactQuery {
+    /// How many.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
+    limit: u32,
+    /// Where to go on: `nextCursor` of the list before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<ContactId>,
+}
+
+impl FromParameters for ContactQuery {
+    fn from_parameters(parameters: &mut Parameters) -> Result<Self, Problem> {
+        Ok(Self {
+            limit: parameters.limit(LIMIT_MAX)?,
+            cursor: parameters.cursor()?,
+        })
+    }
+}
+
+/// A page of contacts.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContactList {
+    /// The newest first.
+    contacts: Vec<ContactView>,
+    /// Where it goes on; absent at the end.
+    next_cursor: Option<String>,
+}
+
+/// Lists contacts, the newest first.
+#[utoipa::path(get, path = "/api/v1/contacts", tag = "Developers", params(ContactQuery), responses(
+    (status = 200, description = "A page of contacts", body = ContactList),
+    (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json")))]
+pub async fn list_contacts(
+    _: Caller,
+    State(app): State<App>,
+    Query(query): Query<ContactQuery>,
+) -> Result<Json<ContactList>, Problem> {
+    let ContactQuery { limit, cursor } = query;
+    let mut found = app.store.read(move |tx| tx.contacts(cursor, limit + 1)).await?;
+    let next_cursor = cursor::cut(&mut found, limit, |contact| contact.id);
+    Ok(Json(ContactList {
+        contacts: found.iter().map(ContactView::from).collect(),
+        next_cursor,
+    }))
+}
+
+/// A contact with all their addresses.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContactWithIdentities {
+    #[serde(flatten)]
+    contact: ContactView,
+    /// Their addresses, the last used first.
+    identities: Vec<IdentityView>,
+}
+
+/// Shows one contact. The id of one that was merged into another leads to that one.
+#[utoipa::path(get, path = "/api/v1/contacts/{id}", tag = "Developers",
+    params(("id" = String, Path, description = "The contact")), responses(
+    (status = 200, description = "The contact", body = ContactWithIdentities),
+    (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json")))]
+pub async fn show_contact(
+    _: Caller,
+    State(app): State<App>,
+    Id(id): Id<ContactId>,
+) -> Result<Json<ContactWithIdentities>, Problem> {
+    let read = app.store.read(move |tx| {
+        let Some(contact) = tx.contact_by_id(id)? else {
+            return Ok(None);
+        };
+        let identities = tx.identities_of_contact(contact.id)?;
+        Ok::<_, StoreError>(Some((contact, identities)))
+    });
+    let (contact, identities) = read.await?.ok_or_else(|| Problem::not_found("contact"))?;
+    Ok(Json(ContactWithIdentities {
+        contact: ContactView::from(&contact),
+        identities: identities.iter().map(IdentityView::from).collect(),
+    }))
+}

@@ -1,0 +1,497 @@
+//! Contacts, conversations and messages as callers of the API and of the live stream see them: one rendering for both.
+//!
+//! What is shown beside a thing (its contact, its reactions, the message that it answers) is asked for in bulk, by [`Messages::load`] and
+//! [`Conversations::load`]; rendering asks nothing.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use tidings_meta::error::explain_code;
+use tidings_meta::notification::Platform;
+use utoipa::ToSchema;
+
+use crate::channels::Channels;
+use crate::conversations::content::Content;
+use crate::conversations::model::{
+    ChannelId, Contact, Conversation, ConversationStatus, Failure, Handler, Identity, IdentityKind, Message, Millis,
+    Sender, Status,
+};
+use crate::http::timestamp::Time;
+use crate::http::word::words;
+use crate::ids::{ContactId, ConversationId, EventId, MessageId};
+use crate::store::messages::ReactionRow;
+use crate::store::{StoreError, Tx};
+
+words! {
+    StatusWord of Status as "MessageStatus";
+    SenderWord of Sender as "Sender";
+    ConversationStatusWord of ConversationStatus as "ConversationStatus";
+    HandlerWord of Handler as "Handler";
+    IdentityKindWord of IdentityKind as "IdentityKind";
+    DirectionWord of Direction as "Direction";
+}
+
+/// Which way a message goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the contact.
+    Inbound,
+    /// From the business.
+    Outbound,
+}
+
+impl Direction {
+    const ALL: [Self; 2] = [Self::Inbound, Self::Outbound];
+
+    fn of(message: &Message) -> Self {
+        if message.outbound {
+            Self::Outbound
+        } else {
+            Self::Inbound
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+}
+
+/// One thing said.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Message)]
+pub struct MessageView {
+    /// Its id.
+    #[schema(value_type = String, example = "msg_019a9f0cb2007a5f8d3e6b1c2d4f5a60")]
+    pub id: MessageId,
+    /// Its conversation.
+    #[schema(value_type = String)]
+    pub conversation_id: ConversationId,
+    /// Its channel.
+    pub channel_id: String,
+    /// Which way it goes.
+    pub direction: DirectionWord,
+    /// Who said it.
+    pub sender: SenderWord,
+    /// What it says.
+    pub content: Content,
+    /// How far it got.
+    pub status: StatusWord,
+    /// When it was said: by Meta's clock for what came from Meta, by ours for what we send.
+    pub occurred_at: Time,
+    /// When Tidings learnt of it.
+    pub created_at: Time,
+    /// When it reached which status first.
+    pub status_times: StatusTimes,
+    /// Why it failed, if Meta or Tidings has said so.
+    pub error: Option<ErrorView>,
+    /// Meta's id of it, once it has one.
+    pub external_id: Option<String>,
+    /// The message that it answers.
+    pub reply_to: Option<ReplyToView>,
+    /// Reactions that were not taken back.
+    pub reactions: Vec<ReactionView>,
+    /// When its present wording was written, if that is not the first.
+    pub edited_at: Option<Time>,
+    /// When it was taken back.
+    pub deleted_at: Option<Time>,
+    /// It was sent again after a try whose outcome never became known.
+    pub maybe_duplicate: bool,
+    /// It is from before the channel was connected.
+    pub imported: bool,
+    /// The document that the sender of the request gave.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<serde_json::Value>,
+    /// The event that brought it.
+    #[schema(value_type = Option<String>)]
+    pub event_id: Option<EventId>,
+}
+
+/// When a message reached which status first; those that it has not reached are absent.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusTimes {
+    /// Meta took it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted: Option<Time>,
+    /// It left Meta's servers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent: Option<Time>,
+    /// It reached a device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivered: Option<Time>,
+    /// It was shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    read: Option<Time>,
+    /// It was played.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    played: Option<Time>,
+    /// Meta said that it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed: Option<Time>,
+}
+
+/// An error of Meta's, or of Tidings' own (code 0), explained.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = MessageError)]
+pub struct ErrorView {
+    /// Meta's code; 0 where the failure is Tidings' own.
+    pub code: i64,
+    /// Meta's finer code.
+    pub subcode: Option<i64>,
+    /// What Meta, or Tidings, said.
+    pub text: String,
+    /// What it means, by the catalogue of errors.
+    pub meaning: Option<String>,
+    /// What to do about it.
+    pub remedy: Option<String>,
+}
+
+impl ErrorView {
+    /// A failure, explained for its product; a channel that the settings no longer name has none.
+    pub fn new(failure: &Failure, platform: Option<Platform>) -> Self {
+        let explanation = platform
+            .filter(|_| failure.code != 0)
+            .map(|platform| explain_code(platform, failure.code, failure.subcode));
+        Self {
+            code: failure.code,
+            subcode: failure.subcode,
+            text: failure.text.clone(),
+            meaning: explanation
+                .as_ref()
+                .map(|explanation| explanation.meaning.clone().into_owned()),
+            remedy: explanation.map(|explanation| explanation.remedy.to_owned()),
+        }
+    }
+}
+
+/// The message that another one answers.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ReplyTo)]
+pub struct ReplyToView {
+    /// Meta's id of it.
+    external_id: String,
+    /// Its id here, if it is known here.
+    #[schema(value_type = Option<String>)]
+    message_id: Option<MessageId>,
+}
+
+/// A reaction to a message.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Reaction)]
+pub struct ReactionView {
+    /// Whose: `inbound` is the contact's, `outbound` the business's.
+    direction: DirectionWord,
+    /// The emoji.
+    emoji: String,
+    /// When.
+    at: Time,
+    /// The event that told it.
+    #[schema(value_type = String)]
+    event_id: EventId,
+}
+
+/// What is shown beside messages.
+#[derive(Debug, Default)]
+pub struct Messages {
+    reactions: HashMap<MessageId, Vec<ReactionRow>>,
+    answered: HashMap<(ChannelId, String), MessageId>,
+}
+
+impl Messages {
+    /// Asks for what is shown beside these messages.
+    pub fn load(tx: &mut Tx<'_>, messages: &[Message]) -> Result<Self, StoreError> {
+        let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
+        let mut reactions: HashMap<MessageId, Vec<ReactionRow>> = HashMap::new();
+        for reaction in tx.reactions_of_messages(&ids)? {
+            reactions.entry(reaction.message_id).or_default().push(reaction);
+        }
+        for of_message in reactions.values_mut() {
+            of_message.sort_by_key(|reaction| (reaction.at, reaction.by_business));
+        }
+        let mut keys: Vec<(ChannelId, String)> = messages
+            .iter()
+            .filter_map(|message| {
+                message
+                    .reply_to
+                    .clone()
+                    .map(|reply_to| (message.channel_id.clone(), reply_to))
+            })
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let answered = tx.message_ids_by_external_ids(&keys)?.into_iter().collect();
+        Ok(Self { reactions, answered })
+    }
+
+    /// Renders one of them.
+    pub fn view(&self, message: &Message, channels: &Channels) -> MessageView {
+        let platform = channels.get(&message.channel_id).map(|channel| channel.platform);
+        let receipts = &message.receipts;
+        let reactions = self.reactions.get(&message.id).map(Vec::as_slice).unwrap_or_default();
+        MessageView {
+            id: message.id,
+            conversation_id: message.conversation_id,
+            channel_id: message.channel_id.0.clone(),
+            direction: Direction::of(message).into(),
+            sender: message.sender.into(),
+            content: message.content.clone(),
+            status: message.status.into(),
+            occurred_at: Time(message.occurred_at),
+            created_at: Time(message.created_at),
+            status_times: StatusTimes {
+                accepted: receipts.accepted_at.map(Time),
+                sent: receipts.sent_at.map(Time),
+                delivered: receipts.delivered_at.map(Time),
+                read: receipts.read_at.map(Time),
+                played: receipts.played_at.map(Time),
+                failed: receipts.failed_at.map(Time),
+            },
+            error: message
+                .failure
+                .as_ref()
+                .map(|failure| ErrorView::new(failure, platform)),
+            external_id: message.external_id.clone(),
+            reply_to: message.reply_to.as_ref().map(|reply_to| ReplyToView {
+                external_id: reply_to.clone(),
+                message_id: self
+                    .answered
+                    .get(&(message.channel_id.clone(), reply_to.clone()))
+                    .copied(),
+            }),
+            reactions: reactions.iter().filter_map(reaction).collect(),
+            edited_at: message.edited_at.map(Time),
+            deleted_at: message.deleted_at.map(Time),
+            maybe_duplicate: message.maybe_duplicate,
+            imported: message.inert,
+            // It was JSON when it was taken; what is not any more is not worth an error.
+            metadata: message
+                .metadata
+                .as_deref()
+                .and_then(|metadata| serde_json::from_str(metadata).ok()),
+            event_id: message.event_id,
+        }
+    }
+}
+
+fn reaction(row: &ReactionRow) -> Option<ReactionView> {
+    let direction = if row.by_business {
+        Direction::Outbound
+    } else {
+        Direction::Inbound
+    };
+    Some(ReactionView {
+        direction: direction.into(),
+        emoji: row.emoji.clone()?,
+        at: Time(row.at),
+        event_id: row.event_id,
+    })
+}
+
+/// The thread between a channel and a contact.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Conversation)]
+pub struct ConversationView {
+    /// Its id.
+    #[schema(value_type = String, example = "cnv_019a9f0cb2007a5f8d3e6b1c2d4f5a60")]
+    pub id: ConversationId,
+    /// Its channel.
+    pub channel_id: String,
+    /// Who is on the other side.
+    pub contact: ContactNameView,
+    /// Whether it waits for somebody.
+    pub status: ConversationStatusWord,
+    /// Who answers.
+    pub handler: HandlerWord,
+    /// The operator or team that it is given to.
+    pub assignee: Option<String>,
+    /// Inbound messages that nobody here has read.
+    pub unread: i64,
+    /// Whether a free-form reply is allowed.
+    pub window: WindowView,
+    /// When the contact wrote last.
+    pub last_inbound_at: Option<Time>,
+    /// When either side said something last.
+    pub last_message_at: Option<Time>,
+    /// What was said last.
+    pub last_message: Option<LastMessageView>,
+    /// When it began.
+    pub created_at: Time,
+}
+
+/// The window in which a free-form reply is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Window)]
+pub struct WindowView {
+    /// Whether it is open now.
+    pub open: bool,
+    /// When it closes, or has closed; absent if it never was open.
+    pub ends_at: Option<Time>,
+}
+
+/// A contact, as lists name it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ContactName)]
+pub struct ContactNameView {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: ContactId,
+    /// As they call themselves.
+    pub name: Option<String>,
+    /// Their user name.
+    pub username: Option<String>,
+}
+
+/// The last message of a conversation, in short.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = LastMessage)]
+pub struct LastMessageView {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: MessageId,
+    /// Which way it goes.
+    pub direction: DirectionWord,
+    /// Who said it.
+    pub sender: SenderWord,
+    /// What it says.
+    pub content: Content,
+    /// How far it got.
+    pub status: StatusWord,
+    /// When it was said.
+    pub occurred_at: Time,
+}
+
+/// What is shown beside conversations.
+#[derive(Debug, Default)]
+pub struct Conversations {
+    contacts: HashMap<ContactId, Contact>,
+    last_messages: HashMap<MessageId, Message>,
+}
+
+impl Conversations {
+    /// Asks for what is shown beside these conversations.
+    pub fn load(tx: &mut Tx<'_>, conversations: &[Conversation]) -> Result<Self, StoreError> {
+        let mut contacts: Vec<ContactId> = conversations
+            .iter()
+            .map(|conversation| conversation.contact_id)
+            .collect();
+        contacts.sort_unstable();
+        contacts.dedup();
+        let messages: Vec<MessageId> = conversations
+            .iter()
+            .filter_map(|conversation| conversation.last_message_id)
+            .collect();
+        Ok(Self {
+            contacts: tx
+                .contacts_by_ids(&contacts)?
+                .into_iter()
+                .map(|contact| (contact.id, contact))
+                .collect(),
+            last_messages: tx
+                .messages_by_ids(&messages)?
+                .into_iter()
+                .map(|message| (message.id, message))
+                .collect(),
+        })
+    }
+
+    /// Renders one of them, as it is now.
+    pub fn view(&self, conversation: &Conversation, now: Millis) -> ConversationView {
+        let contact = self.contacts.get(&conversation.contact_id);
+        let last = conversation.last_message_id.and_then(|id| self.last_messages.get(&id));
+        ConversationView {
+            id: conversation.id,
+            channel_id: conversation.channel_id.0.clone(),
+            contact: ContactNameView {
+                id: conversation.contact_id,
+                name: contact.and_then(|contact| contact.name.clone()),
+                username: contact.and_then(|contact| contact.username.clone()),
+            },
+            status: conversation.status.into(),
+            handler: conversation.handler.into(),
+            assignee: conversation.assignee.clone(),
+            unread: conversation.unread,
+            window: WindowView {
+                open: conversation.window_is_open(now),
+                ends_at: conversation.window_ends_at.map(Time),
+            },
+            last_inbound_at: conversation.last_inbound_at.map(Time),
+            last_message_at: conversation.last_message_id.map(|_| Time(conversation.last_message_at)),
+            last_message: last.map(|message| LastMessageView {
+                id: message.id,
+                direction: Direction::of(message).into(),
+                sender: message.sender.into(),
+                content: message.content.clone(),
+                status: message.status.into(),
+                occurred_at: Time(message.occurred_at),
+            }),
+            created_at: Time(conversation.created_at),
+        }
+    }
+}
+
+/// A person on the other side.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Contact)]
+pub struct ContactView {
+    /// Its id.
+    #[schema(value_type = String, example = "con_019a9f0cb2007a5f8d3e6b1c2d4f5a60")]
+    pub id: ContactId,
+    /// As they call themselves.
+    pub name: Option<String>,
+    /// Their user name: for display, never an address.
+    pub username: Option<String>,
+    /// Their picture; such links die within days.
+    pub picture_url: Option<String>,
+    /// When they became known.
+    pub created_at: Time,
+}
+
+impl From<&Contact> for ContactView {
+    fn from(contact: &Contact) -> Self {
+        Self {
+            id: contact.id,
+            name: contact.name.clone(),
+            username: contact.username.clone(),
+            picture_url: contact.picture_url.clone(),
+            created_at: Time(contact.created_at),
+        }
+    }
+}
+
+/// An address of a contact.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Identity)]
+pub struct IdentityView {
+    /// What kind of address.
+    pub kind: IdentityKindWord,
+    /// The address, as Meta writes it.
+    pub value: String,
+    /// The account that it holds for, if only for one.
+    pub account_id: Option<String>,
+    /// When Meta last used it.
+    pub seen_at: Time,
+}
+
+impl From<&Identity> for IdentityView {
+    fn from(identity: &Identity) -> Self {
+        Self {
+            kind: identity.key.kind.into(),
+            value: identity.shown.clone(),
+            account_id: Some(identity.key.scope.clone()).filter(|scope| !scope.is_empty()),
+            seen_at: Time(identity.seen_at),
+        }
+    }
+}
