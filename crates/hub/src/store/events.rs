@@ -229,8 +229,10 @@ impl Tx<'_> {
              WHERE q.due_at = r.due_at AND q.event_id = r.event_id {take q}",
             &rows,
         )?;
-        let free: Vec<QueuePlace> =
-            free.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect::<Result<_, StoreError>>()?;
+        let free: Vec<QueuePlace> = free
+            .iter()
+            .map(|row| Ok((row.get(0)?, row.get(1)?)))
+            .collect::<Result<_, StoreError>>()?;
         let mut rows = Rows::new();
         for (due_at, id) in &free {
             rows.push(params![*due_at, id]);
