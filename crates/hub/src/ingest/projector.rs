@@ -58,14 +58,19 @@ pub async fn project_due(app: &App) -> Result<usize, StoreError> {
     let worker = Worker {
         channels: app.channels.clone(),
         ids: app.ids.clone(),
-        retry: RetryPolicy { attempts: app.config.webhooks.retry_attempts, delay: app.config.webhooks.retry_delay },
+        retry: RetryPolicy {
+            attempts: app.config.webhooks.retry_attempts,
+            delay: app.config.webhooks.retry_delay,
+        },
         now: app.clock.now_millis(),
     };
     let limit = app.config.webhooks.batch_size;
     let mut processed = 0;
     let mut batch = worker.read(app, None, limit).await?;
     for _ in 0..BATCHES_MAX {
-        let Some(last) = batch.last().map(|due| due.place) else { break };
+        let Some(last) = batch.last().map(|due| due.place) else {
+            break;
+        };
         let (written, next) = tokio::join!(write(app, &worker, batch), worker.read(app, Some(last), limit));
         processed += written?;
         batch = next?;
@@ -99,7 +104,9 @@ async fn one_by_one(app: &App, worker: &Worker, limit: usize) -> Result<usize, S
             Err(error @ (StoreError::Unavailable(_) | StoreError::Closed)) => return Err(error),
             Err(error) => {
                 let (unit, reason) = (worker.clone(), error.to_string());
-                app.store.write_unflushed(move |tx| unit.give_up_on_first(tx, &reason)).await?
+                app.store
+                    .write_unflushed(move |tx| unit.give_up_on_first(tx, &reason))
+                    .await?
             }
         };
         report(app, &done);
@@ -175,7 +182,13 @@ impl Worker {
             event.error = Some(reason);
             None
         });
-        Due { place, before, event, incoming, understanding: began.elapsed() }
+        Due {
+            place,
+            before,
+            event,
+            incoming,
+            understanding: began.elapsed(),
+        }
     }
 
     fn project(&self, tx: &mut Tx<'_>, batch: &[Due]) -> Result<Done, StoreError> {
@@ -183,8 +196,10 @@ impl Worker {
         let ours = tx.claim_events(&places)?;
         let mut seen = HashSet::new();
         // An event can be due twice: for a pause that has ended, and because what it waited for is known now.
-        let batch: Vec<&Due> =
-            batch.iter().filter(|due| ours.contains(&due.event.id) && seen.insert(due.event.id)).collect();
+        let batch: Vec<&Due> = batch
+            .iter()
+            .filter(|due| ours.contains(&due.event.id) && seen.insert(due.event.id))
+            .collect();
         if batch.is_empty() {
             return Ok(Done::default());
         }
@@ -206,8 +221,11 @@ impl Worker {
             })
             .collect();
         self.finish(tx, &before, &finished)?;
-        let mut changes: BTreeMap<EventId, _> =
-            incoming.iter().map(|event| event.event_id).zip(projected.changes).collect();
+        let mut changes: BTreeMap<EventId, _> = incoming
+            .iter()
+            .map(|event| event.event_id)
+            .zip(projected.changes)
+            .collect();
         let rows: Vec<NewStreamRow> = finished
             .iter()
             .map(|(event, _)| NewStreamRow {
@@ -218,7 +236,10 @@ impl Worker {
             })
             .collect();
         tx.insert_stream(&rows)?;
-        Ok(Done { events: finished, received: projected.received })
+        Ok(Done {
+            events: finished,
+            received: projected.received,
+        })
     }
 
     /// What an event means; `None` if it has no meaning for a channel. Sets the event's status and channel.

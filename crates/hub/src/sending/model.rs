@@ -168,10 +168,13 @@ impl Cause {
 }
 
 impl Outcome {
+    /// The word for [`Outcome::Accepted`]: also of an attempt whose own answer was another one, once an event has told.
+    pub const ACCEPTED: &str = "accepted";
+
     /// The word for it.
     pub fn as_str(&self) -> &'static str {
         match self {
-            Self::Accepted { .. } => "accepted",
+            Self::Accepted { .. } => Self::ACCEPTED,
             Self::Again { cause, .. } => cause.as_str(),
             Self::Unknown { .. } => "unknown",
             Self::Failed { .. } => "failed",

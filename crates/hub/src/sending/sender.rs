@@ -384,7 +384,14 @@ impl Sender {
             }
             // An event was faster than the answer: Meta has it, whatever became of the answer.
             Outcome::Again { .. } | Outcome::Unknown { .. } if message.external_id.is_some() => {
-                tx.remove_entry(&entry)?
+                tx.finish_attempt(
+                    in_hand.attempt_id,
+                    &AttemptEnd {
+                        outcome: Outcome::ACCEPTED.to_owned(),
+                        ..end.clone()
+                    },
+                )?;
+                tx.remove_entry(&entry)?;
             }
             Outcome::Again { cause, failure, wait } => {
                 let (attempts, due_at) = self.again(&entry, *cause, *wait, end.at);

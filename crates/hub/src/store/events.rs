@@ -229,8 +229,10 @@ impl Tx<'_> {
              WHERE q.due_at = r.due_at AND q.event_id = r.event_id {take q}",
             &rows,
         )?;
-        let free: Vec<QueuePlace> =
-            free.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect::<Result<_, StoreError>>()?;
+        let free: Vec<QueuePlace> = free
+            .iter()
+            .map(|row| Ok((row.get(0)?, row.get(1)?)))
+            .collect::<Result<_, StoreError>>()?;
         let mut rows = Rows::new();
         for (due_at, id) in &free {
             rows.push(params![*due_at, id]);
@@ -585,8 +587,10 @@ impl Tx<'_> {
         body_bytes: u32,
     ) -> Result<Vec<(QuarantinedNotification, i64)>, StoreError> {
         let before = before.unwrap_or(NotificationId::MAX);
+        // SQLite's SUBSTR of an empty blob is NULL.
         let rows = self.query(
-            "SELECT id, platform, received_at, reason, SUBSTR(body, 1, {sqlite ?3}{postgres CAST(?3 AS INTEGER)}), LENGTH(body)
+            "SELECT id, platform, received_at, reason,
+                COALESCE(SUBSTR(body, 1, {sqlite ?3}{postgres CAST(?3 AS INTEGER)}), body), LENGTH(body)
              FROM quarantined_notifications WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
             params![&before, limit, body_bytes],
         )?;

@@ -76,6 +76,9 @@ impl Tx<'_> {
     }
 
     /// Heads of a channel that are due, the most urgent first, locked until the unit ends.
+    ///
+    /// One of unknown outcome stays as long as an event waits to be understood that came in before it was due: it may be the one that
+    /// tells the outcome.
     pub fn take_due_entries(
         &mut self,
         channel: &ChannelId,
@@ -94,6 +97,7 @@ impl Tx<'_> {
         let rows = self.query(
             select_entries!(
                 "FROM outbox AS o WHERE o.channel_id = ?1 AND o.head = 1 AND o.state = 'unknown' AND o.due_at <= ?2
+                    AND NOT EXISTS (SELECT 1 FROM event_queue AS q WHERE q.due_at <= o.due_at)
                  ORDER BY o.due_at, o.message_id LIMIT ?3 {take o}"
             ),
             params![&channel.0, now, left],
@@ -104,12 +108,13 @@ impl Tx<'_> {
         Ok(due)
     }
 
-    /// When the next head of a channel is due.
+    /// When the next head of a channel is due; those that wait for events to be understood are left out.
     pub fn next_entry_due(&mut self, channel: &ChannelId) -> Result<Option<Millis>, StoreError> {
         let row = self.query_opt(
             "SELECT MIN(due_at) FROM (
                 SELECT MIN(due_at) AS due_at FROM outbox WHERE channel_id = ?1 AND head = 1 AND state = 'waiting'
-                UNION ALL SELECT MIN(due_at) FROM outbox WHERE channel_id = ?1 AND head = 1 AND state = 'unknown') AS d",
+                UNION ALL SELECT MIN(o.due_at) FROM outbox AS o WHERE o.channel_id = ?1 AND o.head = 1 AND o.state = 'unknown'
+                    AND NOT EXISTS (SELECT 1 FROM event_queue AS q WHERE q.due_at <= o.due_at)) AS d",
             params![&channel.0],
         )?;
         row.map_or(Ok(None), |row| row.get(0))
@@ -165,6 +170,14 @@ impl Tx<'_> {
             params![&message],
         )?;
         Ok(())
+    }
+
+    /// Gives the entries of a channel whose outcome is unknown until a time at least; answers with how many are due later for it.
+    pub fn postpone_unknown_entries(&mut self, channel: &ChannelId, due_at: Millis) -> Result<u64, StoreError> {
+        self.execute(
+            "UPDATE outbox SET due_at = ?2 WHERE channel_id = ?1 AND head = 1 AND state = 'unknown' AND due_at < ?2",
+            params![&channel.0, due_at],
+        )
     }
 
     /// Takes an entry out: the next one of its conversation becomes the head.
