@@ -24,8 +24,8 @@ pub use account::{AppState, AppStateAction, Call, Preference, UserIdUpdate, User
 pub use entry::{Change, Contact, Entry, Person, PhoneNumber, parse};
 pub use history::{HistoryItem, HistoryMessage};
 pub use message::{
-    CallPermissionReply, Content, Context, Location, Media, MediaKind, Message, Order, OrderItem,
-    Product, Referral, System, SystemKind,
+    CallPermissionReply, Content, Context, Location, Media, MediaKind, Message, Order, OrderItem, Product, Referral,
+    System, SystemKind,
 };
 pub use shape::{ErrorItem, ShapeError};
 pub use split::split;
