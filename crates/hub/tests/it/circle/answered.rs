@@ -3,18 +3,10 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tidings_sandbox::Content;
 
-use crate::harness::{ACCOUNT, NUMBER, on_both};
+use crate::harness::{ACCOUNT, NUMBER, on_both, text};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn text(text: &str) -> Content {
-    Content::Text {
-        text: text.to_owned(),
-        reply_to: None,
-    }
-}
 
 #[tokio::test]
 async fn a_whatsapp_customer_writes_and_is_answered() {
