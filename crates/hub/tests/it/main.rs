@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, unreachable_pub)]
 
 mod circle;
+mod conversations;
 mod harness;
 mod tidy;
 mod webhooks;
