@@ -6,6 +6,7 @@
 
 mod api;
 mod circle;
+mod conversations;
 mod harness;
 mod tidy;
 mod webhooks;

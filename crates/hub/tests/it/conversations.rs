@@ -1,0 +1,5 @@
+//! What becomes of events: who they are about, and what they change of what was said.
+
+mod changes;
+mod elsewhere;
+mod people;
