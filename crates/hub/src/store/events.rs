@@ -674,7 +674,8 @@ macro_rules! count {
                     (CAST(?1 AS TEXT) IS NULL OR e.kind = ?1) AND (CAST(?2 AS TEXT) IS NULL OR e.status = ?2)
                     AND (CAST(?3 AS TEXT) IS NULL OR e.platform = ?3) AND (CAST(?4 AS TEXT) IS NULL OR e.channel_id = ?4)
                     AND (CAST(?5 AS TEXT) IS NULL OR e.account = ?5)
-                    AND (CAST(?8 AS TEXT) IS NULL OR e.external_id LIKE ?8 ESCAPE '\\' OR e.payload LIKE ?8 ESCAPE '\\')
+                    AND (CAST(?8 AS TEXT) IS NULL OR e.external_id {sqlite LIKE}{postgres ILIKE} ?8 ESCAPE '\\'
+                        OR e.payload {sqlite LIKE}{postgres ILIKE} ?8 ESCAPE '\\')
                 THEN 1 ELSE 0 END), 0) AS BIGINT)
              FROM (SELECT e.kind, e.status, e.platform, e.channel_id, e.account, e.external_id, e.payload FROM ",
             $from,
@@ -691,8 +692,8 @@ const COUNT: &str = count!("events AS e WHERE true", "e.id");
 const COUNT_BY_KIND: &str = count!("events AS e WHERE e.kind = ?1", "e.id");
 const COUNT_BY_ACCOUNT: &str = count!("events AS e WHERE e.account = ?5", "e.id");
 const COUNT_PENDING: &str = count!(
-    "event_queue AS q JOIN events AS e ON e.id = q.event_id WHERE true",
-    "q.due_at"
+    "events AS e WHERE e.id IN (SELECT q.event_id FROM event_queue AS q)",
+    "e.id"
 );
 const COUNT_EXCEPTIONS: &str = count!(
     "event_exceptions AS x JOIN events AS e ON e.id = x.event_id WHERE x.status = ?2",
