@@ -65,7 +65,7 @@ pub struct EventQuery {
     /// Received before.
     #[param(value_type = Option<String>, format = "date-time")]
     to: Option<Millis>,
-    /// With this text in the external id or the raw value.
+    /// With this text in the external id or the raw value; the case of letters does not matter.
     q: Option<String>,
     /// How many.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 50)]
@@ -302,7 +302,7 @@ pub struct ReplayRequest {
     /// Received before.
     #[schema(format = "date-time")]
     to: Option<String>,
-    /// With this text in the external id or the raw value.
+    /// With this text in the external id or the raw value; the case of letters does not matter.
     q: Option<String>,
     /// `nextCursor` of the call before.
     cursor: Option<String>,

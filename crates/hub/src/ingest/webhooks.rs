@@ -29,6 +29,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// What Meta asks when it verifies an address.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Verification {
     /// `subscribe`.
     #[serde(rename = "hub.mode")]

@@ -230,8 +230,10 @@ impl Tx<'_> {
     pub fn settle_outbox_by_event(&mut self, message: MessageId) -> Result<(), StoreError> {
         match self.lock_entry(message)? {
             Some(entry) if entry.state != EntryState::Sending => {
+                // Of several it is the last one: the others had their time to be told of, and were repeated because nothing came.
                 self.execute(
-                    "UPDATE attempts SET outcome = 'accepted' WHERE message_id = ?1 AND outcome = 'unknown'",
+                    "UPDATE attempts SET outcome = 'accepted' WHERE id = (SELECT a.id FROM attempts AS a
+                        WHERE a.message_id = ?1 AND a.outcome = 'unknown' ORDER BY a.id DESC LIMIT 1)",
                     params![&message],
                 )?;
                 self.remove_entry(&entry)

@@ -96,6 +96,11 @@ fn the_openapi_document_holds_together() {
             .filter(|(_, operation)| operation.is_object())
         {
             let id = operation["operationId"].as_str().unwrap();
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let name = parameter["name"].as_str().unwrap();
+                let is_in_path = path.contains(&format!("{{{name}}}"));
+                assert_eq!(parameter["in"] == "path", is_in_path, "{method} {path}: `{name}`");
+            }
             assert!(operations.insert(id.to_owned()), "two operations are called {id}");
             assert!(
                 operation["summary"].as_str().is_some_and(|summary| summary.len() > 10),

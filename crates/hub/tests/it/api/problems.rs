@@ -312,12 +312,13 @@ async fn an_id_of_the_caller_is_kept_if_it_can_be() {
     }
 }
 
+async fn panics() {
+    panic!("the secret of the house");
+}
+
 #[tokio::test]
 async fn a_panic_is_an_answer_that_tells_nothing() {
     let hub = Hub::start().await;
-    async fn panics() {
-        panic!("the secret of the house");
-    }
     let routes: Router<App> = Router::new().route("/panics", get(panics));
     let router = surround(routes, hub.app.clone());
     let answer = Answer::of(

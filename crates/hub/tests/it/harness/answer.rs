@@ -133,6 +133,13 @@ impl Harness {
         (kinds, document)
     }
 
+    /// What a customer sees of a thread on their phone, the oldest message first.
+    pub async fn phone(&self, customer: &str, account: &str) -> Vec<Value> {
+        let url = format!("{}/sandbox/customers/{customer}/threads/{account}", self.sandbox.url());
+        let thread = self.answer(self.http.get(url)).await.expect(200);
+        thread["messages"].as_array().unwrap().clone()
+    }
+
     /// All conversations, those with the newest message first.
     pub async fn conversations(&self) -> Vec<Value> {
         self.list("/api/v1/conversations?limit=200", "conversations").await

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tidings_meta::signature::{self, sign};
+use tidings_sandbox::{Content, FaultKind, FaultRequest};
 
 use super::{Answer, BUSINESS_ACCOUNT, Harness, NUMBER};
 
@@ -108,6 +109,29 @@ pub fn whatsapp_text(id: &str, from: &str, text: &str, at_millis: i64) -> Value 
         "messages": [{"id": id, "from": from, "timestamp": (at_millis / 1000).to_string(), "type": "text",
             "text": {"body": text}}],
     }))
+}
+
+/// What a customer writes.
+pub fn text(text: &str) -> Content {
+    Content::Text {
+        text: text.to_owned(),
+        reply_to: None,
+    }
+}
+
+/// A fault that hits the next call that sends a message.
+pub fn fault(kind: FaultKind) -> FaultRequest {
+    FaultRequest {
+        endpoint: "messages".to_owned(),
+        kind,
+        code: None,
+        subcode: None,
+        http_status: None,
+        message: None,
+        delay_ms: None,
+        count: Some(1),
+        share: None,
+    }
 }
 
 /// A recorded notification, and the events that are in it.

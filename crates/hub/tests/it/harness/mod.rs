@@ -11,6 +11,7 @@ mod answer;
 mod database;
 mod held;
 mod meta;
+mod running;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -21,7 +22,6 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidings::clock::{Clock, from_millis};
 use tidings::config::{Config, Sources};
-use tidings::ids::Ids;
 use tidings::ingest::projector;
 use tidings::server::Hub;
 use tidings_sandbox::{Delays, LedgerEntry, LedgerKind, Object, Options, Sandbox, Time, WebhookOptions};
@@ -29,7 +29,8 @@ use tokio::time::MissedTickBehavior;
 
 pub use answer::Answer;
 use database::{Database, Engine};
-pub use meta::{Fixture, Notification, fixtures, whatsapp_text, whatsapp_value};
+pub use meta::{Fixture, Notification, fault, fixtures, text, whatsapp_text, whatsapp_value};
+use running::Running;
 
 /// When tests begin: a whole second, since WhatsApp tells no finer time.
 pub const START: i64 = 1_795_400_000_000;
@@ -93,6 +94,12 @@ impl Setup {
         self
     }
 
+    /// With this variable as the sandbox tells it.
+    pub fn with_told(mut self, name: &str) -> Self {
+        self.environment.remove(name);
+        self
+    }
+
     /// Nobody is subscribed: the test posts notifications itself, or subscribes later.
     pub fn unsubscribed(mut self) -> Self {
         self.is_subscribed = false;
@@ -106,7 +113,7 @@ pub struct Harness {
     pub sandbox: Sandbox,
     /// The hub's clock; the sandbox has one of its own, and [`Harness::pass`] moves both.
     pub clock: Clock,
-    hub: Option<Hub>,
+    running: Option<Running>,
     setup: Setup,
     http: reqwest::Client,
     database: Database,
@@ -145,7 +152,7 @@ impl Harness {
         let mut harness = Self {
             sandbox: Sandbox::start(setup.sandbox.clone()).await.unwrap(),
             clock: Clock::frozen_at(from_millis(START)),
-            hub: None,
+            running: None,
             setup,
             http: reqwest::Client::builder().no_proxy().timeout(WITHIN).build().unwrap(),
             database: Database::create(engine, folder.path()).await,
@@ -170,9 +177,7 @@ impl Harness {
         let config = Config::load(sources)
             .unwrap_or_else(|mistakes| panic!("{mistakes}"))
             .config;
-        let ids = Ids::from_system(self.clock.clone());
-        let hub = Hub::start_with(config, self.clock.clone(), ids).await.unwrap();
-        self.hub = Some(hub);
+        self.running = Some(Running::start(config, self.clock.clone()).await);
         if self.setup.is_subscribed {
             for (object, name, token) in tokens {
                 let callback = self.url(&format!("/api/webhooks/{name}"));
@@ -202,9 +207,8 @@ impl Harness {
 
     /// The running hub.
     pub fn hub(&self) -> &Hub {
-        self.hub
-            .as_ref()
-            .expect("a test stops the hub only by starting another one")
+        let running = self.running.as_ref();
+        running.expect("a test ends the hub only by starting another one").hub()
     }
 
     /// An address of the hub's.
@@ -214,14 +218,21 @@ impl Harness {
 
     /// Stops the hub, and starts it again on the same store with this changed in its environment.
     pub async fn restart_with(&mut self, change: impl FnOnce(Setup) -> Setup) {
-        if let Some(hub) = self.hub.take() {
-            hub.stop().await;
+        if let Some(running) = self.running.take() {
+            running.stop().await;
         }
         self.setup = change(self.setup.clone());
         self.start_hub().await;
     }
 
-    /// Stops the hub, and starts it again on the same store.
+    /// Lets the hub die on the spot, whatever it is doing.
+    pub fn crash(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.crash();
+        }
+    }
+
+    /// Stops the hub if it still runs, and starts it again on the same store.
     pub async fn restart(&mut self) {
         self.restart_with(|setup| setup).await;
     }
@@ -277,6 +288,16 @@ impl Harness {
         .await
     }
 
+    /// Waits until so many attempts have counted against a message that still has to be sent; answers with what it waits for.
+    pub async fn waiting_after(&self, id: &str, attempts: u32) -> Value {
+        self.until(&format!("{id} waits after {attempts} attempts"), async |harness| {
+            let (_, document) = harness.timeline(id).await;
+            let waiting = document["waiting"].clone();
+            (waiting["attempts"] == attempts && waiting["state"] != "sending").then_some(waiting)
+        })
+        .await
+    }
+
     /// Meta may refuse calls with these codes.
     pub fn foresee_refusals(&mut self, codes: &[i64]) {
         self.foreseen_refusals.extend_from_slice(codes);
@@ -326,8 +347,8 @@ impl Harness {
     }
 
     async fn end(mut self) {
-        if let Some(hub) = self.hub.take() {
-            hub.stop().await;
+        if let Some(running) = self.running.take() {
+            running.stop().await;
         }
         self.sandbox.stop().await;
         self.database.remove().await;

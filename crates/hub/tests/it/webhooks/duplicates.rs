@@ -2,8 +2,9 @@
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tidings_sandbox::{FaultKind, FaultRequest};
 
-use crate::harness::{Harness, NUMBER, Notification, START, on_both, whatsapp_text};
+use crate::harness::{Harness, NUMBER, Notification, START, fault, on_both, text, whatsapp_text};
 
 async fn duplicates(harness: &Harness) -> f64 {
     harness
@@ -20,14 +21,14 @@ async fn assert_said_once(harness: &Harness) {
     assert_eq!(harness.messages(&conversation).await.len(), 1);
 }
 
-fn text() -> Value {
+fn notification() -> Value {
     whatsapp_text("wamid.once", "447700900123", "once", START)
 }
 
 #[tokio::test]
 async fn inside_one_notification() {
     on_both(async |harness| {
-        let mut body = text();
+        let mut body = notification();
         let entry = body["entry"][0].clone();
         let message = body["entry"][0]["changes"][0]["value"]["messages"][0].clone();
         body["entry"][0]["changes"][0]["value"]["messages"] = json!([message.clone(), message]);
@@ -45,13 +46,13 @@ async fn inside_one_notification() {
 async fn across_notifications_and_a_restart() {
     on_both(async |harness| {
         for _ in 0..3 {
-            harness.whatsapp(&text()).await;
+            harness.whatsapp(&notification()).await;
         }
         assert_said_once(harness).await;
         assert_eq!(duplicates(harness).await, 2.0);
 
         harness.restart().await;
-        harness.whatsapp(&text()).await;
+        harness.whatsapp(&notification()).await;
         assert_said_once(harness).await;
         assert_eq!(
             duplicates(harness).await,
@@ -65,9 +66,9 @@ async fn across_notifications_and_a_restart() {
 #[tokio::test]
 async fn written_in_another_way() {
     on_both(async |harness| {
-        harness.whatsapp(&text()).await;
+        harness.whatsapp(&notification()).await;
         // The same message in other bytes, and beside another one: a repeat is known by what it says, not by how.
-        let mut body = text();
+        let mut body = notification();
         let other = json!({"id": "wamid.other", "from": "447700900123", "timestamp": "1795400009", "type": "text",
             "text": {"body": "another"}});
         let messages = body["entry"][0]["changes"][0]["value"]["messages"]
@@ -89,7 +90,7 @@ async fn written_in_another_way() {
 #[tokio::test]
 async fn at_the_same_time() {
     on_both(async |harness| {
-        let posts = (0..40).map(|_| harness.post_signed(Notification::whatsapp(&text())));
+        let posts = (0..40).map(|_| harness.post_signed(Notification::whatsapp(&notification())));
         for answer in join_all(posts).await {
             answer.expect(200);
         }
@@ -102,8 +103,8 @@ async fn at_the_same_time() {
 #[tokio::test]
 async fn the_same_id_on_two_numbers_is_two_events() {
     on_both(async |harness| {
-        harness.whatsapp(&text()).await;
-        let other = text().to_string().replace(NUMBER, "200000000000002");
+        harness.whatsapp(&notification()).await;
+        let other = notification().to_string().replace(NUMBER, "200000000000002");
         harness
             .post_signed(Notification::to("/api/webhooks/whatsapp", other))
             .await
@@ -117,24 +118,17 @@ async fn the_same_id_on_two_numbers_is_two_events() {
 #[tokio::test]
 async fn what_meta_repeats_by_itself() {
     on_both(async |harness| {
-        let twice = tidings_sandbox::FaultRequest {
+        let twice = FaultRequest {
             endpoint: "webhooks".to_owned(),
-            kind: tidings_sandbox::FaultKind::Double,
-            code: None,
-            subcode: None,
-            http_status: None,
-            message: None,
-            delay_ms: None,
             count: None,
-            share: None,
+            ..fault(FaultKind::Double)
         };
         harness.sandbox.fault(twice).unwrap();
         for number in 0..5 {
-            let content = tidings_sandbox::Content::Text {
-                text: number.to_string(),
-                reply_to: None,
-            };
-            harness.sandbox.write("amara", NUMBER, content).unwrap();
+            harness
+                .sandbox
+                .write("amara", NUMBER, text(&number.to_string()))
+                .unwrap();
         }
         harness.projected().await;
         let conversation = harness.conversation().await;
