@@ -212,7 +212,7 @@ impl<'a> Batch<'a> {
                 self.react(index, event, external_id, *by_business, emoji.as_deref(), *at);
             }
             Effect::Seen { external_id, up_to, at } => {
-                self.see(tx, index, event, external_id.as_deref(), *up_to, *at)?
+                self.see(tx, index, event, external_id.as_deref(), *up_to, *at)?;
             }
             Effect::Opened { at } => {
                 if let Some(key) = self.conversation_key(index, event) {

@@ -242,8 +242,8 @@ impl Tx<'_> {
     ) -> Result<Vec<(ContactId, Identity)>, StoreError> {
         let rows = self.query(
             "SELECT c.id, i.kind, i.scope, i.value, i.shown, i.seen_at
-             FROM contacts AS c JOIN contact_identities AS i ON i.contact_id = c.id
-             WHERE c.profile_due_at <= ?1 AND i.kind = 'igsid' ORDER BY c.profile_due_at LIMIT ?2 {take c}",
+             FROM contacts AS c CROSS JOIN contact_identities AS i
+             WHERE c.profile_due_at <= ?1 AND i.contact_id = c.id AND i.kind = 'igsid' ORDER BY c.profile_due_at LIMIT ?2 {take c}",
             params![now, limit],
         )?;
         let due: Vec<(ContactId, Identity)> = rows

@@ -691,8 +691,8 @@ const COUNT: &str = count!("events AS e WHERE true", "e.id");
 const COUNT_BY_KIND: &str = count!("events AS e WHERE e.kind = ?1", "e.id");
 const COUNT_BY_ACCOUNT: &str = count!("events AS e WHERE e.account = ?5", "e.id");
 const COUNT_PENDING: &str = count!(
-    "event_queue AS q JOIN events AS e ON e.id = q.event_id WHERE true",
-    "q.due_at"
+    "events AS e WHERE e.id IN (SELECT q.event_id FROM event_queue AS q)",
+    "e.id"
 );
 const COUNT_EXCEPTIONS: &str = count!(
     "event_exceptions AS x JOIN events AS e ON e.id = x.event_id WHERE x.status = ?2",

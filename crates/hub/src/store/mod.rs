@@ -140,6 +140,14 @@ impl Store {
         submit(queue, Mode::Write(Flush::Now), work).await
     }
 
+    /// Every statement that this store has run, once, in the engine's own words: so that it can be asked how it goes about them.
+    pub fn statements(&self) -> Vec<String> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.statements(),
+            Backend::Postgres(postgres) => postgres.statements(),
+        }
+    }
+
     /// Ends the database threads after what was submitted. Only the last clone of a store can close it; the others do nothing.
     pub async fn close(self) {
         if let Some(backend) = Arc::into_inner(self.backend) {

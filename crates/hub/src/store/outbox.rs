@@ -244,12 +244,12 @@ impl Tx<'_> {
 
     /// Entries that a process has left behind: being sent under a lease that has run out, or, with `all`, at all.
     pub fn entries_left_behind(&mut self, now: Millis, all: bool, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {
+        let until = if all { Millis::MAX } else { now };
         let rows = self.query(
             select_entries!(
-                "FROM outbox AS o WHERE o.state = 'sending' AND (o.leased_until <= ?1 OR CAST(?2 AS BIGINT) = 1)
-                 ORDER BY o.message_id LIMIT ?3 {take o}"
+                "FROM outbox AS o WHERE o.state = 'sending' AND o.leased_until <= ?1 ORDER BY o.leased_until LIMIT ?2 {take o}"
             ),
-            params![now, all, limit],
+            params![until, limit],
         )?;
         rows.iter().map(entry).collect()
     }

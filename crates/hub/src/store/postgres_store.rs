@@ -32,6 +32,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct PostgresStore {
     urgent: mpsc::Sender<Job>,
     units: mpsc::Sender<Job>,
+    translations: Arc<Translations>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -63,6 +64,7 @@ impl PostgresStore {
         Ok(Self {
             urgent,
             units,
+            translations,
             threads: Mutex::new(threads),
         })
     }
@@ -75,8 +77,17 @@ impl PostgresStore {
         &self.units
     }
 
+    pub(super) fn statements(&self) -> Vec<String> {
+        self.translations.all()
+    }
+
     pub(super) fn join(self) {
-        let Self { urgent, units, threads } = self;
+        let Self {
+            urgent,
+            units,
+            translations: _,
+            threads,
+        } = self;
         drop((urgent, units));
         for thread in threads.into_inner().expect("no thread panics while it holds this lock") {
             // A panic inside a unit is caught where it runs, so there is nothing to learn from the thread's own result.

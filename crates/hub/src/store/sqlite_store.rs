@@ -35,6 +35,7 @@ pub(super) struct SqliteStore {
     urgent: mpsc::Sender<Job>,
     writes: mpsc::Sender<Job>,
     reads: mpsc::Sender<Job>,
+    translations: Arc<Translations>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -69,6 +70,7 @@ impl SqliteStore {
             urgent,
             writes,
             reads,
+            translations,
             threads: Mutex::new(threads),
         })
     }
@@ -85,12 +87,17 @@ impl SqliteStore {
         &self.reads
     }
 
+    pub(super) fn statements(&self) -> Vec<String> {
+        self.translations.all()
+    }
+
     /// Waits until every thread has ended, which they do when nobody can submit units any more.
     pub(super) fn join(self) {
         let Self {
             urgent,
             writes,
             reads,
+            translations: _,
             threads,
         } = self;
         drop((urgent, writes, reads));

@@ -61,6 +61,12 @@ impl Translations {
         }
     }
 
+    /// All that were made so far.
+    pub(super) fn all(&self) -> Vec<String> {
+        let known = self.known.read().expect("no thread panics while it holds this lock");
+        known.values().map(|translated| translated.sql.clone()).collect()
+    }
+
     pub(super) fn get(&self, sql: &'static str) -> Arc<Translated> {
         let key = key(sql);
         if let Some(known) = self
