@@ -25,8 +25,14 @@ use crate::store::events::{CountSlot, QueuePlace};
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx};
 
-/// How many batches are processed before the time is read anew.
-const BATCHES_MAX: usize = 50;
+/// How many batches share a transaction, if so many events are due.
+const BATCHES_A_COMMIT: u32 = 5;
+/// How many transactions there are before the time is read anew.
+const COMMITS_MAX: usize = 20;
+/// From so many events at once on, it is worth waiting for more.
+const BUSY_EVENTS: usize = 50;
+/// For how long.
+const GATHER: Duration = Duration::from_millis(10);
 /// How long to rest after the store failed.
 const REST: Duration = Duration::from_millis(500);
 /// How long to wait for a nudge before looking again: other nodes, and pauses of failed events.
@@ -36,8 +42,13 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub async fn run(app: App, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let rest = match project_due(&app).await {
-            Ok(events) if events > 0 => continue,
-            Ok(_) => LOOK_AGAIN,
+            Ok(0) => LOOK_AGAIN,
+            Ok(events) if events < BUSY_EVENTS => continue,
+            Ok(_) => {
+                // Under load, wait a moment: a page of the database that many events touch is then written once for all of them.
+                tokio::time::sleep(GATHER).await;
+                continue;
+            }
             Err(error) => {
                 tracing::error!(%error, "events could not be processed; they stay in the queue");
                 REST
@@ -51,9 +62,9 @@ pub async fn run(app: App, stop: CancellationToken) {
     }
 }
 
-/// Processes what is due, batch by batch, until nothing is; answers with how many events that were.
+/// Processes what is due, until nothing is; answers with how many events that were.
 ///
-/// While one batch is being written, the next one is read and understood.
+/// Several batches are written in one transaction. While they are, the next ones are read and understood.
 pub async fn project_due(app: &App) -> Result<usize, StoreError> {
     let worker = Worker {
         channels: app.channels.clone(),
@@ -62,15 +73,20 @@ pub async fn project_due(app: &App) -> Result<usize, StoreError> {
             attempts: app.config.webhooks.retry_attempts,
             delay: app.config.webhooks.retry_delay,
         },
+        batch_size: app.config.webhooks.batch_size.max(1) as usize,
         now: app.clock.now_millis(),
     };
-    let limit = app.config.webhooks.batch_size;
+    let limit = app.config.webhooks.batch_size.saturating_mul(BATCHES_A_COMMIT);
     let mut processed = 0;
     let mut batch = worker.read(app, None, limit).await?;
-    for _ in 0..BATCHES_MAX {
+    for _ in 0..COMMITS_MAX {
         let Some(last) = batch.last().map(|due| due.place) else {
             break;
         };
+        if batch.len() < limit as usize {
+            // What has come in since then is for the next time.
+            return Ok(processed + write(app, &worker, batch).await?);
+        }
         let (written, next) = tokio::join!(write(app, &worker, batch), worker.read(app, Some(last), limit));
         processed += written?;
         batch = next?;
@@ -163,6 +179,7 @@ struct Worker {
     channels: Channels,
     ids: Ids,
     retry: RetryPolicy,
+    batch_size: usize,
     now: Millis,
 }
 
@@ -205,7 +222,12 @@ impl Worker {
         }
         let began = Instant::now();
         let incoming: Vec<&Incoming> = batch.iter().filter_map(|due| due.incoming.as_ref()).collect();
-        let projected = projection::project(tx, &incoming, &self.ids, self.now)?;
+        let mut projected = projection::Projected::default();
+        for part in incoming.chunks(self.batch_size) {
+            let done = projection::project(tx, part, &self.ids, self.now)?;
+            projected.changes.extend(done.changes);
+            projected.received.extend(done.received);
+        }
         let share = began.elapsed() / batch.len() as u32;
         let before: Vec<EventStatus> = batch.iter().map(|due| due.before).collect();
         let finished: Vec<(StoredEvent, Option<Millis>)> = batch

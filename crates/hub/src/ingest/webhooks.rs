@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest;
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
@@ -28,6 +29,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// What Meta asks when it verifies an address.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Verification {
     /// `subscribe`.
     #[serde(rename = "hub.mode")]
@@ -40,24 +42,27 @@ pub struct Verification {
     challenge: Option<String>,
 }
 
+/// A query that may be none: other parameters than those of [`Verification`] are left alone, since Meta may add some.
+type Asked = Result<Query<Verification>, QueryRejection>;
+
 /// Verification of the WhatsApp address.
 #[utoipa::path(get, path = "/api/webhooks/whatsapp", tag = "Meta", params(Verification),
     responses((status = 200, description = "The challenge", body = String, content_type = "text/plain"),
-        (status = 400, description = "A parameter is missing", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "A parameter is missing, or the query cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The mode or the token is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "No verify token is configured", body = Problem, content_type = "application/problem+json")))]
-pub async fn verify_whatsapp(State(app): State<App>, Query(query): Query<Verification>) -> Result<Response, Problem> {
-    verify(&app, Platform::WhatsApp, &query)
+pub async fn verify_whatsapp(State(app): State<App>, query: Asked) -> Result<Response, Problem> {
+    verify(&app, Platform::WhatsApp, query)
 }
 
 /// Verification of the Instagram address.
 #[utoipa::path(get, path = "/api/webhooks/instagram", tag = "Meta", params(Verification),
     responses((status = 200, description = "The challenge", body = String, content_type = "text/plain"),
-        (status = 400, description = "A parameter is missing", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "A parameter is missing, or the query cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The mode or the token is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "No verify token is configured", body = Problem, content_type = "application/problem+json")))]
-pub async fn verify_instagram(State(app): State<App>, Query(query): Query<Verification>) -> Result<Response, Problem> {
-    verify(&app, Platform::Instagram, &query)
+pub async fn verify_instagram(State(app): State<App>, query: Asked) -> Result<Response, Problem> {
+    verify(&app, Platform::Instagram, query)
 }
 
 /// A WhatsApp notification.
@@ -92,7 +97,13 @@ pub async fn receive_instagram(
     receive(&app, Platform::Instagram, source.0, &headers, body).await
 }
 
-fn verify(app: &App, platform: Platform, query: &Verification) -> Result<Response, Problem> {
+fn verify(app: &App, platform: Platform, query: Asked) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(|_| {
+        Problem::new(
+            Code::InvalidParameter,
+            "The query cannot be read: each of `hub.mode`, `hub.verify_token` and `hub.challenge` is given once, percent-encoded.",
+        )
+    })?;
     let tokens = match platform {
         Platform::WhatsApp => &app.config.webhooks.whatsapp.verify_tokens,
         Platform::Instagram => &app.config.webhooks.instagram.verify_tokens,

@@ -99,9 +99,12 @@ pub async fn send(
     headers: HeaderMap,
     request: RawJson<SendRequest>,
 ) -> Result<Response, Problem> {
+    let is_short = request.value.message.is_some();
     let order = order(request.value, key_of(&headers, caller, &request.raw)?)?;
 
-    let accepted = accept::accept(&app, order).await?;
+    let accepted = accept::accept(&app, order)
+        .await
+        .map_err(|error| as_asked(error.into(), is_short))?;
 
     let mut answer = (
         StatusCode::ACCEPTED,
@@ -117,6 +120,14 @@ pub async fn send(
             .insert("idempotent-replayed", HeaderValue::from_static("true"));
     }
     Ok(answer)
+}
+
+/// Names fields as the caller wrote them: in the short form the text stands in `message`.
+fn as_asked(mut problem: Problem, is_short: bool) -> Problem {
+    for error in problem.errors.iter_mut().filter(|error| is_short && error.field == "content.text") {
+        "message".clone_into(&mut error.field);
+    }
+    problem
 }
 
 fn key_of(headers: &HeaderMap, caller: Caller, body: &[u8]) -> Result<Option<Idempotency>, Problem> {

@@ -232,10 +232,33 @@ impl Tx<'_> {
 
     /// Conversations, the one with the newest message first.
     pub fn conversations(&mut self, filter: &ConversationFilter, limit: u32) -> Result<Vec<Conversation>, StoreError> {
+        if filter.contact_id.is_some() {
+            return self.walk_conversations(LIST_OF_CONTACT, filter, filter.channel_id.as_ref(), limit);
+        }
+        if filter.channel_id.is_some() {
+            return self.walk_conversations(LIST_OF_CHANNEL, filter, filter.channel_id.as_ref(), limit);
+        }
+        // Each channel has its own order by time. There are few channels, and an order over all would have to be kept at every message.
+        let mut all = Vec::new();
+        for channel in self.channel_activity()? {
+            all.extend(self.walk_conversations(LIST_OF_CHANNEL, filter, Some(&channel.id), limit)?);
+        }
+        all.sort_by_key(|conversation| std::cmp::Reverse((conversation.last_message_at, conversation.id)));
+        all.truncate(limit as usize);
+        Ok(all)
+    }
+
+    fn walk_conversations(
+        &mut self,
+        walk: &'static str,
+        filter: &ConversationFilter,
+        channel: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<Vec<Conversation>, StoreError> {
         let (after_at, after_id) = filter.after.unwrap_or((Millis::MAX, ConversationId::MAX));
         let name = filter.name.as_ref().map(|name| escaped(&searched(name)));
         let values = params![
-            filter.channel_id.as_ref().map(|channel| channel.0.as_str()),
+            channel.map(|channel| channel.0.as_str()),
             filter.status.map(ConversationStatus::as_str),
             &filter.assignee,
             filter.contact_id.as_ref().map(|contact| &contact.as_bytes()[..]),
@@ -245,14 +268,7 @@ impl Tx<'_> {
             &after_id,
             limit,
         ];
-        let rows = if filter.contact_id.is_some() {
-            self.query(LIST_OF_CONTACT, values)?
-        } else if filter.channel_id.is_some() {
-            self.query(LIST_OF_CHANNEL, values)?
-        } else {
-            self.query(LIST, values)?
-        };
-        rows.iter().map(conversation).collect()
+        self.query(walk, values)?.iter().map(conversation).collect()
     }
 }
 
@@ -274,7 +290,6 @@ macro_rules! list {
     };
 }
 
-const LIST: &str = list!("true");
 const LIST_OF_CHANNEL: &str = list!("c.channel_id = ?1");
 const LIST_OF_CONTACT: &str = list!("c.contact_id = ?4");
 

@@ -587,8 +587,10 @@ impl Tx<'_> {
         body_bytes: u32,
     ) -> Result<Vec<(QuarantinedNotification, i64)>, StoreError> {
         let before = before.unwrap_or(NotificationId::MAX);
+        // SQLite's SUBSTR of an empty blob is NULL.
         let rows = self.query(
-            "SELECT id, platform, received_at, reason, SUBSTR(body, 1, {sqlite ?3}{postgres CAST(?3 AS INTEGER)}), LENGTH(body)
+            "SELECT id, platform, received_at, reason,
+                COALESCE(SUBSTR(body, 1, {sqlite ?3}{postgres CAST(?3 AS INTEGER)}), body), LENGTH(body)
              FROM quarantined_notifications WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
             params![&before, limit, body_bytes],
         )?;
@@ -672,7 +674,7 @@ macro_rules! count {
                     (CAST(?1 AS TEXT) IS NULL OR e.kind = ?1) AND (CAST(?2 AS TEXT) IS NULL OR e.status = ?2)
                     AND (CAST(?3 AS TEXT) IS NULL OR e.platform = ?3) AND (CAST(?4 AS TEXT) IS NULL OR e.channel_id = ?4)
                     AND (CAST(?5 AS TEXT) IS NULL OR e.account = ?5)
-                    AND (CAST(?8 AS TEXT) IS NULL OR e.external_id LIKE ?8 ESCAPE '\\' OR e.payload LIKE ?8 ESCAPE '\\')
+                    AND (CAST(?8 AS TEXT) IS NULL OR e.external_id {sqlite LIKE}{postgres ILIKE} ?8 ESCAPE '\\' OR e.payload {sqlite LIKE}{postgres ILIKE} ?8 ESCAPE '\\')
                 THEN 1 ELSE 0 END), 0) AS BIGINT)
              FROM (SELECT e.kind, e.status, e.platform, e.channel_id, e.account, e.external_id, e.payload FROM ",
             $from,

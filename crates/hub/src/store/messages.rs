@@ -1,5 +1,7 @@
 //! Statements about messages and what became of them.
 
+use std::collections::HashMap;
+
 use super::value::{FromValue, Row, Rows, Value, params};
 use super::{StoreError, Tx};
 use crate::conversations::content::Content;
@@ -98,7 +100,7 @@ impl Tx<'_> {
     pub fn message_ids_by_external_ids(
         &mut self,
         keys: &[(ChannelId, String)],
-    ) -> Result<Vec<((ChannelId, String), MessageId)>, StoreError> {
+    ) -> Result<HashMap<(ChannelId, String), MessageId>, StoreError> {
         let mut rows = Rows::new();
         for (channel, external_id) in keys {
             rows.push(params![&channel.0, external_id]);
@@ -208,16 +210,20 @@ impl Tx<'_> {
     pub fn update_messages(&mut self, messages: &[&Message]) -> Result<(), StoreError> {
         let contents = contents(messages);
         let mut rows = Rows::new();
+        let mut places = Rows::new();
         for (message, content) in messages.iter().zip(&contents) {
-            rows.push(params![
+            places.push(params![
                 &message.id,
                 &message.conversation_id,
-                content,
                 &message.external_id,
+                message.occurred_at
+            ]);
+            rows.push(params![
+                &message.id,
+                content,
                 &message.reply_to,
                 message.inert,
                 message.status.as_str(),
-                message.occurred_at,
                 message.receipts.accepted_at,
                 message.receipts.sent_at,
                 message.receipts.delivered_at,
@@ -234,16 +240,24 @@ impl Tx<'_> {
             ]);
         }
         self.execute_rows(
-            "UPDATE messages SET conversation_id = r.conversation_id, content = r.content, external_id = r.external_id,
-                reply_to = r.reply_to, inert = r.inert, status = r.status, occurred_at = r.occurred_at, accepted_at = r.accepted_at, sent_at = r.sent_at, delivered_at = r.delivered_at,
-                read_at = r.read_at, played_at = r.played_at, failed_at = r.failed_at, error_code = r.error_code,
-                error_subcode = r.error_subcode, error_text = r.error_text, edited_at = r.edited_at, deleted_at = r.deleted_at,
-                maybe_duplicate = r.maybe_duplicate, event_id = r.event_id
-             {from r: id blob, conversation_id blob, content text, external_id text, reply_to text, inert int, status text, occurred_at int, accepted_at int,
-                sent_at int, delivered_at int, read_at int, played_at int, failed_at int, error_code int, error_subcode int,
-                error_text text, edited_at int, deleted_at int, maybe_duplicate int, event_id blob}
+            "UPDATE messages SET content = r.content, reply_to = r.reply_to, inert = r.inert, status = r.status,
+                accepted_at = r.accepted_at, sent_at = r.sent_at, delivered_at = r.delivered_at, read_at = r.read_at,
+                played_at = r.played_at, failed_at = r.failed_at, error_code = r.error_code, error_subcode = r.error_subcode,
+                error_text = r.error_text, edited_at = r.edited_at, deleted_at = r.deleted_at, maybe_duplicate = r.maybe_duplicate,
+                event_id = r.event_id
+             {from r: id blob, content text, reply_to text, inert int, status text, accepted_at int, sent_at int, delivered_at int,
+                read_at int, played_at int, failed_at int, error_code int, error_subcode int, error_text text, edited_at int,
+                deleted_at int, maybe_duplicate int, event_id blob}
              WHERE messages.id = r.id",
             &rows,
+        )?;
+        // What is in an index is written apart, and only where it changes: a status must not cost two walks through the largest ones.
+        self.execute_rows(
+            "UPDATE messages SET conversation_id = r.conversation_id, external_id = r.external_id, occurred_at = r.occurred_at
+             {from r: id blob, conversation_id blob, external_id text, occurred_at int}
+             WHERE messages.id = r.id AND (messages.conversation_id <> r.conversation_id
+                OR messages.external_id IS DISTINCT FROM r.external_id OR messages.occurred_at <> r.occurred_at)",
+            &places,
         )?;
         Ok(())
     }

@@ -1,0 +1,113 @@
+//! A database for one test: a file in the test's own folder, or a database under a random name on the server that
+//! `TIDINGS_TEST_POSTGRES_URL` names. Only what was created here is removed.
+
+use std::path::Path;
+
+use tempfile::Builder;
+use tokio_postgres::{Client, NoTls};
+
+/// The variable that names a Postgres server on which databases may be made.
+const SERVER: &str = "TIDINGS_TEST_POSTGRES_URL";
+
+/// Where the store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+impl Engine {
+    /// SQLite, and Postgres where there is a server. In CI there has to be one.
+    pub(super) fn available() -> Vec<Self> {
+        if server().is_some() {
+            return vec![Self::Sqlite, Self::Postgres];
+        }
+        assert!(
+            variable("CI").is_none(),
+            "{SERVER} is not set, and CI tests both engines"
+        );
+        println!("{SERVER} is not set: on SQLite only");
+        vec![Self::Sqlite]
+    }
+}
+
+/// A database that belongs to one test.
+pub(super) struct Database {
+    url: String,
+    /// Its name on the server.
+    name: Option<String>,
+}
+
+impl Database {
+    pub(super) async fn create(engine: Engine, folder: &Path) -> Self {
+        match engine {
+            Engine::Sqlite => Self {
+                url: format!("sqlite://{}", folder.join("tidings.db").display()),
+                name: None,
+            },
+            Engine::Postgres => {
+                let name = random_name(folder);
+                execute(&format!("CREATE DATABASE {name}")).await;
+                let server = server().expect("it was there when the engines were listed");
+                let (address, _) = server
+                    .rsplit_once('/')
+                    .expect("the address of a server ends with a database");
+                Self {
+                    url: format!("{address}/{name}"),
+                    name: Some(name),
+                }
+            }
+        }
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A connection of the test's own; `None` on SQLite, which has no server.
+    pub(super) async fn connect(&self) -> Option<(Client, impl Future<Output = ()> + use<>)> {
+        self.name.as_ref()?;
+        let (client, connection) = tokio_postgres::connect(&self.url, NoTls).await.unwrap();
+        Some((client, async move {
+            // It ends with its client, or with the database.
+            let _ = connection.await;
+        }))
+    }
+
+    pub(super) async fn remove(self) {
+        if let Some(name) = self.name {
+            execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await;
+        }
+    }
+}
+
+/// Random because the folder's name is, which the system made for this test alone.
+fn random_name(folder: &Path) -> String {
+    let marker = Builder::new()
+        .prefix("tidings_test_")
+        .rand_bytes(16)
+        .tempfile_in(folder)
+        .unwrap();
+    marker.path().file_name().unwrap().to_str().unwrap().to_lowercase()
+}
+
+async fn execute(statement: &str) {
+    let server = server().expect("it was there when the engines were listed");
+    let (client, connection) = tokio_postgres::connect(&server, NoTls).await.unwrap();
+    tokio::select! {
+        done = client.batch_execute(statement) => done.unwrap(),
+        ended = connection => panic!("the connection ended before the statement: {ended:?}"),
+    }
+}
+
+fn server() -> Option<String> {
+    variable(SERVER)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what tests are run with is no setting of the hub"
+)]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

@@ -1,0 +1,356 @@
+//! A hub that runs, with a simulated Meta on the other side: real sockets, real signatures, real handshakes.
+//!
+//! [`on_both`] runs a test on SQLite and on Postgres, each time with a hub, a sandbox and a database of its own, and takes them apart
+//! afterwards, also when the test failed. Time stands still for both sides until [`Harness::pass`] moves it, so that a test of a day
+//! takes no day; only what waits for a socket or a thread waits in real time, at most [`WITHIN`].
+//!
+//! On its way out the harness checks what no test should have to say: no background task failed, no event waits or is dead, Meta refused
+//! nothing that the test did not foresee ([`Harness::foresee_refusals`]), and gave up no notification.
+
+mod answer;
+mod database;
+mod held;
+mod meta;
+mod running;
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tidings::clock::{Clock, from_millis};
+use tidings::config::{Config, Sources};
+use tidings::ingest::projector;
+use tidings::server::Hub;
+use tidings_sandbox::{Delays, LedgerEntry, LedgerKind, Object, Options, Sandbox, Time, WebhookOptions};
+use tokio::time::MissedTickBehavior;
+
+pub use answer::Answer;
+use database::{Database, Engine};
+pub use meta::{Fixture, Notification, fault, fixtures, text, whatsapp_text, whatsapp_value};
+use running::Running;
+
+/// When tests begin: a whole second, since WhatsApp tells no finer time.
+pub const START: i64 = 1_795_400_000_000;
+/// How long something may take that only waits for sockets and threads.
+pub const WITHIN: Duration = Duration::from_secs(20);
+/// How often it is looked whether it has happened.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// The sandbox's WhatsApp number.
+pub const NUMBER: &str = "200000000000001";
+/// The WhatsApp Business Account that it belongs to.
+pub const BUSINESS_ACCOUNT: &str = "100000000000001";
+/// The sandbox's Instagram account.
+pub const ACCOUNT: &str = "17841400000000001";
+/// The key that the hub is called with.
+pub const ADMIN_KEY: &str = "a-key-for-tests-alone";
+
+/// What a hub and its Meta are started with.
+#[derive(Clone)]
+pub struct Setup {
+    /// The sandbox.
+    pub sandbox: Options,
+    environment: BTreeMap<String, Option<String>>,
+    is_subscribed: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let sandbox = Options {
+            time: Time::Stepped { start_millis: START },
+            webhooks: WebhookOptions {
+                // One after the other, so that events come in the order in which they happened.
+                parallel: 1,
+                ..WebhookOptions::default()
+            },
+            delays: Delays {
+                sent: Duration::from_secs(1),
+                delivered: Duration::from_secs(1),
+                read: None,
+            },
+            ..Options::default()
+        };
+        Self {
+            sandbox,
+            environment: BTreeMap::new(),
+            is_subscribed: true,
+        }
+    }
+}
+
+impl Setup {
+    /// With this variable in the hub's environment, on top of those that the sandbox tells.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), Some(value.to_owned()));
+        self
+    }
+
+    /// Without this variable, which the sandbox tells.
+    pub fn without(mut self, name: &str) -> Self {
+        self.environment.insert(name.to_owned(), None);
+        self
+    }
+
+    /// With this variable as the sandbox tells it.
+    pub fn with_told(mut self, name: &str) -> Self {
+        self.environment.remove(name);
+        self
+    }
+
+    /// Nobody is subscribed: the test posts notifications itself, or subscribes later.
+    pub fn unsubscribed(mut self) -> Self {
+        self.is_subscribed = false;
+        self
+    }
+}
+
+/// A hub with a Meta of its own.
+pub struct Harness {
+    /// Meta.
+    pub sandbox: Sandbox,
+    /// The hub's clock; the sandbox has one of its own, and [`Harness::pass`] moves both.
+    pub clock: Clock,
+    running: Option<Running>,
+    setup: Setup,
+    http: reqwest::Client,
+    database: Database,
+    folder: TempDir,
+    foreseen_refusals: Vec<i64>,
+}
+
+/// Runs a test with the usual setup on every engine that there is.
+pub async fn on_both(test: impl AsyncFn(&mut Harness)) {
+    on_both_with(Setup::default(), test).await;
+}
+
+/// Runs a test on every engine that there is. What it starts with is new each time.
+pub async fn on_both_with(setup: Setup, test: impl AsyncFn(&mut Harness)) {
+    // Of several providers in one process rustls takes none by itself; another test may have been first.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    for engine in Engine::available() {
+        println!("on {engine:?}");
+        let mut harness = Harness::start(engine, setup.clone()).await;
+        let ended = AssertUnwindSafe(async {
+            test(&mut harness).await;
+            harness.check_that_all_is_well().await;
+        })
+        .catch_unwind()
+        .await;
+        harness.end().await;
+        if let Err(panic) = ended {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+impl Harness {
+    async fn start(engine: Engine, setup: Setup) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut harness = Self {
+            sandbox: Sandbox::start(setup.sandbox.clone()).await.unwrap(),
+            clock: Clock::frozen_at(from_millis(START)),
+            running: None,
+            setup,
+            http: reqwest::Client::builder().no_proxy().timeout(WITHIN).build().unwrap(),
+            database: Database::create(engine, folder.path()).await,
+            folder,
+            foreseen_refusals: Vec::new(),
+        };
+        harness.start_hub().await;
+        harness
+    }
+
+    async fn start_hub(&mut self) {
+        let environment = self.environment();
+        let verify_token = |name: &str| environment.get(name).cloned().unwrap_or_default();
+        let tokens = [
+            (Object::WhatsApp, "whatsapp", verify_token("WHATSAPP_VERIFY_TOKEN")),
+            (Object::Instagram, "instagram", verify_token("INSTAGRAM_VERIFY_TOKEN")),
+        ];
+        let sources = Sources {
+            environment,
+            ..Sources::default()
+        };
+        let config = Config::load(sources)
+            .unwrap_or_else(|mistakes| panic!("{mistakes}"))
+            .config;
+        self.running = Some(Running::start(config, self.clock.clone()).await);
+        if self.setup.is_subscribed {
+            for (object, name, token) in tokens {
+                let callback = self.url(&format!("/api/webhooks/{name}"));
+                self.sandbox.subscribe(object, &callback, &token).await.unwrap();
+            }
+        }
+    }
+
+    /// What the sandbox tells, what the harness needs, and what the test says, the latter before the former.
+    fn environment(&self) -> BTreeMap<String, String> {
+        let mut environment: BTreeMap<String, String> = self.sandbox.environment().into_iter().collect();
+        let own = [
+            ("TIDINGS_LISTEN", "127.0.0.1:0"),
+            ("TIDINGS_DATA_DIR", self.folder.path().to_str().unwrap()),
+            ("DATABASE_URL", self.database.url()),
+            ("TIDINGS_ADMIN_KEY", ADMIN_KEY),
+        ];
+        environment.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        for (name, value) in &self.setup.environment {
+            match value {
+                Some(value) => environment.insert(name.clone(), value.clone()),
+                None => environment.remove(name),
+            };
+        }
+        environment
+    }
+
+    /// The running hub.
+    pub fn hub(&self) -> &Hub {
+        let running = self.running.as_ref();
+        running.expect("a test ends the hub only by starting another one").hub()
+    }
+
+    /// An address of the hub's.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.hub().address())
+    }
+
+    /// Stops the hub, and starts it again on the same store with this changed in its environment.
+    pub async fn restart_with(&mut self, change: impl FnOnce(Setup) -> Setup) {
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+        self.setup = change(self.setup.clone());
+        self.start_hub().await;
+    }
+
+    /// Lets the hub die on the spot, whatever it is doing.
+    pub fn crash(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.crash();
+        }
+    }
+
+    /// Stops the hub if it still runs, and starts it again on the same store.
+    pub async fn restart(&mut self) {
+        self.restart_with(|setup| setup).await;
+    }
+
+    /// Lets time pass on both sides, and everything come of it that follows: what is due at Meta is posted, what is due here is sent.
+    pub async fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+        self.sandbox.advance(time).await;
+        self.nudge();
+        self.projected().await;
+    }
+
+    /// Lets the senders look at the clock, which they would do within a second anyway.
+    pub fn nudge(&self) {
+        for channel in self.hub().app().channels.all() {
+            self.hub().app().senders.nudge(&channel.id);
+        }
+    }
+
+    /// Resolves when nothing is on its way from Meta, and every event that came in was processed.
+    pub async fn projected(&self) {
+        self.sandbox.settled().await;
+        while projector::project_due(self.hub().app()).await.unwrap() > 0 {}
+        // The hub's own projector may still have a batch in hand.
+        self.until("no event is pending", async |harness| {
+            let pending = harness.get("/api/webhooks/events?status=pending&limit=1").await.json();
+            (pending["events"] == json!([])).then_some(())
+        })
+        .await;
+    }
+
+    /// Looks again and again until the condition gives something; a test that waits longer than [`WITHIN`] has failed.
+    pub async fn until<T>(&self, what: &str, condition: impl AsyncFn(&Self) -> Option<T>) -> T {
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let found = tokio::time::timeout(WITHIN, async {
+            loop {
+                looks.tick().await;
+                if let Some(found) = condition(self).await {
+                    return found;
+                }
+            }
+        });
+        found.await.unwrap_or_else(|_| panic!("waited in vain until {what}"))
+    }
+
+    /// Waits until a message has this status, and answers with the message.
+    pub async fn message_until(&self, id: &str, status: &str) -> Value {
+        self.until(&format!("{id} is {status}"), async |harness| {
+            let message = harness.message(id).await;
+            (message["status"] == status).then_some(message)
+        })
+        .await
+    }
+
+    /// Waits until so many attempts have counted against a message that still has to be sent; answers with what it waits for.
+    pub async fn waiting_after(&self, id: &str, attempts: u32) -> Value {
+        self.until(&format!("{id} waits after {attempts} attempts"), async |harness| {
+            let (_, document) = harness.timeline(id).await;
+            let waiting = document["waiting"].clone();
+            (waiting["attempts"] == attempts && waiting["state"] != "sending").then_some(waiting)
+        })
+        .await
+    }
+
+    /// Meta may refuse calls with these codes.
+    pub fn foresee_refusals(&mut self, codes: &[i64]) {
+        self.foreseen_refusals.extend_from_slice(codes);
+    }
+
+    /// What Meta wrote down of one kind.
+    pub fn ledger(&self, kind: LedgerKind) -> Vec<LedgerEntry> {
+        self.sandbox
+            .ledger()
+            .into_iter()
+            .filter(|entry| entry.kind == kind)
+            .collect()
+    }
+
+    /// The texts that Meta accepted for a customer, in order.
+    pub fn accepted(&self, customer: &str) -> Vec<String> {
+        let accepted = self.ledger(LedgerKind::Accepted);
+        let of_customer = accepted
+            .iter()
+            .filter(|entry| entry.customer.as_deref() == Some(customer));
+        of_customer
+            .map(|entry| entry.detail["text"].as_str().unwrap_or_default().to_owned())
+            .collect()
+    }
+
+    async fn check_that_all_is_well(&self) {
+        self.projected().await;
+        assert_eq!(self.hub().app().workers.healthy(), Ok(()), "a background task fails");
+        assert_eq!(
+            self.metric("tidings_task_restarts_total").await,
+            0.0,
+            "a background task failed"
+        );
+        let dead = self.get("/api/webhooks/events?status=dead").await.json();
+        assert_eq!(dead["events"], json!([]), "events are dead");
+        for refused in self.ledger(LedgerKind::Refused) {
+            let code = refused.detail["code"].as_i64().unwrap_or_default();
+            assert!(
+                self.foreseen_refusals.contains(&code),
+                "Meta refused a call that the test did not foresee: {refused:?}"
+            );
+        }
+        assert!(
+            self.ledger(LedgerKind::GaveUp).is_empty(),
+            "Meta gave up a notification"
+        );
+    }
+
+    async fn end(mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+        self.sandbox.stop().await;
+        self.database.remove().await;
+    }
+}

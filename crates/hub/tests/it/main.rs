@@ -1,0 +1,11 @@
+//! Tests of the whole hub, in one binary: our sources read by `tidy`, the rest over real sockets, with a simulated Meta on the other side.
+//!
+//! Where to begin: [`harness`], which every test but `tidy` goes through.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, unreachable_pub)]
+
+mod api;
+mod circle;
+mod harness;
+mod tidy;
+mod webhooks;

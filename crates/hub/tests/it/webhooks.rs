@@ -1,0 +1,8 @@
+//! What Meta posts, through HTTP: every answer, what is kept, what is repeated, and what too much of it does to others.
+
+mod accounts;
+mod duplicates;
+mod kinds;
+mod load;
+mod signature;
+mod verification;

@@ -1,0 +1,146 @@
+//! Much at once, and senders who do not behave: nobody else is harmed, nothing that was answered 200 is lost.
+
+use std::collections::BTreeSet;
+
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::harness::{Notification, START, Setup, WITHIN, on_both, on_both_with, whatsapp_text, whatsapp_value};
+
+#[tokio::test]
+async fn a_thousand_events_in_one_notification() {
+    on_both(async |harness| {
+        let people = 10;
+        let messages: Vec<Value> = (0..1_000)
+            .map(|number| {
+                json!({"id": format!("wamid.{number}"), "from": format!("44770090{:04}", number % people), "type": "text",
+                    "timestamp": (START / 1000 + number).to_string(), "text": {"body": format!("message {number}")}})
+            })
+            .collect();
+        harness.whatsapp(&whatsapp_value(&json!({ "messages": messages }))).await;
+
+        assert_eq!(harness.events("").await.len(), 1_000);
+        assert!(harness.events("status=processed").await.len() == 1_000);
+        let conversations = harness.conversations().await;
+        assert_eq!(conversations.len(), 10);
+        for conversation in &conversations {
+            assert_eq!(conversation["unread"], 100);
+            assert_eq!(harness.messages(conversation).await.len(), 100);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn connections_that_send_nothing_are_closed_and_disturb_nobody() {
+    let setup = Setup::default().with("TIDINGS_HTTP_HEADER_TIMEOUT_SECS", "1");
+    on_both_with(setup, async |harness| {
+        let address = harness.hub().address();
+        let mut silent = Vec::new();
+        for number in 0..100 {
+            let mut connection = TcpStream::connect(address).await.unwrap();
+            if number % 2 == 0 {
+                // The others say at least how they would begin.
+                connection
+                    .write_all(b"POST /api/webhooks/whatsapp HTTP/1.1\r\nhost: x\r\nx-hub")
+                    .await
+                    .unwrap();
+            }
+            silent.push(connection);
+        }
+        for number in 0..20 {
+            let body = whatsapp_text(&format!("wamid.{number}"), "447700900123", "hello", START);
+            harness.post_signed(Notification::whatsapp(&body)).await.expect(200);
+        }
+        let closed = join_all(silent.iter_mut().map(async |connection| {
+            let mut said = Vec::new();
+            // What it is told before, if anything, is no matter; a reset ends it as well.
+            let _ = tokio::time::timeout(WITHIN, connection.read_to_end(&mut said))
+                .await
+                .expect("it is still open");
+        }));
+        closed.await;
+        harness.projected().await;
+        assert_eq!(harness.events("").await.len(), 20);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_given_up() {
+    let setup = Setup::default().with("TIDINGS_HTTP_BODY_TIMEOUT_SECS", "1");
+    on_both_with(setup, async |harness| {
+        let mut connection = TcpStream::connect(harness.hub().address()).await.unwrap();
+        let head = "POST /api/webhooks/whatsapp HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{";
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let mut said = vec![0; 4_096];
+        let read = tokio::time::timeout(WITHIN, connection.read(&mut said))
+            .await
+            .unwrap()
+            .unwrap();
+        let said = String::from_utf8_lossy(&said[..read]);
+        assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
+        assert!(harness.events("").await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn more_than_can_wait_is_told_to_come_again_and_nothing_answered_is_lost() {
+    let setup = Setup::default().with("WEBHOOK_MAX_QUEUE", "1");
+    on_both_with(setup, async |harness| {
+        let bodies: Vec<Value> = (0..30)
+            .map(|number| {
+                whatsapp_text(
+                    &format!("wamid.{number}"),
+                    &format!("44770090{number:04}"),
+                    "hello",
+                    START,
+                )
+            })
+            .collect();
+        let mut held = Some(harness.hold_store().await);
+        let mut posts: FuturesUnordered<_> = bodies
+            .iter()
+            .map(async |body| (body, harness.post_signed(Notification::whatsapp(body)).await))
+            .collect();
+        let mut answered = BTreeSet::new();
+        let mut refused = 0;
+        while let Some((body, answer)) = posts.next().await {
+            if answer.status == 200 {
+                answered.insert(body["entry"][0]["changes"][0]["value"]["messages"][0]["id"].to_string());
+                assert!(held.is_none(), "answered before it could be on disk");
+                continue;
+            }
+            answer.problem(503, "overloaded");
+            assert!(answer.header("retry-after").parse::<u32>().unwrap() >= 1);
+            refused += 1;
+            if let Some(held) = held.take() {
+                held.release().await;
+            }
+        }
+        assert!(refused > 0, "nobody was told to come again");
+        let line = r#"tidings_webhook_notifications_total{channel="whatsapp",result="unavailable"}"#;
+        assert_eq!(harness.metric(line).await, f64::from(refused));
+        harness.projected().await;
+        let kept: BTreeSet<String> = harness
+            .events("")
+            .await
+            .iter()
+            .map(|event| json!(event["externalId"].as_str().unwrap().strip_prefix("message:").unwrap()).to_string())
+            .collect();
+        assert_eq!(kept, answered, "kept is what was answered 200");
+
+        // Meta comes again, and all is well.
+        for body in &bodies {
+            harness.post_signed(Notification::whatsapp(body)).await.expect(200);
+        }
+        harness.projected().await;
+        assert_eq!(harness.events("").await.len(), bodies.len());
+    })
+    .await;
+}
