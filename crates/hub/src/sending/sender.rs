@@ -37,7 +37,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long to rest after the store failed.
 const REST: Duration = Duration::from_millis(500);
 /// How much longer than the call itself an entry is leased.
-const LEASE_MARGIN: Duration = Duration::from_secs(30);
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
 /// After Meta refused the credentials or was too busy without saying until when.
 const HOLD: Duration = Duration::from_secs(10);
 /// An answer of Meta's is kept up to this length.

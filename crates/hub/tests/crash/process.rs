@@ -184,7 +184,7 @@ impl Log {
     /// The last lines.
     pub(crate) fn tail(&self) -> String {
         let lines = self.0.lock().unwrap();
-        Vec::from_iter(lines.last.iter().map(String::as_str)).join("\n")
+        lines.last.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 
     /// Every line that tells of an error.

@@ -135,16 +135,16 @@ impl Drop for Database {
 }
 
 fn translated(sql: &str, for_postgres: bool) -> String {
+    let (before, after) = if for_postgres {
+        ("encode(", ", 'hex')")
+    } else {
+        ("lower(hex(", "))")
+    };
     let mut parts = sql.split("{hex ");
     let mut translated = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let (bytes, rest) = part.split_once('}').unwrap();
-        translated += &if for_postgres {
-            format!("encode({bytes}, 'hex')")
-        } else {
-            format!("lower(hex({bytes}))")
-        };
-        translated += rest;
+        translated.extend([before, bytes, after, rest]);
     }
     translated
 }

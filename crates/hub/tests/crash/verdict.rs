@@ -49,7 +49,8 @@ impl Verdict {
     /// Looks through everything.
     pub(crate) async fn of(meta: &Meta, store: &Store, replies: &[Reply]) -> Self {
         let mut verdict = Self::default();
-        let history = History::read(meta);
+        let ledger = meta.ledger();
+        let history = History::read(meta, &ledger);
         let kept = Kept::read(store).await;
         verdict.nothing_waits(store).await;
         verdict.events_are_kept_once(&history, &kept);
@@ -367,9 +368,7 @@ struct Sent<'a> {
 }
 
 impl<'a> History<'a> {
-    fn read(meta: &'a Meta) -> Self {
-        // Lives as long as the test, which needs it once.
-        let ledger: &'static [LedgerEntry] = Vec::leak(meta.ledger());
+    fn read(meta: &'a Meta, ledger: &'a [LedgerEntry]) -> Self {
         let customers: HashMap<&str, &Customer> = meta
             .customers()
             .iter()
