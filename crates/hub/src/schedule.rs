@@ -29,7 +29,7 @@ enum Task {
 const TABLE: [(Task, Duration); 3] = [
     (Task::Gauges, Duration::from_millis(250)),
     (Task::LeftBehind, Duration::from_secs(5)),
-    (Task::Prune, Duration::from_secs(60)),
+    (Task::Prune, Duration::from_mins(1)),
 ];
 
 /// Runs until told to stop.

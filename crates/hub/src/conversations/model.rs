@@ -147,7 +147,7 @@ pub enum Receipt {
     Failed(Option<Failure>),
 }
 
-/// Why a message failed, in Meta's words.
+/// Why a message failed, in Meta's words or in our own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// Meta's code; 0 where the failure is our own.
@@ -156,6 +156,17 @@ pub struct Failure {
     pub subcode: Option<i64>,
     /// What Meta, or Tidings, said about it.
     pub text: String,
+}
+
+impl Failure {
+    /// One that Meta has not told us of: what Tidings itself found.
+    pub fn ours(text: impl Into<String>) -> Self {
+        Self {
+            code: 0,
+            subcode: None,
+            text: text.into(),
+        }
+    }
 }
 
 /// When which status was reached first. What a message's status is follows from these alone once Meta has it.

@@ -416,15 +416,8 @@ impl<'a> Batch<'a> {
             if let Some(read_at) = tx.read_watermark(message.conversation_id, message.occurred_at)? {
                 message.receive(&Receipt::Read, read_at);
             }
-            let (conversation, status) = (message.conversation_id, message.status);
-            self.change(
-                index,
-                Change::MessageStatus {
-                    message: ours,
-                    conversation,
-                    status,
-                },
-            );
+            let change = Change::status_of(message);
+            self.change(index, change);
         }
         self.note(ours, said.at, event.event_id, "echo", "{}".to_owned());
         self.done.settled.push(ours);
@@ -500,19 +493,12 @@ impl<'a> Batch<'a> {
             changed |= message.receive(&Receipt::Accepted, at);
         }
         changed |= message.receive(receipt, at);
-        let (conversation, status) = (message.conversation_id, message.status);
+        let told = (message.status != status_before || unknown_before).then(|| Change::status_of(message));
         if changed || unknown_before {
             self.touched_messages.insert(id);
         }
-        if status != status_before || unknown_before {
-            self.change(
-                index,
-                Change::MessageStatus {
-                    message: id,
-                    conversation,
-                    status,
-                },
-            );
+        if let Some(change) = told {
+            self.change(index, change);
         }
         let (kind, detail) = match receipt {
             Receipt::Accepted => ("accepted", "{}".to_owned()),
@@ -755,17 +741,10 @@ impl<'a> Batch<'a> {
             if !message.receive(&Receipt::Read, at) {
                 continue;
             }
-            let status = message.status;
+            let told = (message.status != status_before).then(|| Change::status_of(message));
             self.touched_messages.insert(id);
-            if status != status_before {
-                self.change(
-                    index,
-                    Change::MessageStatus {
-                        message: id,
-                        conversation,
-                        status,
-                    },
-                );
+            if let Some(change) = told {
+                self.change(index, change);
             }
             self.note(id, at, event.event_id, "read", "{}".to_owned());
         }

@@ -242,7 +242,7 @@ impl Worker {
                 (event, None)
             })
             .collect();
-        self.finish(tx, &before, &finished)?;
+        finish(tx, &before, &finished)?;
         let mut changes: BTreeMap<EventId, _> = incoming
             .iter()
             .map(|event| event.event_id)
@@ -319,25 +319,25 @@ impl Worker {
             EventStatus::Dead
         };
         let finished = vec![(event, again_at)];
-        self.finish(tx, &[before], &finished)?;
+        finish(tx, &[before], &finished)?;
         Ok(Done {
             events: finished,
             received: Vec::new(),
         })
     }
+}
 
-    fn finish(
-        &self,
-        tx: &mut Tx<'_>,
-        before: &[EventStatus],
-        finished: &[(StoredEvent, Option<Millis>)],
-    ) -> Result<(), StoreError> {
-        let mut counts: BTreeMap<(Platform, EventKind, EventStatus), i64> = BTreeMap::new();
-        for (before, (event, _)) in before.iter().zip(finished) {
-            *counts.entry((event.platform, event.kind, *before)).or_insert(0) -= 1;
-            *counts.entry((event.platform, event.kind, event.status)).or_insert(0) += 1;
-        }
-        tx.finish_events(finished)?;
-        tx.count_events(CountSlot::Projection, &counts)
+/// Writes down what became of events, and counts each under its new status.
+fn finish(
+    tx: &mut Tx<'_>,
+    before: &[EventStatus],
+    finished: &[(StoredEvent, Option<Millis>)],
+) -> Result<(), StoreError> {
+    let mut counts: BTreeMap<(Platform, EventKind, EventStatus), i64> = BTreeMap::new();
+    for (before, (event, _)) in before.iter().zip(finished) {
+        *counts.entry((event.platform, event.kind, *before)).or_insert(0) -= 1;
+        *counts.entry((event.platform, event.kind, event.status)).or_insert(0) += 1;
     }
+    tx.finish_events(finished)?;
+    tx.count_events(CountSlot::Projection, &counts)
 }

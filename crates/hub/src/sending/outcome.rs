@@ -21,22 +21,24 @@ pub fn of(platform: Platform, exchange: &Exchange<Sent>) -> Outcome {
                 },
             },
             None => Outcome::Unknown {
-                failure: ours("Meta answered without an id"),
+                failure: Failure::ours("Meta answered without an id"),
             },
         },
         Err(CallError::NotSent { reason }) => Outcome::Again {
             cause: Cause::Temporary,
-            failure: ours(reason),
+            failure: Failure::ours(reason),
             wait: None,
         },
-        Err(CallError::Unknown { reason, .. }) => Outcome::Unknown { failure: ours(reason) },
+        Err(CallError::Unknown { reason, .. }) => Outcome::Unknown {
+            failure: Failure::ours(reason),
+        },
         // An answer that cannot be read says nothing about the message; a 4xx one at least says that it was refused.
         Err(CallError::Unreadable {
             http_status,
             reason,
             retry_after,
         }) => {
-            let failure = ours(&format!("HTTP {http_status}: {reason}"));
+            let failure = Failure::ours(format!("HTTP {http_status}: {reason}"));
             match http_status {
                 429 => Outcome::Again {
                     cause: Cause::Throttled,
@@ -102,13 +104,5 @@ fn from_class(class: Class, failure: Failure, wait: Option<Duration>) -> Outcome
                 window_closed: false,
             }
         }
-    }
-}
-
-fn ours(reason: &str) -> Failure {
-    Failure {
-        code: 0,
-        subcode: None,
-        text: reason.to_owned(),
     }
 }

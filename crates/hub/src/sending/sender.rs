@@ -5,8 +5,8 @@
 //! next one waits for the one before. A crash between that commit and the settling leaves the entry `sending`: its lease runs out, and it
 //! becomes `unknown` ([`super::take_over`]).
 //!
-//! Pace, routes and held channels have their places here: [`Gate`] says when the channel may send again, and [`settle`] is the one place
-//! where an outcome is turned into what happens next.
+//! Pace, routes and held channels have their places here: `Gate` says when the channel may send again, and `Sender::settle` is the
+//! one place where an outcome is turned into what happens next.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -169,17 +169,9 @@ impl Sender {
             };
             if let Some((status, why)) = end {
                 message.status = status;
-                message.failure = Some(Failure {
-                    code: 0,
-                    subcode: None,
-                    text: why.to_owned(),
-                });
+                message.failure = Some(Failure::ours(why));
                 message.receipts.failed_at.get_or_insert(now);
-                changes.push(Change::MessageStatus {
-                    message: message.id,
-                    conversation: message.conversation_id,
-                    status,
-                });
+                changes.push(Change::status_of(&message));
                 tx.update_messages(&[&message])?;
                 tx.remove_entry(&entry)?;
                 self.app
@@ -232,37 +224,23 @@ impl Sender {
                 Some(conversation) => tx.identities_of_contact(conversation.contact_id)?,
                 None => Vec::new(),
             };
-            match request::address_of(self.channel.platform, &self.channel.account, &identities) {
-                Some(address) => {
-                    let attempt_id: AttemptId = self.app.ids.next();
-                    let callback = callback_of(message.id, attempt_id);
-                    let body = request::body(&address, &message.content, message.reply_to.as_deref(), &callback);
-                    in_hand.push(InHand {
-                        entry,
-                        attempt_id,
-                        message,
-                        body,
-                    });
-                }
-                None => {
-                    let text = "the contact has no address on this channel any more".to_owned();
-                    message.receive(
-                        &Receipt::Failed(Some(Failure {
-                            code: 0,
-                            subcode: None,
-                            text,
-                        })),
-                        now,
-                    );
-                    changes.push(Change::MessageStatus {
-                        message: message.id,
-                        conversation: message.conversation_id,
-                        status: message.status,
-                    });
-                    tx.update_messages(&[&message])?;
-                    tx.remove_entry(&entry)?;
-                }
-            }
+            let Some(address) = request::address_of(self.channel.platform, &self.channel.account, &identities) else {
+                let failure = Failure::ours("the contact has no address on this channel any more");
+                message.receive(&Receipt::Failed(Some(failure)), now);
+                changes.push(Change::status_of(&message));
+                tx.update_messages(&[&message])?;
+                tx.remove_entry(&entry)?;
+                continue;
+            };
+            let attempt_id: AttemptId = self.app.ids.next();
+            let callback = callback_of(message.id, attempt_id);
+            let body = request::body(&address, &message.content, message.reply_to.as_deref(), &callback);
+            in_hand.push(InHand {
+                entry,
+                attempt_id,
+                message,
+                body,
+            });
         }
         Ok(in_hand)
     }
@@ -373,13 +351,14 @@ impl Sender {
             .filter(|entry| entry.attempt_id == Some(in_hand.attempt_id))
         else {
             // Somebody else has taken it over, or an event has settled it; what Meta answered is in the attempt.
-            return self.settle_late(tx, message, outcome, end.at);
+            self.settle_late(tx, message, outcome, end.at)?;
+            return Ok(None);
         };
         let mut hold = None;
         match outcome {
             Outcome::Accepted { external_id, recipient } => {
-                self.identify(tx, &mut message, external_id, end.at)?;
-                self.learn_addresses(tx, &entry, recipient, end.at)?;
+                identify(tx, &mut message, external_id, end.at)?;
+                learn_addresses(tx, &entry, recipient, end.at)?;
                 tx.remove_entry(&entry)?;
             }
             // An event was faster than the answer: Meta has it, whatever became of the answer.
@@ -419,16 +398,7 @@ impl Sender {
             }
         }
         tx.update_messages(&[&message])?;
-        let (id, conversation, status) = (message.id, message.conversation_id, message.status);
-        self.tell(
-            tx,
-            vec![Change::MessageStatus {
-                message: id,
-                conversation,
-                status,
-            }],
-            end.at,
-        )?;
+        self.tell(tx, vec![Change::status_of(&message)], end.at)?;
         Ok(hold)
     }
 
@@ -439,103 +409,14 @@ impl Sender {
         mut message: Message,
         outcome: &Outcome,
         at: Millis,
-    ) -> Result<Option<Hold>, StoreError> {
+    ) -> Result<(), StoreError> {
         if let Outcome::Accepted { external_id, .. } = outcome
             && message.external_id.is_none()
         {
-            self.identify(tx, &mut message, external_id, at)?;
+            identify(tx, &mut message, external_id, at)?;
             tx.update_messages(&[&message])?;
             tx.settle_outbox_by_event(message.id)?;
-            let (id, conversation, status) = (message.id, message.conversation_id, message.status);
-            self.tell(
-                tx,
-                vec![Change::MessageStatus {
-                    message: id,
-                    conversation,
-                    status,
-                }],
-                at,
-            )?;
-        }
-        Ok(None)
-    }
-
-    /// Meta's id of the message is known: what was said about it before is applied.
-    fn identify(
-        &self,
-        tx: &mut Tx<'_>,
-        message: &mut Message,
-        external_id: &str,
-        at: Millis,
-    ) -> Result<(), StoreError> {
-        message.receive(&Receipt::Accepted, at);
-        if message.external_id.is_some() {
-            return Ok(());
-        }
-        let key = (message.channel_id.clone(), external_id.to_owned());
-        // Its echo may have come before the answer, and have been taken for something said on the phone.
-        for echo in tx.lock_messages_by_external_ids(std::slice::from_ref(&key))? {
-            if echo.id != message.id {
-                for (receipt, time) in [
-                    (Receipt::Sent, echo.receipts.sent_at),
-                    (Receipt::Delivered, echo.receipts.delivered_at),
-                    (Receipt::Read, echo.receipts.read_at),
-                ] {
-                    if let Some(time) = time {
-                        message.receive(&receipt, time);
-                    }
-                }
-                tx.absorb_message(echo.id, message.id)?;
-            }
-        }
-        message.external_id = Some(external_id.to_owned());
-        tx.unpark_events(&[key], at)?;
-        Ok(())
-    }
-
-    /// Meta may know the recipient by other addresses than the one that was sent to (reference `whatsapp.md` 9.1).
-    fn learn_addresses(
-        &self,
-        tx: &mut Tx<'_>,
-        entry: &OutboxEntry,
-        recipient: &model::Recipient,
-        at: Millis,
-    ) -> Result<(), StoreError> {
-        let Some(conversation) = tx.conversation_by_id(entry.conversation_id)? else {
-            return Ok(());
-        };
-        let phone = recipient
-            .phone
-            .as_deref()
-            .and_then(phone::PhoneNumber::parse)
-            .map(|number| {
-                (
-                    IdentityKind::Phone,
-                    phone::compared(number.digits()),
-                    number.digits().to_owned(),
-                )
-            });
-        let user_id = recipient
-            .user_id
-            .clone()
-            .map(|id| (IdentityKind::UserId, id.clone(), id));
-        for (kind, value, shown) in phone.into_iter().chain(user_id) {
-            let key = IdentityKey {
-                kind,
-                scope: String::new(),
-                value,
-            };
-            // One that belongs to somebody else is not taken away on the word of an answer; their next event decides.
-            if tx.contacts_by_identities(std::slice::from_ref(&key))?.is_empty() {
-                tx.bind_identities(&[(
-                    Identity {
-                        key,
-                        shown,
-                        seen_at: at,
-                    },
-                    conversation.contact_id,
-                )])?;
-            }
+            self.tell(tx, vec![Change::status_of(&message)], at)?;
         }
         Ok(())
     }
@@ -571,22 +452,90 @@ impl Sender {
     }
 }
 
+/// Meta's id of the message is known: what was said about it before is applied.
+fn identify(tx: &mut Tx<'_>, message: &mut Message, external_id: &str, at: Millis) -> Result<(), StoreError> {
+    message.receive(&Receipt::Accepted, at);
+    if message.external_id.is_some() {
+        return Ok(());
+    }
+    let key = (message.channel_id.clone(), external_id.to_owned());
+    // Its echo may have come before the answer, and have been taken for something said on the phone.
+    for echo in tx.lock_messages_by_external_ids(std::slice::from_ref(&key))? {
+        if echo.id != message.id {
+            for (receipt, time) in [
+                (Receipt::Sent, echo.receipts.sent_at),
+                (Receipt::Delivered, echo.receipts.delivered_at),
+                (Receipt::Read, echo.receipts.read_at),
+            ] {
+                if let Some(time) = time {
+                    message.receive(&receipt, time);
+                }
+            }
+            tx.absorb_message(echo.id, message.id)?;
+        }
+    }
+    message.external_id = Some(external_id.to_owned());
+    tx.unpark_events(&[key], at)?;
+    Ok(())
+}
+
+/// Meta may know the recipient by other addresses than the one that was sent to (reference `whatsapp.md` 9.1).
+fn learn_addresses(
+    tx: &mut Tx<'_>,
+    entry: &OutboxEntry,
+    recipient: &model::Recipient,
+    at: Millis,
+) -> Result<(), StoreError> {
+    let Some(conversation) = tx.conversation_by_id(entry.conversation_id)? else {
+        return Ok(());
+    };
+    let phone = recipient
+        .phone
+        .as_deref()
+        .and_then(phone::PhoneNumber::parse)
+        .map(|number| {
+            (
+                IdentityKind::Phone,
+                phone::compared(number.digits()),
+                number.digits().to_owned(),
+            )
+        });
+    let user_id = recipient
+        .user_id
+        .clone()
+        .map(|id| (IdentityKind::UserId, id.clone(), id));
+    for (kind, value, shown) in phone.into_iter().chain(user_id) {
+        let key = IdentityKey {
+            kind,
+            scope: String::new(),
+            value,
+        };
+        // One that belongs to somebody else is not taken away on the word of an answer; their next event decides.
+        if tx.contacts_by_identities(std::slice::from_ref(&key))?.is_empty() {
+            tx.bind_identities(&[(
+                Identity {
+                    key,
+                    shown,
+                    seen_at: at,
+                },
+                conversation.contact_id,
+            )])?;
+        }
+    }
+    Ok(())
+}
+
 fn reason(cause: Cause, failure: &Failure) -> String {
     format!("{} ({}): {}", cause.as_str(), failure.code, failure.text)
 }
 
 /// How an attempt ends whose process stopped.
 pub fn interrupted(now: Millis) -> AttemptEnd {
-    let text = "the process that sent it stopped before the answer".to_owned();
     AttemptEnd {
         at: now,
         outcome: "unknown".to_owned(),
         http_status: None,
-        failure: Some(Failure {
-            code: 0,
-            subcode: None,
-            text,
-        }),
+        failure: Some(Failure::ours("the process that sent it stopped before the answer")),
         answer: None,
         duration_micros: 0,
     }

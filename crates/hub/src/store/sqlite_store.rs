@@ -58,7 +58,7 @@ impl SqliteStore {
         let (writes, write_jobs) = mpsc::channel(QUEUE_UNITS_MAX);
         let (reads, read_jobs) = mpsc::channel(QUEUE_UNITS_MAX);
         let mut threads = vec![super::thread("store-writer", move || {
-            Writer::new(writer).run(urgent_jobs, write_jobs)
+            Writer::new(writer).run(urgent_jobs, write_jobs);
         })?];
         let read_jobs = Arc::new(Mutex::new(read_jobs));
         for _ in 0..READERS {

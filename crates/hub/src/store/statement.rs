@@ -100,8 +100,8 @@ fn translate(sql: &str, dialect: Dialect) -> Translated {
         plain(&rest[..start], rows.as_ref(), dialect, &mut out);
         let token = &rest[start + 1..end];
         match (token.split_once(' ').unwrap_or((token, "")), dialect) {
-            (("lock", table), Dialect::Postgres) => out.push_str(&format!("FOR UPDATE OF {table}")),
-            (("take", table), Dialect::Postgres) => out.push_str(&format!("FOR UPDATE OF {table} SKIP LOCKED")),
+            (("lock", table), Dialect::Postgres) => out.extend(["FOR UPDATE OF ", table]),
+            (("take", table), Dialect::Postgres) => out.extend(["FOR UPDATE OF ", table, " SKIP LOCKED"]),
             (("sqlite", text), Dialect::Sqlite) | (("postgres", text), Dialect::Postgres) => {
                 plain(text, rows.as_ref(), dialect, &mut out);
             }
@@ -166,20 +166,21 @@ impl<'s> RowsToken<'s> {
     fn write(&self, dialect: Dialect, out: &mut String) {
         if dialect == Dialect::Postgres {
             let (rows, expressions) = (self.unnest(), self.expressions);
-            out.push_str(&match self.word {
+            let text = match self.word {
                 "insert" => format!("SELECT {expressions} FROM {rows} WHERE true"),
                 "in" => format!("IN (SELECT {expressions} FROM {rows})"),
                 "from" => format!("FROM {rows}"),
                 "each" => format!("{rows} CROSS JOIN"),
                 _ => rows,
-            });
+            };
+            out.push_str(&text);
             return;
         }
         let mut bound = String::new();
         self.bind(self.expressions, &mut bound);
         match self.word {
-            "insert" => out.push_str(&format!("VALUES ({bound})")),
-            "in" => out.push_str(&format!("= ({bound})")),
+            "insert" => out.extend(["VALUES (", &bound, ")"]),
+            "in" => out.extend(["= (", &bound, ")"]),
             "from" | "each" => {}
             _ => {
                 let columns: Vec<String> = self
@@ -188,7 +189,7 @@ impl<'s> RowsToken<'s> {
                     .enumerate()
                     .map(|(index, (name, _))| format!("?{} AS {name}", index + 1))
                     .collect();
-                out.push_str(&format!("(SELECT {}) AS r", columns.join(", ")));
+                out.extend(["(SELECT ", &columns.join(", "), ") AS r"]);
             }
         }
     }
@@ -229,7 +230,7 @@ impl<'s> RowsToken<'s> {
                     .unwrap_or(name.len());
                 let index = self.columns.iter().position(|(column, _)| *column == &name[..length]);
                 let index = index.expect("a column of the rows is declared in their token");
-                out.push_str(&format!("?{}", index + 1));
+                out.extend(["?", &(index + 1).to_string()]);
                 rest = &name[length..];
                 before = ' ';
             } else {

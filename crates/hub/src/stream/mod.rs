@@ -131,7 +131,9 @@ async fn tell_next(app: &App) -> Result<Progress, StoreError> {
     let stream = &app.stream;
     let tail = *stream.tail.borrow();
     if tail.is_none() || stream.told.receiver_count() == 0 {
-        let read = app.store.read(|tx| Ok::<_, StoreError>(tx.stream_bounds()?.map_or(0, |(_, last)| last)));
+        let read = app
+            .store
+            .read(|tx| Ok::<_, StoreError>(tx.stream_bounds()?.map_or(0, |(_, last)| last)));
         let end = read.await?;
         // Whoever subscribed meanwhile reads the store up to some row, and must be told every row after that one: then nothing may be
         // skipped. Before there is a tail nobody subscribes.

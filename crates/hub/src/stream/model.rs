@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::conversations::model::{ChannelId, Millis, Status};
+use crate::conversations::model::{ChannelId, Message, Millis, Status};
 use crate::ids::{ContactId, ConversationId, EventId, MessageId};
 
 /// One thing that changed.
@@ -43,6 +43,17 @@ pub enum Change {
         /// The conversation.
         conversation: ConversationId,
     },
+}
+
+impl Change {
+    /// That a message has got as far as it is now.
+    pub fn status_of(message: &Message) -> Self {
+        Self::MessageStatus {
+            message: message.id,
+            conversation: message.conversation_id,
+            status: message.status,
+        }
+    }
 }
 
 impl Change {
