@@ -124,7 +124,11 @@ pub async fn send(
 
 /// Names fields as the caller wrote them: in the short form the text stands in `message`.
 fn as_asked(mut problem: Problem, is_short: bool) -> Problem {
-    for error in problem.errors.iter_mut().filter(|error| is_short && error.field == "content.text") {
+    for error in problem
+        .errors
+        .iter_mut()
+        .filter(|error| is_short && error.field == "content.text")
+    {
         "message".clone_into(&mut error.field);
     }
     problem
