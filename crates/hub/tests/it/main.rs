@@ -7,5 +7,6 @@
 mod circle;
 mod conversations;
 mod harness;
+mod secrets;
 mod tidy;
 mod webhooks;
