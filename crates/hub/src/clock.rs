@@ -34,7 +34,10 @@ impl Clock {
     /// Now, in milliseconds since 1970.
     pub fn now_millis(&self) -> i64 {
         match &self.0 {
-            #[expect(clippy::disallowed_methods, reason = "the one place that asks the system for the time")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the one place that asks the system for the time"
+            )]
             Source::System => Timestamp::now().as_millisecond(),
             Source::Frozen(millis) => millis.load(Ordering::SeqCst),
         }

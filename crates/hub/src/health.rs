@@ -41,13 +41,13 @@ pub struct Check {
 }
 
 /// Whether the process lives: always, if it answers.
-#[utoipa::path(get, path = "/health/live", tag = "Operators", responses((status = 200, description = "It lives", body = Live)))]
+#[utoipa::path(get, path = "/health/live", tag = "Health", responses((status = 200, description = "It lives", body = Live)))]
 pub async fn live() -> Json<Live> {
     Json(Live { status: "live" })
 }
 
 /// Whether it can do its work: the store answers, and every background task runs. What is wrong is in the log.
-#[utoipa::path(get, path = "/health/ready", tag = "Operators",
+#[utoipa::path(get, path = "/health/ready", tag = "Health",
     responses((status = 200, description = "It is ready", body = Ready), (status = 503, description = "It is not", body = Ready)))]
 pub async fn ready(State(app): State<App>) -> Response {
     let store = store_answers(&app).await;
@@ -80,7 +80,10 @@ pub async fn ready(State(app): State<App>) -> Response {
     }
 }
 
-#[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone is not general over the life of a `Tx`")]
+#[expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the method alone is not general over the life of a `Tx`"
+)]
 async fn store_answers(app: &App) -> bool {
     match tokio::time::timeout(STORE_WITHIN, app.store.read(|tx| tx.ping())).await {
         Ok(Ok(())) => true,
@@ -106,8 +109,8 @@ fn workers_run(app: &App) -> bool {
 }
 
 /// Counters and gauges, as Prometheus reads them. Takes a key, unless the settings name the address that asks.
-#[utoipa::path(get, path = "/metrics", tag = "Operators",
-    responses((status = 200, description = "All counters and gauges", body = String, content_type = "text/plain")))]
+#[utoipa::path(get, path = "/metrics", tag = "Health",
+    responses((status = 200, description = "All counters and gauges", body = String, content_type = "application/openmetrics-text")))]
 pub async fn metrics(_: MetricsReader, State(app): State<App>) -> Response {
     (
         [(

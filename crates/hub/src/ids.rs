@@ -41,7 +41,14 @@ impl Ids {
     }
 
     fn new(clock: Clock, random: ChaCha12Rng) -> Self {
-        Self { clock, state: Arc::new(Mutex::new(State { random, last_millis: 0, counter: 0 })) }
+        Self {
+            clock,
+            state: Arc::new(Mutex::new(State {
+                random,
+                last_millis: 0,
+                counter: 0,
+            })),
+        }
     }
 
     /// A new id, greater than every one that this process made before.
@@ -65,7 +72,9 @@ impl Ids {
         random[0] = (state.counter >> 8) as u8;
         random[1] = state.counter as u8;
         let millis = u64::try_from(state.last_millis).unwrap_or(0);
-        uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().into()
+        uuid::Builder::from_unix_timestamp_millis(millis, &random)
+            .into_uuid()
+            .into()
     }
 
     /// A number from 0 to 1, for jitter.
@@ -103,6 +112,9 @@ macro_rules! id {
             pub fn made_at_millis(&self) -> i64 {
                 self.0[..6].iter().fold(0, |millis, byte| (millis << 8) | i64::from(*byte))
             }
+
+            /// The least id there can be: a bound for lists that begin at the oldest.
+            pub const MIN: Self = Self([0; 16]);
 
             /// The greatest id there can be: a bound for lists that begin at the newest.
             pub const MAX: Self = Self([0xff; 16]);

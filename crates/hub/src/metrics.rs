@@ -37,8 +37,13 @@ pub enum NotificationResult {
 }
 
 impl NotificationResult {
-    const ALL: [Self; 5] =
-        [Self::Accepted, Self::Duplicate, Self::InvalidSignature, Self::InvalidPayload, Self::Unavailable];
+    const ALL: [Self; 5] = [
+        Self::Accepted,
+        Self::Duplicate,
+        Self::InvalidSignature,
+        Self::InvalidPayload,
+        Self::Unavailable,
+    ];
 
     fn as_str(self) -> &'static str {
         match self {
@@ -154,24 +159,75 @@ impl Metrics {
             task_restarts: Counter::default(),
             registry: Registry::default(),
         };
-        registry.register("tidings_webhook_notifications", "Notifications from Meta", metrics.notifications.clone());
-        registry.register("tidings_webhook_events", "Events from Meta, by what became of them", metrics.events.clone());
-        registry.register("tidings_webhook_ack_seconds", "Time from a notification's arrival to its answer", metrics.acknowledgement.clone());
-        registry.register("tidings_event_processing_seconds", "Time to understand an event: its share of its batch", metrics.processing.clone());
-        registry.register("tidings_send_seconds", "Time of one call to Meta that sends a message", metrics.send.clone());
-        registry.register("tidings_queue_wait_seconds", "Time from a message's acceptance to its first attempt", metrics.queue_wait.clone());
-        registry.register("tidings_queue_length", "Messages that wait to be sent", metrics.queue_length.clone());
-        registry.register("tidings_events_waiting", "Events that wait to be understood (100,000 at most)", metrics.events_waiting.clone());
-        registry.register("tidings_events_oldest_waiting_seconds", "How long the longest has waited", metrics.oldest_event_waiting.clone());
-        registry.register("tidings_stream_subscribers", "Live streams that are open", metrics.stream_subscribers.clone());
-        registry.register("tidings_task_restarts", "Background tasks that failed and were started again", metrics.task_restarts.clone());
+        registry.register(
+            "tidings_webhook_notifications",
+            "Notifications from Meta",
+            metrics.notifications.clone(),
+        );
+        registry.register(
+            "tidings_webhook_events",
+            "Events from Meta, by what became of them",
+            metrics.events.clone(),
+        );
+        registry.register(
+            "tidings_webhook_ack_seconds",
+            "Time from a notification's arrival to its answer",
+            metrics.acknowledgement.clone(),
+        );
+        registry.register(
+            "tidings_event_processing_seconds",
+            "Time to understand an event: its share of its batch",
+            metrics.processing.clone(),
+        );
+        registry.register(
+            "tidings_send_seconds",
+            "Time of one call to Meta that sends a message",
+            metrics.send.clone(),
+        );
+        registry.register(
+            "tidings_queue_wait_seconds",
+            "Time from a message's acceptance to its first attempt",
+            metrics.queue_wait.clone(),
+        );
+        registry.register(
+            "tidings_queue_length",
+            "Messages that wait to be sent",
+            metrics.queue_length.clone(),
+        );
+        registry.register(
+            "tidings_events_waiting",
+            "Events that wait to be understood (100,000 at most)",
+            metrics.events_waiting.clone(),
+        );
+        registry.register(
+            "tidings_events_oldest_waiting_seconds",
+            "How long the longest has waited",
+            metrics.oldest_event_waiting.clone(),
+        );
+        registry.register(
+            "tidings_stream_subscribers",
+            "Live streams that are open",
+            metrics.stream_subscribers.clone(),
+        );
+        registry.register(
+            "tidings_task_restarts",
+            "Background tasks that failed and were started again",
+            metrics.task_restarts.clone(),
+        );
         for platform in [Platform::WhatsApp, Platform::Instagram] {
             for result in NotificationResult::ALL {
-                drop(metrics.notifications.get_or_create(&NotificationLabels { channel: platform.as_str(), result: result.as_str() }));
+                drop(metrics.notifications.get_or_create(&NotificationLabels {
+                    channel: platform.as_str(),
+                    result: result.as_str(),
+                }));
             }
             for status in EventStatus::ALL {
                 let kind = EventKind::Messages.as_str();
-                drop(metrics.events.get_or_create(&EventLabels { channel: platform.as_str(), kind, status: status.as_str() }));
+                drop(metrics.events.get_or_create(&EventLabels {
+                    channel: platform.as_str(),
+                    kind,
+                    status: status.as_str(),
+                }));
             }
         }
         Self { registry, ..metrics }
@@ -194,7 +250,12 @@ impl Metrics {
 
     /// A notification was answered.
     pub fn count_notification(&self, platform: Platform, result: NotificationResult) {
-        self.notifications.get_or_create(&NotificationLabels { channel: platform.as_str(), result: result.as_str() }).inc();
+        self.notifications
+            .get_or_create(&NotificationLabels {
+                channel: platform.as_str(),
+                result: result.as_str(),
+            })
+            .inc();
     }
 
     /// Events were kept.
@@ -208,20 +269,28 @@ impl Metrics {
     pub fn count_processed(&self, event: &StoredEvent) {
         self.count_event(event.platform, event.kind, event.status);
         if let Some(micros) = event.processing_micros {
-            self.processing.observe(Duration::from_micros(micros.unsigned_abs()).as_secs_f64());
+            self.processing
+                .observe(Duration::from_micros(micros.unsigned_abs()).as_secs_f64());
         }
     }
 
     fn count_event(&self, platform: Platform, kind: EventKind, status: EventStatus) {
         self.events
-            .get_or_create(&EventLabels { channel: platform.as_str(), kind: kind.as_str(), status: status.as_str() })
+            .get_or_create(&EventLabels {
+                channel: platform.as_str(),
+                kind: kind.as_str(),
+                status: status.as_str(),
+            })
             .inc();
     }
 
     /// A message came in.
     pub fn count_received(&self, channel: &ChannelId, kind: &'static str, channels: &Channels) {
         if let Some(channel) = channels.get(channel) {
-            self.of(channel.platform).received.get_or_create(&TypeLabel { r#type: kind }).inc();
+            self.of(channel.platform)
+                .received
+                .get_or_create(&TypeLabel { r#type: kind })
+                .inc();
         }
     }
 
@@ -232,7 +301,11 @@ impl Metrics {
         counters.api_calls.get_or_create(&CallLabels { status, endpoint }).inc();
         if let Some((code, class)) = error {
             // Meta's codes are some hundreds; what is far outside cannot be one of them.
-            let code = if (-10..10_000_000).contains(&code) { code.to_string() } else { "other".to_owned() };
+            let code = if (-10..10_000_000).contains(&code) {
+                code.to_string()
+            } else {
+                "other".to_owned()
+            };
             counters.api_errors.get_or_create(&ErrorLabels { code, class }).inc();
         }
     }
@@ -240,7 +313,10 @@ impl Metrics {
     /// A message was taken by Meta, or failed for good.
     pub fn count_sent(&self, platform: Platform, success: bool, kind: &'static str) {
         let status = if success { "success" } else { "failed" };
-        self.of(platform).sent.get_or_create(&SentLabels { status, r#type: kind }).inc();
+        self.of(platform)
+            .sent
+            .get_or_create(&SentLabels { status, r#type: kind })
+            .inc();
     }
 
     /// A notification was answered after this time.
@@ -260,7 +336,12 @@ impl Metrics {
 
     /// So many messages wait on a channel.
     pub fn set_queue_length(&self, channel: &ChannelId, state: &'static str, length: i64) {
-        self.queue_length.get_or_create(&QueueLabels { channel: channel.0.clone(), state }).set(length);
+        self.queue_length
+            .get_or_create(&QueueLabels {
+                channel: channel.0.clone(),
+                state,
+            })
+            .set(length);
     }
 
     /// So many events wait to be understood, the longest for so long.
@@ -271,7 +352,8 @@ impl Metrics {
 
     /// So many live streams are open.
     pub fn set_stream_subscribers(&self, subscribers: usize) {
-        self.stream_subscribers.set(i64::try_from(subscribers).unwrap_or(i64::MAX));
+        self.stream_subscribers
+            .set(i64::try_from(subscribers).unwrap_or(i64::MAX));
     }
 
     /// A background task failed and is started again.
@@ -282,17 +364,35 @@ impl Metrics {
 
 impl PlatformCounters {
     fn register(registry: &mut Registry, platform: Platform) -> Self {
-        let counters =
-            Self { api_calls: Family::default(), api_errors: Family::default(), received: Family::default(), sent: Family::default() };
+        let counters = Self {
+            api_calls: Family::default(),
+            api_errors: Family::default(),
+            received: Family::default(),
+            sent: Family::default(),
+        };
         let registry = registry.sub_registry_with_prefix(platform.as_str());
         registry.register("api_calls", "Calls to Meta", counters.api_calls.clone());
-        registry.register("api_errors", "Errors that Meta answered with, or of the way to it", counters.api_errors.clone());
+        registry.register(
+            "api_errors",
+            "Errors that Meta answered with, or of the way to it",
+            counters.api_errors.clone(),
+        );
         registry.register("messages_received", "Messages from contacts", counters.received.clone());
-        registry.register("messages_sent", "Messages that Meta took, or that failed for good", counters.sent.clone());
+        registry.register(
+            "messages_sent",
+            "Messages that Meta took, or that failed for good",
+            counters.sent.clone(),
+        );
         for status in ["success", "error"] {
-            drop(counters.api_calls.get_or_create(&CallLabels { status, endpoint: "messages" }));
+            drop(counters.api_calls.get_or_create(&CallLabels {
+                status,
+                endpoint: "messages",
+            }));
         }
-        drop(counters.api_errors.get_or_create(&ErrorLabels { code: "0".to_owned(), class: "temporary" }));
+        drop(counters.api_errors.get_or_create(&ErrorLabels {
+            code: "0".to_owned(),
+            class: "temporary",
+        }));
         drop(counters.received.get_or_create(&TypeLabel { r#type: "text" }));
         for status in ["success", "failed"] {
             drop(counters.sent.get_or_create(&SentLabels { status, r#type: "text" }));

@@ -5,11 +5,8 @@
 use std::sync::LazyLock;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::header;
-use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
@@ -23,21 +20,15 @@ use crate::access::{Access, Caller};
 use crate::app::App;
 use crate::channels::api as channels;
 use crate::conversations::api as conversations;
-use crate::http::extract::BODY_BYTES_MAX;
 use crate::http::{problem, request};
 use crate::ingest::{events_api, webhooks};
+use crate::stream::api as stream;
 use crate::{health, sending};
 
 /// The hub's addresses, ready to be served.
 pub fn router(app: App) -> Router {
-    let (router, _) = table().router.split_for_parts();
-    router
-        .fallback(request::no_route)
-        .method_not_allowed_fallback(request::no_method)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(CatchPanicLayer::custom(request::panicked))
-        .layer(middleware::from_fn_with_state(app.clone(), request::identify))
-        .with_state(app)
+    let (routes, _) = table().router.split_for_parts();
+    request::surround(routes, app)
 }
 
 /// The OpenAPI document.
@@ -82,6 +73,7 @@ fn table() -> Table {
         .add(Access::Key, routes!(conversations::list_contacts))
         .add(Access::Key, routes!(conversations::show_contact))
         .add(Access::Key, routes!(channels::list_channels))
+        .add(Access::Key, routes!(stream::stream))
         .add(Access::Key, routes!(document))
         // Operators
         .add(Access::Key, routes!(events_api::list_events))
@@ -95,7 +87,7 @@ fn table() -> Table {
 }
 
 /// The OpenAPI document of this version.
-#[utoipa::path(get, path = "/openapi.json", tag = "Developers",
+#[utoipa::path(get, path = "/openapi.json", tag = "Document",
     responses((status = 200, description = "The document, OpenAPI 3.1", body = Object)))]
 pub async fn document(_: Caller) -> Response {
     static DOCUMENT: LazyLock<String> = LazyLock::new(|| {

@@ -29,7 +29,7 @@ enum Task {
 const TABLE: [(Task, Duration); 3] = [
     (Task::Gauges, Duration::from_millis(250)),
     (Task::LeftBehind, Duration::from_secs(5)),
-    (Task::Prune, Duration::from_secs(60)),
+    (Task::Prune, Duration::from_mins(1)),
 ];
 
 /// Runs until told to stop.
@@ -43,7 +43,9 @@ pub async fn run(app: App, stop: CancellationToken) {
         })
         .collect();
     loop {
-        let [gauges, left_behind, prune] = &mut due[..] else { unreachable!("the table has three rows") };
+        let [gauges, left_behind, prune] = &mut due[..] else {
+            unreachable!("the table has three rows")
+        };
         let task = tokio::select! {
             _ = gauges.1.tick() => gauges.0,
             _ = left_behind.1.tick() => left_behind.0,
@@ -65,7 +67,12 @@ async fn perform(app: &App, task: Task) -> Result<(), StoreError> {
 }
 
 async fn gauges(app: &App) -> Result<(), StoreError> {
-    let channels: Vec<_> = app.channels.all().into_iter().map(|channel| channel.id.clone()).collect();
+    let channels: Vec<_> = app
+        .channels
+        .all()
+        .into_iter()
+        .map(|channel| channel.id.clone())
+        .collect();
     let (waiting, oldest, lengths) = app
         .store
         .read(move |tx| {
@@ -80,7 +87,8 @@ async fn gauges(app: &App) -> Result<(), StoreError> {
         })
         .await?;
     let age = oldest.map_or(0, |oldest| (app.clock.now_millis() - oldest).max(0));
-    app.metrics.set_events_waiting(waiting, Duration::from_millis(age.unsigned_abs()));
+    app.metrics
+        .set_events_waiting(waiting, Duration::from_millis(age.unsigned_abs()));
     for (channel, state, length) in lengths {
         app.metrics.set_queue_length(&channel, state.as_str(), length);
     }

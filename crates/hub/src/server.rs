@@ -58,10 +58,18 @@ impl Hub {
     }
 
     /// Like [`start`](Self::start), with a clock and ids of the caller's own.
-    #[expect(clippy::disallowed_methods, reason = "the server itself, which is awaited when the hub stops")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the server itself, which is awaited when the hub stops"
+    )]
     pub async fn start_with(config: Config, clock: Clock, ids: Ids) -> anyhow::Result<Self> {
-        let store = Store::open(&config.database_url).await.context("the store cannot be opened")?;
-        let migrations = store.migrate(clock.now()).await.context("the store cannot be brought up to date")?;
+        let store = Store::open(&config.database_url)
+            .await
+            .context("the store cannot be opened")?;
+        let migrations = store
+            .migrate(clock.now())
+            .await
+            .context("the store cannot be brought up to date")?;
         if !migrations.is_empty() {
             tracing::info!(?migrations, "the store was brought up to date");
         }
@@ -86,11 +94,15 @@ impl Hub {
             channels,
             ingest,
         });
-        sending::recover(&app).await.context("what was being sent at the last stop cannot be looked through")?;
-        let listener = TcpListener::bind(listen).await.with_context(|| {
-            format!("{listen} cannot be listened on; set TIDINGS_LISTEN to a free address")
-        })?;
-        let address = listener.local_addr().context("the address that is listened on cannot be read")?;
+        sending::recover(&app)
+            .await
+            .context("what was being sent at the last stop cannot be looked through")?;
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("{listen} cannot be listened on; set TIDINGS_LISTEN to a free address"))?;
+        let address = listener
+            .local_addr()
+            .context("the address that is listened on cannot be read")?;
 
         // In the order in which they are stopped: first what lets new work in, last what others hand work to.
         let mut tasks = Tasks::new(workers);
@@ -98,7 +110,9 @@ impl Hub {
         tasks.start("profiles", &app, conversations::profiles::run);
         for channel in app.channels.all() {
             let id = channel.id.clone();
-            tasks.start("sender", &app, move |app, stop| sending::sender::run(app, id.clone(), stop));
+            tasks.start("sender", &app, move |app, stop| {
+                sending::sender::run(app, id.clone(), stop)
+            });
         }
         let pending = Arc::new(Mutex::new(pending));
         tasks.start("webhook-writer", &app, move |app, stop| {
@@ -114,7 +128,13 @@ impl Hub {
         let server = tokio::spawn(async move {
             crate::http::server::serve(listener, router, &serving.config.http, token, drain).await;
         });
-        Ok(Self { app, address, tasks, server, stop })
+        Ok(Self {
+            app,
+            address,
+            tasks,
+            server,
+            stop,
+        })
     }
 
     /// Where it listens.

@@ -53,11 +53,17 @@ pub struct Tasks {
 impl Tasks {
     /// None yet.
     pub fn new(workers: Workers) -> Self {
-        Self { running: Vec::new(), workers }
+        Self {
+            running: Vec::new(),
+            workers,
+        }
     }
 
     /// Starts a task that runs until its token is cancelled; one that ends before, or panics, is started again.
-    #[expect(clippy::disallowed_methods, reason = "this is the supervisor that awaits and stops what it spawns")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the supervisor that awaits and stops what it spawns"
+    )]
     pub fn start<F, T>(&mut self, name: &'static str, app: &App, run: F)
     where
         F: Fn(App, CancellationToken) -> T + Send + Sync + 'static,
@@ -95,7 +101,10 @@ impl Tasks {
         for (name, stop, mut task) in self.running {
             stop.cancel();
             if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
-                tracing::warn!(task = name, "a background task did not end in time; what it was doing is found and done again");
+                tracing::warn!(
+                    task = name,
+                    "a background task did not end in time; what it was doing is found and done again"
+                );
                 task.abort();
             }
         }

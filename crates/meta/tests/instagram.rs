@@ -44,14 +44,10 @@ fn every_fixture_means_what_it_says() {
     let mut count = 0;
     for file in fs::read_dir(&folder).unwrap() {
         let path = file.unwrap().path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "json")
-        {
+        if path.extension().is_some_and(|extension| extension == "json") {
             let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
             let text = fs::read_to_string(&path).unwrap();
-            let case: Case =
-                serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let case: Case = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert!(
                 sources.contains(&format!("`{name}`")),
                 "{name} is missing in SOURCES.md"
@@ -70,27 +66,18 @@ fn check(name: &str, case: &Case) {
     assert_eq!(events.len(), case.understood.len(), "{name}");
     for ((event, expected), understood) in events.iter().zip(&case.events).zip(&case.understood) {
         assert_eq!(event.kind.as_str(), expected.kind, "{name}: kind");
-        assert_eq!(
-            event.external_id, expected.external_id,
-            "{name}: external_id"
-        );
+        assert_eq!(event.external_id, expected.external_id, "{name}: external_id");
         assert_eq!(
             event.account,
             Account::Instagram(expected.account.clone()),
             "{name}: account"
         );
-        assert_eq!(
-            event.occurred_at, expected.occurred_at,
-            "{name}: occurred_at"
-        );
+        assert_eq!(event.occurred_at, expected.occurred_at, "{name}: occurred_at");
 
         let entry = instagram::parse(&event.raw);
         let summary = match &entry {
             Ok(entry) => {
-                assert_eq!(
-                    entry.account_id, expected.account,
-                    "{name}: account of the entry"
-                );
+                assert_eq!(entry.account_id, expected.account, "{name}: account of the entry");
                 assert_eq!(entry.at, expected.occurred_at, "{name}: time of the entry");
                 summary(entry)
             }
@@ -103,17 +90,12 @@ fn check(name: &str, case: &Case) {
 
 /// An event's raw form is an entry of its own: it is that one event again.
 fn check_alone(event: &Event) {
-    let alone = split(&format!(
-        r#"{{"object":"instagram","entry":[{}]}}"#,
-        event.raw
-    ))
-    .unwrap();
+    let alone = split(&format!(r#"{{"object":"instagram","entry":[{}]}}"#, event.raw)).unwrap();
     assert_eq!(alone.as_slice(), std::slice::from_ref(event));
 }
 
 fn split(body: &str) -> Result<Vec<Event>, String> {
-    tidings_meta::notification::split(Platform::Instagram, body.as_bytes())
-        .map_err(|error| error.reason)
+    tidings_meta::notification::split(Platform::Instagram, body.as_bytes()).map_err(|error| error.reason)
 }
 
 // What was understood, as compact JSON: only what is there.
@@ -128,11 +110,7 @@ fn summary(entry: &Entry) -> Value {
     ]);
     let (key, change) = match &entry.change {
         Change::Message(message) => ("message", message_summary(message)),
-        Change::Edit {
-            mid,
-            text,
-            num_edit,
-        } => (
+        Change::Edit { mid, text, num_edit } => (
             "edit",
             object([
                 ("mid", json!(mid)),
@@ -144,14 +122,8 @@ fn summary(entry: &Entry) -> Value {
             let given = reaction.as_ref();
             let parts = [
                 ("mid", json!(mid)),
-                (
-                    "emoji",
-                    json!(given.and_then(|reaction| reaction.emoji.as_ref())),
-                ),
-                (
-                    "name",
-                    json!(given.and_then(|reaction| reaction.name.as_ref())),
-                ),
+                ("emoji", json!(given.and_then(|reaction| reaction.emoji.as_ref()))),
+                ("name", json!(given.and_then(|reaction| reaction.name.as_ref()))),
                 ("removed", flag(reaction.is_none())),
             ];
             ("reaction", object(parts))
@@ -166,31 +138,19 @@ fn summary(entry: &Entry) -> Value {
                 ("mid", json!(mid)),
                 ("title", json!(title)),
                 ("payload", json!(payload)),
-                (
-                    "referral",
-                    referral.as_ref().map(referral_summary).unwrap_or_default(),
-                ),
+                ("referral", referral.as_ref().map(referral_summary).unwrap_or_default()),
             ];
             ("postback", object(parts))
         }
         Change::Referral(referral) => ("referral", referral_summary(referral)),
-        Change::Seen { mid, watermark } => (
-            "seen",
-            object([("mid", json!(mid)), ("watermark", json!(watermark))]),
-        ),
+        Change::Seen { mid, watermark } => ("seen", object([("mid", json!(mid)), ("watermark", json!(watermark))])),
         Change::Handover(handover) => ("handover", handover_summary(handover)),
         Change::OptIn(value) => ("optin", value.clone()),
         Change::Comment(comment) => ("comment", comment_summary(comment)),
         Change::LiveComment(comment) => ("live_comment", comment_summary(comment)),
-        Change::Mention {
-            media_id,
-            comment_id,
-        } => (
+        Change::Mention { media_id, comment_id } => (
             "mention",
-            object([
-                ("media_id", json!(media_id)),
-                ("comment_id", json!(comment_id)),
-            ]),
+            object([("media_id", json!(media_id)), ("comment_id", json!(comment_id))]),
         ),
         Change::Media(value) => ("media", value.clone()),
         Change::StoryInsights(value) => ("story_insights", value.clone()),
@@ -216,19 +176,11 @@ fn message_summary(message: &Message) -> Value {
         ("quick_reply", json!(message.quick_reply)),
         (
             "reply_to",
-            message
-                .reply_to
-                .as_ref()
-                .map(reply_to_summary)
-                .unwrap_or_default(),
+            message.reply_to.as_ref().map(reply_to_summary).unwrap_or_default(),
         ),
         (
             "referral",
-            message
-                .referral
-                .as_ref()
-                .map(referral_summary)
-                .unwrap_or_default(),
+            message.referral.as_ref().map(referral_summary).unwrap_or_default(),
         ),
         ("is_echo", flag(message.is_echo)),
         ("is_deleted", flag(message.is_deleted)),
@@ -258,9 +210,7 @@ fn attachment_summary(attachment: &Attachment) -> Value {
 
 fn reply_to_summary(reply_to: &ReplyTo) -> Value {
     match reply_to {
-        ReplyTo::Message { mid, self_reply } => {
-            object([("mid", json!(mid)), ("self_reply", json!(self_reply))])
-        }
+        ReplyTo::Message { mid, self_reply } => object([("mid", json!(mid)), ("self_reply", json!(self_reply))]),
         ReplyTo::Story {
             id,
             url,
@@ -293,11 +243,7 @@ fn referral_summary(referral: &Referral) -> Value {
 
 fn handover_summary(handover: &Handover) -> Value {
     let change = |from: &Option<String>, to: &Option<String>, metadata: &Option<String>| {
-        object([
-            ("from", json!(from)),
-            ("to", json!(to)),
-            ("metadata", json!(metadata)),
-        ])
+        object([("from", json!(from)), ("to", json!(to)), ("metadata", json!(metadata))])
     };
     match handover {
         Handover::Passed {
@@ -318,10 +264,7 @@ fn handover_summary(handover: &Handover) -> Value {
             requested_owner_app_id,
             metadata,
         } => {
-            let parts = [
-                ("by", json!(requested_owner_app_id)),
-                ("metadata", json!(metadata)),
-            ];
+            let parts = [("by", json!(requested_owner_app_id)), ("metadata", json!(metadata))];
             json!({ "requested": object(parts) })
         }
         Handover::Roles(apps) => {
@@ -366,10 +309,7 @@ fn flag(flag: bool) -> Value {
 
 fn check_refused(body: &[u8], reason: &str) {
     let refused = instagram::split(body).unwrap_err().reason;
-    assert!(
-        refused.contains(reason),
-        "{refused:?} does not say {reason:?}"
-    );
+    assert!(refused.contains(reason), "{refused:?} does not say {reason:?}");
 }
 
 #[test]
@@ -377,10 +317,7 @@ fn what_is_no_instagram_envelope_is_refused_with_the_reason() {
     check_refused(b"", "not JSON");
     check_refused(b"hello", "not JSON");
     check_refused(b"{\"object\":\"instagram\",\"entry\":[", "not JSON");
-    check_refused(
-        b"{\"object\":\"instagram\",\"entry\":[]} trailing",
-        "not JSON",
-    );
+    check_refused(b"{\"object\":\"instagram\",\"entry\":[]} trailing", "not JSON");
     check_refused(b"{\"object\":\"instagram\xff\"}", "not UTF-8");
     check_refused(b"7", "not a JSON object");
     check_refused(b"[]", "array of 0 elements");
@@ -411,10 +348,7 @@ fn an_envelope_without_entries_has_no_events() {
 fn what_is_not_one_event_is_not_understood() {
     let check = |raw: &str, reason: &str| {
         let refused = instagram::parse(raw).unwrap_err().reason;
-        assert!(
-            refused.contains(reason),
-            "{refused:?} does not say {reason:?}"
-        );
+        assert!(refused.contains(reason), "{refused:?} does not say {reason:?}");
     };
     check("", "not JSON");
     check("{\"messaging\":[]}", "exactly one item, found 0");
@@ -505,8 +439,8 @@ fn any_key() -> impl Strategy<Value = String> {
 /// A body around any entries, with a chance of the right lists in the right places.
 fn any_body() -> impl Strategy<Value = Value> {
     let list = || prop::collection::vec(any_json(), 0..4);
-    let entry = (any_json(), list(), list(), list(), any::<[bool; 5]>()).prop_map(
-        |(id, messaging, standby, changes, keep)| {
+    let entry =
+        (any_json(), list(), list(), list(), any::<[bool; 5]>()).prop_map(|(id, messaging, standby, changes, keep)| {
             let mut entry = Map::new();
             let members = [
                 ("id", id),
@@ -523,8 +457,7 @@ fn any_body() -> impl Strategy<Value = Value> {
                 entry.insert("time".to_owned(), json!(1_795_200_000));
             }
             Value::from(entry)
-        },
-    );
+        });
     prop::collection::vec(prop_oneof![3 => entry, 1 => any_json()], 0..4)
         .prop_map(|entries| json!({ "object": "instagram", "entry": entries }))
 }
@@ -532,34 +465,13 @@ fn any_body() -> impl Strategy<Value = Value> {
 /// What makes a generated event itself. Two of these are the same event if and only if they are equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Said {
-    Messaging {
-        standby: bool,
-        event: Messaging,
-    },
-    Comment {
-        live: bool,
-        id: String,
-    },
-    CommentMention {
-        media: String,
-        comment: String,
-    },
-    CaptionMention {
-        media: String,
-        time: i64,
-    },
-    Media {
-        id: String,
-    },
-    Story {
-        media: String,
-        time: i64,
-    },
-    Unknown {
-        field: String,
-        value: String,
-        time: i64,
-    },
+    Messaging { standby: bool, event: Messaging },
+    Comment { live: bool, id: String },
+    CommentMention { media: String, comment: String },
+    CaptionMention { media: String, time: i64 },
+    Media { id: String },
+    Story { media: String, time: i64 },
+    Unknown { field: String, value: String, time: i64 },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -632,25 +544,17 @@ fn any_messaging() -> impl Strategy<Value = Messaging> {
         word().prop_map(|mid| Messaging::Echo { mid }),
         word().prop_map(|mid| Messaging::Deletion { mid }),
         (word(), 0..3_i64).prop_map(|(mid, num_edit)| Messaging::Edit { mid, num_edit }),
-        (word(), word(), prop::option::of(word()), time()).prop_map(
-            |(mid, sender, emoji, time)| Messaging::Reaction {
-                mid,
-                sender,
-                emoji,
-                time
-            }
-        ),
-        word().prop_map(|mid| Messaging::Postback { mid }),
-        (word(), word(), time()).prop_map(|(sender, payload, time)| {
-            Messaging::PostbackWithoutMid {
-                sender,
-                payload,
-                time,
-            }
+        (word(), word(), prop::option::of(word()), time()).prop_map(|(mid, sender, emoji, time)| Messaging::Reaction {
+            mid,
+            sender,
+            emoji,
+            time
         }),
+        word().prop_map(|mid| Messaging::Postback { mid }),
+        (word(), word(), time())
+            .prop_map(|(sender, payload, time)| { Messaging::PostbackWithoutMid { sender, payload, time } }),
         (word(), word()).prop_map(|(mid, sender)| Messaging::Seen { mid, sender }),
-        (time(), word())
-            .prop_map(|(watermark, sender)| Messaging::SeenWatermark { watermark, sender }),
+        (time(), word()).prop_map(|(watermark, sender)| Messaging::SeenWatermark { watermark, sender }),
         (word(), word(), time()).prop_map(|(sender, reference, time)| Messaging::Referral {
             sender,
             reference,
@@ -664,11 +568,7 @@ fn any_messaging() -> impl Strategy<Value = Messaging> {
                 time,
             }
         }),
-        (word(), word(), time()).prop_map(|(sender, text, time)| Messaging::MessageWithoutMid {
-            sender,
-            text,
-            time
-        }),
+        (word(), word(), time()).prop_map(|(sender, text, time)| Messaging::MessageWithoutMid { sender, text, time }),
     ]
 }
 
@@ -691,18 +591,8 @@ impl Messaging {
         match self {
             Self::Message { mid } => event("c", at, "message", json!({ "mid": mid, "text": "hi" })),
             Self::Echo { mid } => event("1", at, "message", json!({ "mid": mid, "is_echo": true })),
-            Self::Deletion { mid } => event(
-                "c",
-                at,
-                "message",
-                json!({ "mid": mid, "is_deleted": true }),
-            ),
-            Self::Edit { mid, num_edit } => event(
-                "c",
-                at,
-                "message_edit",
-                json!({ "mid": mid, "num_edit": num_edit }),
-            ),
+            Self::Deletion { mid } => event("c", at, "message", json!({ "mid": mid, "is_deleted": true })),
+            Self::Edit { mid, num_edit } => event("c", at, "message_edit", json!({ "mid": mid, "num_edit": num_edit })),
             Self::Reaction {
                 mid,
                 sender,
@@ -715,28 +605,14 @@ impl Messaging {
                     "reaction",
                     json!({ "mid": mid, "action": "react", "emoji": emoji }),
                 ),
-                None => event(
-                    sender,
-                    *time,
-                    "reaction",
-                    json!({ "mid": mid, "action": "unreact" }),
-                ),
+                None => event(sender, *time, "reaction", json!({ "mid": mid, "action": "unreact" })),
             },
-            Self::Postback { mid } => event(
-                "c",
-                at,
-                "postback",
-                json!({ "mid": mid, "title": "t", "payload": "p" }),
-            ),
-            Self::PostbackWithoutMid {
-                sender,
-                payload,
-                time,
-            } => event(sender, *time, "postback", json!({ "payload": payload })),
-            Self::Seen { mid, sender } => event(sender, at, "read", json!({ "mid": mid })),
-            Self::SeenWatermark { watermark, sender } => {
-                event(sender, at, "read", json!({ "watermark": watermark }))
+            Self::Postback { mid } => event("c", at, "postback", json!({ "mid": mid, "title": "t", "payload": "p" })),
+            Self::PostbackWithoutMid { sender, payload, time } => {
+                event(sender, *time, "postback", json!({ "payload": payload }))
             }
+            Self::Seen { mid, sender } => event(sender, at, "read", json!({ "mid": mid })),
+            Self::SeenWatermark { watermark, sender } => event(sender, at, "read", json!({ "watermark": watermark })),
             Self::Referral {
                 sender,
                 reference,
@@ -755,9 +631,7 @@ impl Messaging {
                 };
                 event(sender, *time, key, json!({ "new_owner_app_id": owner }))
             }
-            Self::MessageWithoutMid { sender, text, time } => {
-                event(sender, *time, "message", json!({ "text": text }))
-            }
+            Self::MessageWithoutMid { sender, text, time } => event(sender, *time, "message", json!({ "text": text })),
         }
     }
 }
@@ -779,30 +653,16 @@ impl Said {
                 json!({ "id": id, "text": "t" }),
                 at,
             ),
-            Self::CommentMention { media, comment } => change(
-                "mentions",
-                json!({ "media_id": media, "comment_id": comment }),
-                at,
-            ),
-            Self::CaptionMention { media, time } => {
-                change("mentions", json!({ "media_id": media }), *time)
+            Self::CommentMention { media, comment } => {
+                change("mentions", json!({ "media_id": media, "comment_id": comment }), at)
             }
+            Self::CaptionMention { media, time } => change("mentions", json!({ "media_id": media }), *time),
             Self::Media { id } => change("media", json!({ "id": id, "caption": "c" }), at),
-            Self::Story { media, time } => change(
-                "story_insights",
-                json!({ "media_id": media, "reach": 7 }),
-                *time,
-            ),
-            Self::Unknown { field, value, time } => {
-                change(field, json!({ "a": value, "b": 1 }), *time)
-            }
+            Self::Story { media, time } => change("story_insights", json!({ "media_id": media, "reach": 7 }), *time),
+            Self::Unknown { field, value, time } => change(field, json!({ "a": value, "b": 1 }), *time),
         };
         let mut body = String::new();
-        print(
-            &json!({ "object": "instagram", "entry": [entry] }),
-            turn / 2,
-            &mut body,
-        );
+        print(&json!({ "object": "instagram", "entry": [entry] }), turn / 2, &mut body);
         body
     }
 }
@@ -901,10 +761,7 @@ fn items(entry: &Value) -> usize {
         .filter_map(|key| entry.get(*key));
     let count: usize = lists
         .clone()
-        .map(|list| {
-            list.as_array()
-                .map_or(usize::from(!list.is_null()), Vec::len)
-        })
+        .map(|list| list.as_array().map_or(usize::from(!list.is_null()), Vec::len))
         .sum();
     let fields = entry.contains_key("field") || entry.contains_key("value");
     if lists.count() == 0 && !fields {

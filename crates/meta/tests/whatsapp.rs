@@ -23,10 +23,7 @@ fn fixtures() {
     let mut cases: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|file| file.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "json")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
         .collect();
     cases.sort();
     assert!(cases.len() >= 60, "only {} cases", cases.len());
@@ -52,11 +49,7 @@ fn check(path: &Path) {
         let facts: Vec<Value> = events.iter().map(event_facts).collect();
         assert_eq!(Value::from(facts), case["events"], "{name}: events");
         let understood: Vec<Value> = events.iter().map(|event| summary(&event.raw)).collect();
-        assert_eq!(
-            Value::from(understood),
-            case["understood"],
-            "{name}: understood"
-        );
+        assert_eq!(Value::from(understood), case["understood"], "{name}: understood");
         for event in &events {
             check_repeatable(event);
         }
@@ -69,10 +62,7 @@ fn check(path: &Path) {
 
 /// What an event is made of is enough to find the same event again.
 pub fn check_repeatable(event: &Event) {
-    let body = format!(
-        r#"{{"object":"whatsapp_business_account","entry":[{}]}}"#,
-        event.raw
-    );
+    let body = format!(r#"{{"object":"whatsapp_business_account","entry":[{}]}}"#, event.raw);
     assert_eq!(
         split(body.as_bytes()).unwrap(),
         std::slice::from_ref(event),
@@ -123,10 +113,7 @@ fn an_envelope_that_is_not_whatsapps_is_refused() {
         refusal(r#"{"object":7,"entry":[]}"#),
         format!("`object` is not a string; {wanted}")
     );
-    assert_eq!(
-        refusal(r#"{"entry":[]}"#),
-        format!("`object` is missing; {wanted}")
-    );
+    assert_eq!(refusal(r#"{"entry":[]}"#), format!("`object` is missing; {wanted}"));
     for entry in [
         r#""entry":{}"#,
         r#""entry":"x""#,
@@ -147,11 +134,7 @@ fn an_envelope_that_is_not_whatsapps_is_refused() {
         r#"{"object":"#,
         r#"{"object":"whatsapp_business_account","entry":[]} x"#,
     ] {
-        assert!(
-            refusal(body).starts_with("the body is not JSON: "),
-            "{}",
-            refusal(body)
-        );
+        assert!(refusal(body).starts_with("the body is not JSON: "), "{}", refusal(body));
     }
     assert!(
         split(b"{\"object\":\"\xff\"}")
@@ -167,10 +150,7 @@ fn an_entry_with_one_item_is_kept_byte_for_byte() {
     let body = format!(r#"{{"object":"whatsapp_business_account","entry":[{entry},{entry}]}}"#);
     let events = split(body.as_bytes()).unwrap();
     assert_eq!(
-        events
-            .iter()
-            .map(|event| event.raw.as_str())
-            .collect::<Vec<_>>(),
+        events.iter().map(|event| event.raw.as_str()).collect::<Vec<_>>(),
         [entry, entry]
     );
 }
@@ -182,8 +162,10 @@ fn a_large_batch_stays_linear() {
     let messages: Vec<Value> = (0..1000)
         .map(|n| json!({ "from": format!("4477009{n:05}"), "id": format!("wamid.{n}"), "timestamp": "1795334405", "type": "text", "text": { "body": "Hi" } }))
         .collect();
-    let contacts: Vec<Value> =
-        (0..1000).rev().map(|n| json!({ "wa_id": format!("4477009{n:05}"), "profile": { "name": format!("N{n}") } })).collect();
+    let contacts: Vec<Value> = (0..1000)
+        .rev()
+        .map(|n| json!({ "wa_id": format!("4477009{n:05}"), "profile": { "name": format!("N{n}") } }))
+        .collect();
     let body = json!({
         "object": "whatsapp_business_account",
         "entry": [{ "id": "305918274660123", "changes": [{ "field": "messages", "value": {
@@ -202,22 +184,12 @@ fn a_large_batch_stays_linear() {
         "what is too long to be repeated is an event of its own"
     );
     for (n, event) in messages.iter().enumerate() {
-        assert_eq!(
-            event.account,
-            Account::PhoneNumber("418205937761245".to_owned())
-        );
-        assert_eq!(
-            parse(&event.raw).unwrap().contact.unwrap().name,
-            Some(format!("N{n}"))
-        );
+        assert_eq!(event.account, Account::PhoneNumber("418205937761245".to_owned()));
+        assert_eq!(parse(&event.raw).unwrap().contact.unwrap().name, Some(format!("N{n}")));
         check_repeatable(event);
     }
     let bytes: usize = events.iter().map(|event| event.raw.len()).sum();
-    assert!(
-        bytes < 2 * body.len(),
-        "{bytes} bytes of events from {}",
-        body.len()
-    );
+    assert!(bytes < 2 * body.len(), "{bytes} bytes of events from {}", body.len());
 }
 
 #[test]
@@ -272,8 +244,7 @@ fn the_numbers_name_is_known_in_both_spellings() {
         ))
         .unwrap()
     };
-    let item =
-        r#""messages":[{"id":"wamid.1","timestamp":"1","type":"text","text":{"body":"Hi"}}]"#;
+    let item = r#""messages":[{"id":"wamid.1","timestamp":"1","type":"text","text":{"body":"Hi"}}]"#;
     let number = entry(&format!(
         r#"{{"metadata":{{"phone_number_id":418,"display_phone_number":"442079460111"}},{item}}}"#
     ))

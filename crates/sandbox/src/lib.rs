@@ -430,7 +430,10 @@ async fn drive(core: Arc<Core>) {
 
 async fn serve(core: Arc<Core>, listener: TcpListener) {
     let stopping = core.stopping.clone();
-    let router = control::routes().merge(phone::routes()).fallback(graph::handle).with_state(core);
+    let router = control::routes()
+        .merge(phone::routes())
+        .fallback(graph::handle)
+        .with_state(core);
     let served = axum::serve(listener, router)
         .with_graceful_shutdown(async move { stopping.cancelled().await })
         .await;

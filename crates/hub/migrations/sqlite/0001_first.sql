@@ -113,7 +113,6 @@ CREATE TABLE conversations (
     created_at BIGINT NOT NULL,
     UNIQUE (channel_id, contact_id)
 );
-CREATE INDEX conversations_by_time ON conversations (last_message_at, id) WHERE merged_into IS NULL;
 CREATE INDEX conversations_by_channel ON conversations (channel_id, last_message_at, id) WHERE merged_into IS NULL;
 CREATE INDEX conversations_by_contact ON conversations (contact_id);
 CREATE INDEX conversations_by_merge ON conversations (merged_into) WHERE merged_into IS NOT NULL;
@@ -244,4 +243,3 @@ CREATE TABLE stream (
     event_id BLOB,
     changes TEXT NOT NULL
 );
-CREATE INDEX stream_by_time ON stream (at);

@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::http::problem::Problem;
 use crate::http::timestamp::Time;
 use crate::http::word::words;
+use crate::store::StoreError;
 
 words! { PlatformWord of Platform as "Platform"; }
 
@@ -49,14 +50,14 @@ pub struct ChannelList {
 }
 
 /// Lists the channels of the settings.
-#[utoipa::path(get, path = "/api/v1/channels", tag = "Developers",
+#[utoipa::path(get, path = "/api/v1/channels", tag = "Channels",
     responses((status = 200, description = "All channels", body = ChannelList)))]
 pub async fn list_channels(_: Caller, State(app): State<App>) -> Result<Json<ChannelList>, Problem> {
-    let activity = app.store.read(|tx| tx.channel_activity()).await?;
-    let mut activity: HashMap<_, _> = activity
-        .into_iter()
-        .map(|activity| (activity.id.clone(), activity))
-        .collect();
+    let read = app.store.read(|tx| {
+        let activity = tx.channel_activity()?.into_iter();
+        Ok::<HashMap<_, _>, StoreError>(activity.map(|activity| (activity.id.clone(), activity)).collect())
+    });
+    let mut activity = read.await?;
     let channels = app.channels.all().into_iter().map(|channel| {
         let activity = activity.remove(&channel.id);
         ChannelView {

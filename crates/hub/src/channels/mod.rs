@@ -42,8 +42,14 @@ impl Channels {
             .iter()
             .map(|channel| ((channel.platform, channel.account.clone()), channel.id.clone()))
             .collect();
-        let by_id = channels.into_iter().map(|channel| (channel.id.clone(), channel)).collect();
-        Self { by_id: Arc::new(by_id), by_account: Arc::new(by_account) }
+        let by_id = channels
+            .into_iter()
+            .map(|channel| (channel.id.clone(), channel))
+            .collect();
+        Self {
+            by_id: Arc::new(by_id),
+            by_account: Arc::new(by_account),
+        }
     }
 
     /// The channel with this name.
@@ -54,7 +60,9 @@ impl Channels {
     /// The channel that an account at Meta is.
     pub fn by_account(&self, platform: Platform, account: &str) -> Option<&Channel> {
         // A key of borrowed parts cannot be looked up in a map of owned ones; there are few channels of a platform.
-        self.by_account.get(&(platform, account.to_owned())).and_then(|id| self.by_id.get(id))
+        self.by_account
+            .get(&(platform, account.to_owned()))
+            .and_then(|id| self.by_id.get(id))
     }
 
     /// All, in the order of their names.

@@ -8,6 +8,8 @@ const LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// One event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct StreamEvent {
+    /// After which to resume, once this one was dealt with.
+    pub(super) id: Option<String>,
     /// Its kind; empty for the nameless one.
     pub(super) kind: String,
     /// What it says.
@@ -74,6 +76,7 @@ impl StreamReader {
             let data = std::mem::take(&mut self.data);
             self.last_event_id = self.id.take().or(self.last_event_id.take());
             return (!data.is_empty()).then(|| StreamEvent {
+                id: self.last_event_id.clone(),
                 kind,
                 data: data.join("\n"),
             });
@@ -98,8 +101,9 @@ mod tests {
 
     const STREAM: &str = ": hello\n\nid: 7\nevent: message.created\ndata: {\"a\":\ndata:1}\n\nretry: 250\r\nid:8\r\ndata: é\r\n\r\nevent: empty\n\nretry: soon\ndata\n\n";
 
-    fn event(kind: &str, data: &str) -> StreamEvent {
+    fn event(id: &str, kind: &str, data: &str) -> StreamEvent {
         StreamEvent {
+            id: (!id.is_empty()).then(|| id.to_owned()),
             kind: kind.to_owned(),
             data: data.to_owned(),
         }
@@ -113,7 +117,11 @@ mod tests {
             let events: Vec<_> = chunks.flat_map(|chunk| reader.read(chunk).unwrap()).collect();
             assert_eq!(
                 events,
-                [event("message.created", "{\"a\":\n1}"), event("", "é"), event("", "")],
+                [
+                    event("7", "message.created", "{\"a\":\n1}"),
+                    event("8", "", "é"),
+                    event("8", "", "")
+                ],
                 "{size}"
             );
             assert_eq!(reader.last_event_id.as_deref(), Some("8"));
@@ -126,11 +134,11 @@ mod tests {
         let mut reader = StreamReader::default();
         assert_eq!(
             reader.read(b"id: 1\ndata: a\n\nid: 2\nevent: b\ndata: half").unwrap(),
-            [event("", "a")]
+            [event("1", "", "a")]
         );
         reader.reconnect();
         assert_eq!(reader.last_event_id.as_deref(), Some("1"));
-        assert_eq!(reader.read(b"data: whole\n\n").unwrap(), [event("", "whole")]);
+        assert_eq!(reader.read(b"data: whole\n\n").unwrap(), [event("1", "", "whole")]);
     }
 
     #[test]

@@ -10,6 +10,8 @@ use jiff::Timestamp;
 use super::SettingsArguments;
 use super::failure::Failure;
 
+pub(super) use tail::follow;
+
 /// Look at events and process them again, on a running hub
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -67,22 +67,15 @@ impl HubClient {
             .await
     }
 
-    /// Has something done. `patience` is how much longer than usual that may take.
-    pub(super) async fn post(
-        &self,
-        path: &str,
-        query: &[(&str, String)],
-        headers: HeaderMap,
-        body: &Value,
-        patience: Duration,
-    ) -> Result<Value, Failure> {
-        let request = self
-            .request(Method::POST, path)
-            .query(query)
-            .headers(headers)
-            .json(body);
-        self.answer(request.timeout(ANSWER_TIMEOUT.saturating_add(patience)))
-            .await
+    /// Has something done.
+    pub(super) async fn post(&self, path: &str, headers: HeaderMap, body: &Value) -> Result<Value, Failure> {
+        self.answer(
+            self.request(Method::POST, path)
+                .headers(headers)
+                .json(body)
+                .timeout(ANSWER_TIMEOUT),
+        )
+        .await
     }
 
     /// Opens the live stream, after the event with this id if there is one.
@@ -192,5 +185,122 @@ fn find_key(sources: Sources) -> Result<SecretString, Failure> {
              or TIDINGS_DATA_DIR to its data folder",
             path.display()
         ))),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::future::Future;
+    use std::net::Ipv4Addr;
+
+    use axum::Router;
+    use axum::extract::Request;
+    use axum::http::StatusCode;
+    use axum::response::IntoResponse;
+    use serde_json::json;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Asks a hub of the test's own, which answers by `respond`, until `ask` is done.
+    pub(in crate::cli) async fn with_hub<F, R, T>(respond: F, ask: impl AsyncFnOnce(HubClient) -> T) -> T
+    where
+        F: Fn(Request) -> R + Clone + Send + Sync + 'static,
+        R: Future<Output: IntoResponse> + Send + 'static,
+    {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let hub = HubClient::at(&url, SecretString::from("correct-horse-battery")).unwrap();
+        tokio::select! {
+            served = axum::serve(listener, Router::new().fallback(respond)).into_future() => panic!("{served:?}"),
+            answer = ask(hub) => answer,
+        }
+    }
+
+    #[tokio::test]
+    async fn the_key_and_the_question_arrive() {
+        let respond = async |request: Request| {
+            let header = request.headers()["authorization"]
+                .to_str()
+                .unwrap_or_default()
+                .to_owned();
+            axum::Json(json!({ "asked": request.uri().to_string(), "key": header }))
+        };
+        let answer = with_hub(respond, async |hub| {
+            hub.get("/api/x", &[("q", "a&b é".to_owned())]).await
+        })
+        .await;
+        let expected = json!({ "asked": "/api/x?q=a%26b+%C3%A9", "key": "Bearer correct-horse-battery" });
+        assert_eq!(answer.unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_told_with_what_the_hub_said() {
+        let respond = async |_: Request| {
+            (
+                StatusCode::CONFLICT,
+                r#"{"error":"not_cancellable","detail":"Too late."}"#,
+            )
+        };
+        let told = with_hub(respond, async |hub| {
+            hub.post("/api/x", HeaderMap::new(), &json!({})).await
+        })
+        .await;
+        let failure = told.unwrap_err();
+        assert!(matches!(failure, Failure::Refused { status: 409, .. }), "{failure:?}");
+        assert_eq!(failure.to_string(), "the hub refused (409 not_cancellable): Too late.");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_not_the_hubs_is_told() {
+        let told = with_hub(async |_: Request| "<html>", async |hub| hub.get("/api/x", &[]).await).await;
+        let failure = told.unwrap_err();
+        assert!(
+            failure.to_string().contains("answered something that is not JSON"),
+            "{failure}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_redirect_does_not_take_the_key_elsewhere() {
+        let respond = async |_: Request| (StatusCode::FOUND, [("location", "http://127.0.0.1:1/")]);
+        let told = with_hub(respond, async |hub| hub.get("/api/x", &[]).await).await;
+        assert!(matches!(told, Err(Failure::Refused { status: 302, .. })), "{told:?}");
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_told() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let hub = HubClient::at(&url, SecretString::from("key")).unwrap();
+        let failure = hub.get("/api/x", &[]).await.unwrap_err();
+        assert!(matches!(failure, Failure::Unreachable { .. }), "{failure:?}");
+        assert!(
+            failure
+                .to_string()
+                .starts_with(&format!("the hub at {url} cannot be reached; start one")),
+            "{failure}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_hub_that_goes_away_while_it_answers_is_told() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let hub = HubClient::at(&url, SecretString::from("key")).unwrap();
+        let (asked, accepted) = tokio::join!(hub.get("/api/x", &[]), async {
+            drop(listener.accept().await.unwrap());
+        });
+        let () = accepted;
+        assert!(asked.unwrap_err().to_string().contains("broke off the connection"));
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_refused() {
+        for url in ["127.0.0.1:8080", "ftp://host", "http://", "unix:/tmp/x"] {
+            let refused = HubClient::at(url, SecretString::from("key")).err();
+            assert!(matches!(refused, Some(Failure::Usage(_))), "{url}");
+        }
     }
 }

@@ -14,6 +14,7 @@
 //! object a line where output goes on.
 
 mod config;
+mod demo;
 mod event_stream;
 mod events;
 mod failure;
@@ -75,6 +76,7 @@ impl std::fmt::Debug for SettingsArguments {
 enum Command {
     Serve(serve::Arguments),
     Sandbox(sandbox::Arguments),
+    Demo(demo::Arguments),
     Send(send::Arguments),
     #[command(subcommand)]
     Events(events::Command),
@@ -91,6 +93,7 @@ pub(crate) async fn run(command_line: CommandLine) -> ExitCode {
     let done = match command_line.command {
         Command::Serve(arguments) => serve::run(settings, arguments).await,
         Command::Sandbox(arguments) => sandbox::run(settings, arguments).await,
+        Command::Demo(arguments) => demo::run(settings, &arguments).await,
         Command::Send(arguments) => send::run(settings, arguments).await,
         Command::Events(command) => events::run(settings, command).await,
         Command::Config(command) => config::run(settings, &command),

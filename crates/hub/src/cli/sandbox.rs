@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::{Map, Value, json};
 use tidings::logging;
-use tidings_sandbox::{Object, Options, Sandbox, Script, StartError, Time};
+use tidings_sandbox::{Object, Options, Sandbox, Script, StartError, SubscribeError, Time};
 
 use super::SettingsArguments;
 use super::failure::Failure;
@@ -113,26 +113,35 @@ fn print_how_to_use(sandbox: &Sandbox, json: bool) {
 
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Does what someone would do at Meta's dashboard: names the hub's addresses, which the sandbox then asks for the handshake.
 async fn subscribe_when_reachable(sandbox: &Sandbox, hub: &str) {
-    for (object, path, token_variable) in [
+    let mut told = false;
+    while let Err(error) = subscribe(sandbox, hub).await {
+        if !told {
+            output::note(format!("{hub} cannot be subscribed yet: {error}"));
+            told = true;
+        }
+        tokio::time::sleep(RETRY_PAUSE).await;
+    }
+    output::note(format!("{hub} is subscribed."));
+}
+
+/// Does what someone would do at Meta's dashboard: names the hub's addresses, which the sandbox then asks for the handshake.
+pub(super) async fn subscribe(sandbox: &Sandbox, hub: &str) -> Result<(), SubscribeError> {
+    let environment = sandbox.environment();
+    let token_of = |variable| {
+        environment
+            .iter()
+            .find(|(name, _)| name == variable)
+            .map_or("", |(_, value)| value.as_str())
+    };
+    let hub = hub.trim_end_matches('/');
+    for (object, path, variable) in [
         (Object::WhatsApp, "whatsapp", "WHATSAPP_VERIFY_TOKEN"),
         (Object::Instagram, "instagram", "INSTAGRAM_VERIFY_TOKEN"),
     ] {
-        let environment = sandbox.environment();
-        let token = environment
-            .iter()
-            .find(|(name, _)| name == token_variable)
-            .map_or("", |(_, value)| value);
-        let address = format!("{}/api/webhooks/{path}", hub.trim_end_matches('/'));
-        let mut told = false;
-        while let Err(error) = sandbox.subscribe(object, &address, token).await {
-            if !told {
-                output::note(format!("{address} cannot be subscribed yet: {error}"));
-                told = true;
-            }
-            tokio::time::sleep(RETRY_PAUSE).await;
-        }
-        output::note(format!("{address} is subscribed."));
+        sandbox
+            .subscribe(object, &format!("{hub}/api/webhooks/{path}"), token_of(variable))
+            .await?;
     }
+    Ok(())
 }

@@ -1,7 +1,5 @@
 //! `tidings send`: one message, through the hub.
 
-use std::time::Duration;
-
 use anyhow::Context;
 use clap::Args;
 use reqwest::header::{HeaderMap, HeaderValue};
@@ -51,9 +49,7 @@ pub(super) async fn run(settings: &SettingsArguments, arguments: Arguments) -> R
         .unwrap_or_else(|| Ids::from_system(Clock::system()).next::<Uuid>().to_string());
     let mut headers = HeaderMap::new();
     headers.insert("idempotency-key", header_value(&key)?);
-    let sent = hub
-        .post("/api/v1/messages/send", &[], headers, &body(&arguments), Duration::ZERO)
-        .await;
+    let sent = hub.post("/api/v1/messages/send", headers, &body(&arguments)).await;
     let answer = match sent {
         Err(Failure::Unreachable { url, what }) => {
             // It may have arrived for all that.

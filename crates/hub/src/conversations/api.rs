@@ -75,7 +75,7 @@ pub struct ConversationList {
 }
 
 /// Lists conversations, those with the newest message first.
-#[utoipa::path(get, path = "/api/v1/conversations", tag = "Developers", params(ConversationQuery), responses(
+#[utoipa::path(get, path = "/api/v1/conversations", tag = "Conversations", params(ConversationQuery), responses(
     (status = 200, description = "A page of conversations", body = ConversationList),
     (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json")))]
 pub async fn list_conversations(
@@ -124,7 +124,7 @@ pub async fn list_conversations(
 }
 
 /// Shows one conversation. The id of one that was merged into another leads to that one.
-#[utoipa::path(get, path = "/api/v1/conversations/{id}", tag = "Developers",
+#[utoipa::path(get, path = "/api/v1/conversations/{id}", tag = "Conversations",
     params(("id" = String, Path, description = "The conversation")), responses(
     (status = 200, description = "The conversation", body = ConversationView),
     (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json")))]
@@ -144,7 +144,7 @@ pub async fn show_conversation(
 }
 
 /// Marks a conversation as read to its end.
-#[utoipa::path(post, path = "/api/v1/conversations/{id}/read", tag = "Developers",
+#[utoipa::path(post, path = "/api/v1/conversations/{id}/read", tag = "Conversations",
     params(("id" = String, Path, description = "The conversation")), responses(
     (status = 200, description = "The conversation, with nothing unread", body = ConversationView),
     (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json")))]
@@ -197,7 +197,7 @@ pub struct MessageList {
 }
 
 /// Lists the messages of a conversation, the newest first.
-#[utoipa::path(get, path = "/api/v1/conversations/{id}/messages", tag = "Developers",
+#[utoipa::path(get, path = "/api/v1/conversations/{id}/messages", tag = "Conversations",
     params(("id" = String, Path, description = "The conversation"), MessageQuery), responses(
     (status = 200, description = "A page of messages", body = MessageList),
     (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
@@ -227,7 +227,7 @@ pub async fn list_messages(
 }
 
 /// Shows one message.
-#[utoipa::path(get, path = "/api/v1/messages/{id}", tag = "Developers",
+#[utoipa::path(get, path = "/api/v1/messages/{id}", tag = "Messages",
     params(("id" = String, Path, description = "The message")), responses(
     (status = 200, description = "The message", body = MessageView),
     (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json")))]
@@ -247,7 +247,7 @@ pub async fn show_message(
 }
 
 /// Shows what happened to one message: every try, status and event of it, in order.
-#[utoipa::path(get, path = "/api/v1/messages/{id}/timeline", tag = "Developers",
+#[utoipa::path(get, path = "/api/v1/messages/{id}/timeline", tag = "Messages",
     params(("id" = String, Path, description = "The message")), responses(
     (status = 200, description = "What happened to it", body = TimelineView),
     (status = 404, description = "There is no such message", body = Problem, content_type = "application/problem+json")))]
@@ -297,7 +297,7 @@ pub struct ContactList {
 }
 
 /// Lists contacts, the newest first.
-#[utoipa::path(get, path = "/api/v1/contacts", tag = "Developers", params(ContactQuery), responses(
+#[utoipa::path(get, path = "/api/v1/contacts", tag = "Contacts", params(ContactQuery), responses(
     (status = 200, description = "A page of contacts", body = ContactList),
     (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json")))]
 pub async fn list_contacts(
@@ -325,7 +325,7 @@ pub struct ContactWithIdentities {
 }
 
 /// Shows one contact. The id of one that was merged into another leads to that one.
-#[utoipa::path(get, path = "/api/v1/contacts/{id}", tag = "Developers",
+#[utoipa::path(get, path = "/api/v1/contacts/{id}", tag = "Contacts",
     params(("id" = String, Path, description = "The contact")), responses(
     (status = 200, description = "The contact", body = ContactWithIdentities),
     (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json")))]

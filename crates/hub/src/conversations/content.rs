@@ -9,9 +9,11 @@ use utoipa::ToSchema;
 
 /// What a message says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
+// The OpenAPI document knows `rename_all` of a variant, but not `rename_all_fields` of all of them.
+#[serde(tag = "type", rename_all = "snake_case")]
 pub enum Content {
     /// Words.
+    #[serde(rename_all = "camelCase")]
     Text {
         /// The words.
         text: String,
@@ -52,6 +54,7 @@ pub enum Content {
         answers: serde_json::Value,
     },
     /// Items from a catalogue.
+    #[serde(rename_all = "camelCase")]
     Order {
         /// The catalogue.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,6 +75,7 @@ pub enum Content {
         parts: Vec<Content>,
     },
     /// A post, reel or story that was passed on (Instagram).
+    #[serde(rename_all = "camelCase")]
     Share {
         /// `post`, `reel`, `story`, `story_mention` or another word of Meta's.
         share: String,
@@ -88,6 +92,7 @@ pub enum Content {
     /// A template that Meta has approved (WhatsApp, outbound).
     Template(Template),
     /// Words with buttons to answer by (Instagram, outbound).
+    #[serde(rename_all = "camelCase")]
     QuickReplies {
         /// The words.
         text: String,
@@ -127,7 +132,10 @@ pub enum Content {
 impl Content {
     /// Plain words.
     pub fn text(text: impl Into<String>) -> Self {
-        Self::Text { text: text.into(), preview_url: false }
+        Self::Text {
+            text: text.into(),
+            preview_url: false,
+        }
     }
 
     /// The word for its kind, as in `type`.

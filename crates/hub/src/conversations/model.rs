@@ -41,7 +41,14 @@ pub enum Sender {
 
 impl Sender {
     /// Everyone who can say something.
-    pub const ALL: [Self; 6] = [Self::Contact, Self::Operator, Self::Workflow, Self::Ai, Self::Api, Self::Phone];
+    pub const ALL: [Self; 6] = [
+        Self::Contact,
+        Self::Operator,
+        Self::Workflow,
+        Self::Ai,
+        Self::Api,
+        Self::Phone,
+    ];
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
@@ -140,7 +147,7 @@ pub enum Receipt {
     Failed(Option<Failure>),
 }
 
-/// Why a message failed, in Meta's words.
+/// Why a message failed, in Meta's words or in our own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// Meta's code; 0 where the failure is our own.
@@ -149,6 +156,17 @@ pub struct Failure {
     pub subcode: Option<i64>,
     /// What Meta, or Tidings, said about it.
     pub text: String,
+}
+
+impl Failure {
+    /// One that Meta has not told us of: what Tidings itself found.
+    pub fn ours(text: impl Into<String>) -> Self {
+        Self {
+            code: 0,
+            subcode: None,
+            text: text.into(),
+        }
+    }
 }
 
 /// When which status was reached first. What a message's status is follows from these alone once Meta has it.
@@ -235,7 +253,9 @@ impl Message {
             Receipt::Failed(failure) => {
                 // Of two failures the earlier is told; at the same time, the smaller code: so that their order does not matter.
                 let key = |failure: &Option<Failure>| {
-                    failure.as_ref().map_or((i64::MAX, None, String::new()), |failure| (failure.code, failure.subcode, failure.text.clone()))
+                    failure.as_ref().map_or((i64::MAX, None, String::new()), |failure| {
+                        (failure.code, failure.subcode, failure.text.clone())
+                    })
                 };
                 let replaces = match receipts.failed_at {
                     None => true,
@@ -406,7 +426,10 @@ impl Conversation {
         if opens_window {
             self.window_ends_at = self.window_ends_at.max(Some(message.occurred_at + WINDOW_MILLIS));
         }
-        if matches!(self.status, ConversationStatus::Resolved | ConversationStatus::Snoozed | ConversationStatus::Pending) {
+        if matches!(
+            self.status,
+            ConversationStatus::Resolved | ConversationStatus::Snoozed | ConversationStatus::Pending
+        ) {
             self.status = ConversationStatus::Open;
         }
     }

@@ -70,8 +70,16 @@ impl People {
         ids: &Ids,
         now: Millis,
     ) -> Result<Option<ContactId>, StoreError> {
-        let moved_to: &[Identity] = if let Effect::Moved { to, .. } = &understood.effect { to } else { &[] };
-        let nobody = Person { identities: Vec::new(), name: None, username: None };
+        let moved_to: &[Identity] = if let Effect::Moved { to, .. } = &understood.effect {
+            to
+        } else {
+            &[]
+        };
+        let nobody = Person {
+            identities: Vec::new(),
+            name: None,
+            username: None,
+        };
         let person = understood.person.as_ref().unwrap_or(&nobody);
         if person.identities.is_empty() && moved_to.is_empty() {
             return Ok(None);
@@ -79,8 +87,14 @@ impl People {
         // A receipt tells about people that we wrote to; it does not make new ones.
         let creates = !matches!(understood.effect, Effect::Receipt { .. } | Effect::Nothing);
         // Of somebody who has moved, the old address is remembered also where it was not known: what they wrote from there may come later.
-        let addresses = if person.identities.is_empty() { moved_to } else { &person.identities };
-        let Some(contact) = self.contact_of(tx, addresses, creates, at, ids, now)? else { return Ok(None) };
+        let addresses = if person.identities.is_empty() {
+            moved_to
+        } else {
+            &person.identities
+        };
+        let Some(contact) = self.contact_of(tx, addresses, creates, at, ids, now)? else {
+            return Ok(None);
+        };
         let contact = self.moved(tx, contact, moved_to, now)?;
         self.name(contact, person, at);
         Ok(Some(contact))
@@ -101,7 +115,9 @@ impl People {
         }
         let mut chosen: Option<ContactId> = None;
         for identity in identities {
-            let Some(known) = self.known(&identity.key) else { continue };
+            let Some(known) = self.known(&identity.key) else {
+                continue;
+            };
             chosen = Some(match chosen {
                 None if self.has_other_user_id(tx, known, identities)? => continue,
                 None => known,
@@ -156,8 +172,16 @@ impl People {
     }
 
     /// Whether a contact is known by a user id, and it is not the one among `identities`.
-    fn has_other_user_id(&self, tx: &mut Tx<'_>, contact: ContactId, identities: &[Identity]) -> Result<bool, StoreError> {
-        let Some(user_id) = identities.iter().find(|identity| identity.key.kind == IdentityKind::UserId) else {
+    fn has_other_user_id(
+        &self,
+        tx: &mut Tx<'_>,
+        contact: ContactId,
+        identities: &[Identity],
+    ) -> Result<bool, StoreError> {
+        let Some(user_id) = identities
+            .iter()
+            .find(|identity| identity.key.kind == IdentityKind::UserId)
+        else {
             return Ok(false);
         };
         if self.known(&user_id.key) == Some(contact) {
@@ -211,9 +235,16 @@ impl People {
         if person.name.is_none() && person.username.is_none() {
             return;
         }
-        let named = self.named.entry(contact).or_insert(ContactNames { contact_id: contact, name: None, username: None });
+        let named = self.named.entry(contact).or_insert(ContactNames {
+            contact_id: contact,
+            name: None,
+            username: None,
+        });
         named.name = named.name.take().max(person.name.clone().map(|name| (at, name)));
-        named.username = named.username.take().max(person.username.clone().map(|username| (at, username)));
+        named.username = named
+            .username
+            .take()
+            .max(person.username.clone().map(|username| (at, username)));
     }
 
     /// Makes one contact of two, the older of which stays; answers with that one.
@@ -259,8 +290,10 @@ impl People {
         tx.insert_contacts(&created)?;
         let named: Vec<ContactNames> = std::mem::take(&mut self.named).into_values().collect();
         tx.update_contact_names(&named)?;
-        let bindings: Vec<(Identity, ContactId)> =
-            bindings.into_iter().map(|(identity, contact)| (identity, self.current(contact))).collect();
+        let bindings: Vec<(Identity, ContactId)> = bindings
+            .into_iter()
+            .map(|(identity, contact)| (identity, self.current(contact)))
+            .collect();
         tx.bind_identities(&bindings)
     }
 }
@@ -271,6 +304,14 @@ fn has_variants(key: &IdentityKey) -> bool {
 }
 
 fn addresses(understood: &Understood) -> impl Iterator<Item = &Identity> {
-    let moved: &[Identity] = if let Effect::Moved { to, .. } = &understood.effect { to } else { &[] };
-    understood.person.iter().flat_map(|person| &person.identities).chain(moved)
+    let moved: &[Identity] = if let Effect::Moved { to, .. } = &understood.effect {
+        to
+    } else {
+        &[]
+    };
+    understood
+        .person
+        .iter()
+        .flat_map(|person| &person.identities)
+        .chain(moved)
 }

@@ -9,7 +9,10 @@ impl PhoneNumber {
     /// international number.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        let text = text.strip_prefix('+').or_else(|| text.strip_prefix("00")).unwrap_or(text);
+        let text = text
+            .strip_prefix('+')
+            .or_else(|| text.strip_prefix("00"))
+            .unwrap_or(text);
         let mut digits = String::with_capacity(15);
         for character in text.chars() {
             match character {
@@ -42,8 +45,13 @@ impl PhoneNumber {
 pub fn compared(digits: &str) -> String {
     if let Some(rest) = digits.strip_prefix("55") {
         // Two digits of area code, then 9 and eight digits of which the first is 6 to 9, as mobile numbers had before.
-        let (Some(area), Some(subscriber)) = (rest.get(..2), rest.get(2..)) else { return digits.to_owned() };
-        if let Some(short) = subscriber.strip_prefix('9').filter(|short| short.len() == 8 && short.as_bytes()[0] >= b'6') {
+        let (Some(area), Some(subscriber)) = (rest.get(..2), rest.get(2..)) else {
+            return digits.to_owned();
+        };
+        if let Some(short) = subscriber
+            .strip_prefix('9')
+            .filter(|short| short.len() == 8 && short.as_bytes()[0] >= b'6')
+        {
             return format!("55{area}{short}");
         }
     }
@@ -67,28 +75,65 @@ mod tests {
 
     #[test]
     fn a_number_reads_the_same_however_people_write_it() {
-        for text in ["+44 7700 900-123", "447700900123", "00447700900123", "+44 (7700) 900.123"] {
-            assert_eq!(PhoneNumber::parse(text).map(|number| number.e164()).as_deref(), Some("+447700900123"), "{text}");
+        for text in [
+            "+44 7700 900-123",
+            "447700900123",
+            "00447700900123",
+            "+44 (7700) 900.123",
+        ] {
+            assert_eq!(
+                PhoneNumber::parse(text).map(|number| number.e164()).as_deref(),
+                Some("+447700900123"),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn what_cannot_be_a_number_is_refused() {
-        for text in ["", "+", "12345", "0612345678", "GB.48201937562840117365", "+1234567890123456", "phone", "+44 77x"] {
+        for text in [
+            "",
+            "+",
+            "12345",
+            "0612345678",
+            "GB.48201937562840117365",
+            "+1234567890123456",
+            "phone",
+            "+44 77x",
+        ] {
             assert_eq!(PhoneNumber::parse(text), None, "{text}");
         }
     }
 
     #[test]
     fn variants_that_whatsapp_treats_as_one_are_one() {
-        assert_eq!(compared("5511987654321"), compared("551187654321"), "Brazil's ninth digit");
-        assert_eq!(compared("5215512345678"), compared("525512345678"), "Mexico's mobile prefix");
-        assert_eq!(compared("5491123456789"), compared("541123456789"), "Argentina's mobile prefix");
+        assert_eq!(
+            compared("5511987654321"),
+            compared("551187654321"),
+            "Brazil's ninth digit"
+        );
+        assert_eq!(
+            compared("5215512345678"),
+            compared("525512345678"),
+            "Mexico's mobile prefix"
+        );
+        assert_eq!(
+            compared("5491123456789"),
+            compared("541123456789"),
+            "Argentina's mobile prefix"
+        );
     }
 
     #[test]
     fn other_numbers_stay_as_they_are() {
-        for digits in ["447700900123", "551133334444", "5511933334444", "12125550123", "55", "5"] {
+        for digits in [
+            "447700900123",
+            "551133334444",
+            "5511933334444",
+            "12125550123",
+            "55",
+            "5",
+        ] {
             assert_eq!(compared(digits), digits);
         }
     }

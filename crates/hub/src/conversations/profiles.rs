@@ -26,7 +26,12 @@ const CODE_CONSENT_REQUIRED: i64 = 230;
 
 /// Runs until told to stop.
 pub async fn run(app: App, stop: CancellationToken) {
-    if !app.channels.all().iter().any(|channel| channel.platform == Platform::Instagram && channel.access_token.is_some()) {
+    if !app
+        .channels
+        .all()
+        .iter()
+        .any(|channel| channel.platform == Platform::Instagram && channel.access_token.is_some())
+    {
         return stop.cancelled().await;
     }
     while !stop.is_cancelled() {
@@ -45,7 +50,10 @@ pub async fn run(app: App, stop: CancellationToken) {
 /// Fetches the profiles that are due, a batch at most; answers with how many there were.
 pub async fn fetch_due(app: &App) -> Result<usize, StoreError> {
     let now = app.clock.now_millis();
-    let due = app.store.write_unflushed(move |tx| tx.take_due_profiles(now, now + AGAIN_AFTER, BATCH)).await?;
+    let due = app
+        .store
+        .write_unflushed(move |tx| tx.take_due_profiles(now, now + AGAIN_AFTER, BATCH))
+        .await?;
     let count = due.len();
     for (contact, identity) in due {
         let channel = app.channels.by_account(Platform::Instagram, &identity.key.scope);
@@ -74,9 +82,14 @@ async fn fetch(
     let (profile, due_at) = match exchange.outcome {
         Ok(profile) => (profile, Some(now + STALE_AFTER)),
         // Their next message makes it due again no sooner than the profile would be stale anyway.
-        Err(CallError::Refused(refusal)) if refusal.code == CODE_CONSENT_REQUIRED => {
-            (Profile { name: None, username: None, picture_url: None }, Some(now + STALE_AFTER))
-        }
+        Err(CallError::Refused(refusal)) if refusal.code == CODE_CONSENT_REQUIRED => (
+            Profile {
+                name: None,
+                username: None,
+                picture_url: None,
+            },
+            Some(now + STALE_AFTER),
+        ),
         Err(error) => {
             tracing::info!(%error, %contact, "a profile could not be read; it is asked for again later");
             return Ok(());

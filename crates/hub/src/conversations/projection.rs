@@ -12,9 +12,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::conversations::content::Content;
-use crate::conversations::model::{
-    ChannelId, Conversation, IdentityKey, Message, Millis, Receipt, Receipts, Status,
-};
+use crate::conversations::model::{ChannelId, Conversation, IdentityKey, Message, Millis, Receipt, Receipts, Status};
 use crate::conversations::people::People;
 use crate::conversations::understand::{Effect, Said, Understood};
 use crate::ids::{ContactId, ConversationId, EventId, Ids, MessageId};
@@ -23,7 +21,7 @@ use crate::store::{StoreError, Tx};
 use crate::stream::model::Change;
 
 /// An event that was understood, on its way into the store.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Incoming {
     /// The event.
     pub event_id: EventId,
@@ -49,7 +47,7 @@ pub struct Projected {
 }
 
 /// Projects a batch.
-pub fn project(tx: &mut Tx<'_>, incoming: &[Incoming], ids: &Ids, now: Millis) -> Result<Projected, StoreError> {
+pub fn project(tx: &mut Tx<'_>, incoming: &[&Incoming], ids: &Ids, now: Millis) -> Result<Projected, StoreError> {
     let mut batch = Batch::new(ids, now);
     batch.load(tx, incoming)?;
     for (index, event) in incoming.iter().enumerate() {
@@ -99,21 +97,24 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn load(&mut self, tx: &mut Tx<'_>, incoming: &[Incoming]) -> Result<(), StoreError> {
+    fn load(&mut self, tx: &mut Tx<'_>, incoming: &[&Incoming]) -> Result<(), StoreError> {
         let people: Vec<(&Understood, Millis)> = incoming.iter().map(|event| (&event.understood, event.at)).collect();
         let (people, contacts) = People::resolve(tx, &people, self.ids, self.now)?;
         self.contacts = contacts;
         self.done.changes = incoming.iter().map(|_| Vec::new()).collect();
         if let Some(first) = self.done.changes.first_mut() {
             for (from, into) in &people.merges {
-                first.push(Change::ContactMerged { from: *from, into: *into });
+                first.push(Change::ContactMerged {
+                    from: *from,
+                    into: *into,
+                });
             }
         }
         self.load_conversations(tx, incoming)?;
         self.load_messages(tx, incoming)
     }
 
-    fn load_conversations(&mut self, tx: &mut Tx<'_>, incoming: &[Incoming]) -> Result<(), StoreError> {
+    fn load_conversations(&mut self, tx: &mut Tx<'_>, incoming: &[&Incoming]) -> Result<(), StoreError> {
         let mut pairs: Vec<(ChannelId, ContactId)> = incoming
             .iter()
             .zip(&self.contacts)
@@ -123,12 +124,13 @@ impl<'a> Batch<'a> {
         pairs.sort();
         pairs.dedup();
         for conversation in tx.lock_conversations(&pairs)? {
-            self.conversations.insert((conversation.channel_id.clone(), conversation.contact_id), conversation);
+            self.conversations
+                .insert((conversation.channel_id.clone(), conversation.contact_id), conversation);
         }
         Ok(())
     }
 
-    fn load_messages(&mut self, tx: &mut Tx<'_>, incoming: &[Incoming]) -> Result<(), StoreError> {
+    fn load_messages(&mut self, tx: &mut Tx<'_>, incoming: &[&Incoming]) -> Result<(), StoreError> {
         let mut keys: Vec<(ChannelId, String)> = Vec::new();
         let mut ids: Vec<MessageId> = Vec::new();
         let mut echoed: Vec<ConversationId> = Vec::new();
@@ -137,7 +139,9 @@ impl<'a> Batch<'a> {
                 keys.push((event.channel_id.clone(), external_id.to_owned()));
             }
             match &event.understood.effect {
-                Effect::Receipt { message_id: Some(id), .. } => ids.push(*id),
+                Effect::Receipt {
+                    message_id: Some(id), ..
+                } => ids.push(*id),
                 Effect::Said(said) if said.outbound && !said.inert => {
                     let conversation =
                         contact.and_then(|contact| self.conversations.get(&(event.channel_id.clone(), contact)));
@@ -169,33 +173,53 @@ impl<'a> Batch<'a> {
 
     fn remember(&mut self, message: Message) {
         if let Some(external_id) = &message.external_id {
-            self.by_external_id.insert((message.channel_id.clone(), external_id.clone()), message.id);
+            self.by_external_id
+                .insert((message.channel_id.clone(), external_id.clone()), message.id);
         }
         self.messages.entry(message.id).or_insert(message);
     }
 
     fn find(&self, channel: &ChannelId, external_id: &str) -> Option<MessageId> {
-        self.by_external_id.get(&(channel.clone(), external_id.to_owned())).copied()
+        self.by_external_id
+            .get(&(channel.clone(), external_id.to_owned()))
+            .copied()
     }
 
     fn apply(&mut self, tx: &mut Tx<'_>, index: usize, event: &Incoming) -> Result<(), StoreError> {
         match &event.understood.effect {
             Effect::Said(said) | Effect::Moved { notice: Some(said), .. } => self.say(tx, index, event, said)?,
             Effect::Moved { notice: None, .. } | Effect::Nothing => {}
-            Effect::Receipt { external_id, message_id, receipt, at } => {
+            Effect::Receipt {
+                external_id,
+                message_id,
+                receipt,
+                at,
+            } => {
                 self.receive(index, event, external_id, *message_id, receipt, *at);
             }
-            Effect::Edited { external_id, content, at } => self.edit(tx, index, event, external_id, content, *at)?,
+            Effect::Edited {
+                external_id,
+                content,
+                at,
+            } => self.edit(tx, index, event, external_id, content, *at)?,
             Effect::TakenBack { external_id, at } => self.take_back(tx, index, event, external_id, *at)?,
-            Effect::Reacted { external_id, by_business, emoji, at } => {
+            Effect::Reacted {
+                external_id,
+                by_business,
+                emoji,
+                at,
+            } => {
                 self.react(index, event, external_id, *by_business, emoji.as_deref(), *at);
             }
-            Effect::Seen { external_id, up_to, at } => self.see(tx, index, event, external_id.as_deref(), *up_to, *at)?,
+            Effect::Seen { external_id, up_to, at } => {
+                self.see(tx, index, event, external_id.as_deref(), *up_to, *at)?;
+            }
             Effect::Opened { at } => {
                 if let Some(key) = self.conversation_key(index, event) {
                     let conversation = self.conversation(&key);
-                    conversation.window_ends_at =
-                        conversation.window_ends_at.max(Some(at + crate::conversations::model::WINDOW_MILLIS));
+                    conversation.window_ends_at = conversation
+                        .window_ends_at
+                        .max(Some(at + crate::conversations::model::WINDOW_MILLIS));
                 }
             }
         }
@@ -223,7 +247,9 @@ impl<'a> Batch<'a> {
 
     fn say(&mut self, tx: &mut Tx<'_>, index: usize, event: &Incoming, said: &Said) -> Result<(), StoreError> {
         // An event without a person has nobody to have a conversation with.
-        let Some(key) = self.conversation_key(index, event) else { return Ok(()) };
+        let Some(key) = self.conversation_key(index, event) else {
+            return Ok(());
+        };
         if let Some(known) = self.find(&event.channel_id, &said.external_id) {
             return self.say_again(tx, index, event, said, known);
         }
@@ -234,9 +260,14 @@ impl<'a> Batch<'a> {
             return self.settle_by_echo(tx, index, event, said, ours);
         }
         if !self.conversations.contains_key(&key) {
-            self.known.extend(event.understood.person.iter().flat_map(|person| &person.identities).map(|identity| {
-                (event.channel_id.clone(), conversation_mark(&identity.key))
-            }));
+            self.known.extend(
+                event
+                    .understood
+                    .person
+                    .iter()
+                    .flat_map(|person| &person.identities)
+                    .map(|identity| (event.channel_id.clone(), conversation_mark(&identity.key))),
+            );
         }
         let conversation_id = self.conversation(&key).id;
         let mut message = Message {
@@ -249,7 +280,11 @@ impl<'a> Batch<'a> {
             external_id: Some(said.external_id.clone()),
             reply_to: said.reply_to.clone(),
             inert: said.inert,
-            status: if said.outbound { Status::Accepted } else { Status::Received },
+            status: if said.outbound {
+                Status::Accepted
+            } else {
+                Status::Received
+            },
             receipts: Receipts::default(),
             failure: None,
             occurred_at: said.at,
@@ -273,7 +308,13 @@ impl<'a> Batch<'a> {
         if !said.outbound && !said.inert {
             self.done.received.push((event.channel_id.clone(), said.content.kind()));
         }
-        self.change(index, Change::MessageCreated { message: message.id, conversation: conversation_id });
+        self.change(
+            index,
+            Change::MessageCreated {
+                message: message.id,
+                conversation: conversation_id,
+            },
+        );
         self.new_messages.push(message.id);
         self.known.push((event.channel_id.clone(), said.external_id.clone()));
         self.remember(message);
@@ -291,7 +332,9 @@ impl<'a> Batch<'a> {
         known: MessageId,
     ) -> Result<(), StoreError> {
         let key = self.conversation_key(index, event);
-        let Some(message) = self.messages.get_mut(&known) else { return Ok(()) };
+        let Some(message) = self.messages.get_mut(&known) else {
+            return Ok(());
+        };
         if message.event_id == Some(event.event_id) {
             return Ok(());
         }
@@ -306,7 +349,11 @@ impl<'a> Batch<'a> {
         }
         if message.outbound {
             // Of a message that is our own it is known how far it got: the echo only proves that Meta has it.
-            let receipt = if message.event_id.is_some() { said.receipt.clone() } else { Some(Receipt::Accepted) };
+            let receipt = if message.event_id.is_some() {
+                said.receipt.clone()
+            } else {
+                Some(Receipt::Accepted)
+            };
             if let Some(receipt) = &receipt {
                 message.receive(receipt, said.at);
             }
@@ -316,15 +363,26 @@ impl<'a> Batch<'a> {
         let (message, changed) = (message.clone(), *message != before);
         if changed {
             self.touched_messages.insert(known);
-            self.change(index, Change::MessageUpdated { message: known, conversation: message.conversation_id });
+            self.change(
+                index,
+                Change::MessageUpdated {
+                    message: known,
+                    conversation: message.conversation_id,
+                },
+            );
         }
         if came_alive && !message.outbound {
             if let Some(key) = key
-                && self.conversations.get(&key).is_some_and(|conversation| conversation.id == message.conversation_id)
+                && self
+                    .conversations
+                    .get(&key)
+                    .is_some_and(|conversation| conversation.id == message.conversation_id)
             {
                 self.conversation(&key).note(&message, said.opens_window);
             }
-            self.done.received.push((event.channel_id.clone(), message.content.kind()));
+            self.done
+                .received
+                .push((event.channel_id.clone(), message.content.kind()));
         }
         let kind = if said.outbound { "echo" } else { "again" };
         self.note(known, said.at, event.event_id, kind, "{}".to_owned());
@@ -358,8 +416,8 @@ impl<'a> Batch<'a> {
             if let Some(read_at) = tx.read_watermark(message.conversation_id, message.occurred_at)? {
                 message.receive(&Receipt::Read, read_at);
             }
-            let (conversation, status) = (message.conversation_id, message.status);
-            self.change(index, Change::MessageStatus { message: ours, conversation, status });
+            let change = Change::status_of(message);
+            self.change(index, change);
         }
         self.note(ours, said.at, event.event_id, "echo", "{}".to_owned());
         self.done.settled.push(ours);
@@ -372,18 +430,26 @@ impl<'a> Batch<'a> {
             && message.external_id.is_none()
         {
             message.external_id = Some(external_id.to_owned());
-            self.by_external_id.insert((channel.clone(), external_id.to_owned()), id);
+            self.by_external_id
+                .insert((channel.clone(), external_id.to_owned()), id);
             self.known.push((channel.clone(), external_id.to_owned()));
             self.touched_messages.insert(id);
         }
     }
 
     fn note(&mut self, message_id: MessageId, at: Millis, event_id: EventId, kind: &str, detail: String) {
-        self.facts.push(MessageFact { message_id, at, event_id, kind: kind.to_owned(), detail });
+        self.facts.push(MessageFact {
+            message_id,
+            at,
+            event_id,
+            kind: kind.to_owned(),
+            detail,
+        });
     }
 
     fn park(&mut self, event: &Incoming, external_id: &str) {
-        self.parked.push((event.channel_id.clone(), external_id.to_owned(), event.event_id));
+        self.parked
+            .push((event.channel_id.clone(), external_id.to_owned(), event.event_id));
     }
 
     fn receive(
@@ -398,16 +464,22 @@ impl<'a> Batch<'a> {
         // The request's own mark is the surest: it is there before Meta's id is known (reference `whatsapp.md` 5, rule 4).
         let marked = message_id.filter(|id| {
             self.messages.get(id).is_some_and(|message| {
-                message.channel_id == event.channel_id && message.external_id.as_deref().is_none_or(|known| known == external_id)
+                message.channel_id == event.channel_id
+                    && message.external_id.as_deref().is_none_or(|known| known == external_id)
             })
         });
         let Some(id) = marked.or_else(|| self.find(&event.channel_id, external_id)) else {
             self.park(event, external_id);
             return;
         };
-        let unknown_before = self.messages.get(&id).is_some_and(|message| message.external_id.is_none());
+        let unknown_before = self
+            .messages
+            .get(&id)
+            .is_some_and(|message| message.external_id.is_none());
         self.identify(id, &event.channel_id, external_id);
-        let Some(message) = self.messages.get_mut(&id) else { return };
+        let Some(message) = self.messages.get_mut(&id) else {
+            return;
+        };
         if !message.outbound {
             return;
         }
@@ -421,12 +493,12 @@ impl<'a> Batch<'a> {
             changed |= message.receive(&Receipt::Accepted, at);
         }
         changed |= message.receive(receipt, at);
-        let (conversation, status) = (message.conversation_id, message.status);
+        let told = (message.status != status_before || unknown_before).then(|| Change::status_of(message));
         if changed || unknown_before {
             self.touched_messages.insert(id);
         }
-        if status != status_before || unknown_before {
-            self.change(index, Change::MessageStatus { message: id, conversation, status });
+        if let Some(change) = told {
+            self.change(index, change);
         }
         let (kind, detail) = match receipt {
             Receipt::Accepted => ("accepted", "{}".to_owned()),
@@ -458,10 +530,15 @@ impl<'a> Batch<'a> {
             self.park(event, external_id);
             return Ok(());
         };
-        let Some(message) = self.messages.get_mut(&id) else { return Ok(()) };
+        let Some(message) = self.messages.get_mut(&id) else {
+            return Ok(());
+        };
         if message.deleted_at.is_some() {
             // Taken back since: that it was edited is still told, but not to what.
-            let first = message.edited_at.is_none().then_some((message.occurred_at, message.event_id.unwrap_or(event.event_id)));
+            let first = message
+                .edited_at
+                .is_none()
+                .then_some((message.occurred_at, message.event_id.unwrap_or(event.event_id)));
             message.edited_at = message.edited_at.max(Some(at));
             self.touched_messages.insert(id);
             if let Some((said_at, event_id)) = first {
@@ -474,18 +551,30 @@ impl<'a> Batch<'a> {
         let earlier = wording(&message.content);
         let later = wording(content);
         // Of two wordings of one moment the greater stands, so that their order does not matter.
-        let newer = message.edited_at.is_none_or(|edited_at| (at, &later) > (edited_at, &earlier));
+        let newer = message
+            .edited_at
+            .is_none_or(|edited_at| (at, &later) > (edited_at, &earlier));
         let first_wording = message.edited_at.is_none().then_some((message.occurred_at, earlier));
         let conversation = message.conversation_id;
         if newer {
             message.content = content.clone();
             message.edited_at = Some(at);
             self.touched_messages.insert(id);
-            self.change(index, Change::MessageUpdated { message: id, conversation });
+            self.change(
+                index,
+                Change::MessageUpdated {
+                    message: id,
+                    conversation,
+                },
+            );
         }
         if let Some((said_at, earlier)) = first_wording {
             // The first wording is kept under the message's own event.
-            let event_id = self.messages.get(&id).and_then(|message| message.event_id).unwrap_or(event.event_id);
+            let event_id = self
+                .messages
+                .get(&id)
+                .and_then(|message| message.event_id)
+                .unwrap_or(event.event_id);
             self.note(id, said_at, event_id, "edited", format!(r#"{{"content":{earlier}}}"#));
         }
         self.note(id, at, event.event_id, "edited", format!(r#"{{"content":{later}}}"#));
@@ -504,7 +593,9 @@ impl<'a> Batch<'a> {
             self.park(event, external_id);
             return Ok(());
         };
-        let Some(message) = self.messages.get_mut(&id) else { return Ok(()) };
+        let Some(message) = self.messages.get_mut(&id) else {
+            return Ok(());
+        };
         let deleted_before = message.deleted_at;
         message.deleted_at = Some(deleted_before.map_or(at, |known| known.min(at)));
         message.content = Content::Deleted;
@@ -526,26 +617,58 @@ impl<'a> Batch<'a> {
         tx.redact_events_of_message(id, REDACTED)?;
         tx.forget_wordings(id)?;
         if deleted_before.is_none() {
-            self.change(index, Change::MessageUpdated { message: id, conversation });
+            self.change(
+                index,
+                Change::MessageUpdated {
+                    message: id,
+                    conversation,
+                },
+            );
         }
         self.note(id, at, event.event_id, "deleted", "{}".to_owned());
         Ok(())
     }
 
-    fn react(&mut self, index: usize, event: &Incoming, external_id: &str, by_business: bool, emoji: Option<&str>, at: Millis) {
+    fn react(
+        &mut self,
+        index: usize,
+        event: &Incoming,
+        external_id: &str,
+        by_business: bool,
+        emoji: Option<&str>,
+        at: Millis,
+    ) {
         let Some(message_id) = self.find(&event.channel_id, external_id) else {
             self.park(event, external_id);
             return;
         };
-        let reaction = ReactionRow { message_id, by_business, emoji: emoji.map(str::to_owned), at, event_id: event.event_id };
+        let reaction = ReactionRow {
+            message_id,
+            by_business,
+            emoji: emoji.map(str::to_owned),
+            at,
+            event_id: event.event_id,
+        };
         let newer = |known: &ReactionRow| (reaction.at, &reaction.emoji) > (known.at, &known.emoji);
         if self.reactions.get(&(message_id, by_business)).is_none_or(newer) {
             self.reactions.insert((message_id, by_business), reaction);
         }
-        self.note(message_id, at, event.event_id, "reaction", serde_json::json!({ "emoji": emoji }).to_string());
+        self.note(
+            message_id,
+            at,
+            event.event_id,
+            "reaction",
+            serde_json::json!({ "emoji": emoji }).to_string(),
+        );
         if let Some(message) = self.messages.get(&message_id) {
             let conversation = message.conversation_id;
-            self.change(index, Change::MessageUpdated { message: message_id, conversation });
+            self.change(
+                index,
+                Change::MessageUpdated {
+                    message: message_id,
+                    conversation,
+                },
+            );
         }
     }
 
@@ -560,14 +683,20 @@ impl<'a> Batch<'a> {
     ) -> Result<(), StoreError> {
         let (conversation, up_to) = match (external_id, up_to) {
             (Some(external_id), _) => {
-                let Some(message) = self.find(&event.channel_id, external_id).and_then(|id| self.messages.get(&id)) else {
+                let Some(message) = self
+                    .find(&event.channel_id, external_id)
+                    .and_then(|id| self.messages.get(&id))
+                else {
                     self.park(event, external_id);
                     return Ok(());
                 };
                 (message.conversation_id, message.occurred_at)
             }
             (None, Some(up_to)) => {
-                let Some(conversation) = self.conversation_key(index, event).and_then(|key| self.conversations.get(&key)) else {
+                let Some(conversation) = self
+                    .conversation_key(index, event)
+                    .and_then(|key| self.conversations.get(&key))
+                else {
                     // What was read may come later; then so does the conversation.
                     let person = event.understood.person.as_ref();
                     if let Some(identity) = person.and_then(|person| person.identities.first()) {
@@ -605,15 +734,17 @@ impl<'a> Batch<'a> {
             .collect();
         read.sort();
         for id in read {
-            let Some(message) = self.messages.get_mut(&id) else { continue };
+            let Some(message) = self.messages.get_mut(&id) else {
+                continue;
+            };
             let status_before = message.status;
             if !message.receive(&Receipt::Read, at) {
                 continue;
             }
-            let status = message.status;
+            let told = (message.status != status_before).then(|| Change::status_of(message));
             self.touched_messages.insert(id);
-            if status != status_before {
-                self.change(index, Change::MessageStatus { message: id, conversation, status });
+            if let Some(change) = told {
+                self.change(index, change);
             }
             self.note(id, at, event.event_id, "read", "{}".to_owned());
         }
@@ -629,10 +760,17 @@ impl<'a> Batch<'a> {
         tx.insert_conversations(&new)?;
         tx.update_conversations(&known)?;
         let inserted: HashSet<MessageId> = self.new_messages.iter().copied().collect();
-        let new: Vec<&Message> = self.new_messages.iter().filter_map(|id| self.messages.get(id)).collect();
+        let new: Vec<&Message> = self
+            .new_messages
+            .iter()
+            .filter_map(|id| self.messages.get(id))
+            .collect();
         tx.insert_messages(&new)?;
-        let mut touched: Vec<&Message> =
-            self.touched_messages.difference(&inserted).filter_map(|id| self.messages.get(id)).collect();
+        let mut touched: Vec<&Message> = self
+            .touched_messages
+            .difference(&inserted)
+            .filter_map(|id| self.messages.get(id))
+            .collect();
         touched.sort_by_key(|message| message.id);
         tx.update_messages(&touched)?;
         tx.insert_message_facts(&self.facts)?;
@@ -655,7 +793,12 @@ const SEEN_PAGE: u32 = 500;
 
 /// Stands in the place of a message's id for what waits for a conversation with somebody. Meta's ids have no spaces.
 fn conversation_mark(identity: &IdentityKey) -> String {
-    format!("conversation with {} {} {}", identity.kind.as_str(), identity.scope, identity.value)
+    format!(
+        "conversation with {} {} {}",
+        identity.kind.as_str(),
+        identity.scope,
+        identity.value
+    )
 }
 
 /// What stands in the place of a payload whose content was taken back: an entry that means nothing.

@@ -163,7 +163,7 @@ pub struct AttemptView {
     #[schema(value_type = String)]
     id: AttemptId,
     /// The request's body.
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Value)]
     request: serde_json::Value,
     /// When it ended; absent while it is under way.
     ended_at: Option<Time>,
@@ -172,7 +172,7 @@ pub struct AttemptView {
     /// The status of Meta's answer.
     http_status: Option<u16>,
     /// Meta's answer.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<serde_json::Value>)]
     answer: Option<serde_json::Value>,
     /// How long the call took, in milliseconds.
     duration_ms: Option<f64>,

@@ -150,7 +150,10 @@ pub fn understand(envelope: Envelope<'_>) -> Result<Understood, String> {
     }
 }
 
-const NOTHING: Understood = Understood { person: None, effect: Effect::Nothing };
+const NOTHING: Understood = Understood {
+    person: None,
+    effect: Effect::Nothing,
+};
 
 fn from_whatsapp(entry: whatsapp::Entry, envelope: Envelope<'_>) -> Understood {
     use whatsapp::{Change, HistoryItem};
@@ -159,19 +162,37 @@ fn from_whatsapp(entry: whatsapp::Entry, envelope: Envelope<'_>) -> Understood {
     match entry.change {
         Change::Message(message) => {
             let person = person(&message.from, message.at);
-            Understood { person, effect: whatsapp_message(message, Direction::Inbound) }
+            Understood {
+                person,
+                effect: whatsapp_message(message, Direction::Inbound),
+            }
         }
         Change::Echo(message) => {
             let person = person(&message.to, message.at);
-            Understood { person, effect: whatsapp_message(message, Direction::Echo) }
+            Understood {
+                person,
+                effect: whatsapp_message(message, Direction::Echo),
+            }
         }
         Change::History(HistoryItem::Message(history)) => {
             let at = history.message.at;
-            let other = if history.outbound { &history.message.to } else { &history.message.from };
-            let ids = if history.thread.is_nobody() { other } else { &history.thread };
+            let other = if history.outbound {
+                &history.message.to
+            } else {
+                &history.message.from
+            };
+            let ids = if history.thread.is_nobody() {
+                other
+            } else {
+                &history.thread
+            };
             let person = person(ids, at);
             let receipt = history.status.as_deref().and_then(history_receipt);
-            let direction = if history.outbound { Direction::HistoryOutbound } else { Direction::HistoryInbound };
+            let direction = if history.outbound {
+                Direction::HistoryOutbound
+            } else {
+                Direction::HistoryInbound
+            };
             let mut effect = whatsapp_message(history.message, direction);
             if let Effect::Said(said) = &mut effect
                 && receipt.is_some()
@@ -184,7 +205,11 @@ fn from_whatsapp(entry: whatsapp::Entry, envelope: Envelope<'_>) -> Understood {
         Change::Status(status) => {
             let at = status.at;
             // A group's status names one participant of many: it says nothing about the message as a whole.
-            let receipt = if status.participant.is_some() { None } else { whatsapp_receipt(&status) };
+            let receipt = if status.participant.is_some() {
+                None
+            } else {
+                whatsapp_receipt(&status)
+            };
             let person = person(&status.recipient, at);
             let effect = receipt.map_or(Effect::Nothing, |receipt| Effect::Receipt {
                 message_id: status.callback_data.as_deref().and_then(message_of_callback),
@@ -204,16 +229,25 @@ fn from_whatsapp(entry: whatsapp::Entry, envelope: Envelope<'_>) -> Understood {
             }
             Understood {
                 person: person_of(whatsapp_identities(&previous, at), None, None),
-                effect: Effect::Moved { to: whatsapp_identities(&current, at), notice: None },
+                effect: Effect::Moved {
+                    to: whatsapp_identities(&current, at),
+                    notice: None,
+                },
             }
         }
-        Change::Call(call) if call.direction.as_deref() == Some("USER_INITIATED") => {
-            Understood { person: person(&call.from, call.at), effect: Effect::Opened { at: call.at } }
-        }
+        Change::Call(call) if call.direction.as_deref() == Some("USER_INITIATED") => Understood {
+            person: person(&call.from, call.at),
+            effect: Effect::Opened { at: call.at },
+        },
         Change::Standby(change) => {
-            let Change::Message(message) = *change else { return NOTHING };
+            let Change::Message(message) = *change else {
+                return NOTHING;
+            };
             let person = person(&message.from, message.at);
-            Understood { person, effect: whatsapp_message(message, Direction::HistoryInbound) }
+            Understood {
+                person,
+                effect: whatsapp_message(message, Direction::HistoryInbound),
+            }
         }
         Change::History(HistoryItem::Declined { .. } | HistoryItem::Empty { .. })
         | Change::UserPreference(_)
@@ -250,15 +284,29 @@ fn whatsapp_message(message: whatsapp::Message, direction: Direction) -> Effect 
     let at = message.at;
     let content = match message.content {
         Wire::Reaction { message_id, emoji } => {
-            return Effect::Reacted { external_id: message_id, by_business: direction.outbound(), emoji, at };
+            return Effect::Reacted {
+                external_id: message_id,
+                by_business: direction.outbound(),
+                emoji,
+                at,
+            };
         }
         Wire::Edit { original_id, content } => {
             return match whatsapp_content(*content, &message.errors) {
-                Some(content) => Effect::Edited { external_id: original_id, content, at },
+                Some(content) => Effect::Edited {
+                    external_id: original_id,
+                    content,
+                    at,
+                },
                 None => Effect::Nothing,
             };
         }
-        Wire::Revoke { original_id } => return Effect::TakenBack { external_id: original_id, at },
+        Wire::Revoke { original_id } => {
+            return Effect::TakenBack {
+                external_id: original_id,
+                at,
+            };
+        }
         Wire::System(system) => {
             let to = whatsapp_identities(&system.new, at);
             let (change, inert) = match &system.kind {
@@ -271,14 +319,20 @@ fn whatsapp_message(message: whatsapp::Message, direction: Direction) -> Effect 
                 external_id: message.id,
                 outbound: false,
                 sender: Sender::Contact,
-                content: Content::System { text: system.body, change: change.to_owned() },
+                content: Content::System {
+                    text: system.body,
+                    change: change.to_owned(),
+                },
                 reply_to: None,
                 inert,
                 opens_window: false,
                 at,
                 receipt: None,
             };
-            return Effect::Moved { to, notice: Some(Box::new(notice)) };
+            return Effect::Moved {
+                to,
+                notice: Some(Box::new(notice)),
+            };
         }
         other => match whatsapp_content(other, &message.errors) {
             Some(content) => content,
@@ -288,7 +342,11 @@ fn whatsapp_message(message: whatsapp::Message, direction: Direction) -> Effect 
     Effect::Said(Box::new(Said {
         external_id: message.id,
         outbound: direction.outbound(),
-        sender: if direction.outbound() { Sender::Phone } else { Sender::Contact },
+        sender: if direction.outbound() {
+            Sender::Phone
+        } else {
+            Sender::Contact
+        },
         content,
         reply_to: message.context.and_then(|context| context.message_id),
         inert: direction.inert(),
@@ -332,8 +390,14 @@ fn whatsapp_content(content: whatsapp::Content, errors: &[whatsapp::ErrorItem]) 
         Wire::Button { payload, text } => reply("template_button", Some(payload), Some(text), None),
         Wire::ButtonReply { id, title } => reply("button", Some(id), Some(title), None),
         Wire::ListReply { id, title, description } => reply("list", Some(id), Some(title), description),
-        Wire::FlowReply { name, body, response } => Content::Form { name, text: body, answers: response },
-        Wire::CallPermissionReply(answer) => Content::CallPermission { response: answer.response },
+        Wire::FlowReply { name, body, response } => Content::Form {
+            name,
+            text: body,
+            answers: response,
+        },
+        Wire::CallPermissionReply(answer) => Content::CallPermission {
+            response: answer.response,
+        },
         Wire::Order(order) => Content::Order {
             catalog_id: order.catalog_id,
             text: order.text,
@@ -349,18 +413,27 @@ fn whatsapp_content(content: whatsapp::Content, errors: &[whatsapp::ErrorItem]) 
                 .collect(),
         },
         Wire::Unsupported { kind } => {
-            let said = errors.first().and_then(|error| error.details.clone().or_else(|| error.title.clone()));
+            let said = errors
+                .first()
+                .and_then(|error| error.details.clone().or_else(|| error.title.clone()));
             Content::Unsupported { what: kind.or(said) }
         }
         Wire::MediaPlaceholder => Content::Placeholder,
         Wire::Unknown { kind } => Content::Unknown { what: kind },
         // Nothing was said (`request_welcome`); the others are no content of their own.
-        Wire::RequestWelcome | Wire::Reaction { .. } | Wire::Edit { .. } | Wire::Revoke { .. } | Wire::System(_) => return None,
+        Wire::RequestWelcome | Wire::Reaction { .. } | Wire::Edit { .. } | Wire::Revoke { .. } | Wire::System(_) => {
+            return None;
+        }
     })
 }
 
 fn reply(source: &str, payload: Option<String>, title: Option<String>, description: Option<String>) -> Content {
-    Content::Reply(Reply { source: source.to_owned(), payload, title, description })
+    Content::Reply(Reply {
+        source: source.to_owned(),
+        payload,
+        title,
+        description,
+    })
 }
 
 fn whatsapp_receipt(status: &whatsapp::Status) -> Option<Receipt> {
@@ -369,10 +442,17 @@ fn whatsapp_receipt(status: &whatsapp::Status) -> Option<Receipt> {
         whatsapp::StatusKind::Delivered => Receipt::Delivered,
         whatsapp::StatusKind::Read => Receipt::Read,
         whatsapp::StatusKind::Played => Receipt::Played,
-        whatsapp::StatusKind::Failed => Receipt::Failed(status.errors.first().map(|error| Failure {
-            code: error.code,
-            subcode: None,
-            text: error.details.clone().or_else(|| error.message.clone()).or_else(|| error.title.clone()).unwrap_or_default(),
+        whatsapp::StatusKind::Failed => Receipt::Failed(status.errors.first().map(|error| {
+            Failure {
+                code: error.code,
+                subcode: None,
+                text: error
+                    .details
+                    .clone()
+                    .or_else(|| error.message.clone())
+                    .or_else(|| error.title.clone())
+                    .unwrap_or_default(),
+            }
         })),
         // Legacy, to be stored and ignored (reference `whatsapp.md` 5).
         whatsapp::StatusKind::Deleted | whatsapp::StatusKind::Warning | whatsapp::StatusKind::Other(_) => return None,
@@ -439,7 +519,11 @@ fn person_of(identities: Vec<Identity>, name: Option<String>, username: Option<S
 
 fn whatsapp_identities(ids: &whatsapp::Person, at: Millis) -> Vec<Identity> {
     let identity = |kind, value: &str, shown: &str| Identity {
-        key: IdentityKey { kind, scope: String::new(), value: value.to_owned() },
+        key: IdentityKey {
+            kind,
+            scope: String::new(),
+            value: value.to_owned(),
+        },
         shown: shown.to_owned(),
         seen_at: at,
     };
@@ -453,7 +537,11 @@ fn whatsapp_identities(ids: &whatsapp::Person, at: Millis) -> Vec<Identity> {
     if let Some(phone) = &ids.phone {
         // What is no phone number (a group's id, say) is kept as it is, and equals itself alone.
         match phone::PhoneNumber::parse(phone) {
-            Some(number) => identities.push(identity(IdentityKind::Phone, &phone::compared(number.digits()), number.digits())),
+            Some(number) => identities.push(identity(
+                IdentityKind::Phone,
+                &phone::compared(number.digits()),
+                number.digits(),
+            )),
             None => identities.push(identity(IdentityKind::Phone, phone, phone)),
         }
     }
@@ -463,13 +551,31 @@ fn whatsapp_identities(ids: &whatsapp::Person, at: Millis) -> Vec<Identity> {
 fn from_instagram(entry: instagram::Entry, envelope: Envelope<'_>) -> Understood {
     use instagram::Change;
     let at = entry.at.or(entry.time).unwrap_or(envelope.received_at);
-    let person = entry.customer().filter(|customer| !customer.is_empty()).and_then(|customer| {
-        let key = IdentityKey { kind: IdentityKind::Igsid, scope: entry.account_id.clone(), value: customer.to_owned() };
-        person_of(vec![Identity { key, shown: customer.to_owned(), seen_at: at }], None, None)
-    });
+    let person = entry
+        .customer()
+        .filter(|customer| !customer.is_empty())
+        .and_then(|customer| {
+            let key = IdentityKey {
+                kind: IdentityKind::Igsid,
+                scope: entry.account_id.clone(),
+                value: customer.to_owned(),
+            };
+            person_of(
+                vec![Identity {
+                    key,
+                    shown: customer.to_owned(),
+                    seen_at: at,
+                }],
+                None,
+                None,
+            )
+        });
     let by_business = entry.sender.as_deref() == Some(entry.account_id.as_str());
     let effect = match entry.change {
-        Change::Message(message) if message.is_deleted => Effect::TakenBack { external_id: message.mid, at },
+        Change::Message(message) if message.is_deleted => Effect::TakenBack {
+            external_id: message.mid,
+            at,
+        },
         Change::Message(message) => {
             let outbound = message.is_echo;
             Effect::Said(Box::new(Said {
@@ -489,15 +595,28 @@ fn from_instagram(entry: instagram::Entry, envelope: Envelope<'_>) -> Understood
         }
         // "A message exists", not an edit (reference `instagram.md` 2.6).
         Change::Edit { num_edit: 0, .. } | Change::Edit { text: None, .. } => Effect::Nothing,
-        Change::Edit { mid, text: Some(text), .. } => Effect::Edited { external_id: mid, content: Content::text(text), at },
+        Change::Edit {
+            mid, text: Some(text), ..
+        } => Effect::Edited {
+            external_id: mid,
+            content: Content::text(text),
+            at,
+        },
         Change::Reaction { mid, reaction } => Effect::Reacted {
             external_id: mid,
             by_business,
             // The glyph may be missing where the name is given, and the other way round (reference `instagram.md` 2.6).
-            emoji: reaction.map(|reaction| reaction.emoji.or(reaction.name).unwrap_or_else(|| "\u{2764}".to_owned())),
+            emoji: reaction.map(|reaction| {
+                reaction
+                    .emoji
+                    .or(reaction.name)
+                    .unwrap_or_else(|| "\u{2764}".to_owned())
+            }),
             at,
         },
-        Change::Postback { mid, title, payload, .. } => Effect::Said(Box::new(Said {
+        Change::Postback {
+            mid, title, payload, ..
+        } => Effect::Said(Box::new(Said {
             // Ice breakers may come without an id; the event's own identity serves as one.
             external_id: mid.unwrap_or_else(|| envelope.external_id.to_owned()),
             outbound: false,
@@ -509,7 +628,11 @@ fn from_instagram(entry: instagram::Entry, envelope: Envelope<'_>) -> Understood
             at,
             receipt: None,
         })),
-        Change::Seen { mid, watermark } => Effect::Seen { external_id: mid, up_to: watermark, at },
+        Change::Seen { mid, watermark } => Effect::Seen {
+            external_id: mid,
+            up_to: watermark,
+            at,
+        },
         Change::Referral(_)
         | Change::Handover(_)
         | Change::OptIn(_)
@@ -533,7 +656,9 @@ fn instagram_content(message: instagram::Message) -> Content {
     }
     match (message.text, parts.len()) {
         (Some(text), 0) => Content::text(text),
-        (None, 0) => Content::Unknown { what: "message".to_owned() },
+        (None, 0) => Content::Unknown {
+            what: "message".to_owned(),
+        },
         (None, 1) => parts.remove(0),
         (text, _) => Content::Several { text, parts },
     }
@@ -541,7 +666,11 @@ fn instagram_content(message: instagram::Message) -> Content {
 
 fn instagram_attachment(attachment: instagram::Attachment) -> Content {
     use instagram::AttachmentKind as Kind;
-    let media = || Media { link: attachment.url.clone(), filename: attachment.title.clone(), ..Media::default() };
+    let media = || Media {
+        link: attachment.url.clone(),
+        filename: attachment.title.clone(),
+        ..Media::default()
+    };
     match attachment.kind.as_str() {
         "image" => Content::Image(media()),
         "video" => Content::Video(media()),
@@ -555,7 +684,12 @@ fn instagram_attachment(attachment: instagram::Attachment) -> Content {
                 Kind::Story => "story".to_owned(),
                 other => other.as_str().to_owned(),
             };
-            Content::Share { share, url: attachment.url, title: attachment.title, media_id: attachment.media_id }
+            Content::Share {
+                share,
+                url: attachment.url,
+                title: attachment.title,
+                media_id: attachment.media_id,
+            }
         }
     }
 }

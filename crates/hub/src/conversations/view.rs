@@ -103,7 +103,7 @@ pub struct MessageView {
     /// It is from before the channel was connected.
     pub imported: bool,
     /// The document that the sender of the request gave.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<serde_json::Value>)]
     pub metadata: Option<serde_json::Value>,
     /// The event that brought it.
     #[schema(value_type = Option<String>)]
@@ -226,7 +226,7 @@ impl Messages {
             .collect();
         keys.sort_unstable();
         keys.dedup();
-        let answered = tx.message_ids_by_external_ids(&keys)?.into_iter().collect();
+        let answered = tx.message_ids_by_external_ids(&keys)?;
         Ok(Self { reactions, answered })
     }
 

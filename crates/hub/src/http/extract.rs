@@ -202,7 +202,10 @@ impl<T: DeserializeOwned> FromRequest<App> for RawJson<T> {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         let raw = read_json(request, app).await?;
-        Ok(Self { value: parse(&raw)?, raw })
+        Ok(Self {
+            value: parse(&raw)?,
+            raw,
+        })
     }
 }
 
@@ -242,8 +245,16 @@ fn unreadable(rejection: &BytesRejection) -> Problem {
 /// How large a body may be, but for notifications, which have a limit of their own.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// Parses JSON; a problem names the field.
+/// Parses a JSON object; a problem names the field.
 pub fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
+    // serde would take an array as well, for the fields in the order in which we happen to write them.
+    if json.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::of_field(
+            Code::InvalidField,
+            "body",
+            "is an array, and should be an object",
+        ));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();

@@ -14,6 +14,7 @@ use serde::Serialize;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::http::word::words;
 use crate::store::StoreError;
 
 /// The content type of a problem document.
@@ -85,7 +86,7 @@ impl Problem {
             title: self.code.title(),
             status: self.code.status().as_u16(),
             detail: &self.detail,
-            error: self.code.as_str(),
+            error: self.code.into(),
             errors: &self.errors,
             request_id,
         };
@@ -136,7 +137,7 @@ const STORE_RETRY_AFTER: Duration = Duration::from_secs(2);
 /// All that a caller is told of a bug of ours.
 pub(super) const INTERNAL: &str = "Something went wrong in Tidings; the log says what, under the id of this request.";
 
-/// A problem document as it is written.
+/// What a caller is told when something is refused or went wrong: a problem document (RFC 9457).
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
 #[serde(rename_all = "camelCase")]
@@ -150,7 +151,7 @@ struct Document<'a> {
     /// What is wrong with this request.
     detail: &'a str,
     /// The code: stable, to decide by. `docs/reference/errors.md` lists them.
-    error: &'static str,
+    error: CodeWord,
     /// The fields or parameters that are wrong, if single ones are.
     #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
     #[schema(value_type = Option<Vec<FieldError>>)]
@@ -171,6 +172,8 @@ impl ToSchema for Problem {
         Document::schemas(schemas);
     }
 }
+
+words! { CodeWord of Code as "ProblemCode"; }
 
 macro_rules! codes {
     ($($variant:ident $name:literal $status:ident $title:literal $remedy:literal;)*) => {
@@ -250,15 +253,15 @@ codes! {
         "Pass `nextCursor` on as it was given, or leave it out to begin at the start.";
     UnknownChannel "unknown_channel" UNPROCESSABLE_ENTITY "There is no such channel"
         "Name one of the channels that `GET /api/v1/channels` lists.";
-    ChannelNotUsable "channel_not_usable" UNPROCESSABLE_ENTITY "The channel cannot send"
+    ChannelNotUsable "channel_not_usable" SERVICE_UNAVAILABLE "The channel cannot send"
         "Give the channel an access token; until then it only receives.";
-    UnknownRecipient "unknown_recipient" UNPROCESSABLE_ENTITY "Nobody is known by that"
+    UnknownRecipient "unknown_recipient" NOT_FOUND "Nobody is known by that"
         "Name a contact or conversation that exists, or an address.";
     InvalidRecipient "invalid_recipient" UNPROCESSABLE_ENTITY "The recipient cannot be reached by this channel"
         "Name a phone number in international form, or an id of the kind that the channel uses.";
     UnsupportedContent "unsupported_content" UNPROCESSABLE_ENTITY "The channel cannot carry this content"
         "Send a kind of content that the channel's product has.";
-    WindowClosed "window_closed" UNPROCESSABLE_ENTITY "The window for free-form messages is closed"
+    WindowClosed "window_closed" CONFLICT "The window for free-form messages is closed"
         "Send a template, or wait until the contact writes.";
     IdempotencyKeyReused "idempotency_key_reused" CONFLICT "The key was used for another request"
         "Use a new `Idempotency-Key` for each new request.";
@@ -281,6 +284,7 @@ impl Code {
 #[cfg(test)]
 mod tests {
     use super::{Code, Problem};
+    use crate::store::StoreError;
     use axum::response::IntoResponse;
 
     #[test]
@@ -294,6 +298,25 @@ mod tests {
                 .iter()
                 .all(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
         );
+    }
+
+    #[test]
+    fn a_failure_of_the_store_tells_nothing_of_what_is_inside() {
+        let inside = || "table secret_things at /var/lib".to_owned();
+        let errors = [
+            (StoreError::Unavailable(inside()), Code::StoreUnavailable),
+            (StoreError::Conflict(inside()), Code::StoreUnavailable),
+            (StoreError::Closed, Code::StoreUnavailable),
+            (StoreError::Refused(inside()), Code::Internal),
+            (StoreError::Corrupt(inside()), Code::Internal),
+            (StoreError::Panicked, Code::Internal),
+        ];
+        for (error, code) in errors {
+            let problem = Problem::from(error);
+            assert_eq!(problem.code, code);
+            assert!(!format!("{problem:?}").contains("secret_things"), "{problem:?}");
+            assert_eq!(problem.retry_after.is_some(), code == Code::StoreUnavailable);
+        }
     }
 
     #[test]

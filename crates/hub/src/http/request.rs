@@ -4,21 +4,35 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{Request, State};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
-use axum::middleware::Next;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::http::extract::BODY_BYTES_MAX;
 use crate::http::problem::{Code, INTERNAL, Problem};
 
 /// The id of a request: taken from the caller, or made here, and given back.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Puts around routes what is the same for all of them.
+pub fn surround(routes: Router<App>, app: App) -> Router {
+    routes
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(app.clone(), identify))
+        .with_state(app)
+}
+
 /// Gives a request its id, and its answer too: as a header, and in the document if it is a problem.
-pub async fn identify(State(app): State<App>, request: Request, next: Next) -> Response {
+async fn identify(State(app): State<App>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = request
         .headers()
@@ -61,7 +75,7 @@ fn make_id(app: &App) -> HeaderValue {
 
 /// The answer of a handler that panicked.
 #[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over")]
-pub fn panicked(panic: Box<dyn Any + Send>) -> Response {
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let text = panic
         .downcast_ref::<String>()
         .map(String::as_str)
@@ -72,12 +86,12 @@ pub fn panicked(panic: Box<dyn Any + Send>) -> Response {
 }
 
 /// The answer where no route is.
-pub async fn no_route() -> Problem {
+async fn no_route() -> Problem {
     Problem::new(Code::NotFound, "There is nothing at this address.")
 }
 
 /// The answer where a route has no such method; the header `Allow` names those that it has.
-pub async fn no_method() -> Problem {
+async fn no_method() -> Problem {
     Problem::new(
         Code::MethodNotAllowed,
         "The header `Allow` names the methods that this address has.",

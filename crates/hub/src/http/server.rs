@@ -28,7 +28,13 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until told to stop; then takes no more connections, and lets requests that are under way finish within `drain`.
-pub async fn serve(listener: TcpListener, router: Router, config: &HttpConfig, stop: CancellationToken, drain: Duration) {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    config: &HttpConfig,
+    stop: CancellationToken,
+    drain: Duration,
+) {
     let connections = Arc::new(Semaphore::new(config.connections_max));
     let graceful = GracefulShutdown::new();
     let mut served = JoinSet::new();
@@ -52,7 +58,10 @@ pub async fn serve(listener: TcpListener, router: Router, config: &HttpConfig, s
         // Answers are small and complete: they should not wait for more of them.
         let _ = stream.set_nodelay(true);
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(config.header_timeout).max_buf_size(HEAD_BYTES_MAX);
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(config.header_timeout)
+            .max_buf_size(HEAD_BYTES_MAX);
         let connection = builder.serve_connection(TokioIo::new(stream), service(router.clone(), peer));
         let connection = graceful.watch(connection);
         served.spawn(async move {

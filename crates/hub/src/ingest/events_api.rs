@@ -65,7 +65,7 @@ pub struct EventQuery {
     /// Received before.
     #[param(value_type = Option<String>, format = "date-time")]
     to: Option<Millis>,
-    /// With this text in the external id or the raw value.
+    /// With this text in the external id or the raw value; the case of letters does not matter.
     q: Option<String>,
     /// How many.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 50)]
@@ -180,7 +180,7 @@ impl From<&StoredEvent> for EventView {
 }
 
 /// Lists events, the newest first.
-#[utoipa::path(get, path = "/api/webhooks/events", tag = "Operators", params(EventQuery), responses(
+#[utoipa::path(get, path = "/api/webhooks/events", tag = "Events", params(EventQuery), responses(
     (status = 200, description = "A page of events", body = EventList),
     (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json")))]
 pub async fn list_events(
@@ -231,7 +231,7 @@ pub struct EventWithPayload {
 }
 
 /// Shows one event with its raw value.
-#[utoipa::path(get, path = "/api/webhooks/events/{id}", tag = "Operators",
+#[utoipa::path(get, path = "/api/webhooks/events/{id}", tag = "Events",
     params(("id" = String, Path, description = "The event")), responses(
     (status = 200, description = "The event", body = EventWithPayload),
     (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json")))]
@@ -260,7 +260,7 @@ pub struct Replay {
 }
 
 /// Processes one event again. Its effect stands once all the same.
-#[utoipa::path(post, path = "/api/webhooks/events/{id}/replay", tag = "Operators",
+#[utoipa::path(post, path = "/api/webhooks/events/{id}/replay", tag = "Events",
     params(("id" = String, Path, description = "The event")), responses(
     (status = 202, description = "It waits to be processed", body = Replay),
     (status = 404, description = "There is no such event", body = Problem, content_type = "application/problem+json")))]
@@ -302,7 +302,7 @@ pub struct ReplayRequest {
     /// Received before.
     #[schema(format = "date-time")]
     to: Option<String>,
-    /// With this text in the external id or the raw value.
+    /// With this text in the external id or the raw value; the case of letters does not matter.
     q: Option<String>,
     /// `nextCursor` of the call before.
     cursor: Option<String>,
@@ -340,7 +340,7 @@ fn field<T>(
 }
 
 /// Processes the events of a filter again, the newest first, 1,000 at most; an empty filter is all of them.
-#[utoipa::path(post, path = "/api/webhooks/events/replay", tag = "Operators", request_body = ReplayRequest, responses(
+#[utoipa::path(post, path = "/api/webhooks/events/replay", tag = "Events", request_body = ReplayRequest, responses(
     (status = 202, description = "They wait to be processed", body = Replay),
     (status = 400, description = "The body is not JSON, or the cursor is wrong", body = Problem, content_type = "application/problem+json"),
     (status = 422, description = "A field is wrong", body = Problem, content_type = "application/problem+json")))]
@@ -440,7 +440,7 @@ impl From<&(QuarantinedNotification, i64)> for QuarantinedView {
 }
 
 /// Lists quarantined notifications, the newest first.
-#[utoipa::path(get, path = "/api/webhooks/notifications/quarantined", tag = "Operators", params(QuarantinedQuery), responses(
+#[utoipa::path(get, path = "/api/webhooks/notifications/quarantined", tag = "Events", params(QuarantinedQuery), responses(
     (status = 200, description = "A page of quarantined notifications", body = QuarantinedList),
     (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json")))]
 pub async fn list_quarantined(

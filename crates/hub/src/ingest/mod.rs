@@ -109,12 +109,18 @@ impl Ingest {
     /// Splits a checked body into its events.
     pub fn split(&self, platform: Platform, body: &[u8], signed: bool, now: Millis) -> Result<Vec<NewEvent>, Refusal> {
         let events = notification::split(platform, body).map_err(|error| Refusal::Envelope(error.reason))?;
-        Ok(events.into_iter().map(|event| self.new_event(platform, event, signed, now)).collect())
+        Ok(events
+            .into_iter()
+            .map(|event| self.new_event(platform, event, signed, now))
+            .collect())
     }
 
     fn new_event(&self, platform: Platform, event: notification::Event, signed: bool, now: Millis) -> NewEvent {
         let account = event.account.id().to_owned();
-        let channel_id = self.channels.by_account(platform, &account).map(|channel| channel.id.clone());
+        let channel_id = self
+            .channels
+            .by_account(platform, &account)
+            .map(|channel| channel.id.clone());
         // Events of an account as a whole belong to no channel, and need none.
         let of_number = !matches!(event.account, notification::Account::BusinessAccount(_));
         let ignored_because = if event.kind == EventKind::Unknown {
@@ -142,14 +148,15 @@ impl Ingest {
     /// Keeps the events of one notification, all or none; answers once they are on disk.
     pub async fn keep(&self, events: Vec<NewEvent>) -> Result<Kept, Refusal> {
         let (answer, kept) = oneshot::channel();
-        self.queue.try_send(Pending { events, answer }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Refusal::Full,
-            mpsc::error::TrySendError::Closed(_) => Refusal::Store(StoreError::Closed),
-        })?;
+        self.queue
+            .try_send(Pending { events, answer })
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => Refusal::Full,
+                mpsc::error::TrySendError::Closed(_) => Refusal::Store(StoreError::Closed),
+            })?;
         Ok(kept.await.map_err(|_| StoreError::Closed)??)
     }
 }
 
 /// Why an event of an account that is no channel is set aside; a replay finds the channel if it was added since.
-pub const UNKNOWN_ACCOUNT: &str =
-    "no channel has this account: add it to the settings, then replay its events";
+pub const UNKNOWN_ACCOUNT: &str = "no channel has this account: add it to the settings, then replay its events";

@@ -81,7 +81,11 @@ pub struct NewEvent {
 impl NewEvent {
     /// The status that it begins with.
     pub fn status(&self) -> EventStatus {
-        if self.ignored_because.is_some() { EventStatus::Ignored } else { EventStatus::Pending }
+        if self.ignored_because.is_some() {
+            EventStatus::Ignored
+        } else {
+            EventStatus::Pending
+        }
     }
 }
 
@@ -143,7 +147,9 @@ impl RetryPolicy {
         if failures > self.attempts {
             return None;
         }
-        let pause = self.delay.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
+        let pause = self
+            .delay
+            .saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
         Some(now.saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)))
     }
 }
@@ -156,7 +162,10 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_end() {
-        let policy = RetryPolicy { attempts: 3, delay: Duration::from_secs(5) };
+        let policy = RetryPolicy {
+            attempts: 3,
+            delay: Duration::from_secs(5),
+        };
         let due: Vec<Option<i64>> = (1..=4).map(|failures| policy.next(failures, 0)).collect();
         assert_eq!(due, [Some(5_000), Some(10_000), Some(20_000), None]);
     }

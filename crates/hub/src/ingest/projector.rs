@@ -5,8 +5,9 @@
 //! events are tried one by one, so that a poisoned one stands alone: it is tried again with growing pauses, and then left `dead`.
 //! A crash leaves the batch's events where they were: in the queue.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidings_meta::notification::{EventKind, Platform};
@@ -20,10 +21,18 @@ use crate::conversations::understand::{self, Envelope, Understood};
 use crate::ids::{EventId, Ids};
 use crate::ingest::UNKNOWN_ACCOUNT;
 use crate::ingest::model::{EventStatus, RetryPolicy, StoredEvent};
-use crate::store::events::CountSlot;
+use crate::store::events::{CountSlot, QueuePlace};
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx};
 
+/// How many batches share a transaction, if so many events are due.
+const BATCHES_A_COMMIT: u32 = 5;
+/// How many transactions there are before the time is read anew.
+const COMMITS_MAX: usize = 20;
+/// From so many events at once on, it is worth waiting for more.
+const BUSY_EVENTS: usize = 50;
+/// For how long.
+const GATHER: Duration = Duration::from_millis(10);
 /// How long to rest after the store failed.
 const REST: Duration = Duration::from_millis(500);
 /// How long to wait for a nudge before looking again: other nodes, and pauses of failed events.
@@ -33,8 +42,13 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub async fn run(app: App, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let rest = match project_due(&app).await {
-            Ok(events) if events > 0 => continue,
-            Ok(_) => LOOK_AGAIN,
+            Ok(0) => LOOK_AGAIN,
+            Ok(events) if events < BUSY_EVENTS => continue,
+            Ok(_) => {
+                // Under load, wait a moment: a page of the database that many events touch is then written once for all of them.
+                tokio::time::sleep(GATHER).await;
+                continue;
+            }
             Err(error) => {
                 tracing::error!(%error, "events could not be processed; they stay in the queue");
                 REST
@@ -48,7 +62,9 @@ pub async fn run(app: App, stop: CancellationToken) {
     }
 }
 
-/// Processes one batch of due events; answers with how many there were.
+/// Processes what is due, until nothing is; answers with how many events that were.
+///
+/// Several batches are written in one transaction. While they are, the next ones are read and understood.
 pub async fn project_due(app: &App) -> Result<usize, StoreError> {
     let worker = Worker {
         channels: app.channels.clone(),
@@ -57,11 +73,32 @@ pub async fn project_due(app: &App) -> Result<usize, StoreError> {
             attempts: app.config.webhooks.retry_attempts,
             delay: app.config.webhooks.retry_delay,
         },
+        batch_size: app.config.webhooks.batch_size.max(1) as usize,
         now: app.clock.now_millis(),
     };
-    let limit = app.config.webhooks.batch_size;
-    let batch = worker.clone();
-    match app.store.write_unflushed(move |tx| batch.project(tx, limit)).await {
+    let limit = app.config.webhooks.batch_size.saturating_mul(BATCHES_A_COMMIT);
+    let mut processed = 0;
+    let mut batch = worker.read(app, None, limit).await?;
+    for _ in 0..COMMITS_MAX {
+        let Some(last) = batch.last().map(|due| due.place) else {
+            break;
+        };
+        if batch.len() < limit as usize {
+            // What has come in since then is for the next time.
+            return Ok(processed + write(app, &worker, batch).await?);
+        }
+        let (written, next) = tokio::join!(write(app, &worker, batch), worker.read(app, Some(last), limit));
+        processed += written?;
+        batch = next?;
+    }
+    Ok(processed)
+}
+
+/// Writes a batch; where it fails as a whole, its events one by one.
+async fn write(app: &App, worker: &Worker, batch: Vec<Due>) -> Result<usize, StoreError> {
+    let (unit, limit) = (worker.clone(), batch.len());
+    let batch = Arc::new(batch);
+    match app.store.write_unflushed(move |tx| unit.project(tx, &batch)).await {
         Ok(done) => Ok(report(app, &done)),
         Err(error @ (StoreError::Unavailable(_) | StoreError::Closed)) => Err(error),
         Err(error) => {
@@ -71,23 +108,26 @@ pub async fn project_due(app: &App) -> Result<usize, StoreError> {
     }
 }
 
-async fn one_by_one(app: &App, worker: Worker, limit: u32) -> Result<usize, StoreError> {
-    for processed in 0..limit as usize {
-        let single = worker.clone();
-        let done = match app.store.write_unflushed(move |tx| single.project(tx, 1)).await {
+async fn one_by_one(app: &App, worker: &Worker, limit: usize) -> Result<usize, StoreError> {
+    for processed in 0..limit {
+        let first = worker.read(app, None, 1).await?;
+        if first.is_empty() {
+            return Ok(processed);
+        }
+        let (unit, single) = (worker.clone(), Arc::new(first));
+        let done = match app.store.write_unflushed(move |tx| unit.project(tx, &single)).await {
             Ok(done) => done,
             Err(error @ (StoreError::Unavailable(_) | StoreError::Closed)) => return Err(error),
             Err(error) => {
-                let single = worker.clone();
-                let reason = error.to_string();
-                app.store.write_unflushed(move |tx| single.give_up_on_first(tx, &reason)).await?
+                let (unit, reason) = (worker.clone(), error.to_string());
+                app.store
+                    .write_unflushed(move |tx| unit.give_up_on_first(tx, &reason))
+                    .await?
             }
         };
-        if report(app, &done) == 0 {
-            return Ok(processed);
-        }
+        report(app, &done);
     }
-    Ok(limit as usize)
+    Ok(limit)
 }
 
 fn report(app: &App, done: &Done) -> usize {
@@ -117,6 +157,16 @@ fn report(app: &App, done: &Done) -> usize {
     done.events.len()
 }
 
+/// An event that is due, understood as far as it can be.
+#[derive(Debug, Clone)]
+struct Due {
+    place: QueuePlace,
+    before: EventStatus,
+    event: StoredEvent,
+    incoming: Option<Incoming>,
+    understanding: Duration,
+}
+
 /// What a batch came to.
 #[derive(Debug, Default)]
 struct Done {
@@ -129,41 +179,75 @@ struct Worker {
     channels: Channels,
     ids: Ids,
     retry: RetryPolicy,
+    batch_size: usize,
     now: Millis,
 }
 
 impl Worker {
-    fn project(&self, tx: &mut Tx<'_>, limit: u32) -> Result<Done, StoreError> {
-        let events = tx.take_due_events(self.now, limit)?;
-        if events.is_empty() {
+    /// Reads the next due events, and understands them.
+    async fn read(&self, app: &App, after: Option<QueuePlace>, limit: u32) -> Result<Vec<Due>, StoreError> {
+        let now = self.now;
+        let due = app.store.read(move |tx| tx.due_events(now, after, limit)).await?;
+        Ok(due.into_iter().map(|(place, event)| self.due(place, event)).collect())
+    }
+
+    fn due(&self, place: QueuePlace, mut event: StoredEvent) -> Due {
+        let (began, before) = (Instant::now(), event.status);
+        let incoming = self.understand(&mut event).unwrap_or_else(|reason| {
+            // Only another version of Tidings can understand it better: trying again would be in vain.
+            event.status = EventStatus::Failed;
+            event.error = Some(reason);
+            None
+        });
+        Due {
+            place,
+            before,
+            event,
+            incoming,
+            understanding: began.elapsed(),
+        }
+    }
+
+    fn project(&self, tx: &mut Tx<'_>, batch: &[Due]) -> Result<Done, StoreError> {
+        let places: Vec<QueuePlace> = batch.iter().map(|due| due.place).collect();
+        let ours = tx.claim_events(&places)?;
+        let mut seen = HashSet::new();
+        // An event can be due twice: for a pause that has ended, and because what it waited for is known now.
+        let batch: Vec<&Due> = batch
+            .iter()
+            .filter(|due| ours.contains(&due.event.id) && seen.insert(due.event.id))
+            .collect();
+        if batch.is_empty() {
             return Ok(Done::default());
         }
         let began = Instant::now();
-        let before: Vec<EventStatus> = events.iter().map(|event| event.status).collect();
-        let mut finished: Vec<(StoredEvent, Option<Millis>)> = Vec::with_capacity(events.len());
-        let mut incoming = Vec::with_capacity(events.len());
-        for mut event in events {
-            match self.understand(&mut event) {
-                Ok(Some(understood)) => incoming.push(understood),
-                Ok(None) => {}
-                Err(reason) => {
-                    // Only another version of Tidings can understand it better: trying again would be in vain.
-                    event.status = EventStatus::Failed;
-                    event.error = Some(reason);
-                }
-            }
-            finished.push((event, None));
+        let incoming: Vec<&Incoming> = batch.iter().filter_map(|due| due.incoming.as_ref()).collect();
+        let mut projected = projection::Projected::default();
+        for part in incoming.chunks(self.batch_size) {
+            let done = projection::project(tx, part, &self.ids, self.now)?;
+            projected.changes.extend(done.changes);
+            projected.received.extend(done.received);
         }
-        let projected = projection::project(tx, &incoming, &self.ids, self.now)?;
-        let share = i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX) / finished.len() as i64;
-        for (event, _) in &mut finished {
-            event.attempts += 1;
-            event.processed_at = Some(self.now);
-            event.processing_micros = Some(share);
-        }
-        self.finish(tx, &before, &finished)?;
-        let mut changes: BTreeMap<EventId, _> =
-            incoming.iter().map(|event| event.event_id).zip(projected.changes).collect();
+        let share = began.elapsed() / batch.len() as u32;
+        let before: Vec<EventStatus> = batch.iter().map(|due| due.before).collect();
+        let finished: Vec<(StoredEvent, Option<Millis>)> = batch
+            .iter()
+            .map(|due| {
+                let mut event = due.event.clone();
+                // The queue does not need it any more, and neither does whoever is told.
+                event.payload = String::new();
+                event.attempts += 1;
+                event.processed_at = Some(self.now);
+                event.processing_micros = i64::try_from((share + due.understanding).as_micros()).ok();
+                (event, None)
+            })
+            .collect();
+        finish(tx, &before, &finished)?;
+        let mut changes: BTreeMap<EventId, _> = incoming
+            .iter()
+            .map(|event| event.event_id)
+            .zip(projected.changes)
+            .collect();
         let rows: Vec<NewStreamRow> = finished
             .iter()
             .map(|(event, _)| NewStreamRow {
@@ -174,13 +258,19 @@ impl Worker {
             })
             .collect();
         tx.insert_stream(&rows)?;
-        Ok(Done { events: finished, received: projected.received })
+        Ok(Done {
+            events: finished,
+            received: projected.received,
+        })
     }
 
     /// What an event means; `None` if it has no meaning for a channel. Sets the event's status and channel.
     fn understand(&self, event: &mut StoredEvent) -> Result<Option<Incoming>, String> {
         // An event can be older than its channel.
-        event.channel_id = self.channels.by_account(event.platform, &event.account).map(|channel| channel.id.clone());
+        event.channel_id = self
+            .channels
+            .by_account(event.platform, &event.account)
+            .map(|channel| channel.id.clone());
         event.status = EventStatus::Processed;
         event.error = None;
         let envelope = Envelope {
@@ -215,30 +305,39 @@ impl Worker {
 
     /// The first due event cannot be processed alone either: it waits longer, or is left.
     fn give_up_on_first(&self, tx: &mut Tx<'_>, reason: &str) -> Result<Done, StoreError> {
-        let Some(mut event) = tx.take_due_events(self.now, 1)?.into_iter().next() else { return Ok(Done::default()) };
+        let Some(mut event) = tx.take_due_events(self.now, 1)?.into_iter().next() else {
+            return Ok(Done::default());
+        };
         let before = event.status;
         event.attempts += 1;
         event.error = Some(reason.to_owned());
         event.processed_at = Some(self.now);
         let again_at = self.retry.next(event.attempts, self.now);
-        event.status = if again_at.is_some() { EventStatus::Pending } else { EventStatus::Dead };
+        event.status = if again_at.is_some() {
+            EventStatus::Pending
+        } else {
+            EventStatus::Dead
+        };
         let finished = vec![(event, again_at)];
-        self.finish(tx, &[before], &finished)?;
-        Ok(Done { events: finished, received: Vec::new() })
+        finish(tx, &[before], &finished)?;
+        Ok(Done {
+            events: finished,
+            received: Vec::new(),
+        })
     }
+}
 
-    fn finish(
-        &self,
-        tx: &mut Tx<'_>,
-        before: &[EventStatus],
-        finished: &[(StoredEvent, Option<Millis>)],
-    ) -> Result<(), StoreError> {
-        let mut counts: BTreeMap<(Platform, EventKind, EventStatus), i64> = BTreeMap::new();
-        for (before, (event, _)) in before.iter().zip(finished) {
-            *counts.entry((event.platform, event.kind, *before)).or_insert(0) -= 1;
-            *counts.entry((event.platform, event.kind, event.status)).or_insert(0) += 1;
-        }
-        tx.finish_events(finished)?;
-        tx.count_events(CountSlot::Projection, &counts)
+/// Writes down what became of events, and counts each under its new status.
+fn finish(
+    tx: &mut Tx<'_>,
+    before: &[EventStatus],
+    finished: &[(StoredEvent, Option<Millis>)],
+) -> Result<(), StoreError> {
+    let mut counts: BTreeMap<(Platform, EventKind, EventStatus), i64> = BTreeMap::new();
+    for (before, (event, _)) in before.iter().zip(finished) {
+        *counts.entry((event.platform, event.kind, *before)).or_insert(0) -= 1;
+        *counts.entry((event.platform, event.kind, event.status)).or_insert(0) += 1;
     }
+    tx.finish_events(finished)?;
+    tx.count_events(CountSlot::Projection, &counts)
 }

@@ -29,6 +29,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// What Meta asks when it verifies an address.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Verification {
     /// `subscribe`.
     #[serde(rename = "hub.mode")]
@@ -110,7 +111,10 @@ fn verify(app: &App, platform: Platform, query: Asked) -> Result<Response, Probl
     if tokens.is_empty() {
         let variable = verify_token_variable(platform);
         tracing::warn!(%platform, "verification refused: set {variable} to the verify token that Meta was given");
-        return Err(Problem::new(Code::VerifyTokenNotConfigured, format!("Set {variable} to the verify token that Meta was given.")));
+        return Err(Problem::new(
+            Code::VerifyTokenNotConfigured,
+            format!("Set {variable} to the verify token that Meta was given."),
+        ));
     }
     let (Some(mode), Some(token), Some(challenge)) = (&query.mode, &query.verify_token, &query.challenge) else {
         return Err(Problem::new(
@@ -121,9 +125,18 @@ fn verify(app: &App, platform: Platform, query: Asked) -> Result<Response, Probl
     let token_is_right = tokens.iter().fold(false, |right, known| equals(known, token) | right);
     if mode != "subscribe" || !token_is_right {
         tracing::warn!(%platform, mode, "verification refused: wrong mode or verify token");
-        return Err(Problem::new(Code::WrongVerifyToken, "The mode is not `subscribe`, or the verify token is not the configured one."));
+        return Err(Problem::new(
+            Code::WrongVerifyToken,
+            "The mode is not `subscribe`, or the verify token is not the configured one.",
+        ));
     }
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")], challenge.clone())
+    Ok((
+        [
+            (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        ],
+        challenge.clone(),
+    )
         .into_response())
 }
 
@@ -134,13 +147,23 @@ fn equals(known: &SecretString, given: &str) -> bool {
     verify_slices_are_equal(known.as_ref(), given.as_ref()).is_ok()
 }
 
-async fn receive(app: &App, platform: Platform, source: SocketAddr, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
+async fn receive(
+    app: &App,
+    platform: Platform,
+    source: SocketAddr,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     let began = std::time::Instant::now();
     let body = read(app, platform, body).await?;
     let now = app.clock.now_millis();
     let signed = app
         .ingest
-        .check(platform, headers.get(signature::HEADER).map(axum::http::HeaderValue::as_bytes), &body)
+        .check(
+            platform,
+            headers.get(signature::HEADER).map(axum::http::HeaderValue::as_bytes),
+            &body,
+        )
         .map_err(|refusal| refuse(app, platform, source, body.len(), &refusal))?;
     let events = match app.ingest.split(platform, &body, signed, now) {
         Ok(events) => events,
@@ -153,7 +176,11 @@ async fn receive(app: &App, platform: Platform, source: SocketAddr, headers: &He
         .await
         .unwrap_or(Err(Refusal::Full))
         .map_err(|refusal| refuse(app, platform, source, 0, &refusal))?;
-    let result = if kept.new == 0 && kept.repeats > 0 { NotificationResult::Duplicate } else { NotificationResult::Accepted };
+    let result = if kept.new == 0 && kept.repeats > 0 {
+        NotificationResult::Duplicate
+    } else {
+        NotificationResult::Accepted
+    };
     app.metrics.count_notification(platform, result);
     app.metrics.observe_acknowledgement(began.elapsed());
     Ok(([(header::CONTENT_TYPE, "application/json")], r#"{"success":true}"#).into_response())
@@ -165,8 +192,12 @@ async fn read(app: &App, platform: Platform, body: Body) -> Result<Bytes, Proble
     match read {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            app.metrics.count_notification(platform, NotificationResult::InvalidPayload);
-            Err(Problem::new(Code::PayloadTooLarge, format!("A notification has {limit} bytes at most.")))
+            app.metrics
+                .count_notification(platform, NotificationResult::InvalidPayload);
+            Err(Problem::new(
+                Code::PayloadTooLarge,
+                format!("A notification has {limit} bytes at most."),
+            ))
         }
         Ok(Err(_)) => Err(Problem::new(Code::InvalidPayload, "The body broke off.")),
         Err(_) => Err(Problem::new(Code::RequestTimeout, "The body did not come in time.")),
@@ -191,7 +222,15 @@ async fn quarantine(app: &App, platform: Platform, now: i64, refusal: &Refusal, 
     app.store
         .write(move |tx| tx.insert_quarantined(&notification))
         .await
-        .map_err(|error| refuse(app, platform, SocketAddr::from(([0, 0, 0, 0], 0)), 0, &Refusal::Store(error)))
+        .map_err(|error| {
+            refuse(
+                app,
+                platform,
+                SocketAddr::from(([0, 0, 0, 0], 0)),
+                0,
+                &Refusal::Store(error),
+            )
+        })
 }
 
 fn refuse(app: &App, platform: Platform, source: SocketAddr, body_bytes: usize, refusal: &Refusal) -> Problem {
@@ -200,24 +239,38 @@ fn refuse(app: &App, platform: Platform, source: SocketAddr, body_bytes: usize, 
             let variable = app_secret_variable(platform);
             tracing::warn!(%platform, %source, "notification refused: set {variable} to the app secret, so that signatures can be checked");
             let detail = format!("Set {variable} to the app secret, so that signatures can be checked.");
-            (NotificationResult::Unavailable, Problem::new(Code::AppSecretNotConfigured, detail))
+            (
+                NotificationResult::Unavailable,
+                Problem::new(Code::AppSecretNotConfigured, detail),
+            )
         }
         Refusal::Signature(reason) => {
             tracing::warn!(%platform, %source, %reason, body_bytes, "notification refused: its signature is not Meta's");
             let detail = "`X-Hub-Signature-256` must be the HMAC-SHA256 of the raw body with the app secret.";
-            (NotificationResult::InvalidSignature, Problem::new(Code::InvalidSignature, detail))
+            (
+                NotificationResult::InvalidSignature,
+                Problem::new(Code::InvalidSignature, detail),
+            )
         }
         Refusal::Envelope(reason) => {
             // Said where it was quarantined; the reason may quote the body, and so is shown with it alone.
-            (NotificationResult::InvalidPayload, Problem::new(Code::InvalidPayload, reason.clone()))
+            (
+                NotificationResult::InvalidPayload,
+                Problem::new(Code::InvalidPayload, reason.clone()),
+            )
         }
         Refusal::Full => {
-            let problem = Problem::new(Code::Overloaded, "More notifications are waiting than can be kept in time.").retry_after(RETRY_AFTER);
+            let problem = Problem::new(
+                Code::Overloaded,
+                "More notifications are waiting than can be kept in time.",
+            )
+            .retry_after(RETRY_AFTER);
             (NotificationResult::Unavailable, problem)
         }
         Refusal::Store(error) => {
             tracing::error!(%platform, %error, "notification refused: the store did not keep it");
-            let problem = Problem::new(Code::StoreUnavailable, "The notification could not be kept.").retry_after(RETRY_AFTER);
+            let problem =
+                Problem::new(Code::StoreUnavailable, "The notification could not be kept.").retry_after(RETRY_AFTER);
             (NotificationResult::Unavailable, problem)
         }
     };
@@ -238,4 +291,3 @@ fn verify_token_variable(platform: Platform) -> &'static str {
         Platform::Instagram => "INSTAGRAM_VERIFY_TOKEN",
     }
 }
-

@@ -45,14 +45,20 @@ pub async fn run(app: App, pending: &mut mpsc::Receiver<Pending>, stop: Cancella
 }
 
 async fn keep(app: &App, mut group: Vec<Pending>) {
-    let notifications: Vec<Vec<NewEvent>> = group.iter_mut().map(|pending| std::mem::take(&mut pending.events)).collect();
+    let notifications: Vec<Vec<NewEvent>> = group
+        .iter_mut()
+        .map(|pending| std::mem::take(&mut pending.events))
+        .collect();
     match write(&app.store, notifications).await {
         Ok((notifications, new)) => {
             for (pending, events) in group.into_iter().zip(notifications) {
                 let fresh = events.iter().filter(|event| new.contains(&event.id)).count();
                 app.metrics.count_kept(&events, &new);
                 // The caller may have given up waiting; Meta will repeat, and find a repeat.
-                let _ = pending.answer.send(Ok(Kept { new: fresh, repeats: events.len() - fresh }));
+                let _ = pending.answer.send(Ok(Kept {
+                    new: fresh,
+                    repeats: events.len() - fresh,
+                }));
             }
             app.projector.notify_one();
         }
@@ -72,7 +78,14 @@ async fn keep(app: &App, mut group: Vec<Pending>) {
             // One of them holds something that the store refuses: it must not take the others with it.
             tracing::warn!(%error, notifications = notifications.len(), "a group could not be kept; each is tried alone");
             for (pending, events) in group.into_iter().zip(notifications) {
-                Box::pin(keep(app, vec![Pending { events, answer: pending.answer }])).await;
+                Box::pin(keep(
+                    app,
+                    vec![Pending {
+                        events,
+                        answer: pending.answer,
+                    }],
+                ))
+                .await;
             }
         }
     }
@@ -104,7 +117,9 @@ fn insert(tx: &mut Tx<'_>, notifications: &[Vec<NewEvent>]) -> Result<New, Store
     for event in events.iter().filter(|event| new.contains(&event.id)) {
         *counts.entry((event.platform, event.kind, event.status())).or_insert(0) += 1;
         if let Some(channel) = &event.channel_id {
-            let last = activity.entry(channel).or_insert((event.received_at, event.occurred_at));
+            let last = activity
+                .entry(channel)
+                .or_insert((event.received_at, event.occurred_at));
             *last = (last.0.max(event.received_at), last.1.max(event.occurred_at));
         }
     }

@@ -55,7 +55,11 @@ impl Idempotency {
     /// With the fingerprint of a body.
     pub fn new(caller: &str, key: &str, body: &[u8]) -> Self {
         let fingerprint = digest::digest(&digest::SHA256, body).as_ref().to_vec();
-        Self { caller: caller.to_owned(), key: key.to_owned(), fingerprint }
+        Self {
+            caller: caller.to_owned(),
+            key: key.to_owned(),
+            fingerprint,
+        }
     }
 }
 
@@ -119,13 +123,22 @@ pub enum AcceptError {
 
 impl UnitError for AcceptError {
     fn store_error(&self) -> Option<&StoreError> {
-        if let Self::Store(error) = self { Some(error) } else { None }
+        if let Self::Store(error) = self {
+            Some(error)
+        } else {
+            None
+        }
     }
 }
 
 /// Takes a message; once this returns, it will be sent, or its failure shown.
 pub async fn accept(app: &App, order: Order) -> Result<Accepted, AcceptError> {
-    let acceptor = Acceptor { app: app.clone(), now: app.clock.now_millis(), message_id: app.ids.next(), order };
+    let acceptor = Acceptor {
+        app: app.clone(),
+        now: app.clock.now_millis(),
+        message_id: app.ids.next(),
+        order,
+    };
     let (accepted, channel) = app.store.write(move |tx| acceptor.run(tx)).await?;
     if let Some(channel) = channel {
         app.senders.nudge(&channel);
@@ -156,10 +169,15 @@ impl Acceptor {
             return Err(AcceptError::Content(faults));
         }
         if request::needs_open_window(&self.order.content) && !conversation.window_is_open(self.now) {
-            return Err(AcceptError::WindowClosed { platform: channel.platform });
+            return Err(AcceptError::WindowClosed {
+                platform: channel.platform,
+            });
         }
         let lifetime = Duration::as_millis(&self.app.config.sending.expires_after);
-        let expires_at = self.order.expires_at.unwrap_or(self.now + i64::try_from(lifetime).unwrap_or(i64::MAX / 2));
+        let expires_at = self
+            .order
+            .expires_at
+            .unwrap_or(self.now + i64::try_from(lifetime).unwrap_or(i64::MAX / 2));
         if expires_at <= self.now {
             return Err(AcceptError::Expired);
         }
@@ -170,7 +188,11 @@ impl Acceptor {
             conversation_id: conversation.id,
             position: conversation.next_position,
             state: EntryState::Waiting,
-            priority: if conversation.window_is_open(self.now) { Priority::Reply } else { Priority::Notification } as i64,
+            priority: if conversation.window_is_open(self.now) {
+                Priority::Reply
+            } else {
+                Priority::Notification
+            } as i64,
             due_at: self.now,
             expires_at,
             attempts: 0,
@@ -198,29 +220,52 @@ impl Acceptor {
             at: self.now,
             channel_id: Some(channel_id.clone()),
             event_id: None,
-            changes: vec![Change::MessageCreated { message: message.id, conversation: conversation.id }],
+            changes: vec![Change::MessageCreated {
+                message: message.id,
+                conversation: conversation.id,
+            }],
         }])?;
-        Ok((Accepted { message_id: message.id, repeated: false }, Some(channel_id)))
+        Ok((
+            Accepted {
+                message_id: message.id,
+                repeated: false,
+            },
+            Some(channel_id),
+        ))
     }
 
     fn earlier_answer(&self, tx: &mut Tx<'_>) -> Result<Option<Accepted>, AcceptError> {
-        let Some(key) = &self.order.idempotency else { return Ok(None) };
-        let Some((fingerprint, answer)) = tx.idempotent_answer(&key.caller, &key.key)? else { return Ok(None) };
+        let Some(key) = &self.order.idempotency else {
+            return Ok(None);
+        };
+        let Some((fingerprint, answer)) = tx.idempotent_answer(&key.caller, &key.key)? else {
+            return Ok(None);
+        };
         if fingerprint != key.fingerprint {
             return Err(AcceptError::KeyReused);
         }
-        let message_id = answer.parse().map_err(|_| StoreError::corrupt(1, "holds no message id"))?;
-        Ok(Some(Accepted { message_id, repeated: true }))
+        let message_id = answer
+            .parse()
+            .map_err(|_| StoreError::corrupt(1, "holds no message id"))?;
+        Ok(Some(Accepted {
+            message_id,
+            repeated: true,
+        }))
     }
 
     fn channel(&self, id: &ChannelId) -> Result<&Channel, AcceptError> {
-        self.app.channels.get(id).ok_or_else(|| AcceptError::UnknownChannel(id.0.clone()))
+        self.app
+            .channels
+            .get(id)
+            .ok_or_else(|| AcceptError::UnknownChannel(id.0.clone()))
     }
 
     /// The channel and conversation that the message goes out in, the latter locked; whether it is new.
     fn conversation(&self, tx: &mut Tx<'_>) -> Result<(&Channel, Conversation, bool), AcceptError> {
         if let To::Conversation(id) = self.order.to {
-            let conversation = tx.lock_conversation(id)?.ok_or_else(|| AcceptError::UnknownRecipient(format!("there is no conversation `{id}`")))?;
+            let conversation = tx
+                .lock_conversation(id)?
+                .ok_or_else(|| AcceptError::UnknownRecipient(format!("there is no conversation `{id}`")))?;
             let channel = self.channel(&conversation.channel_id)?;
             if self.order.channel.as_ref().is_some_and(|wanted| *wanted != channel.id) {
                 let detail = format!("conversation `{id}` is on channel `{}`", channel.id);
@@ -228,13 +273,20 @@ impl Acceptor {
             }
             return Ok((channel, conversation, false));
         }
-        let wanted = self.order.channel.as_ref().ok_or_else(|| AcceptError::UnknownChannel(String::new()))?;
+        let wanted = self
+            .order
+            .channel
+            .as_ref()
+            .ok_or_else(|| AcceptError::UnknownChannel(String::new()))?;
         let channel = self.channel(wanted)?;
         let contact = self.contact(tx, channel)?;
-        let known = tx.lock_conversations(&[(channel.id.clone(), contact)])?.into_iter().next();
+        let known = tx
+            .lock_conversations(&[(channel.id.clone(), contact)])?
+            .into_iter()
+            .next();
         let is_new = known.is_none();
-        let conversation = known
-            .unwrap_or_else(|| Conversation::new(self.app.ids.next(), channel.id.clone(), contact, self.now));
+        let conversation =
+            known.unwrap_or_else(|| Conversation::new(self.app.ids.next(), channel.id.clone(), contact, self.now));
         Ok((channel, conversation, is_new))
     }
 
@@ -252,14 +304,22 @@ impl Acceptor {
             }
             To::Address(text) => {
                 let identity = identity(channel, text, self.now)?;
-                if let Some((_, contact)) =
-                    tx.contacts_by_identities(std::slice::from_ref(&identity.key))?.into_iter().next()
+                if let Some((_, contact)) = tx
+                    .contacts_by_identities(std::slice::from_ref(&identity.key))?
+                    .into_iter()
+                    .next()
                 {
                     return Ok(contact.id);
                 }
                 let id: ContactId = self.app.ids.next();
-                let contact =
-                    Contact { id, name: None, name_at: 0, username: None, picture_url: None, created_at: self.now };
+                let contact = Contact {
+                    id,
+                    name: None,
+                    name_at: 0,
+                    username: None,
+                    picture_url: None,
+                    created_at: self.now,
+                };
                 let profile_due_at = (channel.platform == Platform::Instagram).then_some(self.now);
                 tx.insert_contacts(&[(contact, profile_due_at)])?;
                 tx.bind_identities(&[(identity, id)])?;
@@ -273,8 +333,14 @@ impl Acceptor {
         let reply_to = match self.order.reply_to {
             None => None,
             Some(id) => {
-                let answered = tx.message_by_id(id)?.filter(|message| message.conversation_id == conversation.id);
-                Some(answered.and_then(|message| message.external_id).ok_or(AcceptError::ReplyTo)?)
+                let answered = tx
+                    .message_by_id(id)?
+                    .filter(|message| message.conversation_id == conversation.id);
+                Some(
+                    answered
+                        .and_then(|message| message.external_id)
+                        .ok_or(AcceptError::ReplyTo)?,
+                )
             }
         };
         Ok(Message {
@@ -305,7 +371,9 @@ impl Acceptor {
 fn identity(channel: &Channel, text: &str, now: Millis) -> Result<Identity, AcceptError> {
     let text = text.trim();
     let (kind, scope, value, shown) = match channel.platform {
-        Platform::WhatsApp if is_user_id(text) => (IdentityKind::UserId, String::new(), text.to_owned(), text.to_owned()),
+        Platform::WhatsApp if is_user_id(text) => {
+            (IdentityKind::UserId, String::new(), text.to_owned(), text.to_owned())
+        }
         Platform::WhatsApp => {
             let number = PhoneNumber::parse(text).ok_or_else(|| {
                 let detail = "must be a phone number with its country code, such as `+31612345678`, or a business-scoped user id";
@@ -314,8 +382,15 @@ fn identity(channel: &Channel, text: &str, now: Millis) -> Result<Identity, Acce
             let digits = number.digits().to_owned();
             (IdentityKind::Phone, String::new(), phone::compared(&digits), digits)
         }
-        Platform::Instagram if !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_digit()) => {
-            (IdentityKind::Igsid, channel.account.clone(), text.to_owned(), text.to_owned())
+        Platform::Instagram
+            if !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            (
+                IdentityKind::Igsid,
+                channel.account.clone(),
+                text.to_owned(),
+                text.to_owned(),
+            )
         }
         Platform::Instagram => {
             let detail = "must be an Instagram-scoped id: the digits that Meta's webhooks give as `sender.id`";
@@ -324,12 +399,18 @@ fn identity(channel: &Channel, text: &str, now: Millis) -> Result<Identity, Acce
     };
     // An address that a caller named is not yet one that Meta has used: what Meta writes later is taken in its place.
     let seen_at = now.min(0);
-    Ok(Identity { key: IdentityKey { kind, scope, value }, shown, seen_at })
+    Ok(Identity {
+        key: IdentityKey { kind, scope, value },
+        shown,
+        seen_at,
+    })
 }
 
 /// `CC.…` (reference `whatsapp.md` 6.1).
 fn is_user_id(text: &str) -> bool {
-    let Some((country, rest)) = text.split_once('.') else { return false };
+    let Some((country, rest)) = text.split_once('.') else {
+        return false;
+    };
     let rest = rest.strip_prefix("ENT.").unwrap_or(rest);
     country.len() == 2
         && country.bytes().all(|byte| byte.is_ascii_uppercase())

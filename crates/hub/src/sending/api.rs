@@ -108,25 +108,36 @@ pub async fn send(
 
     let mut answer = (
         StatusCode::ACCEPTED,
-        axum::Json(SendAnswer { message_id: accepted.message_id, status: "queued" }),
+        axum::Json(SendAnswer {
+            message_id: accepted.message_id,
+            status: "queued",
+        }),
     )
         .into_response();
     if accepted.repeated {
-        answer.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
+        answer
+            .headers_mut()
+            .insert("idempotent-replayed", HeaderValue::from_static("true"));
     }
     Ok(answer)
 }
 
 /// Names fields as the caller wrote them: in the short form the text stands in `message`.
 fn as_asked(mut problem: Problem, is_short: bool) -> Problem {
-    for error in problem.errors.iter_mut().filter(|error| is_short && error.field == "content.text") {
+    for error in problem
+        .errors
+        .iter_mut()
+        .filter(|error| is_short && error.field == "content.text")
+    {
         "message".clone_into(&mut error.field);
     }
     problem
 }
 
 fn key_of(headers: &HeaderMap, caller: Caller, body: &[u8]) -> Result<Option<Idempotency>, Problem> {
-    let Some(header) = headers.get("idempotency-key") else { return Ok(None) };
+    let Some(header) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
     match header.to_str().map(str::trim) {
         Ok(key) if !key.is_empty() && key.len() <= KEY_CHARS_MAX => Ok(Some(Idempotency::new(caller.id(), key, body))),
         _ => {
@@ -137,20 +148,31 @@ fn key_of(headers: &HeaderMap, caller: Caller, body: &[u8]) -> Result<Option<Ide
 }
 
 fn order(request: SendRequest, idempotency: Option<Idempotency>) -> Result<Order, Problem> {
-    let invalid = |field: &str, detail: &str| Problem::new(Code::InvalidField, format!("`{field}` is wrong.")).field(field, detail);
+    let invalid = |field: &str, detail: &str| {
+        Problem::new(Code::InvalidField, format!("`{field}` is wrong.")).field(field, detail)
+    };
     let content = match (request.message, request.content) {
         (Some(message), None) => Content::text(message),
         (None, Some(content)) => content,
-        (Some(_), Some(_)) => return Err(invalid("message", "is the short form of `content`: give one of the two")),
+        (Some(_), Some(_)) => {
+            return Err(invalid(
+                "message",
+                "is the short form of `content`: give one of the two",
+            ));
+        }
         (None, None) => return Err(invalid("message", "is missing: give `message`, or `content`")),
     };
     let to = match request.to {
         Recipient::Address(address) => To::Address(address),
         Recipient::Contact { contact } => To::Contact(
-            contact.parse::<ContactId>().map_err(|error| invalid("to.contact", &error.to_string()))?,
+            contact
+                .parse::<ContactId>()
+                .map_err(|error| invalid("to.contact", &error.to_string()))?,
         ),
         Recipient::Conversation { conversation } => To::Conversation(
-            conversation.parse::<ConversationId>().map_err(|error| invalid("to.conversation", &error.to_string()))?,
+            conversation
+                .parse::<ConversationId>()
+                .map_err(|error| invalid("to.conversation", &error.to_string()))?,
         ),
     };
     if request.channel.is_none() && !matches!(to, To::Conversation(_)) {
@@ -158,10 +180,19 @@ fn order(request: SendRequest, idempotency: Option<Idempotency>) -> Result<Order
     }
     let reply_to = request
         .reply_to
-        .map(|id| id.parse::<MessageId>().map_err(|error| invalid("replyTo", &error.to_string())))
+        .map(|id| {
+            id.parse::<MessageId>()
+                .map_err(|error| invalid("replyTo", &error.to_string()))
+        })
         .transpose()?;
-    let metadata = request.metadata.filter(|metadata| !metadata.is_null()).map(|metadata| metadata.to_string());
-    if metadata.as_ref().is_some_and(|metadata| metadata.len() > METADATA_BYTES_MAX) {
+    let metadata = request
+        .metadata
+        .filter(|metadata| !metadata.is_null())
+        .map(|metadata| metadata.to_string());
+    if metadata
+        .as_ref()
+        .is_some_and(|metadata| metadata.len() > METADATA_BYTES_MAX)
+    {
         return Err(invalid("metadata", &format!("has {METADATA_BYTES_MAX} bytes at most")));
     }
     Ok(Order {
@@ -180,7 +211,8 @@ impl From<AcceptError> for Problem {
     fn from(error: AcceptError) -> Self {
         match error {
             AcceptError::UnknownChannel(name) => {
-                Self::new(Code::UnknownChannel, format!("There is no channel `{name}`.")).field("channel", "must be one of `GET /api/v1/channels`")
+                Self::new(Code::UnknownChannel, format!("There is no channel `{name}`."))
+                    .field("channel", "must be one of `GET /api/v1/channels`")
             }
             AcceptError::ChannelNotUsable(channel) => Self::new(
                 Code::ChannelNotUsable,
@@ -189,13 +221,19 @@ impl From<AcceptError> for Problem {
             AcceptError::InvalidRecipient(detail) => {
                 Self::new(Code::InvalidRecipient, "The recipient cannot be one of this channel's.").field("to", detail)
             }
-            AcceptError::UnknownRecipient(detail) => Self::new(Code::UnknownRecipient, detail.clone()).field("to", detail),
+            AcceptError::UnknownRecipient(detail) => {
+                Self::new(Code::UnknownRecipient, detail.clone()).field("to", detail)
+            }
             AcceptError::Content(faults) => {
                 let problem = Self::new(Code::UnsupportedContent, "The content cannot be sent as it is.");
-                faults.into_iter().fold(problem, |problem, fault| problem.field(fault.field, fault.detail))
+                faults
+                    .into_iter()
+                    .fold(problem, |problem, fault| problem.field(fault.field, fault.detail))
             }
-            AcceptError::ReplyTo => Self::new(Code::InvalidField, "`replyTo` is wrong.")
-                .field("replyTo", "must be a message of this conversation that Meta has given an id"),
+            AcceptError::ReplyTo => Self::new(Code::InvalidField, "`replyTo` is wrong.").field(
+                "replyTo",
+                "must be a message of this conversation that Meta has given an id",
+            ),
             AcceptError::WindowClosed { platform } => Self::new(
                 Code::WindowClosed,
                 match platform {
@@ -207,7 +245,9 @@ impl From<AcceptError> for Problem {
                     }
                 },
             ),
-            AcceptError::Expired => Self::new(Code::InvalidField, "`expiresAt` is wrong.").field("expiresAt", "must be in the future"),
+            AcceptError::Expired => {
+                Self::new(Code::InvalidField, "`expiresAt` is wrong.").field("expiresAt", "must be in the future")
+            }
             AcceptError::KeyReused => Self::new(
                 Code::IdempotencyKeyReused,
                 "This `Idempotency-Key` was used for another body: use a new key for a new message.",

@@ -9,16 +9,17 @@
 //! repeated blindly: an event that bears its mark settles it, and only if none comes is it repeated, once, marked `maybe_duplicate`.
 //! A crash leaves entries `sending`: they become `unknown` ([`recover`], [`take_over`]).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 
 use crate::app::App;
 use crate::channels::Channels;
-use crate::conversations::model::ChannelId;
+use crate::conversations::model::{ChannelId, Millis};
+use crate::ids::MessageId;
 use crate::sending::model::EntryState;
-use crate::store::StoreError;
+use crate::store::{StoreError, Tx};
 
 pub mod accept;
 pub mod api;
@@ -39,8 +40,14 @@ pub struct Senders {
 impl Senders {
     /// One for each channel.
     pub fn new(channels: &Channels) -> Self {
-        let nudges = channels.all().into_iter().map(|channel| (channel.id.clone(), Notify::new())).collect();
-        Self { nudges: Arc::new(nudges) }
+        let nudges = channels
+            .all()
+            .into_iter()
+            .map(|channel| (channel.id.clone(), Notify::new()))
+            .collect();
+        Self {
+            nudges: Arc::new(nudges),
+        }
     }
 
     /// Something is due on a channel.
@@ -59,35 +66,66 @@ impl Senders {
     }
 }
 
-/// At start: on the embedded store no other process can be sending, so whatever is marked so was left behind. On Postgres another node may
-/// be: there [`take_over`] waits for the lease to run out.
+/// At start: what the last process left behind is of unknown outcome, and what was so before gets its whole time anew, since no event
+/// could come in that tells of it while nobody was there to take it.
+///
+/// On the embedded store no other process can be sending, so whatever is marked so was left behind. On Postgres another node may be: there
+/// [`take_over`] waits for the lease to run out.
 pub async fn recover(app: &App) -> Result<(), StoreError> {
+    let due_at = app.clock.now_millis() + sender::millis(app.config.sending.unknown_after);
+    let channels: Vec<ChannelId> = app
+        .channels
+        .all()
+        .into_iter()
+        .map(|channel| channel.id.clone())
+        .collect();
+    app.store
+        .write(move |tx| {
+            channels
+                .iter()
+                .try_for_each(|channel| tx.postpone_unknown_entries(channel, due_at).map(|_| ()))
+        })
+        .await?;
     take_over(app, app.store.engine() == "sqlite").await
 }
 
-/// Marks entries whose sender is gone as of unknown outcome.
+/// Marks entries whose sender is gone as of unknown outcome; those that an event has told of meanwhile are done with.
 pub async fn take_over(app: &App, all: bool) -> Result<(), StoreError> {
     let now = app.clock.now_millis();
     let due_at = now + sender::millis(app.config.sending.unknown_after);
     loop {
-        let taken = app
-            .store
-            .write(move |tx| {
-                let entries = tx.entries_left_behind(now, all, TAKE_OVER_MAX)?;
-                for entry in &entries {
-                    tx.postpone_entry(entry.message_id, EntryState::Unknown, due_at, entry.attempts, "its sender stopped before it knew the outcome")?;
-                    if let Some(attempt) = entry.attempt_id {
-                        tx.finish_attempt(attempt, &sender::interrupted(now))?;
-                    }
-                }
-                Ok::<_, StoreError>(entries.len())
-            })
-            .await?;
+        let taken = app.store.write(move |tx| take_over_some(tx, now, due_at, all)).await?;
         if taken > 0 {
-            tracing::warn!(messages = taken, "messages of unknown outcome were taken over from a process that stopped");
+            tracing::warn!(
+                messages = taken,
+                "messages of unknown outcome were taken over from a process that stopped"
+            );
         }
         if taken < TAKE_OVER_MAX as usize {
             return Ok(());
         }
     }
+}
+
+fn take_over_some(tx: &mut Tx<'_>, now: Millis, due_at: Millis, all: bool) -> Result<usize, StoreError> {
+    let entries = tx.entries_left_behind(now, all, TAKE_OVER_MAX)?;
+    let ids: Vec<MessageId> = entries.iter().map(|entry| entry.message_id).collect();
+    let messages = tx.lock_messages(&ids)?;
+    let told: HashSet<MessageId> = messages
+        .iter()
+        .filter(|message| message.external_id.is_some())
+        .map(|message| message.id)
+        .collect();
+    for entry in &entries {
+        let reason = "its sender stopped before it knew the outcome";
+        tx.postpone_entry(entry.message_id, EntryState::Unknown, due_at, entry.attempts, reason)?;
+        if let Some(attempt) = entry.attempt_id {
+            tx.finish_attempt(attempt, &sender::interrupted(now))?;
+        }
+        // An event that came before the answer left the entry to its sender, and no further one may come.
+        if told.contains(&entry.message_id) {
+            tx.settle_outbox_by_event(entry.message_id)?;
+        }
+    }
+    Ok(entries.len())
 }

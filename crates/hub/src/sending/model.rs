@@ -168,10 +168,13 @@ impl Cause {
 }
 
 impl Outcome {
+    /// The word for [`Outcome::Accepted`]: also of an attempt whose own answer was another one, once an event has told.
+    pub const ACCEPTED: &str = "accepted";
+
     /// The word for it.
     pub fn as_str(&self) -> &'static str {
         match self {
-            Self::Accepted { .. } => "accepted",
+            Self::Accepted { .. } => Self::ACCEPTED,
             Self::Again { cause, .. } => cause.as_str(),
             Self::Unknown { .. } => "unknown",
             Self::Failed { .. } => "failed",
@@ -201,9 +204,9 @@ pub struct Recipient {
 /// `attempts` is how many have failed, `fraction` a random number from 0 to 1.
 pub fn pause(attempts: u32, fraction: f64) -> Duration {
     const LEAST: Duration = Duration::from_secs(1);
-    const MOST: Duration = Duration::from_secs(300);
+    const MOST: Duration = Duration::from_mins(5);
     let ceiling = LEAST.saturating_mul(2_u32.saturating_pow(attempts.min(16))).min(MOST);
-    LEAST + (ceiling - LEAST).mul_f64(fraction.clamp(0.0, 1.0))
+    LEAST + ceiling.saturating_sub(LEAST).mul_f64(fraction.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
@@ -217,7 +220,7 @@ mod tests {
         assert_eq!(pause(1, 0.0), Duration::from_secs(1));
         assert_eq!(pause(1, 1.0), Duration::from_secs(2));
         assert_eq!(pause(3, 1.0), Duration::from_secs(8));
-        assert_eq!(pause(1_000, 1.0), Duration::from_secs(300));
+        assert_eq!(pause(1_000, 1.0), Duration::from_mins(5));
         assert!(pause(5, 0.3) < pause(5, 0.6));
     }
 }

@@ -15,27 +15,55 @@ pub fn of(platform: Platform, exchange: &Exchange<Sent>) -> Outcome {
         Ok(sent) => match &sent.message_id {
             Some(external_id) => Outcome::Accepted {
                 external_id: external_id.clone(),
-                recipient: Recipient { phone: sent.recipient_phone.clone(), user_id: sent.recipient_user_id.clone() },
+                recipient: Recipient {
+                    phone: sent.recipient_phone.clone(),
+                    user_id: sent.recipient_user_id.clone(),
+                },
             },
-            None => Outcome::Unknown { failure: ours("Meta answered without an id") },
+            None => Outcome::Unknown {
+                failure: Failure::ours("Meta answered without an id"),
+            },
         },
-        Err(CallError::NotSent { reason }) => {
-            Outcome::Again { cause: Cause::Temporary, failure: ours(reason), wait: None }
-        }
-        Err(CallError::Unknown { reason, .. }) => Outcome::Unknown { failure: ours(reason) },
+        Err(CallError::NotSent { reason }) => Outcome::Again {
+            cause: Cause::Temporary,
+            failure: Failure::ours(reason),
+            wait: None,
+        },
+        Err(CallError::Unknown { reason, .. }) => Outcome::Unknown {
+            failure: Failure::ours(reason),
+        },
         // An answer that cannot be read says nothing about the message; a 4xx one at least says that it was refused.
-        Err(CallError::Unreadable { http_status, reason, retry_after }) => {
-            let failure = ours(&format!("HTTP {http_status}: {reason}"));
+        Err(CallError::Unreadable {
+            http_status,
+            reason,
+            retry_after,
+        }) => {
+            let failure = Failure::ours(format!("HTTP {http_status}: {reason}"));
             match http_status {
-                429 => Outcome::Again { cause: Cause::Throttled, failure, wait: *retry_after },
-                500..=599 => Outcome::Again { cause: Cause::Temporary, failure, wait: *retry_after },
-                _ => Outcome::Failed { failure, window_closed: false },
+                429 => Outcome::Again {
+                    cause: Cause::Throttled,
+                    failure,
+                    wait: *retry_after,
+                },
+                500..=599 => Outcome::Again {
+                    cause: Cause::Temporary,
+                    failure,
+                    wait: *retry_after,
+                },
+                _ => Outcome::Failed {
+                    failure,
+                    window_closed: false,
+                },
             }
         }
         Err(CallError::Refused(refusal)) => {
             let explanation = error::explain(platform, refusal);
             let text = refusal.details.clone().unwrap_or_else(|| refusal.message.clone());
-            let failure = Failure { code: refusal.code, subcode: refusal.subcode, text };
+            let failure = Failure {
+                code: refusal.code,
+                subcode: refusal.subcode,
+                text,
+            };
             let wait = refusal.retry_after.or(exchange.usage.regain_after).or(explanation.wait);
             from_class(explanation.class, failure, wait)
         }
@@ -45,18 +73,36 @@ pub fn of(platform: Platform, exchange: &Exchange<Sent>) -> Outcome {
 /// Which outcome a class of the catalogue leads to.
 fn from_class(class: Class, failure: Failure, wait: Option<Duration>) -> Outcome {
     match class {
-        Class::Temporary => Outcome::Again { cause: Cause::Temporary, failure, wait },
-        Class::Throttled => Outcome::Again { cause: Cause::Throttled, failure, wait },
-        Class::PairLimit => Outcome::Again { cause: Cause::PairLimit, failure, wait },
+        Class::Temporary => Outcome::Again {
+            cause: Cause::Temporary,
+            failure,
+            wait,
+        },
+        Class::Throttled => Outcome::Again {
+            cause: Cause::Throttled,
+            failure,
+            wait,
+        },
+        Class::PairLimit => Outcome::Again {
+            cause: Cause::PairLimit,
+            failure,
+            wait,
+        },
         // The account is held at Meta: like a token that does not work, nothing is lost by waiting, and everything by failing.
-        Class::Credentials | Class::Account => Outcome::Again { cause: Cause::Credentials, failure, wait },
-        Class::WindowClosed => Outcome::Failed { failure, window_closed: true },
+        Class::Credentials | Class::Account => Outcome::Again {
+            cause: Cause::Credentials,
+            failure,
+            wait,
+        },
+        Class::WindowClosed => Outcome::Failed {
+            failure,
+            window_closed: true,
+        },
         Class::Recipient | Class::Request | Class::Template | Class::Later | Class::ThreadOwned | Class::Inbound => {
-            Outcome::Failed { failure, window_closed: false }
+            Outcome::Failed {
+                failure,
+                window_closed: false,
+            }
         }
     }
-}
-
-fn ours(reason: &str) -> Failure {
-    Failure { code: 0, subcode: None, text: reason.to_owned() }
 }

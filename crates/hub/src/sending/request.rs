@@ -48,7 +48,10 @@ pub struct Fault {
 }
 
 fn fault(field: &str, detail: impl Into<String>) -> Fault {
-    Fault { field: field.to_owned(), detail: detail.into() }
+    Fault {
+        field: field.to_owned(),
+        detail: detail.into(),
+    }
 }
 
 /// Characters of a WhatsApp text (reference `whatsapp.md` 9.2).
@@ -84,13 +87,27 @@ pub fn check(platform: Platform, content: &Content) -> Vec<Fault> {
         }
         (Platform::WhatsApp, Content::Template(template)) => {
             check_length(&mut faults, "content.name", &template.name, TEMPLATE_NAME_CHARS_MAX);
-            if !template.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
-                faults.push(fault("content.name", "a template's name has lower-case letters, digits and `_` only"));
+            if !template
+                .name
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+            {
+                faults.push(fault(
+                    "content.name",
+                    "a template's name has lower-case letters, digits and `_` only",
+                ));
             }
             if template.language.is_empty() || template.language.len() > 20 {
-                faults.push(fault("content.language", "must be the template's language, such as `en_US`"));
+                faults.push(fault(
+                    "content.language",
+                    "must be the template's language, such as `en_US`",
+                ));
             }
-            if let Some(index) = template.components.iter().position(|component| !component["type"].is_string()) {
+            if let Some(index) = template
+                .components
+                .iter()
+                .position(|component| !component["type"].is_string())
+            {
                 let field = format!("content.components[{index}].type");
                 faults.push(fault(&field, "is missing: `header`, `body` or `button`"));
             }
@@ -105,7 +122,12 @@ pub fn check(platform: Platform, content: &Content) -> Vec<Fault> {
             for (index, reply) in quick_replies.iter().enumerate() {
                 let field = |name: &str| format!("content.quickReplies[{index}].{name}");
                 check_length(&mut faults, &field("title"), &reply.title, QUICK_REPLY_TITLE_CHARS_MAX);
-                check_length(&mut faults, &field("payload"), &reply.payload, QUICK_REPLY_PAYLOAD_CHARS_MAX);
+                check_length(
+                    &mut faults,
+                    &field("payload"),
+                    &reply.payload,
+                    QUICK_REPLY_PAYLOAD_CHARS_MAX,
+                );
             }
         }
         (platform, content) => {
@@ -125,7 +147,10 @@ fn check_length(faults: &mut Vec<Fault>, field: &str, text: &str, most: usize) {
     if length == 0 || text.trim().is_empty() {
         faults.push(fault(field, "must not be empty"));
     } else if length > most {
-        faults.push(fault(field, format!("has {most} characters at most; this has {length}")));
+        faults.push(fault(
+            field,
+            format!("has {most} characters at most; this has {length}"),
+        ));
     }
 }
 
@@ -133,7 +158,10 @@ fn check_bytes(faults: &mut Vec<Fault>, field: &str, text: &str) {
     if text.trim().is_empty() {
         faults.push(fault(field, "must not be empty"));
     } else if text.len() > INSTAGRAM_TEXT_BYTES_MAX {
-        let detail = format!("has {INSTAGRAM_TEXT_BYTES_MAX} bytes of UTF-8 at most; this has {}", text.len());
+        let detail = format!(
+            "has {INSTAGRAM_TEXT_BYTES_MAX} bytes of UTF-8 at most; this has {}",
+            text.len()
+        );
         faults.push(fault(field, detail));
     }
 }
@@ -141,7 +169,10 @@ fn check_bytes(faults: &mut Vec<Fault>, field: &str, text: &str) {
 fn check_link(faults: &mut Vec<Fault>, field: &str, link: &str) {
     let rest = link.strip_prefix("https://").or_else(|| link.strip_prefix("http://"));
     if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with('/')) || link.chars().any(char::is_whitespace) {
-        faults.push(fault(field, "must be an address that begins with `https://` and that Meta can fetch"));
+        faults.push(fault(
+            field,
+            "must be an address that begins with `https://` and that Meta can fetch",
+        ));
     }
 }
 
@@ -221,10 +252,20 @@ mod tests {
 
     #[test]
     fn a_user_id_goes_into_recipient_and_never_into_to() {
-        let sent = body(&Address::UserId("GB.48201937562840117365".into()), &Content::text("Hi"), None, "mark");
+        let sent = body(
+            &Address::UserId("GB.48201937562840117365".into()),
+            &Content::text("Hi"),
+            None,
+            "mark",
+        );
         assert_eq!(sent["recipient"], "GB.48201937562840117365");
         assert!(sent.get("to").is_none());
-        let sent = body(&Address::Phone("447700900123".into()), &Content::text("Hi"), Some("wamid.1"), "mark");
+        let sent = body(
+            &Address::Phone("447700900123".into()),
+            &Content::text("Hi"),
+            Some("wamid.1"),
+            "mark",
+        );
         assert_eq!(sent["to"], "+447700900123");
         assert_eq!(sent["context"], json!({ "message_id": "wamid.1" }));
         assert_eq!(sent["biz_opaque_callback_data"], "mark");
@@ -240,24 +281,50 @@ mod tests {
         assert_eq!(check(Platform::WhatsApp, &long(0))[0].detail, "must not be empty");
         let replies = |count: usize| Content::QuickReplies {
             text: "?".into(),
-            quick_replies: vec![QuickReply { title: "t".repeat(20), payload: "p".into() }; count],
+            quick_replies: vec![
+                QuickReply {
+                    title: "t".repeat(20),
+                    payload: "p".into()
+                };
+                count
+            ],
         };
         assert!(check(Platform::Instagram, &replies(13)).is_empty());
-        assert_eq!(check(Platform::Instagram, &replies(14))[0].field, "content.quickReplies");
+        assert_eq!(
+            check(Platform::Instagram, &replies(14))[0].field,
+            "content.quickReplies"
+        );
         assert_eq!(check(Platform::Instagram, &replies(0))[0].field, "content.quickReplies");
         let image = |caption: usize, link: &str| {
-            Content::Image(Media { link: Some(link.into()), caption: Some("c".repeat(caption)), ..Media::default() })
+            Content::Image(Media {
+                link: Some(link.into()),
+                caption: Some("c".repeat(caption)),
+                ..Media::default()
+            })
         };
         assert!(check(Platform::WhatsApp, &image(1024, "https://cdn.example.org/1.jpg")).is_empty());
-        assert_eq!(check(Platform::WhatsApp, &image(1025, "https://cdn.example.org/1.jpg"))[0].field, "content.caption");
-        assert_eq!(check(Platform::WhatsApp, &image(1, "file:///etc/passwd"))[0].field, "content.link");
+        assert_eq!(
+            check(Platform::WhatsApp, &image(1025, "https://cdn.example.org/1.jpg"))[0].field,
+            "content.caption"
+        );
+        assert_eq!(
+            check(Platform::WhatsApp, &image(1, "file:///etc/passwd"))[0].field,
+            "content.link"
+        );
     }
 
     #[test]
     fn what_a_product_cannot_be_sent_is_refused_by_name() {
-        let template = Content::Template(Template { name: "hello_world".into(), language: "en_US".into(), components: Vec::new() });
+        let template = Content::Template(Template {
+            name: "hello_world".into(),
+            language: "en_US".into(),
+            components: Vec::new(),
+        });
         assert!(check(Platform::WhatsApp, &template).is_empty());
         assert_eq!(check(Platform::Instagram, &template)[0].field, "content.type");
-        assert_eq!(check(Platform::WhatsApp, &Content::Placeholder)[0].field, "content.type");
+        assert_eq!(
+            check(Platform::WhatsApp, &Content::Placeholder)[0].field,
+            "content.type"
+        );
     }
 }

@@ -5,8 +5,8 @@
 //! next one waits for the one before. A crash between that commit and the settling leaves the entry `sending`: its lease runs out, and it
 //! becomes `unknown` ([`super::take_over`]).
 //!
-//! Pace, routes and held channels have their places here: [`Gate`] says when the channel may send again, and [`settle`] is the one place
-//! where an outcome is turned into what happens next.
+//! Pace, routes and held channels have their places here: `Gate` says when the channel may send again, and `Sender::settle` is the
+//! one place where an outcome is turned into what happens next.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::conversations::model::{
 use crate::conversations::phone;
 use crate::conversations::understand::callback_of;
 use crate::ids::AttemptId;
-use crate::sending::model::{self, Attempt, AttemptEnd, Cause, EntryState, Outcome, OutboxEntry};
+use crate::sending::model::{self, Attempt, AttemptEnd, Cause, EntryState, OutboxEntry, Outcome};
 use crate::sending::{outcome, request};
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx};
@@ -37,7 +37,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long to rest after the store failed.
 const REST: Duration = Duration::from_millis(500);
 /// How much longer than the call itself an entry is leased.
-const LEASE_MARGIN: Duration = Duration::from_secs(30);
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
 /// After Meta refused the credentials or was too busy without saying until when.
 const HOLD: Duration = Duration::from_secs(10);
 /// An answer of Meta's is kept up to this length.
@@ -45,7 +45,9 @@ const ANSWER_CHARS_MAX: usize = 4_000;
 
 /// Runs until told to stop; then lets calls that are under way finish.
 pub async fn run(app: App, channel_id: ChannelId, stop: CancellationToken) {
-    let Some(channel) = app.channels.get(&channel_id).cloned() else { return stop.cancelled().await };
+    let Some(channel) = app.channels.get(&channel_id).cloned() else {
+        return stop.cancelled().await;
+    };
     let Some(token) = channel.access_token.clone() else {
         // A channel without a token only receives.
         return stop.cancelled().await;
@@ -129,7 +131,9 @@ impl Sender {
                     let sender = Arc::clone(self);
                     calls.spawn(async move { sender.send(message).await });
                 }
-                let until_next = next_due.map_or(LOOK_AGAIN, |due| Duration::from_millis((due - now).max(1).unsigned_abs()));
+                let until_next = next_due.map_or(LOOK_AGAIN, |due| {
+                    Duration::from_millis((due - now).max(1).unsigned_abs())
+                });
                 until_next.min(LOOK_AGAIN)
             }
             Err(error) => {
@@ -156,18 +160,23 @@ impl Sender {
             let end = if entry.expires_at <= now {
                 Some((Status::Expired, "it could not be sent before it expired"))
             } else if entry.state == EntryState::Unknown && message.maybe_duplicate {
-                Some((Status::Failed, "twice it stayed unknown whether Meta took it; it may have arrived"))
+                Some((
+                    Status::Failed,
+                    "twice it stayed unknown whether Meta took it; it may have arrived",
+                ))
             } else {
                 None
             };
             if let Some((status, why)) = end {
                 message.status = status;
-                message.failure = Some(Failure { code: 0, subcode: None, text: why.to_owned() });
+                message.failure = Some(Failure::ours(why));
                 message.receipts.failed_at.get_or_insert(now);
-                changes.push(Change::MessageStatus { message: message.id, conversation: message.conversation_id, status });
+                changes.push(Change::status_of(&message));
                 tx.update_messages(&[&message])?;
                 tx.remove_entry(&entry)?;
-                self.app.metrics.count_sent(self.channel.platform, false, message.content.kind());
+                self.app
+                    .metrics
+                    .count_sent(self.channel.platform, false, message.content.kind());
                 continue;
             }
             message.maybe_duplicate |= entry.state == EntryState::Unknown;
@@ -175,7 +184,10 @@ impl Sender {
             in_hand.push((entry, message));
         }
         let in_hand = self.address(tx, in_hand, &mut changes, now)?;
-        let marks: Vec<_> = in_hand.iter().map(|message| (message.entry.message_id, message.attempt_id)).collect();
+        let marks: Vec<_> = in_hand
+            .iter()
+            .map(|message| (message.entry.message_id, message.attempt_id))
+            .collect();
         let lease = self.app.config.graph.request_timeout + self.app.config.graph.connect_timeout + LEASE_MARGIN;
         tx.mark_sending(&marks, "hub", now + millis(lease))?;
         let sending: Vec<&Message> = in_hand.iter().map(|in_hand| &in_hand.message).collect();
@@ -212,25 +224,23 @@ impl Sender {
                 Some(conversation) => tx.identities_of_contact(conversation.contact_id)?,
                 None => Vec::new(),
             };
-            match request::address_of(self.channel.platform, &self.channel.account, &identities) {
-                Some(address) => {
-                    let attempt_id: AttemptId = self.app.ids.next();
-                    let callback = callback_of(message.id, attempt_id);
-                    let body = request::body(&address, &message.content, message.reply_to.as_deref(), &callback);
-                    in_hand.push(InHand { entry, attempt_id, message, body });
-                }
-                None => {
-                    let text = "the contact has no address on this channel any more".to_owned();
-                    message.receive(&Receipt::Failed(Some(Failure { code: 0, subcode: None, text })), now);
-                    changes.push(Change::MessageStatus {
-                        message: message.id,
-                        conversation: message.conversation_id,
-                        status: message.status,
-                    });
-                    tx.update_messages(&[&message])?;
-                    tx.remove_entry(&entry)?;
-                }
-            }
+            let Some(address) = request::address_of(self.channel.platform, &self.channel.account, &identities) else {
+                let failure = Failure::ours("the contact has no address on this channel any more");
+                message.receive(&Receipt::Failed(Some(failure)), now);
+                changes.push(Change::status_of(&message));
+                tx.update_messages(&[&message])?;
+                tx.remove_entry(&entry)?;
+                continue;
+            };
+            let attempt_id: AttemptId = self.app.ids.next();
+            let callback = callback_of(message.id, attempt_id);
+            let body = request::body(&address, &message.content, message.reply_to.as_deref(), &callback);
+            in_hand.push(InHand {
+                entry,
+                attempt_id,
+                message,
+                body,
+            });
         }
         Ok(in_hand)
     }
@@ -239,7 +249,9 @@ impl Sender {
     async fn send(self: Arc<Self>, in_hand: InHand) -> Option<Hold> {
         if in_hand.entry.attempts == 0 && !in_hand.message.maybe_duplicate {
             let waited = (self.app.clock.now_millis() - in_hand.entry.queued_at).max(0);
-            self.app.metrics.observe_queue_wait(Duration::from_millis(waited.unsigned_abs()));
+            self.app
+                .metrics
+                .observe_queue_wait(Duration::from_millis(waited.unsigned_abs()));
         }
         let exchange = self.call(&in_hand.body).await;
         let outcome = outcome::of(self.channel.platform, &exchange);
@@ -257,7 +269,12 @@ impl Sender {
         for _ in 0..10 {
             let (sender, settled, outcome, end) =
                 (Arc::clone(&self), Arc::clone(&in_hand), outcome.clone(), end.clone());
-            match self.app.store.write(move |tx| sender.settle(tx, &settled, &outcome, &end)).await {
+            match self
+                .app
+                .store
+                .write(move |tx| sender.settle(tx, &settled, &outcome, &end))
+                .await
+            {
                 Ok(hold) => {
                     self.app.stream.nudge();
                     self.app.projector.notify_one();
@@ -305,8 +322,14 @@ impl Sender {
         self.app.metrics.count_call(platform, "messages", error);
         self.app.metrics.observe_send(exchange.elapsed);
         match outcome {
-            Outcome::Accepted { .. } => self.app.metrics.count_sent(platform, true, in_hand.message.content.kind()),
-            Outcome::Failed { .. } => self.app.metrics.count_sent(platform, false, in_hand.message.content.kind()),
+            Outcome::Accepted { .. } => self
+                .app
+                .metrics
+                .count_sent(platform, true, in_hand.message.content.kind()),
+            Outcome::Failed { .. } => self
+                .app
+                .metrics
+                .count_sent(platform, false, in_hand.message.content.kind()),
             Outcome::Again { .. } | Outcome::Unknown { .. } => {}
         }
     }
@@ -323,23 +346,42 @@ impl Sender {
         let Some(mut message) = tx.lock_messages(&[in_hand.entry.message_id])?.into_iter().next() else {
             return Ok(None);
         };
-        let Some(entry) = tx.lock_entry(message.id)?.filter(|entry| entry.attempt_id == Some(in_hand.attempt_id)) else {
+        let Some(entry) = tx
+            .lock_entry(message.id)?
+            .filter(|entry| entry.attempt_id == Some(in_hand.attempt_id))
+        else {
             // Somebody else has taken it over, or an event has settled it; what Meta answered is in the attempt.
-            return self.settle_late(tx, message, outcome, end.at);
+            self.settle_late(tx, message, outcome, end.at)?;
+            return Ok(None);
         };
         let mut hold = None;
         match outcome {
             Outcome::Accepted { external_id, recipient } => {
-                self.identify(tx, &mut message, external_id, end.at)?;
-                self.learn_addresses(tx, &entry, recipient, end.at)?;
+                identify(tx, &mut message, external_id, end.at)?;
+                learn_addresses(tx, &entry, recipient, end.at)?;
                 tx.remove_entry(&entry)?;
             }
             // An event was faster than the answer: Meta has it, whatever became of the answer.
-            Outcome::Again { .. } | Outcome::Unknown { .. } if message.external_id.is_some() => tx.remove_entry(&entry)?,
+            Outcome::Again { .. } | Outcome::Unknown { .. } if message.external_id.is_some() => {
+                tx.finish_attempt(
+                    in_hand.attempt_id,
+                    &AttemptEnd {
+                        outcome: Outcome::ACCEPTED.to_owned(),
+                        ..end.clone()
+                    },
+                )?;
+                tx.remove_entry(&entry)?;
+            }
             Outcome::Again { cause, failure, wait } => {
                 let (attempts, due_at) = self.again(&entry, *cause, *wait, end.at);
                 message.status = Status::Queued;
-                tx.postpone_entry(message.id, EntryState::Waiting, due_at, attempts, &reason(*cause, failure))?;
+                tx.postpone_entry(
+                    message.id,
+                    EntryState::Waiting,
+                    due_at,
+                    attempts,
+                    &reason(*cause, failure),
+                )?;
                 hold = match cause {
                     Cause::Throttled | Cause::Credentials => Some(Hold { until: due_at }),
                     Cause::Temporary | Cause::PairLimit => None,
@@ -356,8 +398,7 @@ impl Sender {
             }
         }
         tx.update_messages(&[&message])?;
-        let (id, conversation, status) = (message.id, message.conversation_id, message.status);
-        self.tell(tx, vec![Change::MessageStatus { message: id, conversation, status }], end.at)?;
+        self.tell(tx, vec![Change::status_of(&message)], end.at)?;
         Ok(hold)
     }
 
@@ -368,65 +409,14 @@ impl Sender {
         mut message: Message,
         outcome: &Outcome,
         at: Millis,
-    ) -> Result<Option<Hold>, StoreError> {
+    ) -> Result<(), StoreError> {
         if let Outcome::Accepted { external_id, .. } = outcome
             && message.external_id.is_none()
         {
-            self.identify(tx, &mut message, external_id, at)?;
+            identify(tx, &mut message, external_id, at)?;
             tx.update_messages(&[&message])?;
             tx.settle_outbox_by_event(message.id)?;
-            let (id, conversation, status) = (message.id, message.conversation_id, message.status);
-            self.tell(tx, vec![Change::MessageStatus { message: id, conversation, status }], at)?;
-        }
-        Ok(None)
-    }
-
-    /// Meta's id of the message is known: what was said about it before is applied.
-    fn identify(&self, tx: &mut Tx<'_>, message: &mut Message, external_id: &str, at: Millis) -> Result<(), StoreError> {
-        message.receive(&Receipt::Accepted, at);
-        if message.external_id.is_some() {
-            return Ok(());
-        }
-        let key = (message.channel_id.clone(), external_id.to_owned());
-        // Its echo may have come before the answer, and have been taken for something said on the phone.
-        for echo in tx.lock_messages_by_external_ids(std::slice::from_ref(&key))? {
-            if echo.id != message.id {
-                for (receipt, time) in [
-                    (Receipt::Sent, echo.receipts.sent_at),
-                    (Receipt::Delivered, echo.receipts.delivered_at),
-                    (Receipt::Read, echo.receipts.read_at),
-                ] {
-                    if let Some(time) = time {
-                        message.receive(&receipt, time);
-                    }
-                }
-                tx.absorb_message(echo.id, message.id)?;
-            }
-        }
-        message.external_id = Some(external_id.to_owned());
-        tx.unpark_events(&[key], at)?;
-        Ok(())
-    }
-
-    /// Meta may know the recipient by other addresses than the one that was sent to (reference `whatsapp.md` 9.1).
-    fn learn_addresses(
-        &self,
-        tx: &mut Tx<'_>,
-        entry: &OutboxEntry,
-        recipient: &model::Recipient,
-        at: Millis,
-    ) -> Result<(), StoreError> {
-        let Some(conversation) = tx.conversation_by_id(entry.conversation_id)? else { return Ok(()) };
-        let phone = recipient.phone.as_deref().and_then(phone::PhoneNumber::parse).map(|number| {
-            (IdentityKind::Phone, phone::compared(number.digits()), number.digits().to_owned())
-        });
-        let user_id = recipient.user_id.clone().map(|id| (IdentityKind::UserId, id.clone(), id));
-        for (kind, value, shown) in phone.into_iter().chain(user_id) {
-            let key = IdentityKey { kind, scope: String::new(), value };
-            // One that belongs to somebody else is not taken away on the word of an answer; their next event decides.
-            if tx.contacts_by_identities(std::slice::from_ref(&key))?.is_empty() {
-                tx.bind_identities(&[(Identity { key, shown, seen_at: at }, conversation.contact_id)])?;
-            }
+            self.tell(tx, vec![Change::status_of(&message)], at)?;
         }
         Ok(())
     }
@@ -453,8 +443,86 @@ impl Sender {
             return Ok(());
         }
         let channel_id = Some(self.channel.id.clone());
-        tx.insert_stream(&[NewStreamRow { at, channel_id, event_id: None, changes }])
+        tx.insert_stream(&[NewStreamRow {
+            at,
+            channel_id,
+            event_id: None,
+            changes,
+        }])
     }
+}
+
+/// Meta's id of the message is known: what was said about it before is applied.
+fn identify(tx: &mut Tx<'_>, message: &mut Message, external_id: &str, at: Millis) -> Result<(), StoreError> {
+    message.receive(&Receipt::Accepted, at);
+    if message.external_id.is_some() {
+        return Ok(());
+    }
+    let key = (message.channel_id.clone(), external_id.to_owned());
+    // Its echo may have come before the answer, and have been taken for something said on the phone.
+    for echo in tx.lock_messages_by_external_ids(std::slice::from_ref(&key))? {
+        if echo.id != message.id {
+            for (receipt, time) in [
+                (Receipt::Sent, echo.receipts.sent_at),
+                (Receipt::Delivered, echo.receipts.delivered_at),
+                (Receipt::Read, echo.receipts.read_at),
+            ] {
+                if let Some(time) = time {
+                    message.receive(&receipt, time);
+                }
+            }
+            tx.absorb_message(echo.id, message.id)?;
+        }
+    }
+    message.external_id = Some(external_id.to_owned());
+    tx.unpark_events(&[key], at)?;
+    Ok(())
+}
+
+/// Meta may know the recipient by other addresses than the one that was sent to (reference `whatsapp.md` 9.1).
+fn learn_addresses(
+    tx: &mut Tx<'_>,
+    entry: &OutboxEntry,
+    recipient: &model::Recipient,
+    at: Millis,
+) -> Result<(), StoreError> {
+    let Some(conversation) = tx.conversation_by_id(entry.conversation_id)? else {
+        return Ok(());
+    };
+    let phone = recipient
+        .phone
+        .as_deref()
+        .and_then(phone::PhoneNumber::parse)
+        .map(|number| {
+            (
+                IdentityKind::Phone,
+                phone::compared(number.digits()),
+                number.digits().to_owned(),
+            )
+        });
+    let user_id = recipient
+        .user_id
+        .clone()
+        .map(|id| (IdentityKind::UserId, id.clone(), id));
+    for (kind, value, shown) in phone.into_iter().chain(user_id) {
+        let key = IdentityKey {
+            kind,
+            scope: String::new(),
+            value,
+        };
+        // One that belongs to somebody else is not taken away on the word of an answer; their next event decides.
+        if tx.contacts_by_identities(std::slice::from_ref(&key))?.is_empty() {
+            tx.bind_identities(&[(
+                Identity {
+                    key,
+                    shown,
+                    seen_at: at,
+                },
+                conversation.contact_id,
+            )])?;
+        }
+    }
+    Ok(())
 }
 
 fn reason(cause: Cause, failure: &Failure) -> String {
@@ -463,12 +531,11 @@ fn reason(cause: Cause, failure: &Failure) -> String {
 
 /// How an attempt ends whose process stopped.
 pub fn interrupted(now: Millis) -> AttemptEnd {
-    let text = "the process that sent it stopped before the answer".to_owned();
     AttemptEnd {
         at: now,
         outcome: "unknown".to_owned(),
         http_status: None,
-        failure: Some(Failure { code: 0, subcode: None, text }),
+        failure: Some(Failure::ours("the process that sent it stopped before the answer")),
         answer: None,
         duration_micros: 0,
     }

@@ -43,8 +43,10 @@ impl Tx<'_> {
 
     /// When each channel was last heard of.
     pub fn channel_activity(&mut self) -> Result<Vec<ChannelActivity>, StoreError> {
-        let rows =
-            self.query("SELECT id, last_event_at, last_event_occurred_at FROM channels ORDER BY id LIMIT 10000", params![])?;
+        let rows = self.query(
+            "SELECT id, last_event_at, last_event_occurred_at FROM channels ORDER BY id LIMIT 10000",
+            params![],
+        )?;
         rows.iter()
             .map(|row| {
                 Ok(ChannelActivity {

@@ -21,25 +21,33 @@ impl Tx<'_> {
     /// not somebody has them, are locked until the unit ends: two units cannot make two contacts of one person, nor put
     /// something into a conversation that is being merged away.
     pub fn contacts_by_identities(&mut self, keys: &[IdentityKey]) -> Result<Vec<(IdentityKey, Contact)>, StoreError> {
-        self.lock_names(keys.iter().map(|key| [key.kind.as_str(), key.scope.as_str(), key.value.as_str()]))?;
+        self.lock_names(
+            keys.iter()
+                .map(|key| [key.kind.as_str(), key.scope.as_str(), key.value.as_str()]),
+        )?;
         let mut rows = Rows::new();
         for key in keys {
             rows.push(params![key.kind.as_str(), &key.scope, &key.value]);
         }
         let found = self.query_rows(
             "SELECT i.kind, i.scope, i.value, c.id, c.name, c.name_at, c.username, c.picture_url, c.created_at, c.merged_into
-             FROM {r: kind text, scope text, value text}
-             JOIN contact_identities AS i ON i.kind = r.kind AND i.scope = r.scope AND i.value = r.value
-             JOIN contacts AS c ON c.id = i.contact_id ORDER BY c.id {lock c}",
+             FROM {each r: kind text, scope text, value text} contact_identities AS i
+             CROSS JOIN contacts AS c WHERE i.kind = r.kind AND i.scope = r.scope AND i.value = r.value AND c.id = i.contact_id ORDER BY c.id {lock c}",
             &rows,
         )?;
         found
             .iter()
             .map(|row| {
                 if row.get::<Option<ContactId>>(9)?.is_some() {
-                    return Err(StoreError::Conflict("a contact was merged while it was waited for".to_owned()));
+                    return Err(StoreError::Conflict(
+                        "a contact was merged while it was waited for".to_owned(),
+                    ));
                 }
-                let key = IdentityKey { kind: row.get(0)?, scope: row.get(1)?, value: row.get(2)? };
+                let key = IdentityKey {
+                    kind: row.get(0)?,
+                    scope: row.get(1)?,
+                    value: row.get(2)?,
+                };
                 Ok((key, contact(row, 3)?))
             })
             .collect()
@@ -54,7 +62,11 @@ impl Tx<'_> {
         rows.iter()
             .map(|row| {
                 Ok(Identity {
-                    key: IdentityKey { kind: row.get(0)?, scope: row.get(1)?, value: row.get(2)? },
+                    key: IdentityKey {
+                        kind: row.get(0)?,
+                        scope: row.get(1)?,
+                        value: row.get(2)?,
+                    },
                     shown: row.get(3)?,
                     seen_at: row.get(4)?,
                 })
@@ -70,7 +82,7 @@ impl Tx<'_> {
         }
         let found = self.query_rows(
             "SELECT c.id, c.name, c.name_at, c.username, c.picture_url, c.created_at
-             FROM {r: id blob} JOIN contacts AS c ON c.id = r.id WHERE c.merged_into IS NULL",
+             FROM {each r: id blob} contacts AS c WHERE c.id = r.id AND c.merged_into IS NULL",
             &rows,
         )?;
         found.iter().map(|row| contact(row, 0)).collect()
@@ -99,7 +111,10 @@ impl Tx<'_> {
 
     /// Keeps new contacts.
     pub fn insert_contacts(&mut self, contacts: &[(Contact, Option<Millis>)]) -> Result<(), StoreError> {
-        let searched: Vec<Option<String>> = contacts.iter().map(|(contact, _)| contact.name.as_deref().map(searched)).collect();
+        let searched: Vec<Option<String>> = contacts
+            .iter()
+            .map(|(contact, _)| contact.name.as_deref().map(searched))
+            .collect();
         let mut rows = Rows::new();
         for ((contact, profile_due_at), searched) in contacts.iter().zip(&searched) {
             rows.push(params![
@@ -115,9 +130,8 @@ impl Tx<'_> {
         }
         self.execute_rows(
             "INSERT INTO contacts (id, name, name_searched, name_at, username, username_at, picture_url, profile_due_at, created_at)
-             SELECT r.id, r.name, r.name_searched, r.name_at, r.username, r.name_at, r.picture_url, r.profile_due_at, r.created_at
-             FROM {r: id blob, name text, name_searched text, name_at int, username text, picture_url text, profile_due_at int,
-                created_at int} WHERE true",
+             {insert r.id, r.name, r.name_searched, r.name_at, r.username, r.name_at, r.picture_url, r.profile_due_at, r.created_at of r: id blob, name text, name_searched text, name_at int, username text, picture_url text, profile_due_at int,
+                created_at int}",
             &rows,
         )?;
         Ok(())
@@ -128,7 +142,10 @@ impl Tx<'_> {
     pub fn update_contact_names(&mut self, told: &[ContactNames]) -> Result<(), StoreError> {
         let mut names = Rows::new();
         let mut usernames = Rows::new();
-        let searched: Vec<Option<String>> = told.iter().map(|told| told.name.as_ref().map(|(_, name)| searched(name))).collect();
+        let searched: Vec<Option<String>> = told
+            .iter()
+            .map(|told| told.name.as_ref().map(|(_, name)| searched(name)))
+            .collect();
         for (told, searched) in told.iter().zip(&searched) {
             if let Some((at, name)) = &told.name {
                 names.push(params![&told.contact_id, name, searched, *at]);
@@ -139,13 +156,13 @@ impl Tx<'_> {
         }
         self.execute_rows(
             "UPDATE contacts SET name = r.name, name_searched = r.searched, name_at = r.at
-             FROM {r: id blob, name text, searched text, at int} WHERE contacts.id = r.id AND (r.at > contacts.name_at
+             {from r: id blob, name text, searched text, at int} WHERE contacts.id = r.id AND (r.at > contacts.name_at
                 OR (r.at = contacts.name_at AND r.name {postgres COLLATE \"C\"} > COALESCE(contacts.name, '')))",
             &names,
         )?;
         self.execute_rows(
             "UPDATE contacts SET username = r.username, username_at = r.at
-             FROM {r: id blob, username text, at int} WHERE contacts.id = r.id AND (r.at > contacts.username_at
+             {from r: id blob, username text, at int} WHERE contacts.id = r.id AND (r.at > contacts.username_at
                 OR (r.at = contacts.username_at AND r.username {postgres COLLATE \"C\"} > COALESCE(contacts.username, '')))",
             &usernames,
         )?;
@@ -157,12 +174,18 @@ impl Tx<'_> {
         let mut rows = Rows::new();
         for (identity, contact) in bindings {
             let key = &identity.key;
-            rows.push(params![key.kind.as_str(), &key.scope, &key.value, &identity.shown, contact, identity.seen_at]);
+            rows.push(params![
+                key.kind.as_str(),
+                &key.scope,
+                &key.value,
+                &identity.shown,
+                contact,
+                identity.seen_at
+            ]);
         }
         self.execute_rows(
             "INSERT INTO contact_identities (kind, scope, value, shown, contact_id, seen_at)
-             SELECT r.kind, r.scope, r.value, r.shown, r.contact_id, r.seen_at
-             FROM {r: kind text, scope text, value text, shown text, contact_id blob, seen_at int} WHERE true
+             {insert r.kind, r.scope, r.value, r.shown, r.contact_id, r.seen_at of r: kind text, scope text, value text, shown text, contact_id blob, seen_at int}
              ON CONFLICT (kind, scope, value) DO UPDATE SET contact_id = EXCLUDED.contact_id,
                 shown = CASE WHEN EXCLUDED.seen_at >= contact_identities.seen_at THEN EXCLUDED.shown ELSE contact_identities.shown END,
                 seen_at = CASE WHEN EXCLUDED.seen_at >= contact_identities.seen_at THEN EXCLUDED.seen_at ELSE contact_identities.seen_at END",
@@ -174,7 +197,10 @@ impl Tx<'_> {
     /// Makes one contact of two: identities go over, and the old id leads to the new one. Conversations are moved apart, by
     /// [`Tx::move_conversation`].
     pub fn merge_contacts(&mut self, from: ContactId, into: ContactId) -> Result<(), StoreError> {
-        self.execute("UPDATE contact_identities SET contact_id = ?2 WHERE contact_id = ?1", params![&from, &into])?;
+        self.execute(
+            "UPDATE contact_identities SET contact_id = ?2 WHERE contact_id = ?1",
+            params![&from, &into],
+        )?;
         // What is told of one of the two is told of both: the same rules as in `update_contact_names`.
         self.execute(
             "UPDATE contacts SET name = o.name, name_searched = o.name_searched, name_at = o.name_at FROM contacts AS o
@@ -195,8 +221,14 @@ impl Tx<'_> {
              FROM contacts AS o WHERE contacts.id = ?2 AND o.id = ?1",
             params![&from, &into],
         )?;
-        self.execute("UPDATE contacts SET merged_into = ?2 WHERE merged_into = ?1", params![&from, &into])?;
-        self.execute("UPDATE contacts SET merged_into = ?2, profile_due_at = NULL WHERE id = ?1", params![&from, &into])?;
+        self.execute(
+            "UPDATE contacts SET merged_into = ?2 WHERE merged_into = ?1",
+            params![&from, &into],
+        )?;
+        self.execute(
+            "UPDATE contacts SET merged_into = ?2, profile_due_at = NULL WHERE id = ?1",
+            params![&from, &into],
+        )?;
         Ok(())
     }
 
@@ -210,15 +242,26 @@ impl Tx<'_> {
     ) -> Result<Vec<(ContactId, Identity)>, StoreError> {
         let rows = self.query(
             "SELECT c.id, i.kind, i.scope, i.value, i.shown, i.seen_at
-             FROM contacts AS c JOIN contact_identities AS i ON i.contact_id = c.id
-             WHERE c.profile_due_at <= ?1 AND i.kind = 'igsid' ORDER BY c.profile_due_at LIMIT ?2 {take c}",
+             FROM contacts AS c CROSS JOIN contact_identities AS i
+             WHERE c.profile_due_at <= ?1 AND i.contact_id = c.id AND i.kind = 'igsid' ORDER BY c.profile_due_at LIMIT ?2 {take c}",
             params![now, limit],
         )?;
         let due: Vec<(ContactId, Identity)> = rows
             .iter()
             .map(|row| {
-                let key = IdentityKey { kind: row.get(1)?, scope: row.get(2)?, value: row.get(3)? };
-                Ok((row.get(0)?, Identity { key, shown: row.get(4)?, seen_at: row.get(5)? }))
+                let key = IdentityKey {
+                    kind: row.get(1)?,
+                    scope: row.get(2)?,
+                    value: row.get(3)?,
+                };
+                Ok((
+                    row.get(0)?,
+                    Identity {
+                        key,
+                        shown: row.get(4)?,
+                        seen_at: row.get(5)?,
+                    },
+                ))
             })
             .collect::<Result<_, StoreError>>()?;
         let mut again = Rows::new();
@@ -226,7 +269,7 @@ impl Tx<'_> {
             again.push(params![id, again_at]);
         }
         self.execute_rows(
-            "UPDATE contacts SET profile_due_at = r.due_at FROM {r: id blob, due_at int} WHERE contacts.id = r.id",
+            "UPDATE contacts SET profile_due_at = r.due_at {from r: id blob, due_at int} WHERE contacts.id = r.id",
             &again,
         )?;
         Ok(due)

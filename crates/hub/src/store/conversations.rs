@@ -1,8 +1,8 @@
 //! Statements about conversations.
 
-use super::value::{FromValue, Row, Rows, Value, params};
-use super::events::escaped;
 use super::contacts::searched;
+use super::events::escaped;
+use super::value::{FromValue, Row, Rows, Value, params};
 use super::{StoreError, Tx};
 use crate::conversations::model::{ChannelId, Conversation, ConversationStatus, Handler, Millis};
 use crate::ids::{ContactId, ConversationId};
@@ -45,12 +45,16 @@ impl Tx<'_> {
             rows.push(params![&channel.0, contact]);
         }
         let found = self.query_rows(
-            select_conversations!("FROM {r: channel_id text, contact_id blob}
-             JOIN conversations AS c ON c.channel_id = r.channel_id AND c.contact_id = r.contact_id ORDER BY c.id {lock c}"),
+            select_conversations!("FROM {each r: channel_id text, contact_id blob} conversations AS c WHERE c.channel_id = r.channel_id AND c.contact_id = r.contact_id ORDER BY c.id {lock c}"),
             &rows,
         )?;
-        if found.iter().any(|row| !matches!(row.get::<Option<ConversationId>>(14), Ok(None))) {
-            return Err(StoreError::Conflict("a conversation was merged while it was waited for".to_owned()));
+        if found
+            .iter()
+            .any(|row| !matches!(row.get::<Option<ConversationId>>(14), Ok(None)))
+        {
+            return Err(StoreError::Conflict(
+                "a conversation was merged while it was waited for".to_owned(),
+            ));
         }
         found.iter().map(conversation).collect()
     }
@@ -65,10 +69,7 @@ impl Tx<'_> {
 
     /// A conversation; one that was merged comes back as the one it was merged into.
     pub fn conversation_by_id(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
-        self.conversation_where_id(
-            id,
-            select_conversations!("FROM conversations AS c WHERE c.id = ?1"),
-        )
+        self.conversation_where_id(id, select_conversations!("FROM conversations AS c WHERE c.id = ?1"))
     }
 
     /// These conversations, in no particular order; those that were merged into others are absent.
@@ -79,17 +80,23 @@ impl Tx<'_> {
         }
         let found = self.query_rows(
             select_conversations!(
-                "FROM {r: id blob} JOIN conversations AS c ON c.id = r.id WHERE c.merged_into IS NULL"
+                "FROM {each r: id blob} conversations AS c WHERE c.id = r.id AND c.merged_into IS NULL"
             ),
             &rows,
         )?;
         found.iter().map(conversation).collect()
     }
 
-    fn conversation_where_id(&mut self, id: ConversationId, sql: &'static str) -> Result<Option<Conversation>, StoreError> {
+    fn conversation_where_id(
+        &mut self,
+        id: ConversationId,
+        sql: &'static str,
+    ) -> Result<Option<Conversation>, StoreError> {
         let mut id = id;
         for _ in 0..3 {
-            let Some(row) = self.query_opt(sql, params![&id])? else { return Ok(None) };
+            let Some(row) = self.query_opt(sql, params![&id])? else {
+                return Ok(None);
+            };
             match row.get::<Option<ConversationId>>(14)? {
                 Some(into) => id = into,
                 None => return conversation(&row).map(Some),
@@ -101,7 +108,9 @@ impl Tx<'_> {
     /// The conversations of a contact.
     pub fn conversations_of_contact(&mut self, contact: ContactId) -> Result<Vec<Conversation>, StoreError> {
         let rows = self.query(
-            select_conversations!("FROM conversations AS c WHERE c.contact_id = ?1 AND c.merged_into IS NULL ORDER BY c.id"),
+            select_conversations!(
+                "FROM conversations AS c WHERE c.contact_id = ?1 AND c.merged_into IS NULL ORDER BY c.id"
+            ),
             params![&contact],
         )?;
         rows.iter().map(conversation).collect()
@@ -110,7 +119,9 @@ impl Tx<'_> {
     /// The conversations of a contact, locked until the unit ends.
     pub fn lock_conversations_of_contact(&mut self, contact: ContactId) -> Result<Vec<Conversation>, StoreError> {
         let rows = self.query(
-            select_conversations!("FROM conversations AS c WHERE c.contact_id = ?1 AND c.merged_into IS NULL ORDER BY c.id {lock c}"),
+            select_conversations!(
+                "FROM conversations AS c WHERE c.contact_id = ?1 AND c.merged_into IS NULL ORDER BY c.id {lock c}"
+            ),
             params![&contact],
         )?;
         rows.iter().map(conversation).collect()
@@ -140,11 +151,9 @@ impl Tx<'_> {
         self.execute_rows(
             "INSERT INTO conversations (id, channel_id, contact_id, status, handler, assignee, unread, read_up_to, last_inbound_at,
                 window_ends_at, last_message_at, last_message_id, next_position, created_at)
-             SELECT r.id, r.channel_id, r.contact_id, r.status, r.handler, r.assignee, r.unread, r.read_up_to, r.last_inbound_at,
-                r.window_ends_at, r.last_message_at, r.last_message_id, r.next_position, r.created_at
-             FROM {r: id blob, channel_id text, contact_id blob, status text, handler text, assignee text, unread int, read_up_to int,
-                last_inbound_at int, window_ends_at int, last_message_at int, last_message_id blob, next_position int, created_at int}
-             WHERE true",
+             {insert r.id, r.channel_id, r.contact_id, r.status, r.handler, r.assignee, r.unread, r.read_up_to, r.last_inbound_at,
+                r.window_ends_at, r.last_message_at, r.last_message_id, r.next_position, r.created_at of r: id blob, channel_id text, contact_id blob, status text, handler text, assignee text, unread int, read_up_to int,
+                last_inbound_at int, window_ends_at int, last_message_at int, last_message_id blob, next_position int, created_at int}",
             &rows,
         )?;
         Ok(())
@@ -174,7 +183,7 @@ impl Tx<'_> {
                 read_up_to = r.read_up_to, last_inbound_at = r.last_inbound_at, window_ends_at = r.window_ends_at,
                 last_message_at = r.last_message_at, last_message_id = r.last_message_id, next_position = r.next_position,
                 created_at = r.created_at
-             FROM {r: id blob, status text, handler text, assignee text, unread int, read_up_to int, last_inbound_at int,
+             {from r: id blob, status text, handler text, assignee text, unread int, read_up_to int, last_inbound_at int,
                 window_ends_at int, last_message_at int, last_message_id blob, next_position int, created_at int}
              WHERE conversations.id = r.id",
             &rows,
@@ -184,7 +193,10 @@ impl Tx<'_> {
 
     /// Gives a conversation to another contact, who has none on its channel.
     pub fn move_conversation(&mut self, id: ConversationId, to: ContactId) -> Result<(), StoreError> {
-        self.execute("UPDATE conversations SET contact_id = ?2 WHERE id = ?1", params![&id, &to])?;
+        self.execute(
+            "UPDATE conversations SET contact_id = ?2 WHERE id = ?1",
+            params![&id, &to],
+        )?;
         Ok(())
     }
 
@@ -192,7 +204,10 @@ impl Tx<'_> {
     /// [`Conversation::absorb`] makes of the second is written by the caller.
     pub fn merge_conversations(&mut self, from: &Conversation, into: &Conversation) -> Result<(), StoreError> {
         let (from_id, into_id) = (&from.id, &into.id);
-        self.execute("UPDATE messages SET conversation_id = ?2 WHERE conversation_id = ?1", params![from_id, into_id])?;
+        self.execute(
+            "UPDATE messages SET conversation_id = ?2 WHERE conversation_id = ?1",
+            params![from_id, into_id],
+        )?;
         self.merge_outbox(&from.channel_id, from.id, into.id)?;
         self.execute(
             "INSERT INTO read_watermarks (conversation_id, up_to, at)
@@ -200,18 +215,50 @@ impl Tx<'_> {
              ON CONFLICT (conversation_id, up_to) DO UPDATE SET at = EXCLUDED.at WHERE EXCLUDED.at < read_watermarks.at",
             params![from_id, into_id],
         )?;
-        self.execute("DELETE FROM read_watermarks WHERE conversation_id = ?1", params![from_id])?;
-        self.execute("UPDATE conversations SET merged_into = ?2 WHERE merged_into = ?1", params![from_id, into_id])?;
-        self.execute("UPDATE conversations SET merged_into = ?2 WHERE id = ?1", params![from_id, into_id])?;
+        self.execute(
+            "DELETE FROM read_watermarks WHERE conversation_id = ?1",
+            params![from_id],
+        )?;
+        self.execute(
+            "UPDATE conversations SET merged_into = ?2 WHERE merged_into = ?1",
+            params![from_id, into_id],
+        )?;
+        self.execute(
+            "UPDATE conversations SET merged_into = ?2 WHERE id = ?1",
+            params![from_id, into_id],
+        )?;
         Ok(())
     }
 
     /// Conversations, the one with the newest message first.
     pub fn conversations(&mut self, filter: &ConversationFilter, limit: u32) -> Result<Vec<Conversation>, StoreError> {
+        if filter.contact_id.is_some() {
+            return self.walk_conversations(LIST_OF_CONTACT, filter, filter.channel_id.as_ref(), limit);
+        }
+        if filter.channel_id.is_some() {
+            return self.walk_conversations(LIST_OF_CHANNEL, filter, filter.channel_id.as_ref(), limit);
+        }
+        // Each channel has its own order by time. There are few channels, and an order over all would have to be kept at every message.
+        let mut all = Vec::new();
+        for channel in self.channel_activity()? {
+            all.extend(self.walk_conversations(LIST_OF_CHANNEL, filter, Some(&channel.id), limit)?);
+        }
+        all.sort_by_key(|conversation| std::cmp::Reverse((conversation.last_message_at, conversation.id)));
+        all.truncate(limit as usize);
+        Ok(all)
+    }
+
+    fn walk_conversations(
+        &mut self,
+        walk: &'static str,
+        filter: &ConversationFilter,
+        channel: Option<&ChannelId>,
+        limit: u32,
+    ) -> Result<Vec<Conversation>, StoreError> {
         let (after_at, after_id) = filter.after.unwrap_or((Millis::MAX, ConversationId::MAX));
         let name = filter.name.as_ref().map(|name| escaped(&searched(name)));
         let values = params![
-            filter.channel_id.as_ref().map(|channel| channel.0.as_str()),
+            channel.map(|channel| channel.0.as_str()),
             filter.status.map(ConversationStatus::as_str),
             &filter.assignee,
             filter.contact_id.as_ref().map(|contact| &contact.as_bytes()[..]),
@@ -221,14 +268,7 @@ impl Tx<'_> {
             &after_id,
             limit,
         ];
-        let rows = if filter.contact_id.is_some() {
-            self.query(LIST_OF_CONTACT, values)?
-        } else if filter.channel_id.is_some() {
-            self.query(LIST_OF_CHANNEL, values)?
-        } else {
-            self.query(LIST, values)?
-        };
-        rows.iter().map(conversation).collect()
+        self.query(walk, values)?.iter().map(conversation).collect()
     }
 }
 
@@ -250,7 +290,6 @@ macro_rules! list {
     };
 }
 
-const LIST: &str = list!("true");
 const LIST_OF_CHANNEL: &str = list!("c.channel_id = ?1");
 const LIST_OF_CONTACT: &str = list!("c.contact_id = ?4");
 

@@ -1,5 +1,7 @@
 //! Statements about events, their queue, and quarantined notifications.
 
+use std::collections::HashSet;
+
 use tidings_meta::notification::{EventKind, Platform};
 
 use super::value::{FromValue, Row, Rows, Value, params};
@@ -42,6 +44,9 @@ pub struct EventFilter {
     pub before: Option<EventId>,
 }
 
+/// Where an event stands in the queue: when it is due, and its id.
+pub type QueuePlace = (Millis, EventId);
+
 /// How many events a filtered count looks at.
 pub const COUNT_MAX: i64 = 10_000;
 
@@ -57,7 +62,17 @@ pub struct EventCount {
 impl EventFilter {
     /// Whether the counters alone can tell how many events it finds.
     pub fn is_counted(&self) -> bool {
-        let Self { kind: _, status: _, platform: _, channel_id, account, from, to, text, before: _ } = self;
+        let Self {
+            kind: _,
+            status: _,
+            platform: _,
+            channel_id,
+            account,
+            from,
+            to,
+            text,
+            before: _,
+        } = self;
         channel_id.is_none() && account.is_none() && from.is_none() && to.is_none() && text.is_none()
     }
 
@@ -86,8 +101,10 @@ impl Tx<'_> {
     /// Keeps those of the events that are not kept yet, and puts what is to be processed in the queue. Answers with the ids of the new
     /// ones; the others are repeats.
     pub fn insert_events(&mut self, events: &[&NewEvent]) -> Result<Vec<EventId>, StoreError> {
-        let mut identified: Vec<([u8; 16], &NewEvent)> =
-            events.iter().map(|event| (identity_of(&event.external_id), *event)).collect();
+        let mut identified: Vec<([u8; 16], &NewEvent)> = events
+            .iter()
+            .map(|event| (identity_of(&event.external_id), *event))
+            .collect();
         // Two units that bring the same events wait for each other's rows: in one order, so that neither waits for the other for good. Of
         // repeats within the batch the first stays the first.
         identified.sort_by(|(a, first), (b, second)| (&first.account, a).cmp(&(&second.account, b)));
@@ -112,17 +129,15 @@ impl Tx<'_> {
         let inserted = self.query_rows(
             "INSERT INTO events (id, platform, account, identity, external_id, channel_id, kind, occurred_at, received_at, signed,
                 status, attempts, error, payload)
-             SELECT r.id, r.platform, r.account, r.ident, r.external_id, r.channel_id, r.kind, r.occurred_at, r.received_at, r.signed,
-                r.status, 0, r.error, r.payload
-             FROM {r: id blob, platform text, account text, ident blob, external_id text, channel_id text, kind text,
-                occurred_at int, received_at int, signed int, status text, error text, payload text}
-             WHERE true ON CONFLICT DO NOTHING RETURNING id",
+             {insert r.id, r.platform, r.account, r.ident, r.external_id, r.channel_id, r.kind, r.occurred_at, r.received_at, r.signed,
+                r.status, 0, r.error, r.payload of r: id blob, platform text, account text, ident blob, external_id text, channel_id text, kind text,
+                occurred_at int, received_at int, signed int, status text, error text, payload text} ON CONFLICT DO NOTHING RETURNING id",
             &rows,
         )?;
         let new: Vec<EventId> = inserted.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?;
         let mut queue = Rows::new();
         let mut exceptions = Rows::new();
-        let is_new: std::collections::HashSet<&EventId> = new.iter().collect();
+        let is_new: HashSet<&EventId> = new.iter().collect();
         for event in events.iter().filter(|event| is_new.contains(&event.id)) {
             match event.status() {
                 EventStatus::Pending => queue.push(params![event.received_at, &event.id]),
@@ -136,8 +151,7 @@ impl Tx<'_> {
 
     fn insert_queue(&mut self, rows: &Rows<'_>) -> Result<(), StoreError> {
         self.execute_rows(
-            "INSERT INTO event_queue (due_at, event_id) SELECT r.due_at, r.event_id
-             FROM {r: due_at int, event_id blob} WHERE true ON CONFLICT DO NOTHING",
+            "INSERT INTO event_queue (due_at, event_id) {insert r.due_at, r.event_id of r: due_at int, event_id blob} ON CONFLICT DO NOTHING",
             rows,
         )?;
         Ok(())
@@ -145,8 +159,7 @@ impl Tx<'_> {
 
     fn insert_exceptions(&mut self, rows: &Rows<'_>) -> Result<(), StoreError> {
         self.execute_rows(
-            "INSERT INTO event_exceptions (status, event_id) SELECT r.status, r.event_id
-             FROM {r: status text, event_id blob} WHERE true ON CONFLICT DO NOTHING",
+            "INSERT INTO event_exceptions (status, event_id) {insert r.status, r.event_id of r: status text, event_id blob} ON CONFLICT DO NOTHING",
             rows,
         )?;
         Ok(())
@@ -159,11 +172,13 @@ impl Tx<'_> {
             "SELECT due_at, event_id FROM event_queue AS q WHERE due_at <= ?1 ORDER BY due_at, event_id LIMIT ?2 {take q}",
             params![now, limit],
         )?;
-        let entries: Vec<(Millis, EventId)> =
-            taken.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect::<Result<_, StoreError>>()?;
+        let entries: Vec<(Millis, EventId)> = taken
+            .iter()
+            .map(|row| Ok((row.get(0)?, row.get(1)?)))
+            .collect::<Result<_, StoreError>>()?;
         let mut rows = Rows::new();
         let mut ids = Rows::new();
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for (due_at, id) in &entries {
             rows.push(params![*due_at, id]);
             // An event can be due twice: for a pause that has ended, and because what it waited for is known now.
@@ -172,7 +187,7 @@ impl Tx<'_> {
             }
         }
         self.execute_rows(
-            "DELETE FROM event_queue WHERE (due_at, event_id) IN (SELECT r.due_at, r.event_id FROM {r: due_at int, event_id blob})",
+            "DELETE FROM event_queue WHERE (due_at, event_id) {in r.due_at, r.event_id of r: due_at int, event_id blob}",
             &rows,
         )?;
         let mut events = self.events_by_ids(&ids)?;
@@ -180,11 +195,60 @@ impl Tx<'_> {
         Ok(events)
     }
 
+    /// Due events after a place in the queue, those that are due longest first, each with its place. They stay in the queue.
+    pub fn due_events(
+        &mut self,
+        now: Millis,
+        after: Option<QueuePlace>,
+        limit: u32,
+    ) -> Result<Vec<(QueuePlace, StoredEvent)>, StoreError> {
+        let (after_at, after_id) = after.unwrap_or((Millis::MIN, EventId::MIN));
+        let rows = self.query(
+            "SELECT e.id, e.platform, e.account, e.external_id, e.channel_id, e.kind, e.occurred_at, e.received_at, e.signed,
+                e.status, e.attempts, e.error, e.processed_at, e.processing_micros, e.payload, q.due_at
+             FROM event_queue AS q JOIN events AS e ON e.id = q.event_id
+             WHERE q.due_at <= ?1 AND (q.due_at, q.event_id) > (?2, ?3) ORDER BY q.due_at, q.event_id LIMIT ?4",
+            params![now, after_at, &after_id, limit],
+        )?;
+        rows.iter()
+            .map(|row| {
+                let event = stored_event(row)?;
+                Ok(((row.get(15)?, event.id), event))
+            })
+            .collect()
+    }
+
+    /// Takes events out of the queue at these places; answers with those that were still there, and that nobody else has in hand.
+    pub fn claim_events(&mut self, places: &[QueuePlace]) -> Result<HashSet<EventId>, StoreError> {
+        let mut rows = Rows::new();
+        for (due_at, id) in places {
+            rows.push(params![*due_at, id]);
+        }
+        let free = self.query_rows(
+            "SELECT q.due_at, q.event_id FROM {each r: due_at int, event_id blob} event_queue AS q
+             WHERE q.due_at = r.due_at AND q.event_id = r.event_id {take q}",
+            &rows,
+        )?;
+        let free: Vec<QueuePlace> = free
+            .iter()
+            .map(|row| Ok((row.get(0)?, row.get(1)?)))
+            .collect::<Result<_, StoreError>>()?;
+        let mut rows = Rows::new();
+        for (due_at, id) in &free {
+            rows.push(params![*due_at, id]);
+        }
+        self.execute_rows(
+            "DELETE FROM event_queue WHERE (due_at, event_id) {in r.due_at, r.event_id of r: due_at int, event_id blob}",
+            &rows,
+        )?;
+        Ok(free.into_iter().map(|(_, id)| id).collect())
+    }
+
     fn events_by_ids(&mut self, ids: &Rows<'_>) -> Result<Vec<StoredEvent>, StoreError> {
         let rows = self.query_rows(
             "SELECT e.id, e.platform, e.account, e.external_id, e.channel_id, e.kind, e.occurred_at, e.received_at, e.signed,
                 e.status, e.attempts, e.error, e.processed_at, e.processing_micros, e.payload
-             FROM {r: id blob} JOIN events AS e ON e.id = r.id",
+             FROM {each r: id blob} events AS e WHERE e.id = r.id",
             ids,
         )?;
         rows.iter().map(stored_event).collect()
@@ -199,7 +263,7 @@ impl Tx<'_> {
         let found = self.query_rows(
             "SELECT e.id, e.platform, e.account, e.external_id, e.channel_id, e.kind, e.occurred_at, e.received_at, e.signed,
                 e.status, e.attempts, e.error, e.processed_at, e.processing_micros, NULL
-             FROM {r: id blob} JOIN events AS e ON e.id = r.id",
+             FROM {each r: id blob} events AS e WHERE e.id = r.id",
             &rows,
         )?;
         found.iter().map(stored_event).collect()
@@ -215,9 +279,12 @@ impl Tx<'_> {
     /// The event that brought the item with this external id, if it is kept.
     pub fn event_by_external_id(&mut self, account: &str, external_id: &str) -> Result<Option<EventId>, StoreError> {
         let identity = identity_of(external_id);
-        self.query_opt("SELECT id FROM events WHERE account = ?1 AND identity = ?2", params![account, &identity])?
-            .map(|row| row.get(0))
-            .transpose()
+        self.query_opt(
+            "SELECT id FROM events WHERE account = ?1 AND identity = ?2",
+            params![account, &identity],
+        )?
+        .map(|row| row.get(0))
+        .transpose()
     }
 
     /// Notes what became of events that were taken from the queue: status, attempts, error and times are written as they stand in
@@ -246,7 +313,7 @@ impl Tx<'_> {
         self.execute_rows(
             "UPDATE events SET status = r.status, attempts = r.attempts, error = r.error, processed_at = r.processed_at,
                 processing_micros = r.processing_micros, channel_id = r.channel_id
-             FROM {r: id blob, status text, attempts int, error text, processed_at int, processing_micros int, channel_id text}
+             {from r: id blob, status text, attempts int, error text, processed_at int, processing_micros int, channel_id text}
              WHERE events.id = r.id",
             &rows,
         )?;
@@ -262,12 +329,17 @@ impl Tx<'_> {
     ) -> Result<(), StoreError> {
         let mut rows = Rows::new();
         for ((platform, kind, status), count) in changes.iter().filter(|(_, count)| **count != 0) {
-            rows.push(params![slot as i32, platform.as_str(), kind.as_str(), status.as_str(), *count]);
+            rows.push(params![
+                slot as i32,
+                platform.as_str(),
+                kind.as_str(),
+                status.as_str(),
+                *count
+            ]);
         }
         self.execute_rows(
             "INSERT INTO event_counts (slot, platform, kind, status, count)
-             SELECT r.slot, r.platform, r.kind, r.status, r.count
-             FROM {r: slot int, platform text, kind text, status text, count int} WHERE true
+             {insert r.slot, r.platform, r.kind, r.status, r.count of r: slot int, platform text, kind text, status text, count int}
              ON CONFLICT (slot, platform, kind, status) DO UPDATE SET count = event_counts.count + EXCLUDED.count",
             &rows,
         )?;
@@ -280,7 +352,9 @@ impl Tx<'_> {
             "SELECT platform, kind, status, CAST(SUM(count) AS BIGINT) FROM event_counts GROUP BY platform, kind, status",
             params![],
         )?;
-        rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).collect()
+        rows.iter()
+            .map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+            .collect()
     }
 
     /// How many events wait to be understood, and since when the longest does. Looks at `limit` at most.
@@ -342,7 +416,10 @@ impl Tx<'_> {
                 })
                 .map(|(_, _, _, count)| count)
                 .sum::<i64>();
-            return Ok(EventCount { total: total.max(0), is_exact: true });
+            return Ok(EventCount {
+                total: total.max(0),
+                is_exact: true,
+            });
         }
         let text = filter.text.as_deref().map(contains);
         let from = filter.from.map(|from| EventBound::first(from).0);
@@ -365,13 +442,26 @@ impl Tx<'_> {
             Walk::Kind => self.query_opt(COUNT_BY_KIND, values)?,
             Walk::All => self.query_opt(COUNT, values)?,
         };
-        let Some(row) = row else { return Ok(EventCount { total: 0, is_exact: true }) };
+        let Some(row) = row else {
+            return Ok(EventCount {
+                total: 0,
+                is_exact: true,
+            });
+        };
         let (looked_at, total): (i64, i64) = (row.get(0)?, row.get(1)?);
-        Ok(EventCount { total, is_exact: looked_at < COUNT_MAX })
+        Ok(EventCount {
+            total,
+            is_exact: looked_at < COUNT_MAX,
+        })
     }
 
     /// Moves up to `limit` events of the filter, older than `filter.before`, back to pending and into the queue; answers with them.
-    pub fn requeue_events(&mut self, filter: &EventFilter, now: Millis, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
+    pub fn requeue_events(
+        &mut self,
+        filter: &EventFilter,
+        now: Millis,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
         let found = self.events(filter, limit, 0)?;
         self.requeue(&found, now)?;
         Ok(found)
@@ -393,11 +483,11 @@ impl Tx<'_> {
         }
         // Somebody else may have moved some of them since they were read: those are counted there.
         let moved = self.query_rows(
-            "UPDATE events SET status = 'pending', attempts = 0, error = NULL FROM {r: event_id blob, before text}
+            "UPDATE events SET status = 'pending', attempts = 0, error = NULL {from r: event_id blob, before text}
              WHERE events.id = r.event_id AND events.status = r.before RETURNING id",
             &found,
         )?;
-        let moved: std::collections::HashSet<EventId> = moved.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?;
+        let moved: HashSet<EventId> = moved.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?;
         let mut queue = Rows::new();
         let mut exceptions = Rows::new();
         let mut counts = std::collections::BTreeMap::new();
@@ -405,10 +495,12 @@ impl Tx<'_> {
             queue.push(params![now, &event.id]);
             exceptions.push(params![event.status.as_str(), &event.id]);
             *counts.entry((event.platform, event.kind, event.status)).or_insert(0) -= 1;
-            *counts.entry((event.platform, event.kind, EventStatus::Pending)).or_insert(0) += 1;
+            *counts
+                .entry((event.platform, event.kind, EventStatus::Pending))
+                .or_insert(0) += 1;
         }
         self.execute_rows(
-            "DELETE FROM event_exceptions WHERE (status, event_id) IN (SELECT r.status, r.event_id FROM {r: status text, event_id blob})",
+            "DELETE FROM event_exceptions WHERE (status, event_id) {in r.status, r.event_id of r: status text, event_id blob}",
             &exceptions,
         )?;
         self.insert_queue(&queue)?;
@@ -464,7 +556,11 @@ impl Tx<'_> {
     }
 
     /// Quarantined notifications, the newest first.
-    pub fn quarantined(&mut self, before: Option<NotificationId>, limit: u32) -> Result<Vec<QuarantinedNotification>, StoreError> {
+    pub fn quarantined(
+        &mut self,
+        before: Option<NotificationId>,
+        limit: u32,
+    ) -> Result<Vec<QuarantinedNotification>, StoreError> {
         let before = before.unwrap_or(NotificationId::MAX);
         let rows = self.query(
             "SELECT id, platform, received_at, reason, body FROM quarantined_notifications WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
@@ -562,8 +658,10 @@ const LIST: &str = list!("events AS e WHERE e.id < ?9", "e.id");
 const LIST_BY_KIND: &str = list!("events AS e WHERE e.kind = ?1 AND e.id < ?9", "e.id");
 const LIST_BY_ACCOUNT: &str = list!("events AS e WHERE e.account = ?5 AND e.id < ?9", "e.id");
 // An event can stand in the queue twice, and is listed once.
-const LIST_PENDING: &str =
-    list!("events AS e WHERE e.id IN (SELECT q.event_id FROM event_queue AS q) AND e.id < ?9", "e.id");
+const LIST_PENDING: &str = list!(
+    "events AS e WHERE e.id IN (SELECT q.event_id FROM event_queue AS q) AND e.id < ?9",
+    "e.id"
+);
 const LIST_EXCEPTIONS: &str = list!(
     "event_exceptions AS x JOIN events AS e ON e.id = x.event_id WHERE x.status = ?2 AND x.event_id < ?9",
     "x.event_id"
@@ -576,7 +674,7 @@ macro_rules! count {
                     (CAST(?1 AS TEXT) IS NULL OR e.kind = ?1) AND (CAST(?2 AS TEXT) IS NULL OR e.status = ?2)
                     AND (CAST(?3 AS TEXT) IS NULL OR e.platform = ?3) AND (CAST(?4 AS TEXT) IS NULL OR e.channel_id = ?4)
                     AND (CAST(?5 AS TEXT) IS NULL OR e.account = ?5)
-                    AND (CAST(?8 AS TEXT) IS NULL OR e.external_id LIKE ?8 ESCAPE '\\' OR e.payload LIKE ?8 ESCAPE '\\')
+                    AND (CAST(?8 AS TEXT) IS NULL OR e.external_id {sqlite LIKE}{postgres ILIKE} ?8 ESCAPE '\\' OR e.payload {sqlite LIKE}{postgres ILIKE} ?8 ESCAPE '\\')
                 THEN 1 ELSE 0 END), 0) AS BIGINT)
              FROM (SELECT e.kind, e.status, e.platform, e.channel_id, e.account, e.external_id, e.payload FROM ",
             $from,
@@ -592,9 +690,14 @@ macro_rules! count {
 const COUNT: &str = count!("events AS e WHERE true", "e.id");
 const COUNT_BY_KIND: &str = count!("events AS e WHERE e.kind = ?1", "e.id");
 const COUNT_BY_ACCOUNT: &str = count!("events AS e WHERE e.account = ?5", "e.id");
-const COUNT_PENDING: &str = count!("event_queue AS q JOIN events AS e ON e.id = q.event_id WHERE true", "q.due_at");
-const COUNT_EXCEPTIONS: &str =
-    count!("event_exceptions AS x JOIN events AS e ON e.id = x.event_id WHERE x.status = ?2", "x.event_id");
+const COUNT_PENDING: &str = count!(
+    "events AS e WHERE e.id IN (SELECT q.event_id FROM event_queue AS q)",
+    "e.id"
+);
+const COUNT_EXCEPTIONS: &str = count!(
+    "event_exceptions AS x JOIN events AS e ON e.id = x.event_id WHERE x.status = ?2",
+    "x.event_id"
+);
 
 /// A text as a `LIKE` pattern that finds it anywhere.
 fn contains(text: &str) -> String {
@@ -647,7 +750,9 @@ fn stored_event(row: &Row) -> Result<StoredEvent, StoreError> {
 impl FromValue for Platform {
     fn from_value(value: &Value) -> Option<Self> {
         let word = String::from_value(value)?;
-        [Self::WhatsApp, Self::Instagram].into_iter().find(|platform| platform.as_str() == word)
+        [Self::WhatsApp, Self::Instagram]
+            .into_iter()
+            .find(|platform| platform.as_str() == word)
     }
 }
 

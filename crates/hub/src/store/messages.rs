@@ -1,5 +1,7 @@
 //! Statements about messages and what became of them.
 
+use std::collections::HashMap;
+
 use super::value::{FromValue, Row, Rows, Value, params};
 use super::{StoreError, Tx};
 use crate::conversations::content::Content;
@@ -57,8 +59,7 @@ impl Tx<'_> {
             rows.push(params![&channel.0, external_id]);
         }
         let found = self.query_rows(
-            select_messages!("FROM {r: channel_id text, external_id text}
-             JOIN messages AS m ON m.channel_id = r.channel_id AND m.external_id = r.external_id ORDER BY m.id {lock m}"),
+            select_messages!("FROM {each r: channel_id text, external_id text} messages AS m WHERE m.channel_id = r.channel_id AND m.external_id = r.external_id ORDER BY m.id {lock m}"),
             &rows,
         )?;
         found.iter().map(message).collect()
@@ -71,7 +72,7 @@ impl Tx<'_> {
             rows.push(params![id]);
         }
         let found = self.query_rows(
-            select_messages!("FROM {r: id blob} JOIN messages AS m ON m.id = r.id ORDER BY m.id {lock m}"),
+            select_messages!("FROM {each r: id blob} messages AS m WHERE m.id = r.id ORDER BY m.id {lock m}"),
             &rows,
         )?;
         found.iter().map(message).collect()
@@ -84,7 +85,7 @@ impl Tx<'_> {
             rows.push(params![id]);
         }
         let found = self.query_rows(
-            select_messages!("FROM {r: id blob} JOIN messages AS m ON m.id = r.id"),
+            select_messages!("FROM {each r: id blob} messages AS m WHERE m.id = r.id"),
             &rows,
         )?;
         found.iter().map(message).collect()
@@ -99,17 +100,19 @@ impl Tx<'_> {
     pub fn message_ids_by_external_ids(
         &mut self,
         keys: &[(ChannelId, String)],
-    ) -> Result<Vec<((ChannelId, String), MessageId)>, StoreError> {
+    ) -> Result<HashMap<(ChannelId, String), MessageId>, StoreError> {
         let mut rows = Rows::new();
         for (channel, external_id) in keys {
             rows.push(params![&channel.0, external_id]);
         }
         let found = self.query_rows(
-            "SELECT m.channel_id, m.external_id, m.id FROM {r: channel_id text, external_id text}
-             JOIN messages AS m ON m.channel_id = r.channel_id AND m.external_id = r.external_id",
+            "SELECT m.channel_id, m.external_id, m.id FROM {each r: channel_id text, external_id text} messages AS m WHERE m.channel_id = r.channel_id AND m.external_id = r.external_id",
             &rows,
         )?;
-        found.iter().map(|row| Ok(((ChannelId(row.get(0)?), row.get(1)?), row.get(2)?))).collect()
+        found
+            .iter()
+            .map(|row| Ok(((ChannelId(row.get(0)?), row.get(1)?), row.get(2)?)))
+            .collect()
     }
 
     /// Outbound messages of a conversation that Meta may have, but has not told us the id of: locked until the unit ends.
@@ -119,10 +122,12 @@ impl Tx<'_> {
             rows.push(params![id]);
         }
         let found = self.query_rows(
-            select_messages!("FROM {r: id blob} JOIN conversations AS c ON c.id = r.id
+            select_messages!(
+                "FROM {each r: id blob} conversations AS c
              JOIN outbox AS o ON o.channel_id = c.channel_id AND o.conversation_id = c.id AND o.state <> 'waiting'
              JOIN messages AS m ON m.id = o.message_id
-             WHERE m.external_id IS NULL ORDER BY m.id {lock m}"),
+             WHERE c.id = r.id AND m.external_id IS NULL ORDER BY m.id {lock m}"
+            ),
             &rows,
         )?;
         found.iter().map(message).collect()
@@ -190,13 +195,12 @@ impl Tx<'_> {
             "INSERT INTO messages (id, channel_id, conversation_id, outbound, sender, content, external_id, reply_to, inert, status,
                 occurred_at, created_at, accepted_at, sent_at, delivered_at, read_at, played_at, failed_at, error_code, error_subcode,
                 error_text, edited_at, deleted_at, maybe_duplicate, metadata, event_id)
-             SELECT r.id, r.channel_id, r.conversation_id, r.outbound, r.sender, r.content, r.external_id, r.reply_to, r.inert, r.status,
+             {insert r.id, r.channel_id, r.conversation_id, r.outbound, r.sender, r.content, r.external_id, r.reply_to, r.inert, r.status,
                 r.occurred_at, r.created_at, r.accepted_at, r.sent_at, r.delivered_at, r.read_at, r.played_at, r.failed_at, r.error_code,
-                r.error_subcode, r.error_text, r.edited_at, r.deleted_at, r.maybe_duplicate, r.metadata, r.event_id
-             FROM {r: id blob, channel_id text, conversation_id blob, outbound int, sender text, content text, external_id text,
+                r.error_subcode, r.error_text, r.edited_at, r.deleted_at, r.maybe_duplicate, r.metadata, r.event_id of r: id blob, channel_id text, conversation_id blob, outbound int, sender text, content text, external_id text,
                 reply_to text, inert int, status text, occurred_at int, created_at int, accepted_at int, sent_at int, delivered_at int,
                 read_at int, played_at int, failed_at int, error_code int, error_subcode int, error_text text, edited_at int,
-                deleted_at int, maybe_duplicate int, metadata text, event_id blob} WHERE true",
+                deleted_at int, maybe_duplicate int, metadata text, event_id blob}",
             &rows,
         )?;
         Ok(())
@@ -206,16 +210,20 @@ impl Tx<'_> {
     pub fn update_messages(&mut self, messages: &[&Message]) -> Result<(), StoreError> {
         let contents = contents(messages);
         let mut rows = Rows::new();
+        let mut places = Rows::new();
         for (message, content) in messages.iter().zip(&contents) {
-            rows.push(params![
+            places.push(params![
                 &message.id,
                 &message.conversation_id,
-                content,
                 &message.external_id,
+                message.occurred_at
+            ]);
+            rows.push(params![
+                &message.id,
+                content,
                 &message.reply_to,
                 message.inert,
                 message.status.as_str(),
-                message.occurred_at,
                 message.receipts.accepted_at,
                 message.receipts.sent_at,
                 message.receipts.delivered_at,
@@ -232,16 +240,24 @@ impl Tx<'_> {
             ]);
         }
         self.execute_rows(
-            "UPDATE messages SET conversation_id = r.conversation_id, content = r.content, external_id = r.external_id,
-                reply_to = r.reply_to, inert = r.inert, status = r.status, occurred_at = r.occurred_at, accepted_at = r.accepted_at, sent_at = r.sent_at, delivered_at = r.delivered_at,
-                read_at = r.read_at, played_at = r.played_at, failed_at = r.failed_at, error_code = r.error_code,
-                error_subcode = r.error_subcode, error_text = r.error_text, edited_at = r.edited_at, deleted_at = r.deleted_at,
-                maybe_duplicate = r.maybe_duplicate, event_id = r.event_id
-             FROM {r: id blob, conversation_id blob, content text, external_id text, reply_to text, inert int, status text, occurred_at int, accepted_at int,
-                sent_at int, delivered_at int, read_at int, played_at int, failed_at int, error_code int, error_subcode int,
-                error_text text, edited_at int, deleted_at int, maybe_duplicate int, event_id blob}
+            "UPDATE messages SET content = r.content, reply_to = r.reply_to, inert = r.inert, status = r.status,
+                accepted_at = r.accepted_at, sent_at = r.sent_at, delivered_at = r.delivered_at, read_at = r.read_at,
+                played_at = r.played_at, failed_at = r.failed_at, error_code = r.error_code, error_subcode = r.error_subcode,
+                error_text = r.error_text, edited_at = r.edited_at, deleted_at = r.deleted_at, maybe_duplicate = r.maybe_duplicate,
+                event_id = r.event_id
+             {from r: id blob, content text, reply_to text, inert int, status text, accepted_at int, sent_at int, delivered_at int,
+                read_at int, played_at int, failed_at int, error_code int, error_subcode int, error_text text, edited_at int,
+                deleted_at int, maybe_duplicate int, event_id blob}
              WHERE messages.id = r.id",
             &rows,
+        )?;
+        // What is in an index is written apart, and only where it changes: a status must not cost two walks through the largest ones.
+        self.execute_rows(
+            "UPDATE messages SET conversation_id = r.conversation_id, external_id = r.external_id, occurred_at = r.occurred_at
+             {from r: id blob, conversation_id blob, external_id text, occurred_at int}
+             WHERE messages.id = r.id AND (messages.conversation_id <> r.conversation_id
+                OR messages.external_id IS DISTINCT FROM r.external_id OR messages.occurred_at <> r.occurred_at)",
+            &places,
         )?;
         Ok(())
     }
@@ -286,8 +302,10 @@ impl Tx<'_> {
     ) -> Result<Vec<Message>, StoreError> {
         let (at, id) = after.unwrap_or((Millis::MAX, MessageId::MAX));
         let rows = self.query(
-            select_messages!("FROM messages AS m WHERE m.conversation_id = ?1 AND (m.occurred_at, m.id) < (?2, ?3)
-             ORDER BY m.occurred_at DESC, m.id DESC LIMIT ?4"),
+            select_messages!(
+                "FROM messages AS m WHERE m.conversation_id = ?1 AND (m.occurred_at, m.id) < (?2, ?3)
+             ORDER BY m.occurred_at DESC, m.id DESC LIMIT ?4"
+            ),
             params![&conversation, at, &id, limit],
         )?;
         rows.iter().map(message).collect()
@@ -297,12 +315,17 @@ impl Tx<'_> {
     pub fn insert_message_facts(&mut self, facts: &[MessageFact]) -> Result<(), StoreError> {
         let mut rows = Rows::new();
         for fact in facts {
-            rows.push(params![&fact.message_id, fact.at, &fact.event_id, &fact.kind, &fact.detail]);
+            rows.push(params![
+                &fact.message_id,
+                fact.at,
+                &fact.event_id,
+                &fact.kind,
+                &fact.detail
+            ]);
         }
         self.execute_rows(
             "INSERT INTO message_facts (message_id, at, event_id, kind, detail)
-             SELECT r.message_id, r.at, r.event_id, r.kind, r.detail
-             FROM {r: message_id blob, at int, event_id blob, kind text, detail text} WHERE true ON CONFLICT DO NOTHING",
+             {insert r.message_id, r.at, r.event_id, r.kind, r.detail of r: message_id blob, at int, event_id blob, kind text, detail text} ON CONFLICT DO NOTHING",
             &rows,
         )?;
         Ok(())
@@ -329,7 +352,10 @@ impl Tx<'_> {
 
     /// Takes the wordings of a message out of its timeline, and out of what was sent to Meta.
     pub fn forget_wordings(&mut self, id: MessageId) -> Result<(), StoreError> {
-        self.execute("UPDATE attempts SET request = ?2 WHERE message_id = ?1", params![&id, "{}"])?;
+        self.execute(
+            "UPDATE attempts SET request = ?2 WHERE message_id = ?1",
+            params![&id, "{}"],
+        )?;
         self.execute(
             "UPDATE message_facts SET detail = ?2 WHERE message_id = ?1 AND kind = 'edited'",
             params![&id, "{}"],
@@ -342,12 +368,17 @@ impl Tx<'_> {
         let mut rows = Rows::new();
         for reaction in reactions {
             let actor = actor(reaction.by_business);
-            rows.push(params![&reaction.message_id, actor, &reaction.emoji, reaction.at, &reaction.event_id]);
+            rows.push(params![
+                &reaction.message_id,
+                actor,
+                &reaction.emoji,
+                reaction.at,
+                &reaction.event_id
+            ]);
         }
         self.execute_rows(
             "INSERT INTO message_reactions (message_id, actor, emoji, at, event_id)
-             SELECT r.message_id, r.actor, r.emoji, r.at, r.event_id
-             FROM {r: message_id blob, actor text, emoji text, at int, event_id blob} WHERE true
+             {insert r.message_id, r.actor, r.emoji, r.at, r.event_id of r: message_id blob, actor text, emoji text, at int, event_id blob}
              ON CONFLICT (message_id, actor) DO UPDATE SET emoji = EXCLUDED.emoji, at = EXCLUDED.at, event_id = EXCLUDED.event_id
              WHERE EXCLUDED.at > message_reactions.at OR (EXCLUDED.at = message_reactions.at
                 AND COALESCE(EXCLUDED.emoji, '') {postgres COLLATE \"C\"} > COALESCE(message_reactions.emoji, ''))",
@@ -364,7 +395,7 @@ impl Tx<'_> {
         }
         let found = self.query_rows(
             "SELECT x.message_id, x.actor, x.emoji, x.at, x.event_id
-             FROM {r: id blob} JOIN message_reactions AS x ON x.message_id = r.id WHERE x.emoji IS NOT NULL",
+             FROM {each r: id blob} message_reactions AS x WHERE x.message_id = r.id AND x.emoji IS NOT NULL",
             &rows,
         )?;
         found
@@ -391,8 +422,7 @@ impl Tx<'_> {
         }
         self.execute_rows(
             "INSERT INTO parked_events (channel_id, external_id, event_id, parked_at)
-             SELECT r.channel_id, r.external_id, r.event_id, r.parked_at
-             FROM {r: channel_id text, external_id text, event_id blob, parked_at int} WHERE true ON CONFLICT DO NOTHING",
+             {insert r.channel_id, r.external_id, r.event_id, r.parked_at of r: channel_id text, external_id text, event_id blob, parked_at int} ON CONFLICT DO NOTHING",
             &rows,
         )?;
         let mut keys = Rows::new();
@@ -400,12 +430,13 @@ impl Tx<'_> {
             keys.push(params![&channel.0, external_id]);
         }
         let known = self.query_rows(
-            "SELECT m.channel_id, m.external_id FROM {r: channel_id text, external_id text}
-             JOIN messages AS m ON m.channel_id = r.channel_id AND m.external_id = r.external_id",
+            "SELECT m.channel_id, m.external_id FROM {each r: channel_id text, external_id text} messages AS m WHERE m.channel_id = r.channel_id AND m.external_id = r.external_id",
             &keys,
         )?;
-        let known: Vec<(ChannelId, String)> =
-            known.iter().map(|row| Ok((ChannelId(row.get(0)?), row.get(1)?))).collect::<Result<_, StoreError>>()?;
+        let known: Vec<(ChannelId, String)> = known
+            .iter()
+            .map(|row| Ok((ChannelId(row.get(0)?), row.get(1)?)))
+            .collect::<Result<_, StoreError>>()?;
         self.unpark_events(&known, now)?;
         Ok(())
     }
@@ -424,8 +455,7 @@ impl Tx<'_> {
             rows.push(params![&channel.0, external_id]);
         }
         let found = self.query_rows(
-            "SELECT p.channel_id, p.external_id, p.event_id FROM {r: channel_id text, external_id text}
-             JOIN parked_events AS p ON p.channel_id = r.channel_id AND p.external_id = r.external_id",
+            "SELECT p.channel_id, p.external_id, p.event_id FROM {each r: channel_id text, external_id text} parked_events AS p WHERE p.channel_id = r.channel_id AND p.external_id = r.external_id",
             &rows,
         )?;
         if found.is_empty() {
@@ -442,13 +472,11 @@ impl Tx<'_> {
             queue.push(params![now, event]);
         }
         self.execute_rows(
-            "DELETE FROM parked_events WHERE (channel_id, external_id, event_id) IN
-                (SELECT r.channel_id, r.external_id, r.event_id FROM {r: channel_id text, external_id text, event_id blob})",
+            "DELETE FROM parked_events WHERE (channel_id, external_id, event_id) {in r.channel_id, r.external_id, r.event_id of r: channel_id text, external_id text, event_id blob}",
             &gone,
         )?;
         self.execute_rows(
-            "INSERT INTO event_queue (due_at, event_id) SELECT r.due_at, r.event_id FROM {r: due_at int, event_id blob}
-             WHERE true ON CONFLICT DO NOTHING",
+            "INSERT INTO event_queue (due_at, event_id) {insert r.due_at, r.event_id of r: due_at int, event_id blob} ON CONFLICT DO NOTHING",
             &queue,
         )?;
         Ok(parked.len() as u64)
@@ -464,7 +492,12 @@ impl Tx<'_> {
     }
 
     /// Notes up to which time a contact has read, and when that was told.
-    pub fn insert_read_watermark(&mut self, conversation: ConversationId, up_to: Millis, at: Millis) -> Result<(), StoreError> {
+    pub fn insert_read_watermark(
+        &mut self,
+        conversation: ConversationId,
+        up_to: Millis,
+        at: Millis,
+    ) -> Result<(), StoreError> {
         self.execute(
             "INSERT INTO read_watermarks (conversation_id, up_to, at) VALUES (?1, ?2, ?3)
              ON CONFLICT (conversation_id, up_to) DO UPDATE SET at = EXCLUDED.at WHERE EXCLUDED.at < read_watermarks.at",
@@ -474,7 +507,11 @@ impl Tx<'_> {
     }
 
     /// When a contact was first known to have read what was said at a time.
-    pub fn read_watermark(&mut self, conversation: ConversationId, said_at: Millis) -> Result<Option<Millis>, StoreError> {
+    pub fn read_watermark(
+        &mut self,
+        conversation: ConversationId,
+        said_at: Millis,
+    ) -> Result<Option<Millis>, StoreError> {
         self.query_opt(
             "SELECT MIN(at) FROM read_watermarks WHERE conversation_id = ?1 AND up_to >= ?2",
             params![&conversation, said_at],
@@ -490,7 +527,9 @@ fn actor(by_business: bool) -> &'static str {
 fn contents(messages: &[&Message]) -> Vec<String> {
     messages
         .iter()
-        .map(|message| serde_json::to_string(&message.content).expect("content has string keys only, and no value that JSON lacks"))
+        .map(|message| {
+            serde_json::to_string(&message.content).expect("content has string keys only, and no value that JSON lacks")
+        })
         .collect()
 }
 
@@ -506,7 +545,9 @@ fn message(row: &Row) -> Result<Message, StoreError> {
         outbound: row.get(3)?,
         sender: row.get(4)?,
         // A kind that a newer version wrote is shown as unknown rather than not at all.
-        content: serde_json::from_str(&content).unwrap_or(Content::Unknown { what: "newer".to_owned() }),
+        content: serde_json::from_str(&content).unwrap_or(Content::Unknown {
+            what: "newer".to_owned(),
+        }),
         external_id: row.get(6)?,
         reply_to: row.get(7)?,
         inert: row.get(8)?,
@@ -521,7 +562,11 @@ fn message(row: &Row) -> Result<Message, StoreError> {
             played_at: row.get(16)?,
             failed_at: row.get(17)?,
         },
-        failure: error_code.map(|code| Failure { code, subcode: error_subcode, text: error_text.unwrap_or_default() }),
+        failure: error_code.map(|code| Failure {
+            code,
+            subcode: error_subcode,
+            text: error_text.unwrap_or_default(),
+        }),
         edited_at: row.get(21)?,
         deleted_at: row.get(22)?,
         maybe_duplicate: row.get(23)?,

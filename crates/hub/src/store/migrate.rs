@@ -39,7 +39,10 @@ impl Tx<'_> {
             "CREATE TABLE IF NOT EXISTS schema_migrations (
                 number BIGINT PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at BIGINT NOT NULL)",
         )?;
-        let applied = self.query("SELECT number, name, checksum FROM schema_migrations ORDER BY number", params![])?;
+        let applied = self.query(
+            "SELECT number, name, checksum FROM schema_migrations ORDER BY number",
+            params![],
+        )?;
         let known = MIGRATIONS.last().map_or(0, |migration| migration.number);
         for row in &applied {
             let (number, name, checksum): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);

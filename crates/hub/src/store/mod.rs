@@ -69,7 +69,9 @@ impl Store {
             } else {
                 return Err(OpenError::UnknownScheme);
             };
-            Ok(Self { backend: Arc::new(backend) })
+            Ok(Self {
+                backend: Arc::new(backend),
+            })
         })
         .await
         .map_err(|_| OpenError::Interrupted)?
@@ -138,6 +140,14 @@ impl Store {
         submit(queue, Mode::Write(Flush::Now), work).await
     }
 
+    /// Every statement that this store has run, once, in the engine's own words: so that it can be asked how it goes about them.
+    pub fn statements(&self) -> Vec<String> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => sqlite.statements(),
+            Backend::Postgres(postgres) => postgres.statements(),
+        }
+    }
+
     /// Ends the database threads after what was submitted. Only the last clone of a store can close it; the others do nothing.
     pub async fn close(self) {
         if let Some(backend) = Arc::into_inner(self.backend) {
@@ -169,7 +179,10 @@ where
 }
 
 fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>, OpenError> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(OpenError::Thread)
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(OpenError::Thread)
 }
 
 /// Why the store could not do what it was asked to.
@@ -241,7 +254,9 @@ impl From<postgres::Error> for StoreError {
     fn from(error: postgres::Error) -> Self {
         use postgres::error::SqlState;
         // `Display` of a database error is one word; its message is in the source.
-        let text = error.as_db_error().map_or_else(|| error.to_string(), |database| database.message().to_owned());
+        let text = error
+            .as_db_error()
+            .map_or_else(|| error.to_string(), |database| database.message().to_owned());
         match error.code() {
             // A row that another unit inserted since this one looked: run again, this one finds it.
             Some(
@@ -280,7 +295,9 @@ pub enum OpenError {
     #[error("DATABASE_URL is not an address of Postgres")]
     PostgresUrl(#[source] postgres::Error),
     /// The address wants TLS.
-    #[error("DATABASE_URL asks for TLS (`sslmode=require`), which is not built in yet; use a local socket, a private network or a TLS tunnel, and `sslmode=prefer`")]
+    #[error(
+        "DATABASE_URL asks for TLS (`sslmode=require`), which is not built in yet; use a local socket, a private network or a TLS tunnel, and `sslmode=prefer`"
+    )]
     PostgresTls,
     /// Postgres cannot be reached or refused us.
     #[error("Postgres at DATABASE_URL cannot be used")]
@@ -297,7 +314,9 @@ pub enum OpenError {
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// The database belongs to a newer Tidings.
-    #[error("the database has schema {found}, and this version of Tidings knows {known} at most: start the newer version, or restore a backup from before the upgrade")]
+    #[error(
+        "the database has schema {found}, and this version of Tidings knows {known} at most: start the newer version, or restore a backup from before the upgrade"
+    )]
     Newer {
         /// The schema's number in the database.
         found: i64,
@@ -305,7 +324,9 @@ pub enum MigrateError {
         known: i64,
     },
     /// A migration that was run differs from the one in this binary.
-    #[error("migration {name} was run in another form than this version of Tidings has: the database was made by a build that was never released")]
+    #[error(
+        "migration {name} was run in another form than this version of Tidings has: the database was made by a build that was never released"
+    )]
     Changed {
         /// The migration.
         name: String,

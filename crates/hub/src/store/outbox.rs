@@ -76,7 +76,15 @@ impl Tx<'_> {
     }
 
     /// Heads of a channel that are due, the most urgent first, locked until the unit ends.
-    pub fn take_due_entries(&mut self, channel: &ChannelId, now: Millis, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {
+    ///
+    /// One of unknown outcome stays as long as an event waits to be understood that came in before it was due: it may be the one that
+    /// tells the outcome.
+    pub fn take_due_entries(
+        &mut self,
+        channel: &ChannelId,
+        now: Millis,
+        limit: u32,
+    ) -> Result<Vec<OutboxEntry>, StoreError> {
         let rows = self.query(
             select_entries!(
                 "FROM outbox AS o WHERE o.channel_id = ?1 AND o.head = 1 AND o.state = 'waiting' AND o.due_at <= ?2
@@ -89,6 +97,7 @@ impl Tx<'_> {
         let rows = self.query(
             select_entries!(
                 "FROM outbox AS o WHERE o.channel_id = ?1 AND o.head = 1 AND o.state = 'unknown' AND o.due_at <= ?2
+                    AND NOT EXISTS (SELECT 1 FROM event_queue AS q WHERE q.due_at <= o.due_at)
                  ORDER BY o.due_at, o.message_id LIMIT ?3 {take o}"
             ),
             params![&channel.0, now, left],
@@ -99,12 +108,13 @@ impl Tx<'_> {
         Ok(due)
     }
 
-    /// When the next head of a channel is due.
+    /// When the next head of a channel is due; those that wait for events to be understood are left out.
     pub fn next_entry_due(&mut self, channel: &ChannelId) -> Result<Option<Millis>, StoreError> {
         let row = self.query_opt(
             "SELECT MIN(due_at) FROM (
                 SELECT MIN(due_at) AS due_at FROM outbox WHERE channel_id = ?1 AND head = 1 AND state = 'waiting'
-                UNION ALL SELECT MIN(due_at) FROM outbox WHERE channel_id = ?1 AND head = 1 AND state = 'unknown') AS d",
+                UNION ALL SELECT MIN(o.due_at) FROM outbox AS o WHERE o.channel_id = ?1 AND o.head = 1 AND o.state = 'unknown'
+                    AND NOT EXISTS (SELECT 1 FROM event_queue AS q WHERE q.due_at <= o.due_at)) AS d",
             params![&channel.0],
         )?;
         row.map_or(Ok(None), |row| row.get(0))
@@ -112,9 +122,12 @@ impl Tx<'_> {
 
     /// An entry, locked until the unit ends; `None` once it is done with.
     pub fn lock_entry(&mut self, message: MessageId) -> Result<Option<OutboxEntry>, StoreError> {
-        self.query_opt(select_entries!("FROM outbox AS o WHERE o.message_id = ?1 {lock o}"), params![&message])?
-            .map(|row| entry(&row))
-            .transpose()
+        self.query_opt(
+            select_entries!("FROM outbox AS o WHERE o.message_id = ?1 {lock o}"),
+            params![&message],
+        )?
+        .map(|row| entry(&row))
+        .transpose()
     }
 
     /// Marks entries as being sent, by this process, until a time after which another one may wonder what became of them.
@@ -130,7 +143,7 @@ impl Tx<'_> {
         }
         self.execute_rows(
             "UPDATE outbox SET state = 'sending', attempt_id = r.attempt_id, owner = r.owner, leased_until = r.leased_until, reason = NULL
-             FROM {r: id blob, attempt_id blob, owner text, leased_until int} WHERE outbox.message_id = r.id",
+             {from r: id blob, attempt_id blob, owner text, leased_until int} WHERE outbox.message_id = r.id",
             &rows,
         )?;
         Ok(())
@@ -157,6 +170,14 @@ impl Tx<'_> {
             params![&message],
         )?;
         Ok(())
+    }
+
+    /// Gives the entries of a channel whose outcome is unknown until a time at least; answers with how many are due later for it.
+    pub fn postpone_unknown_entries(&mut self, channel: &ChannelId, due_at: Millis) -> Result<u64, StoreError> {
+        self.execute(
+            "UPDATE outbox SET due_at = ?2 WHERE channel_id = ?1 AND head = 1 AND state = 'unknown' AND due_at < ?2",
+            params![&channel.0, due_at],
+        )
     }
 
     /// Takes an entry out: the next one of its conversation becomes the head.
@@ -209,8 +230,10 @@ impl Tx<'_> {
     pub fn settle_outbox_by_event(&mut self, message: MessageId) -> Result<(), StoreError> {
         match self.lock_entry(message)? {
             Some(entry) if entry.state != EntryState::Sending => {
+                // Of several it is the last one: the others had their time to be told of, and were repeated because nothing came.
                 self.execute(
-                    "UPDATE attempts SET outcome = 'accepted' WHERE message_id = ?1 AND outcome = 'unknown'",
+                    "UPDATE attempts SET outcome = 'accepted' WHERE id = (SELECT a.id FROM attempts AS a
+                        WHERE a.message_id = ?1 AND a.outcome = 'unknown' ORDER BY a.id DESC LIMIT 1)",
                     params![&message],
                 )?;
                 self.remove_entry(&entry)
@@ -221,12 +244,12 @@ impl Tx<'_> {
 
     /// Entries that a process has left behind: being sent under a lease that has run out, or, with `all`, at all.
     pub fn entries_left_behind(&mut self, now: Millis, all: bool, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {
+        let until = if all { Millis::MAX } else { now };
         let rows = self.query(
             select_entries!(
-                "FROM outbox AS o WHERE o.state = 'sending' AND (o.leased_until <= ?1 OR CAST(?2 AS BIGINT) = 1)
-                 ORDER BY o.message_id LIMIT ?3 {take o}"
+                "FROM outbox AS o WHERE o.state = 'sending' AND o.leased_until <= ?1 ORDER BY o.leased_until LIMIT ?2 {take o}"
             ),
-            params![now, all, limit],
+            params![until, limit],
         )?;
         rows.iter().map(entry).collect()
     }
@@ -254,8 +277,7 @@ impl Tx<'_> {
         }
         self.execute_rows(
             "INSERT INTO attempts (id, message_id, channel_id, started_at, request)
-             SELECT r.id, r.message_id, r.channel_id, r.started_at, r.request
-             FROM {r: id blob, message_id blob, channel_id text, started_at int, request text} WHERE true",
+             {insert r.id, r.message_id, r.channel_id, r.started_at, r.request of r: id blob, message_id blob, channel_id text, started_at int, request text}",
             &rows,
         )?;
         Ok(())
@@ -263,9 +285,12 @@ impl Tx<'_> {
 
     /// The entry of a message, if it still has to be sent.
     pub fn entry_of_message(&mut self, message: MessageId) -> Result<Option<OutboxEntry>, StoreError> {
-        self.query_opt(select_entries!("FROM outbox AS o WHERE o.message_id = ?1"), params![&message])?
-            .map(|row| entry(&row))
-            .transpose()
+        self.query_opt(
+            select_entries!("FROM outbox AS o WHERE o.message_id = ?1"),
+            params![&message],
+        )?
+        .map(|row| entry(&row))
+        .transpose()
     }
 
     /// Notes how an attempt ended.
@@ -364,7 +389,11 @@ fn attempt(row: &Row) -> Result<Attempt, StoreError> {
             at,
             outcome: row.get::<Option<String>>(6)?.unwrap_or_default(),
             http_status: row.get::<Option<i64>>(7)?.and_then(|status| u16::try_from(status).ok()),
-            failure: code.map(|code| Failure { code, subcode, text: text.unwrap_or_default() }),
+            failure: code.map(|code| Failure {
+                code,
+                subcode,
+                text: text.unwrap_or_default(),
+            }),
             answer: row.get(11)?,
             duration_micros: row.get::<Option<i64>>(12)?.unwrap_or(0),
         }),

@@ -32,6 +32,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct PostgresStore {
     urgent: mpsc::Sender<Job>,
     units: mpsc::Sender<Job>,
+    translations: Arc<Translations>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -53,12 +54,19 @@ impl PostgresStore {
         for index in 0..=CONNECTIONS {
             let mut session = PostgresSession::new(config.clone(), Arc::clone(&translations));
             if index == 0 {
-                session.connect().map_err(|source| OpenError::Postgres(Box::new(source)))?;
+                session
+                    .connect()
+                    .map_err(|source| OpenError::Postgres(Box::new(source)))?;
             }
             let jobs = Arc::clone(if index == 0 { &urgent_jobs } else { &unit_jobs });
             threads.push(super::thread("store-postgres", move || work(&mut session, &jobs))?);
         }
-        Ok(Self { urgent, units, threads: Mutex::new(threads) })
+        Ok(Self {
+            urgent,
+            units,
+            translations,
+            threads: Mutex::new(threads),
+        })
     }
 
     pub(super) fn urgent(&self) -> &mpsc::Sender<Job> {
@@ -69,8 +77,17 @@ impl PostgresStore {
         &self.units
     }
 
+    pub(super) fn statements(&self) -> Vec<String> {
+        self.translations.all()
+    }
+
     pub(super) fn join(self) {
-        let Self { urgent, units, threads } = self;
+        let Self {
+            urgent,
+            units,
+            translations: _,
+            threads,
+        } = self;
         drop((urgent, units));
         for thread in threads.into_inner().expect("no thread panics while it holds this lock") {
             // A panic inside a unit is caught where it runs, so there is nothing to learn from the thread's own result.
@@ -81,7 +98,10 @@ impl PostgresStore {
 
 fn work(session: &mut PostgresSession, jobs: &Mutex<mpsc::Receiver<Job>>) {
     loop {
-        let job = jobs.lock().expect("no thread panics while it holds this lock").blocking_recv();
+        let job = jobs
+            .lock()
+            .expect("no thread panics while it holds this lock")
+            .blocking_recv();
         let Some(job) = job else { return };
         session.run(job);
     }
@@ -100,13 +120,21 @@ pub(super) struct PostgresSession {
 impl std::fmt::Debug for PostgresSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The configuration holds the password.
-        f.debug_struct("PostgresSession").field("connected", &self.client.is_some()).finish_non_exhaustive()
+        f.debug_struct("PostgresSession")
+            .field("connected", &self.client.is_some())
+            .finish_non_exhaustive()
     }
 }
 
 impl PostgresSession {
     fn new(config: Config, translations: Arc<Translations>) -> Self {
-        Self { config, client: None, statements: HashMap::new(), translations, failed: None }
+        Self {
+            config,
+            client: None,
+            statements: HashMap::new(),
+            translations,
+            failed: None,
+        }
     }
 
     fn connect(&mut self) -> Result<(), postgres::Error> {
@@ -172,7 +200,9 @@ impl PostgresSession {
     }
 
     fn client(&mut self) -> Result<&mut Client, StoreError> {
-        self.client.as_mut().ok_or_else(|| StoreError::Unavailable("not connected to Postgres".into()))
+        self.client
+            .as_mut()
+            .ok_or_else(|| StoreError::Unavailable("not connected to Postgres".into()))
     }
 
     /// Remembers the first failure of a transaction.

@@ -35,30 +35,44 @@ pub(super) struct SqliteStore {
     urgent: mpsc::Sender<Job>,
     writes: mpsc::Sender<Job>,
     reads: mpsc::Sender<Job>,
+    translations: Arc<Translations>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl SqliteStore {
     /// Opens the file, and makes it and its folder if there is none.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
-        let failed = |source: rusqlite::Error| OpenError::Sqlite { path: path.to_owned(), source };
+        let failed = |source: rusqlite::Error| OpenError::Sqlite {
+            path: path.to_owned(),
+            source,
+        };
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder)
-                .map_err(|source| OpenError::Folder { path: folder.to_owned(), source })?;
+            std::fs::create_dir_all(folder).map_err(|source| OpenError::Folder {
+                path: folder.to_owned(),
+                source,
+            })?;
         }
         let translations = Arc::new(Translations::new(Dialect::Sqlite));
         let writer = SqliteSession::open(path, Access::Write, Arc::clone(&translations)).map_err(failed)?;
         let (urgent, urgent_jobs) = mpsc::channel(QUEUE_UNITS_MAX);
         let (writes, write_jobs) = mpsc::channel(QUEUE_UNITS_MAX);
         let (reads, read_jobs) = mpsc::channel(QUEUE_UNITS_MAX);
-        let mut threads = vec![super::thread("store-writer", move || Writer::new(writer).run(urgent_jobs, write_jobs))?];
+        let mut threads = vec![super::thread("store-writer", move || {
+            Writer::new(writer).run(urgent_jobs, write_jobs);
+        })?];
         let read_jobs = Arc::new(Mutex::new(read_jobs));
         for _ in 0..READERS {
             let reader = SqliteSession::open(path, Access::Read, Arc::clone(&translations)).map_err(failed)?;
             let jobs = Arc::clone(&read_jobs);
             threads.push(super::thread("store-reader", move || read_all(&reader, &jobs))?);
         }
-        Ok(Self { urgent, writes, reads, threads: Mutex::new(threads) })
+        Ok(Self {
+            urgent,
+            writes,
+            reads,
+            translations,
+            threads: Mutex::new(threads),
+        })
     }
 
     pub(super) fn urgent(&self) -> &mpsc::Sender<Job> {
@@ -73,9 +87,19 @@ impl SqliteStore {
         &self.reads
     }
 
+    pub(super) fn statements(&self) -> Vec<String> {
+        self.translations.all()
+    }
+
     /// Waits until every thread has ended, which they do when nobody can submit units any more.
     pub(super) fn join(self) {
-        let Self { urgent, writes, reads, threads } = self;
+        let Self {
+            urgent,
+            writes,
+            reads,
+            translations: _,
+            threads,
+        } = self;
         drop((urgent, writes, reads));
         for thread in threads.into_inner().expect("no thread panics while it holds this lock") {
             // A panic inside a unit is caught where it runs, so there is nothing to learn from the thread's own result.
@@ -111,7 +135,10 @@ impl SqliteSession {
             Access::Write => connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?,
             Access::Read => connection.pragma_update(None, "query_only", "ON")?,
         }
-        Ok(Self { connection, translations })
+        Ok(Self {
+            connection,
+            translations,
+        })
     }
 
     pub(super) fn execute(&self, sql: &'static str, params: &[Param<'_>]) -> Result<u64, StoreError> {
@@ -187,7 +214,10 @@ struct Writer {
 
 impl Writer {
     fn new(session: SqliteSession) -> Self {
-        Self { session, synchronous: Flush::Now }
+        Self {
+            session,
+            synchronous: Flush::Now,
+        }
     }
 
     /// Serves both queues in turn, the urgent one (notifications from Meta) first, so that an acknowledgement waits for one other
@@ -224,7 +254,11 @@ impl Writer {
         if group.is_empty() {
             return;
         }
-        let flush = if group.iter().any(|job| job.mode() == Mode::Write(Flush::Now)) { Flush::Now } else { Flush::Later };
+        let flush = if group.iter().any(|job| job.mode() == Mode::Write(Flush::Now)) {
+            Flush::Now
+        } else {
+            Flush::Later
+        };
         if let Err(error) = self.begin(flush) {
             fail(group, &error.into());
             return;
@@ -280,7 +314,10 @@ fn fail(group: &mut Vec<Job>, error: &StoreError) {
 /// What a reading thread does until nobody can submit any more.
 fn read_all(session: &SqliteSession, jobs: &Mutex<mpsc::Receiver<Job>>) {
     loop {
-        let job = jobs.lock().expect("no thread panics while it holds this lock").blocking_recv();
+        let job = jobs
+            .lock()
+            .expect("no thread panics while it holds this lock")
+            .blocking_recv();
         let Some(mut job) = job else { return };
         // One snapshot for all statements of a unit.
         if let Err(error) = session.control("BEGIN") {
@@ -300,6 +337,9 @@ fn read_all(session: &SqliteSession, jobs: &Mutex<mpsc::Receiver<Job>>) {
 
 /// The file that a `sqlite://…` address names.
 pub(super) fn path_of(url: &str) -> PathBuf {
-    let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).unwrap_or(url);
+    let path = url
+        .strip_prefix("sqlite://")
+        .or_else(|| url.strip_prefix("sqlite:"))
+        .unwrap_or(url);
     PathBuf::from(path.split('?').next().unwrap_or(path))
 }

@@ -37,8 +37,7 @@ impl Tx<'_> {
             rows.push(params![row.at, channel, &row.event_id, changes]);
         }
         self.execute_rows(
-            "INSERT INTO stream (at, channel_id, event_id, changes) SELECT r.at, r.channel_id, r.event_id, r.changes
-             FROM {r: at int, channel_id text, event_id blob, changes text} WHERE true",
+            "INSERT INTO stream (at, channel_id, event_id, changes) {insert r.at, r.channel_id, r.event_id, r.changes of r: at int, channel_id text, event_id blob, changes text}",
             &rows,
         )?;
         Ok(())
@@ -66,7 +65,10 @@ impl Tx<'_> {
     /// The first and the last number that the stream has; `None` if it is empty.
     pub fn stream_bounds(&mut self) -> Result<Option<(i64, i64)>, StoreError> {
         // Two queries in one: of a single MIN or MAX SQLite reads one row, of both together all of them.
-        let row = self.query_opt("SELECT (SELECT MIN(seq) FROM stream), (SELECT MAX(seq) FROM stream)", params![])?;
+        let row = self.query_opt(
+            "SELECT (SELECT MIN(seq) FROM stream), (SELECT MAX(seq) FROM stream)",
+            params![],
+        )?;
         let Some(row) = row else { return Ok(None) };
         Ok(row.get::<Option<i64>>(0)?.zip(row.get::<Option<i64>>(1)?))
     }
@@ -74,7 +76,7 @@ impl Tx<'_> {
     /// Deletes rows from before a time, a few thousand at most; answers with how many.
     pub fn prune_stream(&mut self, before: Millis) -> Result<u64, StoreError> {
         self.execute(
-            "DELETE FROM stream WHERE seq IN (SELECT seq FROM stream WHERE at < ?1 ORDER BY at LIMIT 5000)",
+            "DELETE FROM stream WHERE at < ?1 AND seq IN (SELECT seq FROM stream ORDER BY seq LIMIT 5000)",
             params![before],
         )
     }

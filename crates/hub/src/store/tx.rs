@@ -2,11 +2,11 @@
 
 use postgres::types::{ToSql, Type};
 
+use super::StoreError;
 use super::postgres_store::PostgresSession;
 use super::sqlite_store::SqliteSession;
 use super::statement::ColumnType;
 use super::value::{Param, Row, Rows, Value};
-use super::StoreError;
 
 /// The inside of one unit of work: its statements run in one transaction, on a database thread.
 ///
@@ -56,7 +56,7 @@ impl<'a> Tx<'a> {
         Ok(self.query(sql, params)?.into_iter().next())
     }
 
-    /// Runs a statement with a `{r: …}` token for many rows: in a loop on SQLite, at once on Postgres.
+    /// Runs a statement with a token of rows for many rows: in a loop on SQLite, at once on Postgres.
     pub(super) fn execute_rows(&mut self, sql: &'static str, rows: &Rows<'_>) -> Result<u64, StoreError> {
         if rows.is_empty() {
             return Ok(0);
@@ -67,7 +67,7 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Runs a query with a `{r: …}` token for many rows; the answers come in no particular order.
+    /// Runs a query with a token of rows for many rows; the answers come in no particular order.
     pub(super) fn query_rows(&mut self, sql: &'static str, rows: &Rows<'_>) -> Result<Vec<Row>, StoreError> {
         if rows.is_empty() {
             return Ok(Vec::new());
@@ -82,9 +82,9 @@ impl<'a> Tx<'a> {
     pub(super) fn lock(&mut self, lock: AdvisoryLock) -> Result<(), StoreError> {
         match &mut self.session {
             Session::Sqlite(_) => Ok(()),
-            Session::Postgres(session) => {
-                session.query("SELECT pg_advisory_xact_lock(?1)::text", &[Param::Int(lock as i64)]).map(|_| ())
-            }
+            Session::Postgres(session) => session
+                .query("SELECT pg_advisory_xact_lock(?1)::text", &[Param::Int(lock as i64)])
+                .map(|_| ()),
         }
     }
 
@@ -102,7 +102,11 @@ impl<'a> Tx<'a> {
         for key in keys {
             rows.push(&[Param::Int(key)]);
         }
-        self.query_rows("SELECT pg_advisory_xact_lock(r.name)::text FROM {r: name int}", &rows).map(|_| ())
+        self.query_rows(
+            "SELECT pg_advisory_xact_lock(r.name)::text FROM {rows r: name int}",
+            &rows,
+        )
+        .map(|_| ())
     }
 }
 
@@ -194,14 +198,22 @@ pub(super) fn arrays<'r>(rows: &'r Rows<'_>, columns: &[ColumnType]) -> Vec<Box<
                 ColumnType::Text => Box::new(
                     column
                         .map(|value| match value {
-                            Param::Text(text) => Some(without_nul(text).map_or(std::borrow::Cow::Borrowed(text), Into::into)),
+                            Param::Text(text) => {
+                                Some(without_nul(text).map_or(std::borrow::Cow::Borrowed(text), Into::into))
+                            }
                             Param::Null | Param::Int(_) | Param::Blob(_) => None,
                         })
                         .collect::<Vec<Option<std::borrow::Cow<'_, str>>>>(),
                 ),
                 ColumnType::Blob => Box::new(
                     column
-                        .map(|value| if let Param::Blob(bytes) = value { Some(bytes) } else { None })
+                        .map(|value| {
+                            if let Param::Blob(bytes) = value {
+                                Some(bytes)
+                            } else {
+                                None
+                            }
+                        })
                         .collect::<Vec<Option<&[u8]>>>(),
                 ),
             }
@@ -230,11 +242,21 @@ pub(super) fn postgres_row(row: &postgres::Row) -> Result<Row, postgres::Error> 
     for (index, column) in row.columns().iter().enumerate() {
         values.push(match *column.type_() {
             Type::INT8 => row.try_get::<_, Option<i64>>(index)?.map_or(Value::Null, Value::Int),
-            Type::INT4 => row.try_get::<_, Option<i32>>(index)?.map_or(Value::Null, |int| Value::Int(int.into())),
-            Type::INT2 => row.try_get::<_, Option<i16>>(index)?.map_or(Value::Null, |int| Value::Int(int.into())),
-            Type::BOOL => row.try_get::<_, Option<bool>>(index)?.map_or(Value::Null, |bool| Value::Int(bool.into())),
-            Type::BYTEA => row.try_get::<_, Option<Vec<u8>>>(index)?.map_or(Value::Null, Value::Blob),
-            _ => row.try_get::<_, Option<String>>(index)?.map_or(Value::Null, Value::Text),
+            Type::INT4 => row
+                .try_get::<_, Option<i32>>(index)?
+                .map_or(Value::Null, |int| Value::Int(int.into())),
+            Type::INT2 => row
+                .try_get::<_, Option<i16>>(index)?
+                .map_or(Value::Null, |int| Value::Int(int.into())),
+            Type::BOOL => row
+                .try_get::<_, Option<bool>>(index)?
+                .map_or(Value::Null, |bool| Value::Int(bool.into())),
+            Type::BYTEA => row
+                .try_get::<_, Option<Vec<u8>>>(index)?
+                .map_or(Value::Null, Value::Blob),
+            _ => row
+                .try_get::<_, Option<String>>(index)?
+                .map_or(Value::Null, Value::Text),
         });
     }
     Ok(Row(values))

@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokio::sync::oneshot;
 
-use super::tx::Tx;
 use super::StoreError;
+use super::tx::Tx;
 
 /// Whether a unit's answer has to wait for the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,17 @@ impl Job {
         E: UnitError,
     {
         let (answer, receiver) = oneshot::channel();
-        (Self { unit: Box::new(Work { body: work, result: None, answer }), mode }, receiver)
+        (
+            Self {
+                unit: Box::new(Work {
+                    body: work,
+                    result: None,
+                    answer,
+                }),
+                mode,
+            },
+            receiver,
+        )
     }
 
     pub(super) fn mode(&self) -> Mode {
@@ -104,8 +114,13 @@ where
 {
     fn run(&mut self, tx: &mut Tx<'_>) -> Verdict {
         // A panic is a bug of one unit; the thread and the units beside it go on.
-        let result = catch_unwind(AssertUnwindSafe(|| (self.body)(tx))).unwrap_or_else(|_| Err(StoreError::Panicked.into()));
-        let verdict = if result.is_ok() { Verdict::Keep } else { Verdict::TakeBack };
+        let result =
+            catch_unwind(AssertUnwindSafe(|| (self.body)(tx))).unwrap_or_else(|_| Err(StoreError::Panicked.into()));
+        let verdict = if result.is_ok() {
+            Verdict::Keep
+        } else {
+            Verdict::TakeBack
+        };
         self.result = Some(result);
         verdict
     }

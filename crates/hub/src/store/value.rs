@@ -71,7 +71,10 @@ impl<'a> Rows<'a> {
 
     /// Adds a row; every row of one batch has the same number of values.
     pub(crate) fn push(&mut self, row: &[Param<'a>]) {
-        debug_assert!(self.width == 0 || self.width == row.len(), "rows of one batch have one width");
+        debug_assert!(
+            self.width == 0 || self.width == row.len(),
+            "rows of one batch have one width"
+        );
         self.width = row.len();
         self.values.extend_from_slice(row);
     }
@@ -105,7 +108,10 @@ pub(crate) struct Row(pub(super) Vec<Value>);
 impl Row {
     /// The column's value; an error if it is of another type, or null where `T` is not an `Option`.
     pub(crate) fn get<T: FromValue>(&self, column: usize) -> Result<T, StoreError> {
-        let value = self.0.get(column).ok_or_else(|| StoreError::corrupt(column, "is missing"))?;
+        let value = self
+            .0
+            .get(column)
+            .ok_or_else(|| StoreError::corrupt(column, "is missing"))?;
         T::from_value(value).ok_or_else(|| StoreError::corrupt(column, "has an unexpected type or value"))
     }
 }

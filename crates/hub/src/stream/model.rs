@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::conversations::model::{ChannelId, Millis, Status};
+use crate::conversations::model::{ChannelId, Message, Millis, Status};
 use crate::ids::{ContactId, ConversationId, EventId, MessageId};
 
 /// One thing that changed.
@@ -46,6 +46,17 @@ pub enum Change {
 }
 
 impl Change {
+    /// That a message has got as far as it is now.
+    pub fn status_of(message: &Message) -> Self {
+        Self::MessageStatus {
+            message: message.id,
+            conversation: message.conversation_id,
+            status: message.status,
+        }
+    }
+}
+
+impl Change {
     /// The word for it, as streams name it.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -66,15 +77,20 @@ impl Change {
     /// From what a row keeps; what a newer version wrote there is left out.
     pub fn from_json(json: &str) -> Vec<Self> {
         let rows: Vec<serde_json::Value> = serde_json::from_str(json).unwrap_or_default();
-        rows.into_iter().filter_map(|row| serde_json::from_value::<Kept>(row).ok()).filter_map(Self::from_kept).collect()
+        rows.into_iter()
+            .filter_map(|row| serde_json::from_value::<Kept>(row).ok())
+            .filter_map(Self::from_kept)
+            .collect()
     }
 
     fn from_kept(kept: Kept) -> Option<Self> {
         Some(match kept {
             Kept::Created(message, conversation) => Self::MessageCreated { message, conversation },
-            Kept::Status(message, conversation, status) => {
-                Self::MessageStatus { message, conversation, status: Status::from_word(&status)? }
-            }
+            Kept::Status(message, conversation, status) => Self::MessageStatus {
+                message,
+                conversation,
+                status: Status::from_word(&status)?,
+            },
             Kept::Updated(message, conversation) => Self::MessageUpdated { message, conversation },
             Kept::Merged(from, into) => Self::ContactMerged { from, into },
             Kept::Conversation(conversation) => Self::ConversationUpdated { conversation },
@@ -97,9 +113,11 @@ impl From<&Change> for Kept {
     fn from(change: &Change) -> Self {
         match change {
             Change::MessageCreated { message, conversation } => Self::Created(*message, *conversation),
-            Change::MessageStatus { message, conversation, status } => {
-                Self::Status(*message, *conversation, status.as_str().to_owned())
-            }
+            Change::MessageStatus {
+                message,
+                conversation,
+                status,
+            } => Self::Status(*message, *conversation, status.as_str().to_owned()),
             Change::MessageUpdated { message, conversation } => Self::Updated(*message, *conversation),
             Change::ContactMerged { from, into } => Self::Merged(*from, *into),
             Change::ConversationUpdated { conversation } => Self::Conversation(*conversation),

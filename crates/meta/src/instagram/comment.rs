@@ -32,10 +32,7 @@ pub struct Comment {
 impl Comment {
     /// `None` if the comment has no id. Some of Meta's pages print it as `comment_id`.
     pub(super) fn read(value: &Object<'_>) -> Option<Self> {
-        let id = value
-            .id("id")
-            .or_else(|| value.id("comment_id"))?
-            .into_owned();
+        let id = value.id("id").or_else(|| value.id("comment_id"))?.into_owned();
         let from = value.object("from");
         let from = |key| from.as_ref().and_then(|from| from.string(key));
         let media = value.object("media");

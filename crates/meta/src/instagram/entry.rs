@@ -156,10 +156,7 @@ pub fn parse(raw: &str) -> Result<Entry, ShapeError> {
     let entry = EntryParts::read(raw);
     let &[(place, raw)] = entry.items.as_slice() else {
         return Err(ShapeError {
-            reason: format!(
-                "entry: expected exactly one item, found {}",
-                entry.items.len()
-            ),
+            reason: format!("entry: expected exactly one item, found {}", entry.items.len()),
         });
     };
     let item = Item::read(place, raw);
@@ -177,9 +174,7 @@ pub fn parse(raw: &str) -> Result<Entry, ShapeError> {
 
 fn change(item: &Item<'_>) -> Result<Change, ShapeError> {
     match item.kind {
-        EventKind::Messages | EventKind::MessageEchoes | EventKind::MessageDeletion => {
-            message(item)
-        }
+        EventKind::Messages | EventKind::MessageEchoes | EventKind::MessageDeletion => message(item),
         EventKind::MessageEdit => edit(item),
         EventKind::MessageReactions => reaction(item),
         EventKind::MessagingPostbacks => {
@@ -191,9 +186,7 @@ fn change(item: &Item<'_>) -> Result<Change, ShapeError> {
                 mid: body.string("mid"),
                 title: body.string("title"),
                 payload: body.string("payload"),
-                referral: body
-                    .object("referral")
-                    .map(|referral| Referral::read(&referral)),
+                referral: body.object("referral").map(|referral| Referral::read(&referral)),
             })
         }
         EventKind::MessagingReferral => {
@@ -256,12 +249,8 @@ fn change(item: &Item<'_>) -> Result<Change, ShapeError> {
 }
 
 fn message(item: &Item<'_>) -> Result<Change, ShapeError> {
-    let body = item
-        .body
-        .as_ref()
-        .ok_or_else(|| wanted(item, "message", "an object"))?;
-    let mut message =
-        Message::read(body).ok_or_else(|| wanted(item, "message.mid", "the id of the message"))?;
+    let body = item.body.as_ref().ok_or_else(|| wanted(item, "message", "an object"))?;
+    let mut message = Message::read(body).ok_or_else(|| wanted(item, "message.mid", "the id of the message"))?;
     // The field may have told what the message itself does not.
     message.is_echo |= item.kind == EventKind::MessageEchoes;
     message.is_deleted |= item.kind == EventKind::MessageDeletion;
@@ -278,9 +267,7 @@ fn edit(item: &Item<'_>) -> Result<Change, ShapeError> {
         .ok_or_else(|| wanted(item, "message_edit.mid", "the id of the message"))?;
     let text = body.string("text");
     // Meta's examples print a placeholder for the count: a new text is then at least the first edit.
-    let num_edit = body
-        .integer("num_edit")
-        .unwrap_or(i64::from(text.is_some()));
+    let num_edit = body.integer("num_edit").unwrap_or(i64::from(text.is_some()));
     Ok(Change::Edit {
         mid: mid.into_owned(),
         text,
@@ -312,10 +299,7 @@ fn reaction(item: &Item<'_>) -> Result<Change, ShapeError> {
 
 /// Instagram says up to which message, Messenger up to which time (`instagram.md` 8, "`read` shape").
 fn seen(item: &Item<'_>) -> Result<Change, ShapeError> {
-    let body = item
-        .body
-        .as_ref()
-        .ok_or_else(|| wanted(item, "read", "an object"))?;
+    let body = item.body.as_ref().ok_or_else(|| wanted(item, "read", "an object"))?;
     let mid = body.id("mid").map(Into::into);
     let watermark = body.millis("watermark");
     if mid.is_none() && watermark.is_none() {

@@ -48,9 +48,7 @@ impl Handover {
     pub(super) fn read(key: &str, body: &Object<'_>) -> Option<Self> {
         let previous_owner_app_id = body.string("previous_owner_app_id");
         let new_owner_app_id = body.string("new_owner_app_id");
-        let metadata = body
-            .string("metadata")
-            .filter(|metadata| !metadata.is_empty());
+        let metadata = body.string("metadata").filter(|metadata| !metadata.is_empty());
         match key {
             "pass_thread_control" => Some(Self::Passed {
                 previous_owner_app_id,

@@ -33,11 +33,7 @@ pub(super) fn of(item: &Item<'_>, entry_time: Option<i64>) -> String {
 }
 
 /// The parts of the natural identity, or `None` where one that it needs is missing.
-fn natural<'a>(
-    item: &Item<'a>,
-    object: &Object<'a>,
-    entry_time: Option<i64>,
-) -> Option<Vec<Cow<'a, str>>> {
+fn natural<'a>(item: &Item<'a>, object: &Object<'a>, entry_time: Option<i64>) -> Option<Vec<Cow<'a, str>>> {
     let word = |word: &'static str| Cow::Borrowed(word);
     let sender = || item.sender().unwrap_or_default();
     match item.kind {
@@ -46,29 +42,15 @@ fn natural<'a>(
         EventKind::MessageDeletion => Some(vec![word("deletion"), item.body.as_ref()?.id("mid")?]),
         EventKind::MessageEdit => {
             let body = item.body.as_ref()?;
-            Some(vec![
-                word("edit"),
-                body.id("mid")?,
-                number(body.integer("num_edit")?),
-            ])
+            Some(vec![word("edit"), body.id("mid")?, number(body.integer("num_edit")?)])
         }
         EventKind::MessageReactions => {
             let body = item.body.as_ref()?;
             // A glyph may come without a name, and a name without a glyph (`instagram.md` 2.6).
-            let emoji = body
-                .id("emoji")
-                .or_else(|| body.id("reaction"))
-                .unwrap_or_default();
+            let emoji = body.id("emoji").or_else(|| body.id("reaction")).unwrap_or_default();
             let action = body.text("action").unwrap_or_default();
             let time = item.timestamp().map(number).unwrap_or_default();
-            Some(vec![
-                word("reaction"),
-                body.id("mid")?,
-                sender(),
-                action,
-                emoji,
-                time,
-            ])
+            Some(vec![word("reaction"), body.id("mid")?, sender(), action, emoji, time])
         }
         EventKind::MessagingPostbacks => {
             let body = item.body.as_ref()?;
@@ -97,10 +79,7 @@ fn natural<'a>(
                 None => Some(vec![word("mention"), media, word(""), number(entry_time?)]),
             }
         }
-        EventKind::Media => Some(vec![
-            word("media"),
-            object.id("id").or_else(|| object.id("media_id"))?,
-        ]),
+        EventKind::Media => Some(vec![word("media"), object.id("id").or_else(|| object.id("media_id"))?]),
         EventKind::StoryInsights => Some(vec![
             word("story_insights"),
             object.id("media_id")?,
@@ -113,10 +92,7 @@ fn natural<'a>(
 /// A comment's id, with its verb where it has one that is not its making. Instagram sends no verbs today: there is no
 /// webhook for edited, hidden or deleted comments (`instagram.md` 2.7).
 fn comment<'a>(word: &'static str, value: &Object<'a>) -> Option<Vec<Cow<'a, str>>> {
-    let mut parts = vec![
-        Cow::Borrowed(word),
-        value.id("id").or_else(|| value.id("comment_id"))?,
-    ];
+    let mut parts = vec![Cow::Borrowed(word), value.id("id").or_else(|| value.id("comment_id"))?];
     if let Some(verb) = value.id("verb").filter(|verb| verb != "add") {
         parts.push(verb);
     }

@@ -86,11 +86,7 @@ impl<'a> Item<'a> {
     pub(super) fn read(place: Place, raw: &'a RawValue) -> Self {
         let mut field = None;
         let mut value = raw;
-        let mut object = if place == Place::Whole {
-            None
-        } else {
-            Object::read(raw)
-        };
+        let mut object = if place == Place::Whole { None } else { Object::read(raw) };
         if matches!(place, Place::Changes | Place::Fields)
             && let Some(change) = &object
             && (change.has("field") || change.has("value"))
@@ -117,11 +113,7 @@ impl<'a> Item<'a> {
 
     /// What kind of event this is.
     pub(super) fn event_kind(&self) -> EventKind {
-        if self.standby {
-            EventKind::Standby
-        } else {
-            self.kind
-        }
+        if self.standby { EventKind::Standby } else { self.kind }
     }
 
     /// Who made the event: the sender of a message, the author of a comment.
@@ -212,9 +204,6 @@ impl<'a> Item<'a> {
 fn party<'a>(object: &Object<'a>, key: &str) -> Option<Cow<'a, str>> {
     match object.object(key) {
         Some(party) => party.id("id"),
-        None => object
-            .get(key)
-            .and_then(json::scalar)
-            .filter(|id| !id.is_empty()),
+        None => object.get(key).and_then(json::scalar).filter(|id| !id.is_empty()),
     }
 }

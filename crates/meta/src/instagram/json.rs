@@ -57,9 +57,7 @@ impl<'a> Object<'a> {
 
     /// Every member, in the order in which it came, doubled ones included.
     pub(super) fn members(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
-        self.members
-            .iter()
-            .map(|(name, value)| (name.as_ref(), *value))
+        self.members.iter().map(|(name, value)| (name.as_ref(), *value))
     }
 
     pub(super) fn object(&self, key: &str) -> Option<Object<'a>> {
@@ -291,14 +289,10 @@ mod tests {
 
     #[test]
     fn lone_surrogates_are_replaced_and_pairs_kept() {
-        let check =
-            |json: &str, expected: &str| assert_eq!(without_lone_surrogates(json), expected);
+        let check = |json: &str, expected: &str| assert_eq!(without_lone_surrogates(json), expected);
         check(r#""\ud83d\ude00""#, r#""\ud83d\ude00""#);
         check(r#""\uD83D!""#, r#""\ufffd!""#);
-        check(
-            r#""\ude00\ud83d\ude00\ud83d""#,
-            r#""\ufffd\ud83d\ude00\ufffd""#,
-        );
+        check(r#""\ude00\ud83d\ude00\ud83d""#, r#""\ufffd\ud83d\ude00\ufffd""#);
         check(r#""\\ud83d""#, r#""\\ud83d""#);
         check(r#""\ud83"#, r#""\ud83"#);
         check("\\é\\ud83d", "\\é\\ufffd");

@@ -155,19 +155,10 @@ impl Message {
         Some(Self {
             mid: message.id("mid")?.into_owned(),
             text: message.string("text"),
-            attachments: message
-                .get("attachments")
-                .map(attachments)
-                .unwrap_or_default(),
-            quick_reply: message
-                .object("quick_reply")
-                .and_then(|reply| reply.string("payload")),
-            reply_to: message
-                .object("reply_to")
-                .and_then(|reply_to| ReplyTo::read(&reply_to)),
-            referral: message
-                .object("referral")
-                .map(|referral| Referral::read(&referral)),
+            attachments: message.get("attachments").map(attachments).unwrap_or_default(),
+            quick_reply: message.object("quick_reply").and_then(|reply| reply.string("payload")),
+            reply_to: message.object("reply_to").and_then(|reply_to| ReplyTo::read(&reply_to)),
+            referral: message.object("referral").map(|referral| Referral::read(&referral)),
             is_echo: message.flag("is_echo"),
             is_deleted: message.flag("is_deleted"),
             is_unsupported: message.flag("is_unsupported"),
@@ -188,9 +179,7 @@ impl ReplyTo {
                 link_sticker_url: story.string("link_sticker_url"),
             });
         }
-        let self_reply = reply_to
-            .get("is_self_reply")
-            .map(|_| reply_to.flag("is_self_reply"));
+        let self_reply = reply_to.get("is_self_reply").map(|_| reply_to.flag("is_self_reply"));
         Some(Self::Message {
             mid: reply_to.id("mid")?.into_owned(),
             self_reply,
@@ -221,18 +210,10 @@ impl Attachment {
             kind: AttachmentKind::from_name(&attachment.text("type").unwrap_or_default()),
             url: part("url").or_else(|| part("story_media_url")),
             title: part("title").or_else(|| first_card_title(payload.as_ref()?)),
-            media_id: [
-                "ig_post_media_id",
-                "reel_video_id",
-                "story_media_id",
-                "sticker_id",
-            ]
-            .into_iter()
-            .find_map(part),
-            payload: attachment
-                .get("payload")
-                .map(json::value)
-                .unwrap_or_default(),
+            media_id: ["ig_post_media_id", "reel_video_id", "story_media_id", "sticker_id"]
+                .into_iter()
+                .find_map(part),
+            payload: attachment.get("payload").map(json::value).unwrap_or_default(),
         }
     }
 }

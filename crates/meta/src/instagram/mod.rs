@@ -1,6 +1,6 @@
 //! Instagram webhooks, typed.
 //!
-//! [`split`] takes one POST apart into its [events](crate::notification::Event), cheaply and without judging any of them: it reads just
+//! [`split()`] takes one POST apart into its [events](crate::notification::Event), cheaply and without judging any of them: it reads just
 //! enough to name each one. [`parse`] later understands one event from its raw form. Both look at an event through the same
 //! `item::Item`, so that they cannot disagree about what it is.
 //!

@@ -37,16 +37,12 @@ impl Referral {
             source: referral.string("source"),
             kind: referral.string("type"),
             ad_id: referral.string("ad_id"),
-            ads_context: referral
-                .object("ads_context_data")
-                .map(|context| AdsContext {
-                    title: context.string("ad_title"),
-                    photo_url: context.string("photo_url"),
-                    video_url: context.string("video_url"),
-                }),
-            product_id: referral
-                .object("product")
-                .and_then(|product| product.string("id")),
+            ads_context: referral.object("ads_context_data").map(|context| AdsContext {
+                title: context.string("ad_title"),
+                photo_url: context.string("photo_url"),
+                video_url: context.string("video_url"),
+            }),
+            product_id: referral.object("product").and_then(|product| product.string("id")),
         }
     }
 }

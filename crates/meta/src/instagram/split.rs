@@ -60,12 +60,8 @@ impl<'a> EntryParts<'a> {
             return entry;
         };
 
-        let id = object
-            .get("id")
-            .and_then(|raw| Some((raw, json::scalar(raw)?)));
-        let time = object
-            .get("time")
-            .and_then(|raw| Some((raw, json::millis(raw)?)));
+        let id = object.get("id").and_then(|raw| Some((raw, json::scalar(raw)?)));
+        let time = object.get("time").and_then(|raw| Some((raw, json::millis(raw)?)));
         (entry.raw_id, entry.id) = id.unzip();
         (entry.raw_time, entry.time) = time.unzip();
 
@@ -79,9 +75,7 @@ impl<'a> EntryParts<'a> {
             };
             known = true;
             match json::list(value) {
-                Some(elements) => entry
-                    .items
-                    .extend(elements.into_iter().map(|element| (place, element))),
+                Some(elements) => entry.items.extend(elements.into_iter().map(|element| (place, element))),
                 None if value.get() == "null" => {}
                 // Not a list, but surely something: one item, whatever it is.
                 None => entry.items.push((place, value)),
@@ -105,20 +99,12 @@ impl<'a> EntryParts<'a> {
         }
         let mut raw = String::with_capacity(item.get().len() + 80);
         raw.push('{');
-        let fields = (place == Place::Fields)
-            .then(|| Object::read(self.raw))
-            .flatten();
+        let fields = (place == Place::Fields).then(|| Object::read(self.raw)).flatten();
         let members = [
             ("id", self.raw_id),
             ("time", self.raw_time),
-            (
-                "field",
-                fields.as_ref().and_then(|fields| fields.raw("field")),
-            ),
-            (
-                "value",
-                fields.as_ref().and_then(|fields| fields.raw("value")),
-            ),
+            ("field", fields.as_ref().and_then(|fields| fields.raw("field"))),
+            ("value", fields.as_ref().and_then(|fields| fields.raw("value"))),
         ];
         for (name, value) in members {
             if let Some(value) = value {
@@ -158,8 +144,8 @@ fn event(entry: &EntryParts<'_>, place: Place, raw: &RawValue) -> Event {
 
 /// The elements of `entry`, once the envelope has been found to be Instagram's.
 fn entries(text: &str) -> Result<Vec<&RawValue>, EnvelopeError> {
-    let body: &RawValue = serde_json::from_str(text)
-        .map_err(|error| refused(format!("the body is not JSON: {error}")))?;
+    let body: &RawValue =
+        serde_json::from_str(text).map_err(|error| refused(format!("the body is not JSON: {error}")))?;
     let envelope = match json::list(body).as_deref() {
         Some([envelope]) => envelope,
         Some(several) => {
@@ -170,21 +156,16 @@ fn entries(text: &str) -> Result<Vec<&RawValue>, EnvelopeError> {
         }
         None => body,
     };
-    let envelope = Object::read(envelope)
-        .ok_or_else(|| refused("the body is not a JSON object".to_owned()))?;
+    let envelope = Object::read(envelope).ok_or_else(|| refused("the body is not a JSON object".to_owned()))?;
 
     let object = envelope.get("object").and_then(json::scalar);
     match object.as_deref() {
         Some("instagram") => {}
         Some(other) => {
-            return Err(refused(format!(
-                "`object` is {other:?}; wanted is \"instagram\""
-            )));
+            return Err(refused(format!("`object` is {other:?}; wanted is \"instagram\"")));
         }
         None => {
-            return Err(refused(
-                "`object` is missing; wanted is \"instagram\"".to_owned(),
-            ));
+            return Err(refused("`object` is missing; wanted is \"instagram\"".to_owned()));
         }
     }
     let entry = envelope

@@ -79,9 +79,7 @@ impl UserIdUpdate {
         let side = |side: &str| Person {
             phone: None,
             user_id: update.object("user_id").and_then(|ids| ids.text(side)),
-            parent_user_id: update
-                .object("parent_user_id")
-                .and_then(|ids| ids.text(side)),
+            parent_user_id: update.object("parent_user_id").and_then(|ids| ids.text(side)),
         };
         let previous = side("previous");
         let mut current = side("current");
@@ -132,9 +130,7 @@ impl AppState {
         let contact = state.required_object("contact")?;
         let person = Person::read(contact, "phone_number", "user_id", "parent_user_id");
         if person.is_nobody() {
-            return Err(contact
-                .missing("phone_number", "a person's id")
-                .inside("contact"));
+            return Err(contact.missing("phone_number", "a person's id").inside("contact"));
         }
         Ok(Self {
             action: match action.as_str() {
@@ -202,10 +198,7 @@ impl Call {
     }
 
     /// A step that comes as a status, in capitals.
-    pub(super) fn read_status(
-        status: Object<'_>,
-        entry_time: Option<i64>,
-    ) -> Result<Self, Misshapen> {
+    pub(super) fn read_status(status: Object<'_>, entry_time: Option<i64>) -> Result<Self, Misshapen> {
         Ok(Self {
             id: status.required_text("id")?,
             event: status.required_text("status")?.to_ascii_lowercase(),

@@ -56,12 +56,7 @@ impl Person {
     }
 
     /// Reads the three keys that a place has for one person (reference `whatsapp.md` 6.2).
-    pub(super) fn read(
-        object: Object<'_>,
-        phone: &str,
-        user_id: &str,
-        parent_user_id: &str,
-    ) -> Self {
+    pub(super) fn read(object: Object<'_>, phone: &str, user_id: &str, parent_user_id: &str) -> Self {
         Self {
             phone: object.id(phone),
             user_id: object.text(user_id),
@@ -121,8 +116,7 @@ pub enum Change {
 pub fn parse(raw: &str) -> Result<Entry, ShapeError> {
     let Some(root) = tree(raw) else {
         return Err(ShapeError {
-            reason: "the event: expected JSON that a tree can hold, found something else"
-                .to_owned(),
+            reason: "the event: expected JSON that a tree can hold, found something else".to_owned(),
         });
     };
     Ok(read_entry(&root)?)
@@ -143,8 +137,7 @@ fn read_entry(root: &Value) -> Result<Entry, Misshapen> {
     let field = change.str("field").unwrap_or_default();
     let value = change.value("value");
 
-    let understood =
-        read_value(field, value, time).map_err(|misshapen| in_change(misshapen.inside("value")))?;
+    let understood = read_value(field, value, time).map_err(|misshapen| in_change(misshapen.inside("value")))?;
     let value = value.and_then(|value| Object::of(value).ok());
     Ok(Entry {
         business_account_id: entry.id("id").unwrap_or_default(),
@@ -236,12 +229,7 @@ fn read_value(field: &str, value: Option<&Value>, time: Option<i64>) -> Result<C
     }
 }
 
-fn read_item(
-    kind: ItemKind,
-    item: &Value,
-    business: Option<&str>,
-    time: Option<i64>,
-) -> Result<Change, Misshapen> {
+fn read_item(kind: ItemKind, item: &Value, business: Option<&str>, time: Option<i64>) -> Result<Change, Misshapen> {
     Ok(match kind {
         ItemKind::Message => Change::Message(Message::read(item, time)?),
         ItemKind::Echo => Change::Echo(Message::read(item, time)?),

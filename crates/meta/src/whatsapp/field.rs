@@ -58,8 +58,7 @@ impl List {
     pub(super) fn under(self, field: &str) -> ItemKind {
         match (self, field) {
             (Self::Messages, "history") => ItemKind::HistoryMedia,
-            (Self::Messages, "message_echoes" | "smb_message_echoes")
-            | (Self::MessageEchoes, _) => ItemKind::Echo,
+            (Self::Messages, "message_echoes" | "smb_message_echoes") | (Self::MessageEchoes, _) => ItemKind::Echo,
             (Self::Messages, _) => ItemKind::Message,
             (Self::Statuses, "calls") => ItemKind::CallStatus,
             (Self::Statuses, _) => ItemKind::Status,
@@ -129,10 +128,7 @@ const TELLING_KEYS: &[(&str, EventKind)] = &[
     ("ban_info", EventKind::AccountUpdate),
     ("violation_info", EventKind::AccountUpdate),
     ("disconnection_info", EventKind::AccountUpdate),
-    (
-        "max_phone_numbers_per_business",
-        EventKind::BusinessCapability,
-    ),
+    ("max_phone_numbers_per_business", EventKind::BusinessCapability),
     ("max_phone_numbers_per_waba", EventKind::BusinessCapability),
     ("control_passed", EventKind::MessagingHandover),
     ("control_taken", EventKind::MessagingHandover),
@@ -154,18 +150,10 @@ pub(super) fn errors_are_events(field: &str) -> bool {
 ///
 /// A field that normally holds items keeps its kind when its list is empty, misshapen or missing; when there is something
 /// else in its place, that is unknown rather than wrong: Meta adds keys without notice.
-pub(super) fn change_kind<'k>(
-    field: &str,
-    keys: &(impl Iterator<Item = &'k str> + Clone),
-) -> EventKind {
+pub(super) fn change_kind<'k>(field: &str, keys: &(impl Iterator<Item = &'k str> + Clone)) -> EventKind {
     let named = field_kind(field);
     let has = |wanted: &str| keys.clone().any(|key| key == wanted);
-    let told = || {
-        TELLING_KEYS
-            .iter()
-            .find(|(key, _)| has(key))
-            .map(|(_, kind)| *kind)
-    };
+    let told = || TELLING_KEYS.iter().find(|(key, _)| has(key)).map(|(_, kind)| *kind);
     let told_alone = || {
         told()
             .or_else(|| has(TEMPLATE_KEY.0).then_some(TEMPLATE_KEY.1))
@@ -174,10 +162,7 @@ pub(super) fn change_kind<'k>(
     match named {
         // The field is believed as long as nothing speaks against it, or anything speaks for it.
         Some(kind) if !holds_items(kind) => {
-            if TELLING_KEYS
-                .iter()
-                .any(|(key, telling)| *telling == kind && has(key))
-            {
+            if TELLING_KEYS.iter().any(|(key, telling)| *telling == kind && has(key)) {
                 kind
             } else {
                 told().unwrap_or(kind)
@@ -186,11 +171,7 @@ pub(super) fn change_kind<'k>(
         Some(kind) => {
             let expected = keys.clone().any(|key| List::from_name(key).is_some());
             let other = keys.clone().any(|key| !FRAME_KEYS.contains(&key));
-            if expected || !other {
-                kind
-            } else {
-                told_alone()
-            }
+            if expected || !other { kind } else { told_alone() }
         }
         None => told_alone(),
     }

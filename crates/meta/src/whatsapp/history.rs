@@ -78,8 +78,7 @@ pub(super) fn read_chunk(
             ));
         }
     };
-    let message = Message::read(item, entry_time)
-        .map_err(|misshapen| in_thread(misshapen.inside("messages[0]")))?;
+    let message = Message::read(item, entry_time).map_err(|misshapen| in_thread(misshapen.inside("messages[0]")))?;
     let thread = read_thread(thread);
     Ok(HistoryItem::Message(Box::new(HistoryMessage {
         outbound: is_outbound(&message, business, &thread),
@@ -120,9 +119,7 @@ fn in_thread(misshapen: Misshapen) -> Misshapen {
 /// where the business's own is not known.
 fn is_outbound(message: &Message, business: Option<&str>, thread: &Person) -> bool {
     let Person {
-        phone: from,
-        user_id,
-        ..
+        phone: from, user_id, ..
     } = &message.from;
     if !message.to.is_nobody() {
         return true;
@@ -157,8 +154,5 @@ fn read_thread(thread: Object<'_>) -> Person {
 }
 
 fn read_status(item: &Value) -> Option<String> {
-    Object::of(item)
-        .ok()?
-        .object("history_context")?
-        .text("status")
+    Object::of(item).ok()?.object("history_context")?.text("status")
 }

@@ -398,9 +398,7 @@ impl Content {
             "sticker" => media(MediaKind::Sticker),
             "location" => within(Self::location),
             "contacts" => {
-                let cards = message
-                    .list(kind)
-                    .ok_or_else(|| message.missing(kind, "an array"))?;
+                let cards = message.list(kind).ok_or_else(|| message.missing(kind, "an array"))?;
                 Ok(Self::Contacts(cards.to_vec()))
             }
             "interactive" => within(Self::interactive),
@@ -422,22 +420,15 @@ impl Content {
             }),
             "order" => within(Self::order),
             "system" => {
-                let identity = message
-                    .object("identity")
-                    .and_then(|identity| identity.text("hash"));
-                Ok(Self::System(System::read(
-                    message.required_object(kind)?,
-                    identity,
-                )))
+                let identity = message.object("identity").and_then(|identity| identity.text("hash"));
+                Ok(Self::System(System::read(message.required_object(kind)?, identity)))
             }
             "edit" => within(|edit| {
                 let original_id = edit.required_text("original_message_id")?;
                 let message = edit.required_object("message")?;
                 // One level only: an edit of an edit is not documented, and would let the payload decide how deep this calls itself.
                 let content = match type_of(message) {
-                    kind @ ("edit" | "revoke") => Self::Unknown {
-                        kind: kind.to_owned(),
-                    },
+                    kind @ ("edit" | "revoke") => Self::Unknown { kind: kind.to_owned() },
                     _ => Self::read(message).map_err(|misshapen| misshapen.inside("message"))?,
                 };
                 Ok(Self::Edit {
@@ -458,18 +449,12 @@ impl Content {
             }),
             "request_welcome" => Ok(Self::RequestWelcome),
             "media_placeholder" => Ok(Self::MediaPlaceholder),
-            other => Ok(Self::Unknown {
-                kind: other.to_owned(),
-            }),
+            other => Ok(Self::Unknown { kind: other.to_owned() }),
         }
     }
 
     fn location(location: Object<'_>) -> Result<Self, Misshapen> {
-        let degrees = |name| {
-            location
-                .decimal(name)
-                .ok_or_else(|| location.missing(name, "degrees"))
-        };
+        let degrees = |name| location.decimal(name).ok_or_else(|| location.missing(name, "degrees"));
         Ok(Self::Location(Location {
             latitude: degrees("latitude")?,
             longitude: degrees("longitude")?,
@@ -480,19 +465,10 @@ impl Content {
     }
 
     fn interactive(interactive: Object<'_>) -> Result<Self, Misshapen> {
-        const KINDS: [&str; 4] = [
-            "button_reply",
-            "list_reply",
-            "nfm_reply",
-            "call_permission_reply",
-        ];
+        const KINDS: [&str; 4] = ["button_reply", "list_reply", "nfm_reply", "call_permission_reply"];
         let kind = interactive
             .str("type")
-            .or_else(|| {
-                KINDS
-                    .into_iter()
-                    .find(|name| interactive.value(name).is_some())
-            })
+            .or_else(|| KINDS.into_iter().find(|name| interactive.value(name).is_some()))
             .unwrap_or_default();
         if !KINDS.contains(&kind) {
             return Ok(Self::Unknown {
@@ -515,9 +491,7 @@ impl Content {
                 name: reply.text("name"),
                 body: reply.text("body"),
                 response: match reply.value("response_json") {
-                    Some(Value::String(json)) => {
-                        super::wire::tree(json).unwrap_or_else(|| Value::from(json.as_str()))
-                    }
+                    Some(Value::String(json)) => super::wire::tree(json).unwrap_or_else(|| Value::from(json.as_str())),
                     Some(other) => other.clone(),
                     None => return Err(inside(reply.missing("response_json", "a string of JSON"))),
                 },
@@ -558,9 +532,7 @@ impl System {
             kind: match system.str("type").unwrap_or_default() {
                 "user_changed_number" | "customer_changed_number" => SystemKind::ChangedNumber,
                 "user_changed_user_id" => SystemKind::ChangedUserId,
-                "user_identity_changed" | "customer_identity_changed" => {
-                    SystemKind::ChangedIdentity
-                }
+                "user_identity_changed" | "customer_identity_changed" => SystemKind::ChangedIdentity,
                 other => SystemKind::Other(other.to_owned()),
             },
             body: system.text("body"),

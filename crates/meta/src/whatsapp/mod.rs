@@ -1,6 +1,6 @@
 //! WhatsApp webhooks: split into events, and each event understood.
 //!
-//! Two steps, because they have different duties. [`split`] runs before a notification is acknowledged: it is quick, and every
+//! Two steps, because they have different duties. [`split()`] runs before a notification is acknowledged: it is quick, and every
 //! item of a body comes out as an event with a stable identity, whatever its shape, so that nothing is lost and one bad item
 //! spoils no other. [`parse`] runs later, on one event alone: it says what the event means, or why it means nothing.
 //!
@@ -24,8 +24,8 @@ pub use account::{AppState, AppStateAction, Call, Preference, UserIdUpdate, User
 pub use entry::{Change, Contact, Entry, Person, PhoneNumber, parse};
 pub use history::{HistoryItem, HistoryMessage};
 pub use message::{
-    CallPermissionReply, Content, Context, Location, Media, MediaKind, Message, Order, OrderItem,
-    Product, Referral, System, SystemKind,
+    CallPermissionReply, Content, Context, Location, Media, MediaKind, Message, Order, OrderItem, Product, Referral,
+    System, SystemKind,
 };
 pub use shape::{ErrorItem, ShapeError};
 pub use split::split;

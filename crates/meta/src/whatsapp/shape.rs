@@ -49,9 +49,7 @@ impl ErrorItem {
             code,
             title: error.text("title"),
             message: error.text("message"),
-            details: error
-                .object("error_data")
-                .and_then(|data| data.text("details")),
+            details: error.object("error_data").and_then(|data| data.text("details")),
             href: error.text("href"),
         })
     }
@@ -112,16 +110,8 @@ impl Misshapen {
 
 impl From<Misshapen> for ShapeError {
     fn from(misshapen: Misshapen) -> Self {
-        let Misshapen {
-            path,
-            expected,
-            found,
-        } = misshapen;
-        let path = if path.is_empty() {
-            "the event".to_owned()
-        } else {
-            path
-        };
+        let Misshapen { path, expected, found } = misshapen;
+        let path = if path.is_empty() { "the event".to_owned() } else { path };
         Self {
             reason: format!("{path}: expected {expected}, found {found}"),
         }
@@ -221,13 +211,11 @@ impl<'a> Object<'a> {
     }
 
     pub(super) fn required_text(self, name: &str) -> Result<String, Misshapen> {
-        self.text(name)
-            .ok_or_else(|| self.missing(name, "a string"))
+        self.text(name).ok_or_else(|| self.missing(name, "a string"))
     }
 
     pub(super) fn required_object(self, name: &str) -> Result<Object<'a>, Misshapen> {
-        self.object(name)
-            .ok_or_else(|| self.missing(name, "an object"))
+        self.object(name).ok_or_else(|| self.missing(name, "an object"))
     }
 
     /// The complaint about a key that does not hold what it must.

@@ -17,8 +17,8 @@ use serde_json::{Map, Value};
 
 use super::field::{ItemKind, List, change_kind, errors_are_events};
 use super::wire::{
-    ChangeShape, ChunkShape, ContactKeys, EntryShape, ItemKeys, Items, MetadataKeys, Notification,
-    Scalar, ThreadShape, ValueShape, object, tree,
+    ChangeShape, ChunkShape, ContactKeys, EntryShape, ItemKeys, Items, MetadataKeys, Notification, Scalar, ThreadShape,
+    ValueShape, object, tree,
 };
 use crate::notification::{Account, EnvelopeError, Event, EventKind, external_id, hash_id};
 
@@ -36,8 +36,7 @@ const SHARED_SCALARS_MAX: usize = 8;
 /// Refused is only what is no WhatsApp notification: not JSON, no `object` of `whatsapp_business_account`, no `entry` array.
 pub fn split(body: &[u8]) -> Result<Vec<Event>, EnvelopeError> {
     let refused = |reason: String| EnvelopeError { reason };
-    let text = std::str::from_utf8(body)
-        .map_err(|error| refused(format!("the body is not JSON: {error}")))?;
+    let text = std::str::from_utf8(body).map_err(|error| refused(format!("the body is not JSON: {error}")))?;
     let text = text.trim_ascii();
     if !text.starts_with('{') {
         // Told apart for the reader of the reason: an array or a number is JSON, but no notification.
@@ -57,19 +56,13 @@ pub fn split(body: &[u8]) -> Result<Vec<Event>, EnvelopeError> {
         Scalar::Text(object) if object == OBJECT => {}
         Scalar::Text(object) => {
             let object: String = object.chars().take(64).collect();
-            return Err(refused(format!(
-                "`object` is {object:?}; {OBJECT:?} is wanted"
-            )));
+            return Err(refused(format!("`object` is {object:?}; {OBJECT:?} is wanted")));
         }
         Scalar::Absent => {
-            return Err(refused(format!(
-                "`object` is missing; {OBJECT:?} is wanted"
-            )));
+            return Err(refused(format!("`object` is missing; {OBJECT:?} is wanted")));
         }
         Scalar::Number(_) | Scalar::Other => {
-            return Err(refused(format!(
-                "`object` is not a string; {OBJECT:?} is wanted"
-            )));
+            return Err(refused(format!("`object` is not a string; {OBJECT:?} is wanted")));
         }
     }
     let Some(entries) = notification.entry.0 else {
@@ -138,21 +131,18 @@ fn split_change(entry: &EntryFrame<'_>, raw: &str, alone: bool, events: &mut Vec
     // Scalars beside the lists travel with each item; anything larger is an event of its own, so that a list which Meta adds
     // one day is kept although nothing here knows it yet.
     let mut scalars = 0;
-    let (beside, left): (Vec<_>, Vec<_>) = std::mem::take(&mut change.value.others)
-        .into_iter()
-        .partition(|(name, value)| {
-            let scalar = !value.get().starts_with(['{', '['])
-                && name.len() + value.get().len() <= SHARED_SCALAR_BYTES_MAX;
-            scalars += usize::from(scalar);
-            scalar && scalars <= SHARED_SCALARS_MAX
-        });
+    let (beside, left): (Vec<_>, Vec<_>) =
+        std::mem::take(&mut change.value.others)
+            .into_iter()
+            .partition(|(name, value)| {
+                let scalar =
+                    !value.get().starts_with(['{', '[']) && name.len() + value.get().len() <= SHARED_SCALAR_BYTES_MAX;
+                scalars += usize::from(scalar);
+                scalar && scalars <= SHARED_SCALARS_MAX
+            });
 
     let value = &change.value;
-    let single = alone
-        && units.len() == 1
-        && value.lists.len() == 1
-        && value.contacts.len() <= 1
-        && left.is_empty();
+    let single = alone && units.len() == 1 && value.lists.len() == 1 && value.contacts.len() <= 1 && left.is_empty();
     let account = phone_number(value.metadata).unwrap_or_else(|| entry.account());
     let frame = ChangeFrame {
         entry,
@@ -173,11 +163,7 @@ fn split_change(entry: &EntryFrame<'_>, raw: &str, alone: bool, events: &mut Vec
         } else {
             frame.print(unit, contacts.of(&keys, units.len()))
         };
-        let occurred_at = keys
-            .timestamp
-            .millis()
-            .or_else(|| nested_time(unit))
-            .or(entry.time);
+        let occurred_at = keys.timestamp.millis().or_else(|| nested_time(unit)).or(entry.time);
         events.push(Event {
             kind,
             account: account.clone(),
@@ -199,13 +185,7 @@ fn split_change(entry: &EntryFrame<'_>, raw: &str, alone: bool, events: &mut Vec
 }
 
 /// A change without items, as one event.
-fn whole_change(
-    entry: &EntryFrame<'_>,
-    raw: &str,
-    field: &str,
-    value: &ValueShape<'_>,
-    alone: bool,
-) -> Event {
+fn whole_change(entry: &EntryFrame<'_>, raw: &str, field: &str, value: &ValueShape<'_>, alone: bool) -> Event {
     let kind = change_kind(field, &value.keys());
     let other = |wanted: &str| {
         value
@@ -226,11 +206,7 @@ fn whole_change(
         account,
         external_id: hash_id(kind, &identity),
         occurred_at: timestamp.or(entry.time),
-        raw: if alone {
-            entry.raw.to_owned()
-        } else {
-            entry.print(raw)
-        },
+        raw: if alone { entry.raw.to_owned() } else { entry.print(raw) },
     }
 }
 
@@ -290,11 +266,7 @@ fn history_units<'a>(raw: &'a RawValue, units: &mut Vec<Unit<'a>>) {
             };
             let mut around = String::from(&*in_thread);
             around.push('{');
-            push_part(
-                &mut around,
-                "id",
-                id.filter(|id| id.get().len() <= SHARED_ID_BYTES_MAX),
-            );
+            push_part(&mut around, "id", id.filter(|id| id.get().len() <= SHARED_ID_BYTES_MAX));
             push_part(&mut around, "context", context);
             open_key(&mut around, "messages");
             around.push('[');
@@ -304,14 +276,15 @@ fn history_units<'a>(raw: &'a RawValue, units: &mut Vec<Unit<'a>>) {
                     list: List::History,
                     item: message,
                     around: Some((Rc::clone(&around), "]}]}")),
-                    thread: id
-                        .map(RawValue::get)
-                        .filter(|id| id.len() <= SHARED_ID_BYTES_MAX),
+                    thread: id.map(RawValue::get).filter(|id| id.len() <= SHARED_ID_BYTES_MAX),
                     readable: true,
                 });
             }
         }
-        if let Some(errors) = chunk.errors.filter(|errors| !matches!(serde_json::from_str(errors.get()), Ok(Items(Some(none))) if none.is_empty())) {
+        if let Some(errors) = chunk
+            .errors
+            .filter(|errors| !matches!(serde_json::from_str(errors.get()), Ok(Items(Some(none))) if none.is_empty()))
+        {
             open_key(&mut metadata, "errors");
             units.push(Unit::part(errors, Some((metadata.into(), "}"))));
         }
@@ -322,12 +295,7 @@ fn history_units<'a>(raw: &'a RawValue, units: &mut Vec<Unit<'a>>) {
 }
 
 /// The kind and identity of one item (reference `whatsapp.md` 2.3).
-fn identify(
-    unit: &Unit<'_>,
-    keys: &ItemKeys<'_>,
-    field: &str,
-    frame: &ChangeFrame<'_>,
-) -> (EventKind, String) {
+fn identify(unit: &Unit<'_>, keys: &ItemKeys<'_>, field: &str, frame: &ChangeFrame<'_>) -> (EventKind, String) {
     let standby = field == "standby";
     let item_kind = unit.list.under(field);
     let own = item_kind.event_kind(keys.kind.text());
@@ -348,11 +316,7 @@ fn identify(
 }
 
 /// The parts of an identity that Meta itself gives; `None` where it gives none.
-fn natural_identity<'k>(
-    item_kind: ItemKind,
-    event_kind: EventKind,
-    keys: &'k ItemKeys<'_>,
-) -> Option<Vec<&'k str>> {
+fn natural_identity<'k>(item_kind: ItemKind, event_kind: EventKind, keys: &'k ItemKeys<'_>) -> Option<Vec<&'k str>> {
     let id = keys.id.text()?;
     let mut parts = Vec::with_capacity(5);
     match item_kind {
@@ -406,9 +370,7 @@ fn nested_time(unit: &Unit<'_>) -> Option<i64> {
         return None;
     }
     let WithMetadata { metadata } = object(unit.item.get())?;
-    object::<MetadataKeys<'_>>(metadata.get())?
-        .timestamp
-        .millis()
+    object::<MetadataKeys<'_>>(metadata.get())?.timestamp.millis()
 }
 
 /// What an entry's events share.
@@ -451,10 +413,7 @@ impl<'a> EntryFrame<'a> {
             .map(|(name, value)| (name.to_owned(), value))
             .collect();
         identity.insert("id".to_owned(), self.id.map_or(Value::Null, value_of));
-        identity.insert(
-            "time".to_owned(),
-            self.time_raw.map_or(Value::Null, value_of),
-        );
+        identity.insert("time".to_owned(), self.time_raw.map_or(Value::Null, value_of));
         Value::Object(identity)
     }
 
@@ -467,9 +426,8 @@ impl<'a> EntryFrame<'a> {
 
     /// The entry up to its one change.
     fn open(&self, room: usize) -> String {
-        let mut json = String::with_capacity(
-            room + 64 + self.id.map_or(0, str::len) + self.time_raw.map_or(0, str::len),
-        );
+        let mut json =
+            String::with_capacity(room + 64 + self.id.map_or(0, str::len) + self.time_raw.map_or(0, str::len));
         json.push('{');
         for (name, part) in [("id", self.id), ("time", self.time_raw)] {
             if let Some(part) = part {
@@ -499,9 +457,7 @@ impl ChangeFrame<'_> {
             .around
             .as_ref()
             .map_or(0, |(before, after)| before.len() + after.len());
-        let mut json = self.open(
-            unit.item.get().len() + around + contact.map_or(0, |contact| contact.get().len()),
-        );
+        let mut json = self.open(unit.item.get().len() + around + contact.map_or(0, |contact| contact.get().len()));
         if let Some(contact) = contact {
             open_key(&mut json, "contacts");
             json.push('[');
@@ -580,8 +536,7 @@ impl<'a> Contacts<'a> {
 
     /// A lone contact belongs to every item that does not name somebody else.
     fn of(&mut self, keys: &ItemKeys<'_>, items: usize) -> Option<&'a RawValue> {
-        let fits =
-            |contact: &&'a RawValue| contact.get().len() <= SHARED_PART_BYTES_MAX || items == 1;
+        let fits = |contact: &&'a RawValue| contact.get().len() <= SHARED_PART_BYTES_MAX || items == 1;
         if let ([contact], 1) = (self.all, items) {
             return Some(contact).copied().filter(fits);
         }
@@ -624,10 +579,7 @@ fn open_key(json: &mut String, name: &str) {
 
 /// A string as JSON; the names in use need no escapes.
 fn push_string(json: &mut String, text: &str) {
-    if text
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    {
+    if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         json.push('"');
         json.push_str(text);
         json.push('"');
@@ -658,9 +610,7 @@ fn shared_metadata<'a>(metadata: Option<&'a RawValue>, account: &Account) -> Opt
     let metadata = metadata?.get();
     match account {
         _ if metadata.len() <= SHARED_PART_BYTES_MAX => Some(Cow::Borrowed(metadata)),
-        Account::PhoneNumber(id) => Some(Cow::Owned(
-            serde_json::json!({ "phone_number_id": id }).to_string(),
-        )),
+        Account::PhoneNumber(id) => Some(Cow::Owned(serde_json::json!({ "phone_number_id": id }).to_string())),
         Account::BusinessAccount(_) | Account::Instagram(_) => None,
     }
 }

@@ -113,15 +113,11 @@ impl Status {
                 category: pricing.text("category"),
                 subtype: pricing.text("subtype"),
             }),
-            conversation: status
-                .object("conversation")
-                .map(|conversation| BillingConversation {
-                    id: conversation.text("id"),
-                    expires_at: conversation.millis("expiration_timestamp"),
-                    origin: conversation
-                        .object("origin")
-                        .and_then(|origin| origin.text("type")),
-                }),
+            conversation: status.object("conversation").map(|conversation| BillingConversation {
+                id: conversation.text("id"),
+                expires_at: conversation.millis("expiration_timestamp"),
+                origin: conversation.object("origin").and_then(|origin| origin.text("type")),
+            }),
             template_id: status.id("template_id"),
         })
     }
@@ -129,12 +125,7 @@ impl Status {
 
 /// The person a status is about; the parent's key was spelled otherwise before 2026-05-05.
 pub(super) fn read_recipient(status: Object<'_>) -> Person {
-    let mut recipient = Person::read(
-        status,
-        "recipient_id",
-        "recipient_user_id",
-        "recipient_parent_user_id",
-    );
+    let mut recipient = Person::read(status, "recipient_id", "recipient_user_id", "recipient_parent_user_id");
     if recipient.parent_user_id.is_none() {
         recipient.parent_user_id = status.text("parent_recipient_user_id");
     }

@@ -290,10 +290,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Items<'a> {
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("any value")
             }
-            fn visit_seq<A: SeqAccess<'de>>(
-                self,
-                mut sequence: A,
-            ) -> Result<Self::Value, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
                 let mut items = Vec::new();
                 while let Some(item) = sequence.next_element()? {
                     items.push(item);
@@ -348,9 +345,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for ValueShape<'a> {
                             Some(contacts) => value.contacts = contacts,
                             None => value.others.push((key, raw)),
                         },
-                        name => match List::from_name(name)
-                            .and_then(|list| Some((list, raw, items()?)))
-                        {
+                        name => match List::from_name(name).and_then(|list| Some((list, raw, items()?))) {
                             Some(list) => value.lists.push(list),
                             None => value.others.push((key, raw)),
                         },
@@ -438,18 +433,9 @@ mod tests {
     fn half_a_surrogate_pair_is_one_unreadable_character() {
         let read = |json: &str| tree(json).and_then(|value| value.as_str().map(str::to_owned));
         assert_eq!(read(r#""a\ud83d""#).as_deref(), Some("a\u{fffd}"));
-        assert_eq!(
-            read(r#""\ude00b\ud83d\ude00""#).as_deref(),
-            Some("\u{fffd}b😀")
-        );
-        assert_eq!(
-            read(r#""\\ud83d \ud83d""#).as_deref(),
-            Some("\\ud83d \u{fffd}")
-        );
-        assert_eq!(
-            read(r#""\ud83d\ud83d\ude00""#).as_deref(),
-            Some("\u{fffd}😀")
-        );
+        assert_eq!(read(r#""\ude00b\ud83d\ude00""#).as_deref(), Some("\u{fffd}b😀"));
+        assert_eq!(read(r#""\\ud83d \ud83d""#).as_deref(), Some("\\ud83d \u{fffd}"));
+        assert_eq!(read(r#""\ud83d\ud83d\ude00""#).as_deref(), Some("\u{fffd}😀"));
         assert_eq!(read("\"\\"), None);
     }
 }

@@ -105,11 +105,8 @@ fn any_json() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(8, 96, 6, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            prop::collection::vec((select(WORDS), inner), 0..6).prop_map(|keys| Value::Object(
-                keys.into_iter()
-                    .map(|(key, value)| (key.to_owned(), value))
-                    .collect()
-            )),
+            prop::collection::vec((select(WORDS), inner), 0..6)
+                .prop_map(|keys| Value::Object(keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())),
         ]
     })
 }
@@ -130,26 +127,18 @@ fn any_value() -> impl Strategy<Value = Value> {
     ];
     let item = prop_oneof![
         any_json(),
-        prop::collection::hash_map(select(WORDS), any_json(), 0..8).prop_map(|keys| Value::Object(
-            keys.into_iter()
-                .map(|(key, value)| (key.to_owned(), value))
-                .collect()
-        )),
+        prop::collection::hash_map(select(WORDS), any_json(), 0..8)
+            .prop_map(|keys| Value::Object(keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())),
     ];
-    prop::collection::hash_map(select(LISTS), prop::collection::vec(item, 0..4), 0..4).prop_map(
-        |lists| {
-            let mut value = Map::from_iter([(
-                "metadata".to_owned(),
-                json!({ "phone_number_id": "418205937761245" }),
-            )]);
-            value.extend(
-                lists
-                    .into_iter()
-                    .map(|(name, items)| (name.to_owned(), Value::from(items))),
-            );
-            Value::Object(value)
-        },
-    )
+    prop::collection::hash_map(select(LISTS), prop::collection::vec(item, 0..4), 0..4).prop_map(|lists| {
+        let mut value = Map::from_iter([("metadata".to_owned(), json!({ "phone_number_id": "418205937761245" }))]);
+        value.extend(
+            lists
+                .into_iter()
+                .map(|(name, items)| (name.to_owned(), Value::from(items))),
+        );
+        Value::Object(value)
+    })
 }
 
 fn notification(entries: &[Value]) -> String {
@@ -314,18 +303,17 @@ fn item_facts() -> impl Strategy<Value = ItemFacts> {
     prop_oneof![
         // A message is known by its id alone: the type is a function of the id here, as it is in life.
         (id(), any::<bool>()).prop_map(|(id, standby)| {
-            let kind = ["text", "reaction", "edit", "revoke", "video"]
-                [id.bytes().map(usize::from).sum::<usize>() % 5];
+            let kind = ["text", "reaction", "edit", "revoke", "video"][id.bytes().map(usize::from).sum::<usize>() % 5];
             ItemFacts::Message { id, kind, standby }
         }),
-        (id(), id(), prop::option::of(id()), any::<bool>()).prop_map(
-            |(id, status, participant, standby)| ItemFacts::Status {
+        (id(), id(), prop::option::of(id()), any::<bool>()).prop_map(|(id, status, participant, standby)| {
+            ItemFacts::Status {
                 id,
                 status,
                 participant,
-                standby
+                standby,
             }
-        ),
+        }),
         id().prop_map(|id| ItemFacts::Echo { id }),
         (id(), any::<bool>()).prop_map(|(id, media)| ItemFacts::History { id, media }),
         (id(), id()).prop_map(|(id, event)| ItemFacts::Call { id, event }),
@@ -414,22 +402,13 @@ impl ItemFacts {
 fn print_shuffled(value: &Value, seed: &mut u64) -> String {
     match value {
         Value::Array(items) => {
-            let items: Vec<String> = items
-                .iter()
-                .map(|item| print_shuffled(item, seed))
-                .collect();
+            let items: Vec<String> = items.iter().map(|item| print_shuffled(item, seed)).collect();
             format!("[ {} ]", items.join(" , "))
         }
         Value::Object(keys) => {
             let mut keys: Vec<String> = keys
                 .iter()
-                .map(|(key, value)| {
-                    format!(
-                        "{} : {}",
-                        Value::from(key.as_str()),
-                        print_shuffled(value, seed)
-                    )
-                })
+                .map(|(key, value)| format!("{} : {}", Value::from(key.as_str()), print_shuffled(value, seed)))
                 .collect();
             for last in (1..keys.len()).rev() {
                 *seed = seed

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use tidings_meta::whatsapp::{
-    AppStateAction, Change, Contact, Content, ErrorItem, HistoryItem, Message, Person, Preference,
-    Status, SystemKind, parse,
+    AppStateAction, Change, Contact, Content, ErrorItem, HistoryItem, Message, Person, Preference, Status, SystemKind,
+    parse,
 };
 
 /// The summary of an event's `raw`, or `{"error": reason}`.
@@ -157,18 +157,10 @@ fn content(said: &Content) -> Value {
         Content::ButtonReply { id, title } => {
             json!({ "button_reply": { "id": id, "title": title } })
         }
-        Content::ListReply {
-            id,
-            title,
-            description,
-        } => {
+        Content::ListReply { id, title, description } => {
             json!({ "list_reply": compact(json!({ "id": id, "title": title, "description": description })) })
         }
-        Content::FlowReply {
-            name,
-            body,
-            response,
-        } => {
+        Content::FlowReply { name, body, response } => {
             json!({ "flow_reply": compact(json!({ "name": name, "body": body, "response": response })) })
         }
         Content::CallPermissionReply(reply) => json!({ "call_permission_reply": compact(json!({
@@ -200,10 +192,9 @@ fn content(said: &Content) -> Value {
             "new": person(&system.new),
             "identity_hash": system.identity_hash,
         }))}),
-        Content::Edit {
-            original_id,
-            content,
-        } => json!({ "edit": { "original_id": original_id, "content": self::content(content) } }),
+        Content::Edit { original_id, content } => {
+            json!({ "edit": { "original_id": original_id, "content": self::content(content) } })
+        }
         Content::Revoke { original_id } => json!({ "revoke": { "original_id": original_id } }),
         Content::Unsupported { kind } => json!({ "unsupported": kind }),
         Content::RequestWelcome => json!({ "request_welcome": true }),
@@ -246,15 +237,11 @@ fn status(status: &Status) -> Value {
 }
 
 fn contact(contact: &Contact) -> Value {
-    compact(
-        json!({ "person": person(&contact.person), "name": contact.name, "username": contact.username }),
-    )
+    compact(json!({ "person": person(&contact.person), "name": contact.name, "username": contact.username }))
 }
 
 fn person(person: &Person) -> Value {
-    compact(
-        json!({ "phone": person.phone, "user_id": person.user_id, "parent_user_id": person.parent_user_id }),
-    )
+    compact(json!({ "phone": person.phone, "user_id": person.user_id, "parent_user_id": person.parent_user_id }))
 }
 
 fn error(error: &ErrorItem) -> Value {

@@ -39,10 +39,7 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
 
 /// One embedded file and the headers that go with it. `no-cache`, since a newer binary has newer files under the same
 /// names.
-fn file(
-    content_type: &'static str,
-    body: &'static str,
-) -> ([(HeaderName, &'static str); 5], &'static str) {
+fn file(content_type: &'static str, body: &'static str) -> ([(HeaderName, &'static str); 5], &'static str) {
     let headers = [
         (CONTENT_TYPE, content_type),
         (CONTENT_SECURITY_POLICY, POLICY),
@@ -87,23 +84,11 @@ mod tests {
             ("/phone/phone.css", "text/css; charset=utf-8", STYLE),
             ("/phone/phone.js", "text/javascript; charset=utf-8", SCRIPT),
         ] {
-            let answer = client
-                .get(format!("http://{address}{path}"))
-                .send()
-                .await
-                .unwrap();
+            let answer = client.get(format!("http://{address}{path}")).send().await.unwrap();
             assert_eq!(answer.status(), 200, "{path}");
             assert_eq!(answer.headers()["content-type"], content_type, "{path}");
-            assert_eq!(
-                answer.headers()["content-security-policy"],
-                POLICY,
-                "{path}"
-            );
-            assert_eq!(
-                answer.headers()["x-content-type-options"],
-                "nosniff",
-                "{path}"
-            );
+            assert_eq!(answer.headers()["content-security-policy"], POLICY, "{path}");
+            assert_eq!(answer.headers()["x-content-type-options"], "nosniff", "{path}");
             assert_eq!(answer.text().await.unwrap(), body, "{path}");
         }
         server.abort();
@@ -133,9 +118,7 @@ mod tests {
         assert!(!PAGE.contains("<style"), "an inline style sheet");
         assert!(!PAGE.contains(" style="), "an inline style");
         assert!(
-            all_between(PAGE, "<script", ">")
-                .iter()
-                .all(|tag| tag.contains("src=")),
+            all_between(PAGE, "<script", ">").iter().all(|tag| tag.contains("src=")),
             "an inline script"
         );
         for tag in all_between(PAGE, "<", ">") {
@@ -145,8 +128,7 @@ mod tests {
                 "an inline handler in <{tag}>"
             );
         }
-        for address in all_between(PAGE, "src=\"", "\"").union(&all_between(PAGE, "href=\"", "\""))
-        {
+        for address in all_between(PAGE, "src=\"", "\"").union(&all_between(PAGE, "href=\"", "\"")) {
             let own = ["phone/phone.css", "phone/phone.js"].contains(address);
             assert!(
                 own || address.starts_with('#') || address.starts_with("data:"),

@@ -1,0 +1,337 @@
+//! Contacts and their identities.
+
+use futures_util::future::join_all;
+use tidings::conversations::model::{Contact, Identity, Millis};
+use tidings::ids::ContactId;
+use tidings::store::StoreError;
+use tidings::store::contacts::ContactNames;
+
+use crate::harness::{BEGIN, Lab, on_both, on_postgres};
+use crate::samples::{contact, igsid, phone, user_id};
+
+async fn keep(lab: &Lab, contact: &Contact, identities: &[Identity]) {
+    let (contact, identities) = (contact.clone(), identities.to_vec());
+    lab.write(move |tx| {
+        tx.insert_contacts(&[(contact.clone(), None)])?;
+        let bindings: Vec<(Identity, ContactId)> = identities
+            .iter()
+            .map(|identity| (identity.clone(), contact.id))
+            .collect();
+        tx.bind_identities(&bindings)
+    })
+    .await;
+}
+
+async fn by_id(lab: &Lab, id: ContactId) -> Option<Contact> {
+    lab.read(move |tx| tx.contact_by_id(id)).await
+}
+
+async fn identities(lab: &Lab, id: ContactId) -> Vec<Identity> {
+    lab.read(move |tx| tx.identities_of_contact(id)).await
+}
+
+#[test]
+fn a_contact_is_found_by_each_of_its_identities() {
+    on_both(async |lab| {
+        let (priya, tom) = (contact(lab, "Priya Shah"), contact(lab, "Tom"));
+        keep(lab, &priya, &[phone("447700900123"), user_id("GB.1")]).await;
+        keep(
+            lab,
+            &tom,
+            &[phone("447700900777"), igsid("17841470000000101", "5550001110001")],
+        )
+        .await;
+        assert_eq!(by_id(lab, priya.id).await, Some(priya.clone()));
+        assert_eq!(by_id(lab, lab.ids.next()).await, None);
+
+        let keys = [
+            phone("447700900123"),
+            user_id("GB.1"),
+            phone("447700900777"),
+            user_id("GB.404"),
+            igsid("another", "5550001110001"),
+        ]
+        .map(|identity| identity.key);
+        let wanted = keys.clone();
+        let mut found = lab.write(move |tx| tx.contacts_by_identities(&wanted)).await;
+        found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut expected = vec![
+            (keys[0].clone(), priya.clone()),
+            (keys[1].clone(), priya),
+            (keys[2].clone(), tom),
+        ];
+        expected.sort_by(|(a, _), (b, _)| a.cmp(b));
+        assert_eq!(found, expected);
+        assert_eq!(lab.write(|tx| tx.contacts_by_identities(&[])).await, []);
+
+        let all = lab.read(|tx| tx.contacts(None, 10)).await;
+        let ids = [all[1].id, lab.ids.next(), all[0].id];
+        let mut found = lab.read(move |tx| tx.contacts_by_ids(&ids)).await;
+        found.sort_by_key(|contact| std::cmp::Reverse(contact.id));
+        assert_eq!(found, all);
+    });
+}
+
+#[test]
+fn identities_change_hands_and_are_shown_as_they_were_last_written() {
+    on_both(async |lab| {
+        let (priya, tom) = (contact(lab, "Priya Shah"), contact(lab, "Tom"));
+        keep(lab, &priya, &[phone("551187654321"), user_id("GB.1")]).await;
+        keep(lab, &tom, &[]).await;
+        let spelled = |shown: &str, seen_at: Millis| Identity {
+            shown: shown.to_owned(),
+            seen_at,
+            ..phone("551187654321")
+        };
+        let bind =
+            |identity: Identity, to: ContactId| lab.write(move |tx| tx.bind_identities(&[(identity.clone(), to)]));
+        bind(spelled("5511987654321", BEGIN + 10), priya.id).await;
+        bind(spelled("551187654321", BEGIN + 5), priya.id).await;
+        assert_eq!(
+            identities(lab, priya.id).await,
+            [spelled("5511987654321", BEGIN + 10), user_id("GB.1")]
+        );
+        bind(spelled("551187654321", BEGIN + 20), tom.id).await;
+        assert_eq!(identities(lab, priya.id).await, [user_id("GB.1")]);
+        assert_eq!(identities(lab, tom.id).await, [spelled("551187654321", BEGIN + 20)]);
+    });
+}
+
+fn named(contact: ContactId, name: Option<(Millis, &str)>, username: Option<(Millis, &str)>) -> ContactNames {
+    let owned = |(at, text): (Millis, &str)| (at, text.to_owned());
+    ContactNames {
+        contact_id: contact,
+        name: name.map(owned),
+        username: username.map(owned),
+    }
+}
+
+#[test]
+fn the_latest_name_stands_in_whatever_order_they_are_told() {
+    on_both(async |lab| {
+        let told = [
+            (Some((BEGIN + 10, "Priya")), Some((BEGIN + 10, "priya"))),
+            (Some((BEGIN + 30, "Priya")), None),
+            (Some((BEGIN + 20, "P. Shah")), Some((BEGIN + 20, "p.shah"))),
+            (Some((BEGIN + 30, "Älva")), Some((BEGIN + 5, "zoe"))),
+        ];
+        for rotation in 0..told.len() {
+            let someone = Contact {
+                name: None,
+                name_at: 0,
+                ..contact(lab, "")
+            };
+            keep(lab, &someone, &[]).await;
+            let id = someone.id;
+            for index in 0..told.len() {
+                let (name, username) = told[(index + rotation) % told.len()];
+                lab.write(move |tx| tx.update_contact_names(&[named(id, name, username)]))
+                    .await;
+            }
+            let known = by_id(lab, id).await.unwrap();
+            assert_eq!(
+                known.name.as_deref(),
+                Some("Älva"),
+                "of two of one time the greater one"
+            );
+            assert_eq!((known.name_at, known.username.as_deref()), (BEGIN + 30, Some("p.shah")));
+        }
+    });
+}
+
+#[test]
+fn a_merged_contact_leads_to_the_other_one_and_hands_over_what_is_newer() {
+    on_both(async |lab| {
+        let old = contact(lab, "Priya");
+        let middle = Contact {
+            created_at: BEGIN - 5,
+            ..contact(lab, "P.")
+        };
+        let newest = Contact {
+            name_at: BEGIN + 10,
+            username: Some("priya".to_owned()),
+            picture_url: Some("https://example.invalid/p".to_owned()),
+            ..contact(lab, "Priya Shah")
+        };
+        keep(lab, &old, &[phone("447700900123")]).await;
+        keep(lab, &middle, &[user_id("GB.1")]).await;
+        keep(lab, &newest, &[user_id("GB.2")]).await;
+        let (old_id, middle_id, newest_id) = (old.id, middle.id, newest.id);
+        lab.write(move |tx| tx.merge_contacts(newest_id, middle_id)).await;
+        let merged = by_id(lab, newest_id).await.unwrap();
+        assert_eq!(merged.id, middle_id);
+        assert_eq!(
+            (merged.name.as_deref(), merged.username.as_deref()),
+            (Some("Priya Shah"), Some("priya"))
+        );
+        assert_eq!((merged.name_at, merged.created_at), (BEGIN + 10, BEGIN - 5));
+        assert_eq!(merged.picture_url.as_deref(), Some("https://example.invalid/p"));
+
+        lab.write(move |tx| tx.merge_contacts(middle_id, old_id)).await;
+        for id in [old_id, middle_id, newest_id] {
+            assert_eq!(by_id(lab, id).await.unwrap().id, old_id);
+        }
+        let mut addresses: Vec<String> = identities(lab, old_id)
+            .await
+            .into_iter()
+            .map(|identity| identity.shown)
+            .collect();
+        addresses.sort();
+        assert_eq!(addresses, ["447700900123", "GB.1", "GB.2"]);
+        let listed = lab.read(|tx| tx.contacts(None, 10)).await;
+        assert_eq!(listed.iter().map(|contact| contact.id).collect::<Vec<_>>(), [old_id]);
+    });
+}
+
+#[test]
+fn contacts_are_listed_newest_first_by_page() {
+    on_both(async |lab| {
+        let mut ids = Vec::new();
+        for number in 0..5 {
+            let someone = contact(lab, &format!("Contact {number}"));
+            ids.insert(0, someone.id);
+            keep(lab, &someone, &[]).await;
+        }
+        let page = |before: Option<ContactId>| async move {
+            let page = lab.read(move |tx| tx.contacts(before, 2)).await;
+            page.iter().map(|contact| contact.id).collect::<Vec<_>>()
+        };
+        assert_eq!(page(None).await, ids[..2]);
+        assert_eq!(page(Some(ids[1])).await, ids[2..4]);
+        assert_eq!(page(Some(ids[3])).await, ids[4..]);
+        assert_eq!(page(Some(ids[4])).await, []);
+    });
+}
+
+#[test]
+fn profiles_are_asked_for_when_due_and_again_later() {
+    on_both(async |lab| {
+        let nameless = |due_at: Option<Millis>| {
+            (
+                Contact {
+                    name: None,
+                    name_at: 0,
+                    ..contact(lab, "")
+                },
+                due_at,
+            )
+        };
+        let people = [nameless(Some(BEGIN + 20)), nameless(Some(BEGIN + 10)), nameless(None)];
+        let ids = people.clone().map(|(contact, _)| contact.id);
+        let account = "17841470000000101";
+        lab.write(move |tx| {
+            tx.insert_contacts(&people)?;
+            let bindings: Vec<(Identity, ContactId)> = people
+                .iter()
+                .enumerate()
+                .map(|(index, (contact, _))| (igsid(account, &format!("555{index}")), contact.id))
+                .collect();
+            tx.bind_identities(&bindings)
+        })
+        .await;
+        let due = |now: Millis, limit: u32| lab.write(move |tx| tx.take_due_profiles(now, now + 1_000, limit));
+        assert_eq!(due(BEGIN, 10).await, []);
+        assert_eq!(
+            due(BEGIN + 30, 1).await,
+            [(ids[1], igsid(account, "5551"))],
+            "the longest due first"
+        );
+        assert_eq!(due(BEGIN + 30, 10).await, [(ids[0], igsid(account, "5550"))]);
+        assert_eq!(due(BEGIN + 1_029, 10).await, []);
+        let (first, second) = (ids[0], ids[1]);
+        lab.write(move |tx| {
+            tx.update_profile(
+                first,
+                Some("Zoë"),
+                Some("zoe"),
+                Some("https://example.invalid/z"),
+                BEGIN + 40,
+                None,
+            )?;
+            tx.update_profile(second, None, None, None, BEGIN + 40, Some(BEGIN + 9_000))
+        })
+        .await;
+        let known = by_id(lab, first).await.unwrap();
+        assert_eq!(
+            (known.name.as_deref(), known.username.as_deref()),
+            (Some("Zoë"), Some("zoe"))
+        );
+        assert_eq!(
+            (known.picture_url.as_deref(), known.name_at),
+            (Some("https://example.invalid/z"), BEGIN + 40)
+        );
+        lab.write(move |tx| tx.update_profile(first, None, None, None, BEGIN + 50, None))
+            .await;
+        assert_eq!(
+            by_id(lab, first).await.unwrap().name.as_deref(),
+            Some("Zoë"),
+            "what Meta does not tell stays"
+        );
+        assert_eq!(due(BEGIN + 8_999, 10).await, []);
+        assert_eq!(due(BEGIN + 9_000, 10).await.len(), 1);
+        for plan in lab.plans(&["c.profile_due_at <=", "SELECT"]) {
+            let walk = "SEARCH c USING INDEX contacts_by_profile_due (profile_due_at<?)";
+            assert!(plan.starts_with(walk) && !plan.contains("TEMP B-TREE"), "{plan}");
+        }
+    });
+}
+
+#[test]
+fn a_person_who_is_met_by_several_at_once_is_one_contact() {
+    on_both(async |lab| {
+        let meetings = (0..8).map(|_| {
+            let (store, new) = (lab.store.clone(), contact(lab, "Priya Shah"));
+            async move {
+                store
+                    .write(move |tx| {
+                        let addresses = [user_id("GB.1"), phone("447700900123")];
+                        let keys = addresses.clone().map(|identity| identity.key);
+                        if let Some((_, known)) = tx.contacts_by_identities(&keys)?.first() {
+                            return Ok::<ContactId, StoreError>(known.id);
+                        }
+                        tx.insert_contacts(&[(new.clone(), None)])?;
+                        tx.bind_identities(&addresses.map(|identity| (identity, new.id)))?;
+                        Ok(new.id)
+                    })
+                    .await
+                    .unwrap()
+            }
+        });
+        let met = join_all(meetings).await;
+        assert!(met.iter().all(|id| *id == met[0]), "{met:?}");
+        assert_eq!(lab.read(|tx| tx.contacts(None, 10)).await.len(), 1);
+    });
+}
+
+#[test]
+fn whoever_waits_for_a_contact_that_is_being_merged_gets_the_other_one() {
+    on_postgres(async |lab| {
+        let (old, new) = (contact(lab, "Priya"), contact(lab, "Priya Shah"));
+        keep(lab, &old, &[phone("447700900123")]).await;
+        keep(lab, &new, &[user_id("GB.1")]).await;
+        let (old_id, new_id) = (old.id, new.id);
+        let (holds, is_held) = tokio::sync::oneshot::channel::<()>();
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let mut holds = Some(holds);
+        let mut merger = Box::pin(lab.store.write(move |tx| {
+            tx.contacts_by_identities(&[phone("447700900123").key, user_id("GB.1").key])?;
+            tx.merge_contacts(new_id, old_id)?;
+            if let Some(holds) = holds.take() {
+                let _ = holds.send(());
+            }
+            let _ = gate.recv();
+            Ok::<(), StoreError>(())
+        }));
+        assert!(futures_util::poll!(&mut merger).is_pending());
+        is_held.await.unwrap();
+        let mut waiter = Box::pin(lab.store.write(|tx| tx.contacts_by_identities(&[user_id("GB.1").key])));
+        assert!(futures_util::poll!(&mut waiter).is_pending());
+        open.send(()).unwrap();
+        merger.await.unwrap();
+        let found = waiter.await.unwrap();
+        assert_eq!(
+            found.iter().map(|(_, contact)| contact.id).collect::<Vec<_>>(),
+            [old_id]
+        );
+    });
+}
