@@ -213,6 +213,12 @@ async fn quarantine(app: &App, platform: Platform, now: i64, refusal: &Refusal, 
         reason: refusal.to_string(),
         body: body.to_vec(),
     };
+    tracing::warn!(
+        %platform,
+        notification = %notification.id,
+        body_bytes = notification.body.len(),
+        "notification quarantined: it is not what Meta sends; the list of quarantined notifications says why"
+    );
     app.store
         .write(move |tx| tx.insert_quarantined(&notification))
         .await
@@ -247,7 +253,7 @@ fn refuse(app: &App, platform: Platform, source: SocketAddr, body_bytes: usize, 
             )
         }
         Refusal::Envelope(reason) => {
-            tracing::warn!(%platform, reason, "notification quarantined: it is not what Meta sends");
+            // Said where it was quarantined; the reason may quote the body, and so is shown with it alone.
             (
                 NotificationResult::InvalidPayload,
                 Problem::new(Code::InvalidPayload, reason.clone()),

@@ -8,5 +8,6 @@ mod api;
 mod circle;
 mod conversations;
 mod harness;
+mod secrets;
 mod tidy;
 mod webhooks;

@@ -11,14 +11,14 @@ const SERVER: &str = "TIDINGS_TEST_POSTGRES_URL";
 
 /// Where the store is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Engine {
+pub enum Engine {
     Sqlite,
     Postgres,
 }
 
 impl Engine {
     /// SQLite, and Postgres where there is a server. In CI there has to be one.
-    pub(super) fn available() -> Vec<Self> {
+    pub fn available() -> Vec<Self> {
         if server().is_some() {
             return vec![Self::Sqlite, Self::Postgres];
         }
@@ -32,14 +32,15 @@ impl Engine {
 }
 
 /// A database that belongs to one test.
-pub(super) struct Database {
+pub struct Database {
     url: String,
     /// Its name on the server.
     name: Option<String>,
 }
 
 impl Database {
-    pub(super) async fn create(engine: Engine, folder: &Path) -> Self {
+    /// A new one, empty.
+    pub async fn create(engine: Engine, folder: &Path) -> Self {
         match engine {
             Engine::Sqlite => Self {
                 url: format!("sqlite://{}", folder.join("tidings.db").display()),
@@ -60,7 +61,8 @@ impl Database {
         }
     }
 
-    pub(super) fn url(&self) -> &str {
+    /// Where it is.
+    pub fn url(&self) -> &str {
         &self.url
     }
 
@@ -74,7 +76,8 @@ impl Database {
         }))
     }
 
-    pub(super) async fn remove(self) {
+    /// Removes it, whoever is still connected.
+    pub async fn remove(self) {
         if let Some(name) = self.name {
             execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await;
         }

@@ -28,7 +28,7 @@ use tidings_sandbox::{Delays, LedgerEntry, LedgerKind, Object, Options, Sandbox,
 use tokio::time::MissedTickBehavior;
 
 pub use answer::Answer;
-use database::{Database, Engine};
+pub use database::{Database, Engine};
 pub use meta::{Fixture, Notification, fault, fixtures, text, whatsapp_text, whatsapp_value};
 use running::Running;
 
@@ -37,7 +37,7 @@ pub const START: i64 = 1_795_400_000_000;
 /// How long something may take that only waits for sockets and threads.
 pub const WITHIN: Duration = Duration::from_secs(20);
 /// How often it is looked whether it has happened.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+pub const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// The sandbox's WhatsApp number.
 pub const NUMBER: &str = "200000000000001";

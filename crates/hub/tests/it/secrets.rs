@@ -1,0 +1,390 @@
+//! No secret stands in any line of the log, at any level; what people say, only at `trace`.
+//!
+//! The binary itself runs here, with everything logged that any of its parts can log, and is led through everything that has to do with
+//! a secret, also in the wrong place.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+use tidings_meta::signature::sign;
+use tidings_sandbox::{FaultKind, FaultRequest, Options, Sandbox, Time, TokenKind};
+
+use crate::harness::{ACCOUNT, Database, Engine, LOOK_EVERY, NUMBER, START, WITHIN, fault, text, whatsapp_text};
+
+/// What must not be seen. Letters and digits alone, so that they look the same however they are written down.
+const WHATSAPP_SECRET: &str = "plantedWhatsAppSecret0a1b2c";
+const OLD_SECRET: &str = "plantedOldSecret3d4e5f";
+const INSTAGRAM_SECRET: &str = "plantedInstagramSecret6a7b8c";
+const WHATSAPP_TOKEN: &str = "EAAplantedWhatsAppToken9d0e1f";
+const INSTAGRAM_TOKEN: &str = "IGAAplantedInstagramToken2a3b4c";
+const WHATSAPP_VERIFY_TOKEN: &str = "plantedWhatsAppVerify5d6e7f";
+const INSTAGRAM_VERIFY_TOKEN: &str = "plantedInstagramVerify8a9b0c";
+const ADMIN_KEY: &str = "plantedAdminKey1d2e3f4a5b6c";
+const DATABASE_PASSWORD: &str = "plantedDatabasePassword7d8e9f";
+const SECRETS: [&str; 9] = [
+    WHATSAPP_SECRET,
+    OLD_SECRET,
+    INSTAGRAM_SECRET,
+    WHATSAPP_TOKEN,
+    INSTAGRAM_TOKEN,
+    WHATSAPP_VERIFY_TOKEN,
+    INSTAGRAM_VERIFY_TOKEN,
+    ADMIN_KEY,
+    DATABASE_PASSWORD,
+];
+/// What people say, and to whom it is of no concern.
+const WORDS: &str = "plantedWordsOfAPerson0d1e2f";
+
+/// `tidings serve` in a process of its own, and what it logs.
+struct Served {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It has ended, unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Served {
+    fn start(environment: &[(&str, String)], folder: &Path) -> Self {
+        let log = folder.join("log");
+        let file = File::create(&log).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_tidings"))
+            .arg("serve")
+            .env_clear()
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        Self { child, log }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let log = std::fs::read(&self.log).unwrap();
+        String::from_utf8(log).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    async fn url(&mut self) -> String {
+        self.until("it runs", |served| {
+            let lines = served.lines();
+            let parsed = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let mut running = parsed.filter(|line| line["message"] == "the hub is running");
+            running
+                .next()
+                .map(|line| format!("http://{}", line["address"].as_str().unwrap()))
+        })
+        .await
+    }
+
+    /// Ends it in order, and answers with all that it logged.
+    async fn stop(mut self) -> Vec<String> {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let ended = self
+            .until("it has ended", |served| served.child.try_wait().unwrap())
+            .await;
+        assert!(ended.success(), "{ended}");
+        self.lines()
+    }
+
+    async fn until<T>(&mut self, what: &str, mut condition: impl FnMut(&mut Self) -> Option<T>) -> T {
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        let found = tokio::time::timeout(WITHIN, async {
+            loop {
+                looks.tick().await;
+                if let Some(found) = condition(self) {
+                    return found;
+                }
+            }
+        });
+        let Ok(found) = found.await else {
+            panic!("waited in vain until {what}:\n{}", self.lines().join("\n"));
+        };
+        found
+    }
+}
+
+/// A Meta whose secrets and tokens are the planted ones.
+fn options() -> Options {
+    let mut options = Options {
+        time: Time::Stepped { start_millis: START },
+        ..Options::default()
+    };
+    let world = &mut options.world;
+    WHATSAPP_SECRET.clone_into(&mut world.app.secret);
+    INSTAGRAM_SECRET.clone_into(&mut world.instagram_app.secret);
+    WHATSAPP_VERIFY_TOKEN.clone_into(&mut world.whatsapp_verify_token);
+    INSTAGRAM_VERIFY_TOKEN.clone_into(&mut world.instagram_verify_token);
+    for token in &mut world.tokens {
+        let value = match token.kind {
+            TokenKind::SystemUser => WHATSAPP_TOKEN,
+            TokenKind::InstagramUser => INSTAGRAM_TOKEN,
+        };
+        value.clone_into(&mut token.value);
+    }
+    options
+}
+
+/// The address of the database, with a password in it where it can have one.
+fn with_password(url: &str) -> String {
+    match url.split_once('@') {
+        Some((before, after)) => {
+            let user = before.rsplit('/').next().unwrap().split(':').next().unwrap();
+            format!("postgres://{user}:{DATABASE_PASSWORD}@{after}")
+        }
+        None => url.to_owned(),
+    }
+}
+
+struct Caller {
+    http: Client,
+    url: String,
+}
+
+impl Caller {
+    async fn call(&self, method: Method, path: &str, key: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
+        let mut request = self
+            .http
+            .request(method, format!("{}{path}", self.url))
+            .bearer_auth(key);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request
+            .header("content-type", "application/json")
+            .body(body.to_owned())
+            .send()
+            .await
+            .unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let (status, body) = self.call(Method::GET, path, ADMIN_KEY, &[], "").await;
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    async fn send(&self, key: &str, body: &str) -> (u16, String) {
+        self.call(
+            Method::POST,
+            "/api/v1/messages/send",
+            key,
+            &[("idempotency-key", WORDS)],
+            body,
+        )
+        .await
+    }
+
+    /// Posts a notification; answers with the status.
+    async fn notify(&self, secret: &str, body: &str) -> u16 {
+        let signature = sign(secret.as_bytes(), body.as_bytes());
+        let headers = [("x-hub-signature-256", signature.as_str())];
+        self.call(Method::POST, "/api/webhooks/whatsapp", "", &headers, body)
+            .await
+            .0
+    }
+
+    async fn until_message(&self, id: &str, is_so: impl Fn(&Value) -> bool) {
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        let found = tokio::time::timeout(WITHIN, async {
+            loop {
+                looks.tick().await;
+                let message = self.get(&format!("/api/v1/messages/{id}/timeline")).await;
+                if is_so(&message) {
+                    return;
+                }
+            }
+        });
+        found.await.expect("a message does not get on");
+    }
+}
+
+/// Everything that has to do with a secret, or with words of people, also in the wrong place.
+async fn exercise(caller: &Caller, sandbox: &Sandbox) {
+    // The handshake, rightly and wrongly.
+    let whatsapp = format!("{}/api/webhooks/whatsapp", caller.url);
+    sandbox
+        .subscribe(tidings_sandbox::Object::WhatsApp, &whatsapp, WHATSAPP_VERIFY_TOKEN)
+        .await
+        .unwrap();
+    let instagram = format!("{}/api/webhooks/instagram", caller.url);
+    sandbox
+        .subscribe(tidings_sandbox::Object::Instagram, &instagram, INSTAGRAM_VERIFY_TOKEN)
+        .await
+        .unwrap();
+    sandbox
+        .subscribe(tidings_sandbox::Object::WhatsApp, &whatsapp, INSTAGRAM_VERIFY_TOKEN)
+        .await
+        .unwrap_err();
+    sandbox
+        .subscribe(tidings_sandbox::Object::WhatsApp, &whatsapp, WHATSAPP_VERIFY_TOKEN)
+        .await
+        .unwrap();
+
+    // What people write, and what they might have written had Meta other shapes.
+    sandbox.write("amara", NUMBER, text(WORDS)).unwrap();
+    sandbox.write("lucia", ACCOUNT, text(WORDS)).unwrap();
+    sandbox.settled().await;
+    let right = whatsapp_text("wamid.1", "447700900123", WORDS, START).to_string();
+    assert_eq!(caller.notify(WHATSAPP_SECRET, &right).await, 200);
+    assert_eq!(caller.notify(OLD_SECRET, &right).await, 200);
+    assert_eq!(caller.notify(INSTAGRAM_SECRET, &right).await, 401);
+    let misshapen = |path: &str| {
+        let mut body: Value =
+            serde_json::from_str(&right.replace("wamid.1", &format!("wamid.{}", path.len()))).unwrap();
+        *body.pointer_mut(path).unwrap() = json!(WORDS);
+        body.to_string()
+    };
+    let message = "/entry/0/changes/0/value/messages/0";
+    for part in ["", "/text", "/timestamp", "/type"] {
+        assert_eq!(
+            caller
+                .notify(WHATSAPP_SECRET, &misshapen(&format!("{message}{part}")))
+                .await,
+            200
+        );
+    }
+    for path in [
+        "/entry/0/changes/0/field",
+        "/entry/0/changes/0/value",
+        "/entry/0/changes/0",
+        "/entry/0",
+    ] {
+        assert_eq!(caller.notify(WHATSAPP_SECRET, &misshapen(path)).await, 200);
+    }
+    for body in [
+        WORDS.to_owned(),
+        format!("\"{WORDS}\""),
+        misshapen("/entry"),
+        misshapen("/object"),
+    ] {
+        assert_eq!(caller.notify(WHATSAPP_SECRET, &body).await, 400);
+    }
+
+    // Keys, rightly and wrongly.
+    assert_eq!(caller.send(WHATSAPP_TOKEN, "{}").await.0, 401);
+    for body in [
+        WORDS.to_owned(),
+        format!("\"{WORDS}\""),
+        json!({ WORDS: WORDS }).to_string(),
+        json!({"channel": WORDS, "to": WORDS, "message": WORDS}).to_string(),
+        json!({"channel": "whatsapp", "to": WORDS, "message": WORDS}).to_string(),
+        json!({"channel": "whatsapp", "to": "+447700900101", "content": {"type": WORDS}}).to_string(),
+        json!({"channel": "whatsapp", "to": "+447700900101", "message": WORDS, "metadata": WORDS.repeat(200)})
+            .to_string(),
+    ] {
+        assert!(matches!(caller.send(ADMIN_KEY, &body).await.0, 400 | 422), "{body}");
+    }
+
+    // Messages that are taken, refused, not answered.
+    let mut kinds = vec![None];
+    kinds.extend([131_008, 131_000, 190, 130_429].map(|code| {
+        Some(FaultRequest {
+            code: Some(code),
+            ..fault(FaultKind::Error)
+        })
+    }));
+    kinds.push(Some(fault(FaultKind::ResetBefore)));
+    kinds.push(Some(fault(FaultKind::ResetAfterAccept)));
+    for (index, kind) in kinds.into_iter().enumerate() {
+        if let Some(kind) = kind {
+            sandbox.fault(kind).unwrap();
+        }
+        // Each channel for itself: one that is held would keep the others waiting.
+        let conversations = caller.get("/api/v1/conversations").await;
+        for conversation in conversations["conversations"].as_array().unwrap() {
+            let body = json!({"to": {"conversation": conversation["id"]}, "message": WORDS}).to_string();
+            let key = format!("{index} {}", conversation["id"]);
+            let headers = [("idempotency-key", key.as_str())];
+            let (status, answer) = caller
+                .call(Method::POST, "/api/v1/messages/send", ADMIN_KEY, &headers, &body)
+                .await;
+            if status == 202 && index < 2 {
+                let answer: Value = serde_json::from_str(&answer).unwrap();
+                let id = answer["messageId"].as_str().unwrap();
+                caller
+                    .until_message(id, |timeline| timeline["timeline"][1]["attempt"]["outcome"].is_string())
+                    .await;
+            }
+        }
+    }
+    sandbox.advance(WITHIN).await;
+
+    // Reading all of it.
+    for path in [
+        "/api/webhooks/events",
+        "/api/webhooks/notifications/quarantined",
+        "/api/v1/contacts",
+        "/api/v1/conversations",
+    ] {
+        caller.get(path).await;
+    }
+    let (status, _) = caller
+        .call(
+            Method::GET,
+            &format!("/api/webhooks/events?q={WORDS}"),
+            ADMIN_KEY,
+            &[],
+            "",
+        )
+        .await;
+    assert_eq!(status, 200);
+}
+
+#[tokio::test]
+async fn none_stands_in_the_log_at_any_level() {
+    for engine in Engine::available() {
+        println!("on {engine:?}");
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::create(engine, folder.path()).await;
+        let sandbox = Sandbox::start(options()).await.unwrap();
+        let mut environment: Vec<(&str, String)> = vec![
+            ("TIDINGS_LOG", "trace".to_owned()),
+            ("TIDINGS_LOG_FORMAT", "json".to_owned()),
+            ("TIDINGS_LISTEN", "127.0.0.1:0".to_owned()),
+            ("TIDINGS_DATA_DIR", folder.path().to_str().unwrap().to_owned()),
+            ("TIDINGS_ADMIN_KEY", ADMIN_KEY.to_owned()),
+            ("DATABASE_URL", with_password(database.url())),
+            ("META_APP_SECRET", OLD_SECRET.to_owned()),
+        ];
+        let told = sandbox.environment();
+        environment.extend(told.iter().map(|(name, value)| (name.as_str(), value.clone())));
+
+        let mut served = Served::start(&environment, folder.path());
+        let http = Client::builder().no_proxy().timeout(WITHIN).build().unwrap();
+        let caller = Caller {
+            http,
+            url: served.url().await,
+        };
+        exercise(&caller, &sandbox).await;
+        let lines = served.stop().await;
+
+        assert!(lines.len() > 100, "{}", lines.join("\n"));
+        for level in ["DEBUG", "INFO", "WARN"] {
+            assert!(
+                lines.iter().any(|line| line.contains(level)),
+                "nothing was logged at {level}"
+            );
+        }
+        for line in &lines {
+            for secret in SECRETS {
+                assert!(!line.contains(secret), "{line}");
+            }
+            let parsed: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            assert!(!line.contains(WORDS) || parsed["level"] == "TRACE", "{line}");
+        }
+        sandbox.stop().await;
+        database.remove().await;
+    }
+}
