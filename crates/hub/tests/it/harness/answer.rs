@@ -196,14 +196,14 @@ impl Harness {
         }
     }
 
-    /// The value of one line of the metrics, labels included; 0 where there is no such line.
-    pub async fn metric(&self, line: &str) -> f64 {
+    /// The count in one line of the metrics, labels included; 0 where there is no such line.
+    pub async fn metric(&self, line: &str) -> u64 {
         let metrics = self.get("/metrics").await;
         assert_eq!(metrics.status, 200);
         let value = metrics
             .body
             .lines()
             .find_map(|found| found.strip_prefix(line)?.strip_prefix(' '));
-        value.map_or(0.0, |value| value.parse().unwrap())
+        value.map_or(0, |value| value.parse().unwrap())
     }
 }

@@ -328,7 +328,7 @@ impl Harness {
         assert_eq!(self.hub().app().workers.healthy(), Ok(()), "a background task fails");
         assert_eq!(
             self.metric("tidings_task_restarts_total").await,
-            0.0,
+            0,
             "a background task failed"
         );
         let dead = self.get("/api/webhooks/events?status=dead").await.json();

@@ -125,7 +125,7 @@ async fn more_than_can_wait_is_told_to_come_again_and_nothing_answered_is_lost()
         }
         assert!(refused > 0, "nobody was told to come again");
         let line = r#"tidings_webhook_notifications_total{channel="whatsapp",result="unavailable"}"#;
-        assert_eq!(harness.metric(line).await, f64::from(refused));
+        assert_eq!(harness.metric(line).await, refused);
         harness.projected().await;
         let kept: BTreeSet<String> = harness
             .events("")

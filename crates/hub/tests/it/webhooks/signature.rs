@@ -43,7 +43,7 @@ fn instagram_text(id: &str, text: &str) -> Value {
             "message": {"mid": id, "text": text}}]}]})
 }
 
-async fn counted(harness: &Harness, product: &str, result: &str) -> f64 {
+async fn counted(harness: &Harness, product: &str, result: &str) -> u64 {
     let line = format!(r#"tidings_webhook_notifications_total{{channel="{product}",result="{result}"}}"#);
     harness.metric(&line).await
 }
@@ -84,7 +84,7 @@ async fn what_is_not_signed_by_meta_is_refused_and_counted_and_not_kept() {
                 harness.post_as_is(notification).await.problem(401, "invalid_signature");
             }
             let after = counted(harness, product(path), "invalid_signature").await;
-            assert_eq!(after - before, wrong.len() as f64, "{path}");
+            assert_eq!(after - before, wrong.len() as u64, "{path}");
         }
         assert_nothing_kept(harness).await;
     })
@@ -118,7 +118,7 @@ async fn a_signed_notification_is_taken_at_every_address() {
         assert_eq!(events.len(), PATHS.len());
         assert!(events.iter().all(|event| event["signed"] == true));
         for name in ["whatsapp", "instagram"] {
-            assert_eq!(counted(harness, name, "accepted").await, 2.0);
+            assert_eq!(counted(harness, name, "accepted").await, 2);
         }
     })
     .await;
@@ -281,7 +281,7 @@ async fn a_body_is_taken_up_to_the_bound_and_no_further() {
                 .await
                 .problem(413, "payload_too_large");
         }
-        assert_eq!(counted(harness, "whatsapp", "invalid_payload").await, 2.0);
+        assert_eq!(counted(harness, "whatsapp", "invalid_payload").await, 2);
         assert_nothing_kept(harness).await;
 
         harness.post_as_is(of_length(BOUND)).await.expect(200);
@@ -341,11 +341,11 @@ async fn a_signed_body_that_is_not_metas_is_quarantined() {
         assert!(harness.events("").await.is_empty());
         assert_eq!(
             counted(harness, "whatsapp", "invalid_payload").await,
-            whatsapp.len() as f64
+            whatsapp.len() as u64
         );
         assert_eq!(
             counted(harness, "instagram", "invalid_payload").await,
-            instagram.len() as f64
+            instagram.len() as u64
         );
     })
     .await;
