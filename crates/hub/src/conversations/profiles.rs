@@ -15,7 +15,7 @@ use crate::conversations::model::{Identity, Millis};
 use crate::ids::ContactId;
 use crate::store::StoreError;
 
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const BATCH: u32 = 20;
 /// Picture links die within days (reference `instagram.md` 3.10, 5.3).
 const STALE_AFTER: Millis = 3 * 24 * 3600 * 1000;

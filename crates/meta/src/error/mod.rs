@@ -9,7 +9,7 @@
 //! The codes and classes come from the reference: `whatsapp.md` 14.2 and 14.3, `instagram.md` 7, `graph-api.md` 3. Meanings and
 //! remedies are written for the operator who reads them.
 
-mod common;
+mod graph;
 mod graph_error;
 mod instagram;
 mod row;
@@ -126,7 +126,7 @@ pub fn explain_code(platform: Platform, code: i64, subcode: Option<i64>) -> Expl
 
 /// The rows that apply to a platform: its own table, then the common one.
 pub fn rows(platform: Platform) -> impl Iterator<Item = &'static Row> {
-    own_rows(platform).iter().chain(common::ROWS)
+    own_rows(platform).iter().chain(graph::ROWS)
 }
 
 fn own_rows(platform: Platform) -> &'static [Row] {

@@ -106,7 +106,7 @@ async fn name_of(hub: &HubClient, names: &mut HashMap<String, String>, conversat
                 .map(output::on_one_line)
             {
                 Some(name) => unknown.insert(name).clone(),
-                None => "?".to_owned(),
+                None => "(no name yet)".to_owned(),
             }
         }
     }

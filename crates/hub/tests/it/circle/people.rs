@@ -111,7 +111,7 @@ async fn a_contact_is_written_to_by_their_id() {
                 &json!({"channel": "instagram", "to": {"contact": contact}, "message": "hi"}),
             )
             .await;
-        assert_eq!(answer.fields(422, "unknown_recipient"), ["to"]);
+        assert_eq!(answer.fields(404, "unknown_recipient"), ["to"]);
     })
     .await;
 }

@@ -59,7 +59,7 @@ async fn the_window_is_open_for_a_day_from_the_last_message() {
         harness.pass(HOUR * 23).await;
         harness.sandbox.write("amara", NUMBER, text("still there?")).unwrap();
         harness.projected().await;
-        harness.pass(MINUTE * (24 * 60 - 1)).await;
+        harness.pass(HOUR * 23 + MINUTE * 59).await;
         let conversation = harness.conversation().await;
         assert_eq!(conversation["window"]["open"], true);
         let sent = harness.reply(&conversation, "just in time").await;
