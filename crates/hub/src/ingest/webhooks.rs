@@ -8,7 +8,7 @@ use aws_lc_rs::digest;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, Query, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use secrecy::{ExposeSecret, SecretString};
@@ -155,7 +155,17 @@ async fn receive(
     body: Body,
 ) -> Result<Response, Problem> {
     let began = std::time::Instant::now();
-    let body = read(app, platform, body).await?;
+    let body = match read(app, platform, body).await {
+        Ok(body) => body,
+        Err(problem) => {
+            let mut response = problem.into_response();
+            // The rest of the body may still come: nothing else can be read from this connection.
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+            return Ok(response);
+        }
+    };
     let now = app.clock.now_millis();
     let signed = app
         .ingest
@@ -186,12 +196,19 @@ async fn receive(
     Ok(([(header::CONTENT_TYPE, "application/json")], r#"{"success":true}"#).into_response())
 }
 
-async fn read(app: &App, platform: Platform, body: Body) -> Result<Bytes, Problem> {
+async fn read(app: &App, platform: Platform, mut body: Body) -> Result<Bytes, Problem> {
     let limit = app.config.webhooks.body_bytes_max;
-    let read = tokio::time::timeout(app.config.http.body_timeout, Limited::new(body, limit).collect()).await;
-    match read {
+    let reading = async {
+        let read = Limited::new(&mut body, limit).collect().await;
+        if read.as_ref().is_err_and(|error| error.is::<LengthLimitError>()) {
+            // Whoever still writes does not read: an answer given now would be lost with the connection.
+            let _ = Limited::new(&mut body, limit).collect().await;
+        }
+        read
+    };
+    match tokio::time::timeout(app.config.http.body_timeout, reading).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
             app.metrics
                 .count_notification(platform, NotificationResult::InvalidPayload);
             Err(Problem::new(

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tidings_meta::signature::sign;
-use tidings_sandbox::{FaultKind, FaultRequest, Options, Sandbox, Time, TokenKind};
+use tidings_sandbox::{Channel, FaultKind, FaultRequest, NewCustomer, Object, Options, Sandbox, TokenKind};
 
 use crate::harness::{ACCOUNT, Database, Engine, LOOK_EVERY, NUMBER, START, WITHIN, fault, text, whatsapp_text};
 
@@ -116,10 +116,8 @@ impl Served {
 
 /// A Meta whose secrets and tokens are the planted ones.
 fn options() -> Options {
-    let mut options = Options {
-        time: Time::Stepped { start_millis: START },
-        ..Options::default()
-    };
+    let mut options = Options::default();
+    options.delays.read = None;
     let world = &mut options.world;
     WHATSAPP_SECRET.clone_into(&mut world.app.secret);
     INSTAGRAM_SECRET.clone_into(&mut world.instagram_app.secret);
@@ -195,18 +193,28 @@ impl Caller {
             .0
     }
 
-    async fn until_message(&self, id: &str, is_so: impl Fn(&Value) -> bool) {
+    /// Sends a message; `None` while the hub has not yet understood that the contact has written.
+    async fn try_to_send(&self, channel: &str, to: &str) -> Option<String> {
+        let body = json!({"channel": channel, "to": to, "message": WORDS}).to_string();
+        let (status, answer) = self
+            .call(Method::POST, "/api/v1/messages/send", ADMIN_KEY, &[], &body)
+            .await;
+        assert!(matches!(status, 202 | 409), "{answer}");
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        answer["messageId"].as_str().map(str::to_owned)
+    }
+
+    async fn until<T>(&self, condition: impl AsyncFn() -> Option<T>) -> T {
         let mut looks = tokio::time::interval(LOOK_EVERY);
         let found = tokio::time::timeout(WITHIN, async {
             loop {
                 looks.tick().await;
-                let message = self.get(&format!("/api/v1/messages/{id}/timeline")).await;
-                if is_so(&message) {
-                    return;
+                if let Some(found) = condition().await {
+                    return found;
                 }
             }
         });
-        found.await.expect("a message does not get on");
+        found.await.expect("waited in vain for a message")
     }
 }
 
@@ -215,20 +223,20 @@ async fn exercise(caller: &Caller, sandbox: &Sandbox) {
     // The handshake, rightly and wrongly.
     let whatsapp = format!("{}/api/webhooks/whatsapp", caller.url);
     sandbox
-        .subscribe(tidings_sandbox::Object::WhatsApp, &whatsapp, WHATSAPP_VERIFY_TOKEN)
+        .subscribe(Object::WhatsApp, &whatsapp, WHATSAPP_VERIFY_TOKEN)
         .await
         .unwrap();
     let instagram = format!("{}/api/webhooks/instagram", caller.url);
     sandbox
-        .subscribe(tidings_sandbox::Object::Instagram, &instagram, INSTAGRAM_VERIFY_TOKEN)
+        .subscribe(Object::Instagram, &instagram, INSTAGRAM_VERIFY_TOKEN)
         .await
         .unwrap();
     sandbox
-        .subscribe(tidings_sandbox::Object::WhatsApp, &whatsapp, INSTAGRAM_VERIFY_TOKEN)
+        .subscribe(Object::WhatsApp, &whatsapp, INSTAGRAM_VERIFY_TOKEN)
         .await
         .unwrap_err();
     sandbox
-        .subscribe(tidings_sandbox::Object::WhatsApp, &whatsapp, WHATSAPP_VERIFY_TOKEN)
+        .subscribe(Object::WhatsApp, &whatsapp, WHATSAPP_VERIFY_TOKEN)
         .await
         .unwrap();
 
@@ -287,39 +295,51 @@ async fn exercise(caller: &Caller, sandbox: &Sandbox) {
         assert!(matches!(caller.send(ADMIN_KEY, &body).await.0, 400 | 422), "{body}");
     }
 
-    // Messages that are taken, refused, not answered.
-    let mut kinds = vec![None];
-    kinds.extend([131_008, 131_000, 190, 130_429].map(|code| {
-        Some(FaultRequest {
-            code: Some(code),
-            ..fault(FaultKind::Error)
-        })
-    }));
-    kinds.push(Some(fault(FaultKind::ResetBefore)));
-    kinds.push(Some(fault(FaultKind::ResetAfterAccept)));
-    for (index, kind) in kinds.into_iter().enumerate() {
+    // Messages that are taken, refused, not answered: each to somebody else, so that none waits for another. The last of a channel stop it.
+    let refused = |code: i64| FaultRequest {
+        code: Some(code),
+        ..fault(FaultKind::Error)
+    };
+    let outcomes = [
+        (Channel::WhatsApp, None, "accepted"),
+        (Channel::WhatsApp, Some(refused(131_008)), "failed"),
+        (Channel::WhatsApp, Some(refused(131_000)), "temporary"),
+        (Channel::WhatsApp, Some(fault(FaultKind::ResetBefore)), "unknown"),
+        (Channel::WhatsApp, Some(refused(130_429)), "throttled"),
+        (Channel::Instagram, None, "accepted"),
+        (Channel::Instagram, Some(refused(100)), "failed"),
+        (Channel::Instagram, Some(refused(190)), "credentials"),
+    ];
+    for (index, (channel, kind, outcome)) in outcomes.into_iter().enumerate() {
+        let name = format!("Person {index}");
+        let customer = sandbox.add_customer(NewCustomer {
+            name: name.clone(),
+            kind: Some(channel),
+            ..NewCustomer::default()
+        });
+        let account = if channel == Channel::WhatsApp { NUMBER } else { ACCOUNT };
+        let customer = customer.unwrap();
+        sandbox.write(&customer, account, text(WORDS)).unwrap();
+        sandbox.settled().await;
         if let Some(kind) = kind {
             sandbox.fault(kind).unwrap();
         }
-        // Each channel for itself: one that is held would keep the others waiting.
-        let conversations = caller.get("/api/v1/conversations").await;
-        for conversation in conversations["conversations"].as_array().unwrap() {
-            let body = json!({"to": {"conversation": conversation["id"]}, "message": WORDS}).to_string();
-            let key = format!("{index} {}", conversation["id"]);
-            let headers = [("idempotency-key", key.as_str())];
-            let (status, answer) = caller
-                .call(Method::POST, "/api/v1/messages/send", ADMIN_KEY, &headers, &body)
-                .await;
-            if status == 202 && index < 2 {
-                let answer: Value = serde_json::from_str(&answer).unwrap();
-                let id = answer["messageId"].as_str().unwrap();
-                caller
-                    .until_message(id, |timeline| timeline["timeline"][1]["attempt"]["outcome"].is_string())
-                    .await;
-            }
-        }
+        let addresses = sandbox.customer(&customer).unwrap();
+        let to = addresses.phone.or(addresses.igsid).unwrap();
+        let channel = if channel == Channel::WhatsApp {
+            "whatsapp"
+        } else {
+            "instagram"
+        };
+        let id = caller.until(async || caller.try_to_send(channel, &to).await).await;
+        let path = format!("/api/v1/messages/{id}/timeline");
+        caller
+            .until(async || {
+                let timeline = caller.get(&path).await;
+                (timeline["timeline"][1]["attempt"]["outcome"] == outcome).then_some(())
+            })
+            .await;
     }
-    sandbox.advance(WITHIN).await;
 
     // Reading all of it.
     for path in [

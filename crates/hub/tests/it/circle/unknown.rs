@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
 use tidings_sandbox::{EchoTiming, FaultKind, FaultRequest};
 
-use crate::harness::{ACCOUNT, Harness, NUMBER, Setup, fault, on_both, on_both_with, text};
+use crate::harness::{
+    ACCOUNT, Harness, NUMBER, Notification, START, Setup, fault, on_both, on_both_with, text, whatsapp_value,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -121,6 +124,44 @@ async fn where_nothing_is_heard_it_is_sent_once_more_and_says_so() {
         let message = harness.message(&sent).await;
         assert_eq!(message["status"], "delivered");
         assert_eq!(message["maybeDuplicate"], true);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_meta_told_long_ago_settles_it_though_it_waits_to_be_understood() {
+    on_both_with(impatient(), async |harness| {
+        harness.sandbox.fault(fault(FaultKind::ResetAfterAccept)).unwrap();
+        let sent = write_and_reply(harness, "amara", NUMBER).await;
+        until_unknown(harness, &sent).await;
+        // The status stands behind thousands of others when its time is up.
+        let backlog: Vec<Notification> = (0..3)
+            .map(|number| {
+                let messages: Vec<Value> = (0..1_000)
+                    .map(|index| {
+                        json!({"id": format!("wamid.{number}.{index}"), "from": "447700900123", "type": "text",
+                            "timestamp": (START / 1000).to_string(), "text": {"body": "hello"}})
+                    })
+                    .collect();
+                Notification::whatsapp(&whatsapp_value(&json!({ "messages": messages })))
+            })
+            .collect();
+        for answer in join_all(
+            backlog
+                .into_iter()
+                .map(|notification| harness.post_signed(notification)),
+        )
+        .await
+        {
+            answer.expect(200);
+        }
+        harness.sandbox.advance(SECOND).await;
+        harness.clock.advance(SECOND * 61);
+        harness.nudge();
+        harness.projected().await;
+        harness.pass(MINUTE).await;
+        assert_eq!(harness.accepted("amara"), ["once"]);
+        assert_eq!(harness.message(&sent).await["maybeDuplicate"], false);
     })
     .await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tidings_sandbox::{Content, FaultKind, FaultRequest, LedgerKind};
 
-use crate::harness::{NUMBER, fault, on_both, text};
+use crate::harness::{Answer, NUMBER, fault, on_both, text};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -44,10 +44,8 @@ async fn outside_the_window_only_a_template_goes_out() {
     .await;
 }
 
-fn assert_window_closed(answer: &crate::harness::Answer) {
-    let document = answer.json();
-    assert_eq!(document["error"], "window_closed", "{document}");
-    assert!(answer.status.is_client_error());
+fn assert_window_closed(answer: &Answer) {
+    let document = answer.problem(409, "window_closed");
     assert!(document["detail"].as_str().unwrap().contains("template"), "{document}");
 }
 

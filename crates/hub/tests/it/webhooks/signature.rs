@@ -275,13 +275,13 @@ async fn a_body_is_taken_up_to_the_bound_and_no_further() {
             assert_eq!(body.len(), length);
             Notification::to(PATHS[0], body).signed_with(SECRET)
         };
-        for length in [BOUND + 1, BOUND + 70_000] {
+        for length in [BOUND + 1, BOUND + 70_000, 2 * BOUND] {
             harness
                 .post_as_is(of_length(length))
                 .await
                 .problem(413, "payload_too_large");
         }
-        assert_eq!(counted(harness, "whatsapp", "invalid_payload").await, 2);
+        assert_eq!(counted(harness, "whatsapp", "invalid_payload").await, 3);
         assert_nothing_kept(harness).await;
 
         harness.post_as_is(of_length(BOUND)).await.expect(200);
