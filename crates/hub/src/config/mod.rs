@@ -36,7 +36,7 @@ use secrecy::SecretString;
 use tidings_meta::notification::Platform;
 
 pub use mistakes::{ConfigErrors, Mistake, Place};
-pub use sources::{CONFIG_FILE, ConfigFile, Sources};
+pub use sources::{ConfigFile, Sources};
 
 use layers::Layers;
 use reading::Reading;
@@ -147,16 +147,6 @@ pub struct GraphConfig {
     pub request_timeout: Duration,
     /// How long connecting may take.
     pub connect_timeout: Duration,
-}
-
-impl GraphConfig {
-    /// Where Meta is called for one of its products.
-    pub fn base_url(&self, platform: Platform) -> &str {
-        match platform {
-            Platform::WhatsApp => &self.whatsapp_base_url,
-            Platform::Instagram => &self.instagram_base_url,
-        }
-    }
 }
 
 /// A connected number or account.

@@ -32,7 +32,7 @@ pub struct ConfigFile {
 }
 
 /// The settings file that is read when none is named.
-pub const CONFIG_FILE: &str = "tidings.toml";
+const CONFIG_FILE: &str = "tidings.toml";
 
 const ENV_FILE: &str = ".env";
 

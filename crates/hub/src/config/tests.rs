@@ -96,11 +96,8 @@ fn without_any_source_the_defaults_hold() {
     assert_eq!(config.webhooks.retry_delay, Duration::from_secs(5));
     assert_eq!(config.webhooks.body_bytes_max, 3 * 1024 * 1024);
     assert!(config.webhooks.whatsapp.app_secrets.is_empty() && config.webhooks.instagram.verify_tokens.is_empty());
-    assert_eq!(config.graph.base_url(Platform::WhatsApp), "https://graph.facebook.com");
-    assert_eq!(
-        config.graph.base_url(Platform::Instagram),
-        "https://graph.instagram.com"
-    );
+    assert_eq!(config.graph.whatsapp_base_url, "https://graph.facebook.com");
+    assert_eq!(config.graph.instagram_base_url, "https://graph.instagram.com");
     assert_eq!(config.graph.version, "v26.0");
     assert_eq!(config.graph.request_timeout, Duration::from_secs(10));
     assert_eq!(config.graph.connect_timeout, Duration::from_secs(5));

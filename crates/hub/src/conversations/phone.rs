@@ -25,11 +25,6 @@ impl PhoneNumber {
         ((7..=15).contains(&digits.len()) && !digits.starts_with('0')).then_some(Self(digits))
     }
 
-    /// `+` and the digits: the only form that Meta documents as safe to send to (reference `whatsapp.md` 9.1).
-    pub fn e164(&self) -> String {
-        format!("+{}", self.0)
-    }
-
     /// The digits alone, as in `wa_id`.
     pub fn digits(&self) -> &str {
         &self.0
@@ -82,8 +77,8 @@ mod tests {
             "+44 (7700) 900.123",
         ] {
             assert_eq!(
-                PhoneNumber::parse(text).map(|number| number.e164()).as_deref(),
-                Some("+447700900123"),
+                PhoneNumber::parse(text).as_ref().map(PhoneNumber::digits),
+                Some("447700900123"),
                 "{text}"
             );
         }

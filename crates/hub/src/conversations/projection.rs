@@ -25,8 +25,6 @@ use crate::stream::model::Change;
 pub struct Incoming {
     /// The event.
     pub event_id: EventId,
-    /// Meta's id of the account it came to.
-    pub account: String,
     /// The channel that this account is.
     pub channel_id: ChannelId,
     /// When it happened, as far as is known.

@@ -174,7 +174,7 @@ impl Parameters {
 }
 
 /// How many a list has if the caller does not say.
-pub const LIMIT_DEFAULT: u32 = 50;
+const LIMIT_DEFAULT: u32 = 50;
 
 /// A body in JSON. Fields that `T` does not know are refused where it says `deny_unknown_fields`.
 #[derive(Debug, Clone)]

@@ -18,7 +18,7 @@ use crate::http::extract::BODY_BYTES_MAX;
 use crate::http::problem::{Code, INTERNAL, Problem};
 
 /// The id of a request: taken from the caller, or made here, and given back.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Puts around routes what is the same for all of them.
 pub fn surround(routes: Router<App>, app: App) -> Router {

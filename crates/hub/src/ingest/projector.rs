@@ -296,7 +296,6 @@ impl Worker {
         };
         Ok(Some(Incoming {
             event_id: event.id,
-            account: event.account.clone(),
             channel_id,
             at: event.occurred_at.unwrap_or(event.received_at),
             understood,

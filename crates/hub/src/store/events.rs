@@ -61,7 +61,7 @@ pub struct EventCount {
 
 impl EventFilter {
     /// Whether the counters alone can tell how many events it finds.
-    pub fn is_counted(&self) -> bool {
+    fn is_counted(&self) -> bool {
         let Self {
             kind: _,
             status: _,
