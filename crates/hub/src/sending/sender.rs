@@ -70,7 +70,7 @@ pub async fn run(app: App, channel_id: ChannelId, stop: CancellationToken) {
     while calls.join_next().await.is_some() {}
 }
 
-/// When the channel may send again. The place for pace: at this stage it only waits where Meta has said so.
+/// When the channel may send again: it waits where Meta has said so. The place for pace.
 #[derive(Debug, Default)]
 struct Gate {
     closed_until: Millis,
