@@ -110,6 +110,56 @@ struct InHand {
     body: serde_json::Value,
 }
 
+/// How a message ends that is not to be sent (again).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It expired, and Meta never had it.
+    NeverSent,
+    /// It expired after an attempt of which nobody knows what became.
+    ExpiredUnknown,
+    /// It was repeated after an unknown outcome, and the outcome of that is unknown too.
+    TwiceUnknown,
+}
+
+impl End {
+    fn of(entry: &OutboxEntry, message: &Message, now: Millis) -> Option<Self> {
+        let unknown = entry.state == EntryState::Unknown;
+        if entry.expires_at <= now {
+            // One that was repeated after an unknown outcome may have arrived even if the repetition was refused.
+            let may_have_arrived = unknown || message.maybe_duplicate;
+            Some(if may_have_arrived {
+                Self::ExpiredUnknown
+            } else {
+                Self::NeverSent
+            })
+        } else if unknown && message.maybe_duplicate {
+            Some(Self::TwiceUnknown)
+        } else {
+            None
+        }
+    }
+
+    /// Only what certainly did not reach Meta has a time of failure: beside one, a later `sent` of Meta's would not show.
+    fn apply(self, message: &mut Message, now: Millis) {
+        let (status, why) = match self {
+            Self::NeverSent => (Status::Expired, "it could not be sent before it expired"),
+            Self::ExpiredUnknown => (
+                Status::Expired,
+                "it is not known whether Meta took it before it expired; it may have arrived",
+            ),
+            Self::TwiceUnknown => (
+                Status::Failed,
+                "it is not known whether Meta took it, after two attempts; it may have arrived",
+            ),
+        };
+        message.status = status;
+        message.failure = Some(Failure::ours(why));
+        if self == Self::NeverSent {
+            message.receipts.failed_at.get_or_insert(now);
+        }
+    }
+}
+
 impl Sender {
     /// Starts as many calls as there is room for; answers with how long to wait for the next look.
     async fn fill(self: &Arc<Self>, calls: &mut JoinSet<Option<Hold>>, gate: &Gate) -> Duration {
@@ -157,20 +207,8 @@ impl Sender {
                 continue;
             };
             let mut message = messages.swap_remove(at);
-            let end = if entry.expires_at <= now {
-                Some((Status::Expired, "it could not be sent before it expired"))
-            } else if entry.state == EntryState::Unknown && message.maybe_duplicate {
-                Some((
-                    Status::Failed,
-                    "twice it stayed unknown whether Meta took it; it may have arrived",
-                ))
-            } else {
-                None
-            };
-            if let Some((status, why)) = end {
-                message.status = status;
-                message.failure = Some(Failure::ours(why));
-                message.receipts.failed_at.get_or_insert(now);
+            if let Some(end) = End::of(&entry, &message, now) {
+                end.apply(&mut message, now);
                 changes.push(Change::status_of(&message));
                 tx.update_messages(&[&message])?;
                 tx.remove_entry(&entry)?;
