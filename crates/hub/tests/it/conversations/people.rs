@@ -310,7 +310,7 @@ async fn an_instagram_profile_is_fetched() {
         for _ in 0..3 {
             harness.sandbox.write("lucia", ACCOUNT, text("again")).unwrap();
             harness.projected().await;
-            tidings::conversations::profiles::fetch_due(harness.hub().app())
+            tidings::conversations::profiles::fetch_due(harness.hub().app(), &CancellationToken::new())
                 .await
                 .unwrap();
         }
