@@ -94,15 +94,16 @@ impl Hub {
             channels,
             ingest,
         });
-        sending::recover(&app)
-            .await
-            .context("what was being sent at the last stop cannot be looked through")?;
+        // Before the outbox is touched: a second hub by mistake, on the same address and store, ends here.
         let listener = TcpListener::bind(listen)
             .await
             .with_context(|| format!("{listen} cannot be listened on; set TIDINGS_LISTEN to a free address"))?;
         let address = listener
             .local_addr()
             .context("the address that is listened on cannot be read")?;
+        sending::recover(&app)
+            .await
+            .context("what was being sent at the last stop cannot be looked through")?;
 
         let mut tasks = Tasks::new(workers);
         tasks.start(Stage::Producers, "schedule", &app, schedule::run);
