@@ -15,6 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tidings_meta::notification::Platform;
 use tidings_meta::signature;
+use tokio::sync::SemaphorePermit;
 
 use crate::app::App;
 use crate::http::problem::{Code, Problem};
@@ -155,7 +156,8 @@ async fn receive(
     body: Body,
 ) -> Result<Response, Problem> {
     let began = std::time::Instant::now();
-    let body = read(app, platform, body).await?;
+    // The room that the body takes is given back with the answer.
+    let (body, _room) = read(app, platform, source, body).await?;
     let now = app.clock.now_millis();
     let signed = app
         .ingest
@@ -168,7 +170,7 @@ async fn receive(
     let events = match app.ingest.split(platform, &body, signed, now) {
         Ok(events) => events,
         Err(refusal) => {
-            quarantine(app, platform, now, &refusal, body).await?;
+            quarantine(app, platform, source, now, &refusal, body).await?;
             return Err(refuse(app, platform, source, 0, &refusal));
         }
     };
@@ -186,26 +188,57 @@ async fn receive(
     Ok(([(header::CONTENT_TYPE, "application/json")], r#"{"success":true}"#).into_response())
 }
 
-async fn read(app: &App, platform: Platform, body: Body) -> Result<Bytes, Problem> {
+/// Reads a body, and takes room for what has come of it: who only says that much will come keeps nobody else out.
+async fn read<'a>(
+    app: &'a App,
+    platform: Platform,
+    source: SocketAddr,
+    body: Body,
+) -> Result<(Bytes, Option<SemaphorePermit<'a>>), Problem> {
+    let deadline = tokio::time::Instant::now() + app.config.http.body_timeout;
     let limit = app.config.webhooks.body_bytes_max;
-    let read = tokio::time::timeout(app.config.http.body_timeout, Limited::new(body, limit).collect()).await;
-    match read {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            app.metrics
-                .count_notification(platform, NotificationResult::InvalidPayload);
-            Err(Problem::new(
-                Code::PayloadTooLarge,
-                format!("A notification has {limit} bytes at most."),
-            ))
+    let mut body = Limited::new(body, limit);
+    let mut read = Vec::new();
+    let mut room: Option<SemaphorePermit<'a>> = None;
+    loop {
+        let frame = match tokio::time::timeout_at(deadline, body.frame()).await {
+            Ok(None) => return Ok((read.into(), room)),
+            Ok(Some(Ok(frame))) => frame,
+            Ok(Some(Err(error))) if error.downcast_ref::<LengthLimitError>().is_some() => {
+                app.metrics
+                    .count_notification(platform, NotificationResult::InvalidPayload);
+                return Err(Problem::new(
+                    Code::PayloadTooLarge,
+                    format!("A notification has {limit} bytes at most."),
+                ));
+            }
+            Ok(Some(Err(_))) => return Err(Problem::new(Code::InvalidPayload, "The body broke off.")),
+            Err(_) => return Err(Problem::new(Code::RequestTimeout, "The body did not come in time.")),
+        };
+        let Some(data) = frame.data_ref() else { continue };
+        let has = room.as_ref().map_or(0, SemaphorePermit::num_permits);
+        let more = (read.len() + data.len()).div_ceil(1024).saturating_sub(has);
+        let more = app
+            .ingest
+            .take_room(more)
+            .map_err(|refusal| refuse(app, platform, source, read.len(), &refusal))?;
+        match &mut room {
+            Some(room) => room.merge(more),
+            None => room = Some(more),
         }
-        Ok(Err(_)) => Err(Problem::new(Code::InvalidPayload, "The body broke off.")),
-        Err(_) => Err(Problem::new(Code::RequestTimeout, "The body did not come in time.")),
+        read.extend_from_slice(data);
     }
 }
 
 /// Keeps a signed body that cannot be split, so that nothing that Meta signed is lost.
-async fn quarantine(app: &App, platform: Platform, now: i64, refusal: &Refusal, body: Bytes) -> Result<(), Problem> {
+async fn quarantine(
+    app: &App,
+    platform: Platform,
+    source: SocketAddr,
+    now: i64,
+    refusal: &Refusal,
+    body: Bytes,
+) -> Result<(), Problem> {
     let notification = QuarantinedNotification {
         id: app.ids.next(),
         platform,
@@ -219,18 +252,12 @@ async fn quarantine(app: &App, platform: Platform, now: i64, refusal: &Refusal, 
         body_bytes = notification.body.len(),
         "notification quarantined: it is not what Meta sends; the list of quarantined notifications says why"
     );
-    app.store
-        .write(move |tx| tx.insert_quarantined(&notification))
-        .await
-        .map_err(|error| {
-            refuse(
-                app,
-                platform,
-                SocketAddr::from(([0, 0, 0, 0], 0)),
-                0,
-                &Refusal::Store(error),
-            )
-        })
+    let kept = app.store.write(move |tx| tx.insert_quarantined(&notification));
+    match tokio::time::timeout(ANSWER_WITHIN, kept).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(refuse(app, platform, source, 0, &Refusal::Store(error))),
+        Err(_) => Err(refuse(app, platform, source, 0, &Refusal::Full)),
+    }
 }
 
 fn refuse(app: &App, platform: Platform, source: SocketAddr, body_bytes: usize, refusal: &Refusal) -> Problem {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidings_sandbox::{FaultKind, FaultRequest, LedgerKind, NewCustomer};
+use tokio_util::sync::CancellationToken;
 
 use crate::harness::{
     ACCOUNT, BUSINESS_ACCOUNT, Harness, NUMBER, START, fault, on_both, text, whatsapp_text, whatsapp_value,
