@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 use crate::sending::Senders;
 use crate::store::Store;
 use crate::stream::Stream;
-use crate::tasks::{Tasks, Workers};
+use crate::tasks::{Stage, Tasks, Workers};
 use crate::{access, conversations, routes, schedule, sending};
 
 /// How long stopping may take: requests under way, then calls to Meta under way.
@@ -94,34 +94,34 @@ impl Hub {
             channels,
             ingest,
         });
-        sending::recover(&app)
-            .await
-            .context("what was being sent at the last stop cannot be looked through")?;
+        // Before the outbox is touched: a second hub by mistake, on the same address and store, ends here.
         let listener = TcpListener::bind(listen)
             .await
             .with_context(|| format!("{listen} cannot be listened on; set TIDINGS_LISTEN to a free address"))?;
         let address = listener
             .local_addr()
             .context("the address that is listened on cannot be read")?;
+        sending::recover(&app)
+            .await
+            .context("what was being sent at the last stop cannot be looked through")?;
 
-        // In the order in which they are stopped: first what lets new work in, last what others hand work to.
         let mut tasks = Tasks::new(workers);
-        tasks.start("schedule", &app, schedule::run);
-        tasks.start("profiles", &app, conversations::profiles::run);
+        tasks.start(Stage::Producers, "schedule", &app, schedule::run);
+        tasks.start(Stage::Producers, "profiles", &app, conversations::profiles::run);
         for channel in app.channels.all() {
             let id = channel.id.clone();
-            tasks.start("sender", &app, move |app, stop| {
+            tasks.start(Stage::Producers, format!("sender {id}"), &app, move |app, stop| {
                 sending::sender::run(app, id.clone(), stop)
             });
         }
         let pending = Arc::new(Mutex::new(pending));
-        tasks.start("webhook-writer", &app, move |app, stop| {
+        tasks.start(Stage::Keepers, "webhook-writer", &app, move |app, stop| {
             let pending = Arc::clone(&pending);
             // Held by one run at a time; the next one goes on where a failed one left off.
             async move { writer::run(app, &mut *pending.lock().await, stop).await }
         });
-        tasks.start("projector", &app, projector::run);
-        tasks.start("stream", &app, crate::stream::run);
+        tasks.start(Stage::Keepers, "projector", &app, projector::run);
+        tasks.start(Stage::Keepers, "stream", &app, crate::stream::run);
 
         let stop = CancellationToken::new();
         let (router, token, serving) = (routes::router(app.clone()), stop.clone(), app.clone());

@@ -1,4 +1,4 @@
-//! The supervisor of the hub's background tasks: a fixed, named set, each started again when it fails, all ended in order.
+//! The supervisor of the hub's background tasks: a fixed, named set, each started again when it fails, all ended stage by stage.
 //!
 //! Nothing else spawns. A task that panics is logged, counted, and started again after a pause that grows; until it runs again the hub is
 //! not ready, so the process does not go on silently without it.
@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -17,11 +18,13 @@ use crate::app::App;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A task that ran for so long had recovered: what it fails with now is a new failure, and its pause starts small again.
+const RECOVERED_AFTER: Duration = Duration::from_mins(1);
 
 /// How the tasks are. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Workers {
-    failing: Arc<Mutex<BTreeMap<&'static str, String>>>,
+    failing: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 impl Workers {
@@ -34,19 +37,41 @@ impl Workers {
         Err(failing.iter().map(|(name, why)| format!("{name}: {why}")).collect())
     }
 
-    fn set(&self, name: &'static str, why: Option<String>) {
+    fn set(&self, name: &str, why: Option<String>) {
         let mut failing = self.failing.lock().expect("no thread panics while it holds this lock");
         match why {
-            Some(why) => failing.insert(name, why),
+            Some(why) => failing.insert(name.to_owned(), why),
             None => failing.remove(name),
         };
     }
 }
 
-/// The tasks, in the order in which they are ended.
+/// When a task is ended. Those of one stage end together, and a stage only after the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// What begins work of its own: calls to Meta, and what is done at intervals.
+    Producers,
+    /// What others hand work to.
+    Keepers,
+}
+
+impl Stage {
+    /// In the order in which they are ended.
+    const ALL: [Self; 2] = [Self::Producers, Self::Keepers];
+}
+
+#[derive(Debug)]
+struct Running {
+    stage: Stage,
+    name: String,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// The tasks that run.
 #[derive(Debug)]
 pub struct Tasks {
-    running: Vec<(&'static str, CancellationToken, JoinHandle<()>)>,
+    running: Vec<Running>,
     workers: Workers,
 }
 
@@ -60,53 +85,81 @@ impl Tasks {
     }
 
     /// Starts a task that runs until its token is cancelled; one that ends before, or panics, is started again.
+    ///
+    /// The name is the task's own: under it its failure is told, and taken back once it runs again.
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the supervisor that awaits and stops what it spawns"
     )]
-    pub fn start<F, T>(&mut self, name: &'static str, app: &App, run: F)
+    pub fn start<F, T>(&mut self, stage: Stage, name: impl Into<String>, app: &App, run: F)
     where
         F: Fn(App, CancellationToken) -> T + Send + Sync + 'static,
         T: Future<Output = ()> + Send + 'static,
     {
         let app = app.clone();
+        let name = name.into();
         let stop = CancellationToken::new();
         let workers = self.workers.clone();
         let token = stop.clone();
+        let own_name = name.clone();
         let supervise = async move {
             let mut pause = FIRST_PAUSE;
             loop {
+                let began = tokio::time::Instant::now();
                 let ended = AssertUnwindSafe(run(app.clone(), token.clone())).catch_unwind().await;
                 if token.is_cancelled() {
                     return;
                 }
+                if began.elapsed() >= RECOVERED_AFTER {
+                    pause = FIRST_PAUSE;
+                }
                 let why = if ended.is_err() { "it panicked" } else { "it ended" };
-                tracing::error!(task = name, why, "a background task failed; it is started again");
-                workers.set(name, Some(why.to_owned()));
+                tracing::error!(task = own_name, why, "a background task failed; it is started again");
+                workers.set(&own_name, Some(why.to_owned()));
                 app.metrics.count_task_restart();
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
                     () = token.cancelled() => return,
                 }
                 pause = (pause * 2).min(LONGEST_PAUSE);
-                workers.set(name, None);
+                workers.set(&own_name, None);
             }
         };
-        self.running.push((name, stop, tokio::spawn(supervise)));
+        self.running.push(Running {
+            stage,
+            name,
+            stop,
+            task: tokio::spawn(supervise),
+        });
     }
 
-    /// Ends the tasks one after the other, within a time limit altogether.
+    /// Ends the tasks stage by stage, within a time limit altogether that the stages share alike: however slow those of one stage are,
+    /// those of the next have their time.
     pub async fn stop(self, limit: Duration) {
-        let deadline = tokio::time::Instant::now() + limit;
-        for (name, stop, mut task) in self.running {
-            stop.cancel();
-            if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
-                tracing::warn!(
-                    task = name,
-                    "a background task did not end in time; what it was doing is found and done again"
-                );
-                task.abort();
-            }
+        let share = limit / u32::try_from(Stage::ALL.len()).expect("there are few stages");
+        let mut running = self.running;
+        for stage in Stage::ALL {
+            let (ending, later) = running.into_iter().partition(|task: &Running| task.stage == stage);
+            running = later;
+            end(ending, share).await;
         }
     }
+}
+
+/// Ends tasks together.
+async fn end(tasks: Vec<Running>, limit: Duration) {
+    for task in &tasks {
+        task.stop.cancel();
+    }
+    let deadline = tokio::time::Instant::now() + limit;
+    join_all(tasks.into_iter().map(|mut running| async move {
+        if tokio::time::timeout_at(deadline, &mut running.task).await.is_err() {
+            tracing::warn!(
+                task = running.name,
+                "a background task did not end in time; what it was doing is found and done again"
+            );
+            running.task.abort();
+        }
+    }))
+    .await;
 }

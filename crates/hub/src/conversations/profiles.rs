@@ -35,7 +35,7 @@ pub async fn run(app: App, stop: CancellationToken) {
         return stop.cancelled().await;
     }
     while !stop.is_cancelled() {
-        match fetch_due(&app).await {
+        match fetch_due(&app, &stop).await {
             Ok(fetched) if fetched > 0 => continue,
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "profiles that are due cannot be looked up"),
@@ -48,7 +48,9 @@ pub async fn run(app: App, stop: CancellationToken) {
 }
 
 /// Fetches the profiles that are due, a batch at most; answers with how many there were.
-pub async fn fetch_due(app: &App) -> Result<usize, StoreError> {
+///
+/// Told to stop, it does not wait for Meta: a contact whose profile was not read is due again after a while.
+pub async fn fetch_due(app: &App, stop: &CancellationToken) -> Result<usize, StoreError> {
     let now = app.clock.now_millis();
     let due = app
         .store
@@ -56,9 +58,15 @@ pub async fn fetch_due(app: &App) -> Result<usize, StoreError> {
         .await?;
     let count = due.len();
     for (contact, identity) in due {
+        if stop.is_cancelled() {
+            break;
+        }
         let channel = app.channels.by_account(Platform::Instagram, &identity.key.scope);
         if let Some((channel, token)) = channel.and_then(|channel| Some((channel, channel.access_token.as_ref()?))) {
-            fetch(app, channel, token, contact, &identity).await?;
+            tokio::select! {
+                fetched = fetch(app, channel, token, contact, &identity) => fetched?,
+                () = stop.cancelled() => break,
+            }
         }
     }
     Ok(count)

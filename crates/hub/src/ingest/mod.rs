@@ -13,7 +13,7 @@
 
 use tidings_meta::notification::{self, EventKind, Platform};
 use tidings_meta::signature::{SignatureError, Verifier};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 
 use crate::channels::Channels;
 use crate::config::WebhookConfig;
@@ -27,6 +27,9 @@ pub mod model;
 pub mod projector;
 pub mod webhooks;
 pub mod writer;
+
+/// How many bytes of bodies are held at once. Anyone may send one, and whether it is Meta's is known only when all of it is there.
+const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A notification on its way to the writer.
 #[derive(Debug)]
@@ -51,6 +54,8 @@ pub struct Ingest {
     instagram: Verifier,
     signature_required: bool,
     queue: mpsc::Sender<Pending>,
+    /// What is left of the room for bodies, in KiB.
+    room: Semaphore,
     channels: Channels,
     ids: Ids,
 }
@@ -84,10 +89,17 @@ impl Ingest {
             instagram: Verifier::new(&config.instagram.app_secrets),
             signature_required: config.signature_required,
             queue,
+            room: Semaphore::new(BODIES_BYTES_MAX.max(config.body_bytes_max).div_ceil(1024)),
             channels,
             ids,
         };
         (ingest, pending)
+    }
+
+    /// Room for so many KiB of a body, until it is dropped; never waits.
+    fn take_room(&self, kibibytes: usize) -> Result<SemaphorePermit<'_>, Refusal> {
+        let kibibytes = u32::try_from(kibibytes).map_err(|_| Refusal::Full)?;
+        self.room.try_acquire_many(kibibytes).map_err(|_| Refusal::Full)
     }
 
     /// Whether a body is Meta's; `Ok(false)` where signatures are not checked.

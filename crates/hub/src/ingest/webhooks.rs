@@ -10,11 +10,12 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, Query, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tidings_meta::notification::Platform;
 use tidings_meta::signature;
+use tokio::sync::SemaphorePermit;
 
 use crate::app::App;
 use crate::http::problem::{Code, Problem};
@@ -155,8 +156,9 @@ async fn receive(
     body: Body,
 ) -> Result<Response, Problem> {
     let began = std::time::Instant::now();
-    let body = match read(app, platform, body).await {
-        Ok(body) => body,
+    // The room that the body takes is given back with the answer.
+    let (body, _room) = match read(app, platform, source, body).await {
+        Ok(read) => read,
         Err(problem) => {
             let mut response = problem.into_response();
             // The rest of the body may still come: nothing else can be read from this connection.
@@ -178,7 +180,7 @@ async fn receive(
     let events = match app.ingest.split(platform, &body, signed, now) {
         Ok(events) => events,
         Err(refusal) => {
-            quarantine(app, platform, now, &refusal, body).await?;
+            quarantine(app, platform, source, now, &refusal, body).await?;
             return Err(refuse(app, platform, source, 0, &refusal));
         }
     };
@@ -196,33 +198,68 @@ async fn receive(
     Ok(([(header::CONTENT_TYPE, "application/json")], r#"{"success":true}"#).into_response())
 }
 
-async fn read(app: &App, platform: Platform, mut body: Body) -> Result<Bytes, Problem> {
+/// Reads a body, and takes room for what has come of it: who only says that much will come keeps nobody else out.
+async fn read<'a>(
+    app: &'a App,
+    platform: Platform,
+    source: SocketAddr,
+    mut body: Body,
+) -> Result<(Bytes, Option<SemaphorePermit<'a>>), Problem> {
+    let deadline = tokio::time::Instant::now() + app.config.http.body_timeout;
     let limit = app.config.webhooks.body_bytes_max;
-    let reading = async {
-        let read = Limited::new(&mut body, limit).collect().await;
-        if read.as_ref().is_err_and(|error| error.is::<LengthLimitError>()) {
-            // Whoever still writes does not read: an answer given now would be lost with the connection.
-            let _ = Limited::new(&mut body, limit).collect().await;
-        }
-        read
-    };
-    match tokio::time::timeout(app.config.http.body_timeout, reading).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+    let mut read = Vec::new();
+    let mut room: Option<SemaphorePermit<'a>> = None;
+    loop {
+        let frame = match tokio::time::timeout_at(deadline, body.frame()).await {
+            Ok(None) => return Ok((read.into(), room)),
+            Ok(Some(Ok(frame))) => frame,
+            Ok(Some(Err(_))) => return Err(Problem::new(Code::InvalidPayload, "The body broke off.")),
+            Err(_) => return Err(Problem::new(Code::RequestTimeout, "The body did not come in time.")),
+        };
+        let Some(data) = frame.data_ref() else { continue };
+        if read.len() + data.len() > limit {
             app.metrics
                 .count_notification(platform, NotificationResult::InvalidPayload);
-            Err(Problem::new(
+            drain(body, limit, deadline).await;
+            return Err(Problem::new(
                 Code::PayloadTooLarge,
                 format!("A notification has {limit} bytes at most."),
-            ))
+            ));
         }
-        Ok(Err(_)) => Err(Problem::new(Code::InvalidPayload, "The body broke off.")),
-        Err(_) => Err(Problem::new(Code::RequestTimeout, "The body did not come in time.")),
+        let has = room.as_ref().map_or(0, SemaphorePermit::num_permits);
+        let more = (read.len() + data.len()).div_ceil(1024).saturating_sub(has);
+        let more = app
+            .ingest
+            .take_room(more)
+            .map_err(|refusal| refuse(app, platform, source, read.len(), &refusal))?;
+        match &mut room {
+            Some(room) => room.merge(more),
+            None => room = Some(more),
+        }
+        read.extend_from_slice(data);
+    }
+}
+
+/// Lets more of a body pass, up to as much again. Whoever still writes does not read: an answer given now would be lost with the
+/// connection.
+async fn drain(mut body: Body, limit: usize, deadline: tokio::time::Instant) {
+    let mut passed = 0;
+    while passed <= limit
+        && let Ok(Some(Ok(frame))) = tokio::time::timeout_at(deadline, body.frame()).await
+    {
+        passed += frame.data_ref().map_or(0, Bytes::len);
     }
 }
 
 /// Keeps a signed body that cannot be split, so that nothing that Meta signed is lost.
-async fn quarantine(app: &App, platform: Platform, now: i64, refusal: &Refusal, body: Bytes) -> Result<(), Problem> {
+async fn quarantine(
+    app: &App,
+    platform: Platform,
+    source: SocketAddr,
+    now: i64,
+    refusal: &Refusal,
+    body: Bytes,
+) -> Result<(), Problem> {
     let notification = QuarantinedNotification {
         id: app.ids.next(),
         platform,
@@ -236,18 +273,12 @@ async fn quarantine(app: &App, platform: Platform, now: i64, refusal: &Refusal, 
         body_bytes = notification.body.len(),
         "notification quarantined: it is not what Meta sends; the list of quarantined notifications says why"
     );
-    app.store
-        .write(move |tx| tx.insert_quarantined(&notification))
-        .await
-        .map_err(|error| {
-            refuse(
-                app,
-                platform,
-                SocketAddr::from(([0, 0, 0, 0], 0)),
-                0,
-                &Refusal::Store(error),
-            )
-        })
+    let kept = app.store.write(move |tx| tx.insert_quarantined(&notification));
+    match tokio::time::timeout(ANSWER_WITHIN, kept).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(refuse(app, platform, source, 0, &Refusal::Store(error))),
+        Err(_) => Err(refuse(app, platform, source, 0, &Refusal::Full)),
+    }
 }
 
 fn refuse(app: &App, platform: Platform, source: SocketAddr, body_bytes: usize, refusal: &Refusal) -> Problem {

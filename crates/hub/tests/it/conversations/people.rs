@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidings_sandbox::{FaultKind, FaultRequest, LedgerKind, NewCustomer};
+use tokio_util::sync::CancellationToken;
 
 use crate::harness::{
     ACCOUNT, BUSINESS_ACCOUNT, Harness, NUMBER, START, fault, on_both, text, whatsapp_text, whatsapp_value,
@@ -310,7 +311,7 @@ async fn an_instagram_profile_is_fetched() {
         for _ in 0..3 {
             harness.sandbox.write("lucia", ACCOUNT, text("again")).unwrap();
             harness.projected().await;
-            tidings::conversations::profiles::fetch_due(harness.hub().app())
+            tidings::conversations::profiles::fetch_due(harness.hub().app(), &CancellationToken::new())
                 .await
                 .unwrap();
         }

@@ -90,6 +90,44 @@ async fn a_body_that_never_ends_is_given_up() {
 }
 
 #[tokio::test]
+async fn bodies_that_fill_the_room_for_them_are_all_that_is_held() {
+    const BODY: usize = 3 * 1024 * 1024;
+    let setup = Setup::default().with("TIDINGS_HTTP_BODY_TIMEOUT_SECS", "60");
+    on_both_with(setup, async |harness| {
+        let address = harness.hub().address();
+        let head = format!("POST /api/webhooks/whatsapp HTTP/1.1\r\nhost: x\r\ncontent-length: {BODY}\r\n\r\n");
+        let filling = vec![b' '; BODY - 1];
+        let mut unfinished = Vec::new();
+        // 64 MiB to the byte: 21 bodies that lack their last byte, and the third of one.
+        for bytes in std::iter::repeat_n(filling.len(), 21).chain([1024 * 1024]) {
+            let mut connection = TcpStream::connect(address).await.unwrap();
+            connection.write_all(head.as_bytes()).await.unwrap();
+            connection.write_all(&filling[..bytes]).await.unwrap();
+            unfinished.push(connection);
+        }
+        let body = whatsapp_text("wamid.1", "447700900123", "hello", START);
+        harness
+            .until("there is no room left", async |harness| {
+                let answer = harness.post_signed(Notification::whatsapp(&body)).await;
+                if answer.status == 200 {
+                    return None;
+                }
+                answer.problem(503, "overloaded");
+                assert!(answer.header("retry-after").parse::<u32>().unwrap() >= 1);
+                Some(())
+            })
+            .await;
+        drop(unfinished);
+        harness
+            .until("there is room again", async |harness| {
+                (harness.post_signed(Notification::whatsapp(&body)).await.status == 200).then_some(())
+            })
+            .await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn more_than_can_wait_is_told_to_come_again_and_nothing_answered_is_lost() {
     let setup = Setup::default().with("WEBHOOK_MAX_QUEUE", "1");
     on_both_with(setup, async |harness| {
