@@ -267,7 +267,11 @@ impl Message {
                 earliest(&mut receipts.failed_at, at);
             }
         }
-        if let Some(reached) = receipts.status() {
+        if let Some(reached) = self.receipts.status() {
+            // It was ended here without knowing whether Meta took it. Meta has now said so.
+            if matches!(self.status, Status::Failed | Status::Expired) && self.receipts.failed_at.is_none() {
+                self.failure = None;
+            }
             self.status = reached;
         }
         before != (self.status, self.receipts.clone(), self.failure.clone())

@@ -149,7 +149,7 @@ pub enum Cause {
     Temporary,
     /// The channel is too fast for Meta; counts against nobody.
     Throttled,
-    /// This recipient got too much too fast; counts against nobody.
+    /// This recipient got too much too fast. The refusal is counted, since the pause grows with their number.
     PairLimit,
     /// The channel's token does not work, or its account is held; counts against nobody.
     Credentials,

@@ -9,6 +9,10 @@ use tidings_meta::notification::Platform;
 use crate::conversations::model::Failure;
 use crate::sending::model::{Cause, Outcome, Recipient};
 
+/// The account may not message the recipient's country (reference `whatsapp.md` 13.9, 14.2). The catalogue counts it to the account, but
+/// it says nothing about recipients elsewhere: the message fails, and the channel goes on.
+const COUNTRY_NOT_ALLOWED: i64 = 130_497;
+
 /// Reads the answer to a send call.
 pub fn of(platform: Platform, exchange: &Exchange<Sent>) -> Outcome {
     match &exchange.outcome {
@@ -65,7 +69,12 @@ pub fn of(platform: Platform, exchange: &Exchange<Sent>) -> Outcome {
                 text,
             };
             let wait = refusal.retry_after.or(exchange.usage.regain_after).or(explanation.wait);
-            from_class(explanation.class, failure, wait)
+            let class = if platform == Platform::WhatsApp && refusal.code == COUNTRY_NOT_ALLOWED {
+                Class::Recipient
+            } else {
+                explanation.class
+            };
+            from_class(class, failure, wait)
         }
     }
 }

@@ -110,6 +110,14 @@ struct InHand {
     body: serde_json::Value,
 }
 
+/// What came of taking due entries.
+struct Taken {
+    in_hand: Vec<InHand>,
+    /// The kinds of the messages that failed or expired instead; counted once the unit is committed, since a unit may be run again.
+    ended: Vec<&'static str>,
+    next_due: Option<Millis>,
+}
+
 /// How a message ends that is not to be sent (again).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -176,7 +184,14 @@ impl Sender {
             self.app.store.write(move |tx| sender.take(tx, now, room as u32)).await
         };
         match taken {
-            Ok((in_hand, next_due)) => {
+            Ok(Taken {
+                in_hand,
+                ended,
+                next_due,
+            }) => {
+                for kind in ended {
+                    self.app.metrics.count_sent(self.channel.platform, false, kind);
+                }
                 for message in in_hand {
                     let sender = Arc::clone(self);
                     calls.spawn(async move { sender.send(message).await });
@@ -194,11 +209,12 @@ impl Sender {
     }
 
     /// Takes due entries in hand: those that have expired are ended, the others marked.
-    fn take(&self, tx: &mut Tx<'_>, now: Millis, room: u32) -> Result<(Vec<InHand>, Option<Millis>), StoreError> {
+    fn take(&self, tx: &mut Tx<'_>, now: Millis, room: u32) -> Result<Taken, StoreError> {
         let entries = tx.take_due_entries(&self.channel.id, now, room)?;
         let ids: Vec<_> = entries.iter().map(|entry| entry.message_id).collect();
         let mut messages = tx.lock_messages(&ids)?;
         let mut in_hand = Vec::with_capacity(entries.len());
+        let mut ended = Vec::new();
         let mut changes = Vec::new();
         for entry in entries {
             let Some(at) = messages.iter().position(|message| message.id == entry.message_id) else {
@@ -212,16 +228,14 @@ impl Sender {
                 changes.push(Change::status_of(&message));
                 tx.update_messages(&[&message])?;
                 tx.remove_entry(&entry)?;
-                self.app
-                    .metrics
-                    .count_sent(self.channel.platform, false, message.content.kind());
+                ended.push(message.content.kind());
                 continue;
             }
             message.maybe_duplicate |= entry.state == EntryState::Unknown;
             message.status = Status::Sending;
             in_hand.push((entry, message));
         }
-        let in_hand = self.address(tx, in_hand, &mut changes, now)?;
+        let in_hand = self.address(tx, in_hand, &mut ended, &mut changes, now)?;
         let marks: Vec<_> = in_hand
             .iter()
             .map(|message| (message.entry.message_id, message.attempt_id))
@@ -244,7 +258,11 @@ impl Sender {
         tx.insert_attempts(&attempts)?;
         let next_due = tx.next_entry_due(&self.channel.id)?;
         self.tell(tx, changes, now)?;
-        Ok((in_hand, next_due))
+        Ok(Taken {
+            in_hand,
+            ended,
+            next_due,
+        })
     }
 
     /// Finds out where each message goes; one that can go nowhere fails.
@@ -252,6 +270,7 @@ impl Sender {
         &self,
         tx: &mut Tx<'_>,
         messages: Vec<(OutboxEntry, Message)>,
+        ended: &mut Vec<&'static str>,
         changes: &mut Vec<Change>,
         now: Millis,
     ) -> Result<Vec<InHand>, StoreError> {
@@ -268,6 +287,7 @@ impl Sender {
                 changes.push(Change::status_of(&message));
                 tx.update_messages(&[&message])?;
                 tx.remove_entry(&entry)?;
+                ended.push(message.content.kind());
                 continue;
             };
             let attempt_id: AttemptId = self.app.ids.next();
@@ -285,7 +305,8 @@ impl Sender {
 
     /// Calls Meta, and settles what came of it; answers with how long the channel must be silent, if it must.
     async fn send(self: Arc<Self>, in_hand: InHand) -> Option<Hold> {
-        if in_hand.entry.attempts == 0 && !in_hand.message.maybe_duplicate {
+        // The entry is as it was before it was taken: without an attempt, it has never been sent. (`attempts` leaves out held ones.)
+        if in_hand.entry.attempt_id.is_none() {
             let waited = (self.app.clock.now_millis() - in_hand.entry.queued_at).max(0);
             self.app
                 .metrics

@@ -75,7 +75,8 @@ impl Tx<'_> {
         Ok(true)
     }
 
-    /// Heads of a channel that are due, the most urgent first, locked until the unit ends.
+    /// Heads of a channel that are due, locked until the unit ends: those of unknown outcome, a quarter of the limit at most (but one
+    /// at least), so that no backlog starves them; then those that wait, the most urgent first.
     ///
     /// One of unknown outcome stays as long as an event waits to be understood that came in before it was due: it may be the one that
     /// tells the outcome.
@@ -87,21 +88,21 @@ impl Tx<'_> {
     ) -> Result<Vec<OutboxEntry>, StoreError> {
         let rows = self.query(
             select_entries!(
-                "FROM outbox AS o WHERE o.channel_id = ?1 AND o.head = 1 AND o.state = 'waiting' AND o.due_at <= ?2
-                 ORDER BY o.priority, o.due_at, o.message_id LIMIT ?3 {take o}"
-            ),
-            params![&channel.0, now, limit],
-        )?;
-        let mut due: Vec<OutboxEntry> = rows.iter().map(entry).collect::<Result<_, _>>()?;
-        let left = limit.saturating_sub(due.len() as u32);
-        let rows = self.query(
-            select_entries!(
                 "FROM outbox AS o WHERE o.channel_id = ?1 AND o.head = 1 AND o.state = 'unknown' AND o.due_at <= ?2
                     AND NOT EXISTS (SELECT 1 FROM event_queue AS q WHERE q.due_at <= o.due_at)
                  ORDER BY o.due_at, o.message_id LIMIT ?3 {take o}"
             ),
-            params![&channel.0, now, left],
+            params![&channel.0, now, (limit / 4).max(1).min(limit)],
         )?;
+        let unknown: Vec<OutboxEntry> = rows.iter().map(entry).collect::<Result<_, _>>()?;
+        let rows = self.query(
+            select_entries!(
+                "FROM outbox AS o WHERE o.channel_id = ?1 AND o.head = 1 AND o.state = 'waiting' AND o.due_at <= ?2
+                 ORDER BY o.priority, o.due_at, o.message_id LIMIT ?3 {take o}"
+            ),
+            params![&channel.0, now, limit.saturating_sub(unknown.len() as u32)],
+        )?;
+        let mut due = unknown;
         for row in &rows {
             due.push(entry(row)?);
         }

@@ -161,9 +161,13 @@ fn what_has_no_known_outcome_is_due_when_its_time_is_up() {
         assert_eq!(due(lab, &whatsapp(), BEGIN + 59_999, 10).await, [waiting.message_id]);
         assert_eq!(
             due(lab, &whatsapp(), BEGIN + 60_000, 10).await,
-            [waiting.message_id, unknown.message_id]
+            [unknown.message_id, waiting.message_id]
         );
-        assert_eq!(due(lab, &whatsapp(), BEGIN + 60_000, 1).await, [waiting.message_id]);
+        assert_eq!(
+            due(lab, &whatsapp(), BEGIN + 60_000, 1).await,
+            [unknown.message_id],
+            "it does not starve behind what waits"
+        );
         let entry = locked(lab, unknown.message_id).await.unwrap();
         assert_eq!(
             (entry.state, entry.attempt_id),
