@@ -15,6 +15,9 @@ use crate::app::App;
 /// A store that answers more slowly than this is not ready.
 const STORE_WITHIN: Duration = Duration::from_secs(1);
 
+/// Told to whoever watches the hub, since the same warning in the log is long gone when it matters.
+const SIGNATURES_UNCHECKED: &str = "The signatures of webhooks are not checked: anyone who reaches this hub can post events. Set WEBHOOK_SIGNATURE_REQUIRED to true.";
+
 /// That the hub lives.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Live {
@@ -29,6 +32,8 @@ pub struct Ready {
     status: &'static str,
     /// What was looked at.
     checks: Vec<Check>,
+    /// What does not keep the hub from its work, but should not stay so.
+    warnings: Vec<&'static str>,
 }
 
 /// One thing that was looked at.
@@ -62,21 +67,24 @@ pub async fn ready(State(app): State<App>) -> Response {
             ok: workers,
         },
     ];
-    if store && workers {
-        Json(Ready {
-            status: "ready",
-            checks,
-        })
-        .into_response()
+    let (code, status) = if store && workers {
+        (StatusCode::OK, "ready")
     } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            Json(Ready {
-                status: "not_ready",
-                checks,
-            }),
-        )
-            .into_response()
+        (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
+    };
+    let ready = Ready {
+        status,
+        checks,
+        warnings: warnings(&app),
+    };
+    (code, Json(ready)).into_response()
+}
+
+fn warnings(app: &App) -> Vec<&'static str> {
+    if app.config.webhooks.signature_required {
+        Vec::new()
+    } else {
+        vec![SIGNATURES_UNCHECKED]
     }
 }
 

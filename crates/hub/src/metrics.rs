@@ -98,6 +98,11 @@ struct QueueLabels {
     state: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChannelLabel {
+    channel: String,
+}
+
 /// The four counters that the runbook knows, for one product.
 #[derive(Debug, Clone)]
 struct PlatformCounters {
@@ -122,6 +127,8 @@ pub struct Metrics {
     queue_length: Family<QueueLabels, Gauge>,
     events_waiting: Gauge,
     oldest_event_waiting: Gauge<f64, AtomicU64>,
+    last_event: Family<ChannelLabel, Gauge<f64, AtomicU64>>,
+    ingest_lag: Family<ChannelLabel, Gauge<f64, AtomicU64>>,
     stream_subscribers: Gauge,
     task_restarts: Counter,
 }
@@ -155,6 +162,8 @@ impl Metrics {
             queue_length: Family::default(),
             events_waiting: Gauge::default(),
             oldest_event_waiting: Gauge::default(),
+            last_event: Family::default(),
+            ingest_lag: Family::default(),
             stream_subscribers: Gauge::default(),
             task_restarts: Counter::default(),
             registry: Registry::default(),
@@ -203,6 +212,16 @@ impl Metrics {
             "tidings_events_oldest_waiting_seconds",
             "How long the longest has waited",
             metrics.oldest_event_waiting.clone(),
+        );
+        registry.register(
+            "tidings_channel_last_event_seconds",
+            "When the last event of a channel came, in seconds since 1970; no value before its first",
+            metrics.last_event.clone(),
+        );
+        registry.register(
+            "tidings_channel_ingest_lag_seconds",
+            "From when the last event of a channel happened, by Meta's clock, to when it came",
+            metrics.ingest_lag.clone(),
         );
         registry.register(
             "tidings_stream_subscribers",
@@ -350,6 +369,17 @@ impl Metrics {
         self.oldest_event_waiting.set(oldest.as_secs_f64());
     }
 
+    /// The last event of a channel came then, this long after it happened.
+    pub fn set_channel_activity(&self, channel: &ChannelId, came_at: Duration, lag: Option<Duration>) {
+        let label = ChannelLabel {
+            channel: channel.0.clone(),
+        };
+        self.last_event.get_or_create(&label).set(came_at.as_secs_f64());
+        if let Some(lag) = lag {
+            self.ingest_lag.get_or_create(&label).set(lag.as_secs_f64());
+        }
+    }
+
     /// So many live streams are open.
     pub fn set_stream_subscribers(&self, subscribers: usize) {
         self.stream_subscribers
@@ -403,11 +433,21 @@ impl PlatformCounters {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::Metrics;
+    use crate::conversations::model::ChannelId;
 
     #[test]
     fn counters_exist_from_the_start_under_the_names_of_the_runbook() {
-        let text = Metrics::new().render();
+        let metrics = Metrics::new();
+        let channel = ChannelId("shop".to_owned());
+        metrics.set_channel_activity(
+            &channel,
+            Duration::from_millis(1_700_000_000_500),
+            Some(Duration::from_millis(1_250)),
+        );
+        let text = metrics.render();
         for line in [
             "whatsapp_api_calls_total{status=\"success\",endpoint=\"messages\"} 0",
             "whatsapp_api_errors_total{code=\"0\",class=\"temporary\"} 0",
@@ -416,6 +456,8 @@ mod tests {
             "instagram_messages_sent_total{status=\"success\",type=\"text\"} 0",
             "tidings_webhook_notifications_total{channel=\"whatsapp\",result=\"invalid_signature\"} 0",
             "tidings_events_waiting 0",
+            "tidings_channel_last_event_seconds{channel=\"shop\"} 1700000000.5",
+            "tidings_channel_ingest_lag_seconds{channel=\"shop\"} 1.25",
         ] {
             assert!(text.contains(line), "{line} is missing in:\n{text}");
         }

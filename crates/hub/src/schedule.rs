@@ -73,7 +73,7 @@ async fn gauges(app: &App) -> Result<(), StoreError> {
         .into_iter()
         .map(|channel| channel.id.clone())
         .collect();
-    let (waiting, oldest, lengths) = app
+    let (waiting, oldest, lengths, activity) = app
         .store
         .read(move |tx| {
             let (waiting, oldest) = tx.waiting_events(GAUGE_MAX)?;
@@ -83,7 +83,7 @@ async fn gauges(app: &App) -> Result<(), StoreError> {
                     lengths.push((channel.clone(), state, tx.outbox_lengths(channel, state, GAUGE_MAX)?));
                 }
             }
-            Ok::<_, StoreError>((waiting, oldest, lengths))
+            Ok::<_, StoreError>((waiting, oldest, lengths, tx.channel_activity()?))
         })
         .await?;
     let age = oldest.map_or(0, |oldest| (app.clock.now_millis() - oldest).max(0));
@@ -92,7 +92,25 @@ async fn gauges(app: &App) -> Result<(), StoreError> {
     for (channel, state, length) in lengths {
         app.metrics.set_queue_length(&channel, state.as_str(), length);
     }
+    // The store also remembers channels that are no longer in the settings; nothing is expected of those.
+    let present = activity
+        .into_iter()
+        .filter(|channel| app.channels.get(&channel.id).is_some());
+    for channel in present {
+        if let Some(came_at) = channel.last_event_at {
+            // Meta's clock may be ahead of ours.
+            let lag = channel
+                .last_event_occurred_at
+                .map(|at| millis(came_at.saturating_sub(at)));
+            app.metrics.set_channel_activity(&channel.id, millis(came_at), lag);
+        }
+    }
     Ok(())
+}
+
+/// As a duration; none where it would be negative.
+fn millis(millis: Millis) -> Duration {
+    Duration::from_millis(millis.max(0).unsigned_abs())
 }
 
 async fn prune(app: &App) -> Result<(), StoreError> {

@@ -25,8 +25,10 @@ pub struct People {
     named: BTreeMap<ContactId, ContactNames>,
     bindings: BTreeMap<IdentityKey, (Identity, ContactId)>,
     merged: HashMap<ContactId, ContactId>,
-    /// Contacts that were merged, with what they were merged into.
-    pub merges: Vec<(ContactId, ContactId)>,
+    /// Contacts that were merged, with what they were merged into, and the index of the event that told it.
+    pub merges: Vec<(usize, ContactId, ContactId)>,
+    /// The index of the event that is looked at.
+    event: usize,
     /// Conversations that were merged, with what they were merged into.
     pub merged_conversations: Vec<(ConversationId, ConversationId)>,
 }
@@ -52,7 +54,8 @@ impl People {
             people.by_identity.insert(key, contact.id);
         }
         let mut resolved = Vec::with_capacity(events.len());
-        for (understood, at) in events {
+        for (index, (understood, at)) in events.iter().enumerate() {
+            people.event = index;
             resolved.push(people.resolve_one(tx, understood, *at, ids, now)?);
         }
         people.save(tx, now)?;
@@ -268,7 +271,7 @@ impl People {
         }
         tx.merge_contacts(from, into)?;
         self.merged.insert(from, into);
-        self.merges.push((from, into));
+        self.merges.push((self.event, from, into));
         Ok(into)
     }
 

@@ -100,13 +100,8 @@ impl<'a> Batch<'a> {
         let (people, contacts) = People::resolve(tx, &people, self.ids, self.now)?;
         self.contacts = contacts;
         self.done.changes = incoming.iter().map(|_| Vec::new()).collect();
-        if let Some(first) = self.done.changes.first_mut() {
-            for (from, into) in &people.merges {
-                first.push(Change::ContactMerged {
-                    from: *from,
-                    into: *into,
-                });
-            }
+        for (event, from, into) in people.merges {
+            self.change(event, Change::ContactMerged { from, into });
         }
         self.load_conversations(tx, incoming)?;
         self.load_messages(tx, incoming)

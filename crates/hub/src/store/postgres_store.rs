@@ -27,6 +27,13 @@ const CONNECTIONS: usize = 6;
 /// How often a unit is run again after it lost to another transaction.
 const CONFLICTS_MAX: u32 = 8;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A server that takes nothing for so long is gone; without this a connection to it hangs for a quarter of an hour.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(10);
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
+/// That an answered event is on disk must not hang on what the server, the database or the role has as its default; a stricter default
+/// is left as it is.
+const SESSION: &str = "SELECT set_config('synchronous_commit', 'on', false)
+    WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')";
 
 #[derive(Debug)]
 pub(super) struct PostgresStore {
@@ -44,6 +51,8 @@ impl PostgresStore {
             return Err(OpenError::PostgresTls);
         }
         config.connect_timeout(CONNECT_TIMEOUT);
+        config.tcp_user_timeout(UNACKNOWLEDGED_MAX);
+        config.keepalives_idle(KEEPALIVE_AFTER);
         config.application_name("tidings");
         let translations = Arc::new(Translations::new(Dialect::Postgres));
         let (urgent, urgent_jobs) = mpsc::channel(QUEUE_UNITS_MAX);
@@ -142,7 +151,9 @@ impl PostgresSession {
             return Ok(());
         }
         self.statements.clear();
-        self.client = Some(self.config.connect(NoTls)?);
+        let mut client = self.config.connect(NoTls)?;
+        client.batch_execute(SESSION)?;
+        self.client = Some(client);
         Ok(())
     }
 
