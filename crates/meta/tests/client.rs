@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +15,9 @@ use axum::response::IntoResponse;
 use axum::serve::ListenerExt;
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use tidings_meta::client::{CallError, ClientError, ClientOptions, Exchange, GraphClient, Sent, Subscription, Usage};
+use tidings_meta::client::{
+    CallError, Carried, Carrier, ClientError, ClientOptions, Exchange, GraphClient, Sent, Subscription, Usage,
+};
 use tidings_meta::error::{Class, GraphError, explain};
 use tidings_meta::notification::Platform;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -962,4 +965,75 @@ async fn a_server_without_tls_is_not_spoken_to_over_https() {
     let exchange = send(&client(&base_url)).await;
     assert_not_sent(&exchange);
     assert!(server.seen.lock().unwrap().is_empty());
+}
+
+/// Answers every request with the same thing.
+#[derive(Debug)]
+struct Pigeon {
+    seen: Mutex<Vec<reqwest::Request>>,
+    answer: Result<Carried, &'static str>,
+}
+
+impl Pigeon {
+    fn with(answer: Result<Carried, &'static str>) -> Arc<Self> {
+        let seen = Mutex::default();
+        Arc::new(Self { seen, answer })
+    }
+}
+
+impl Carrier for Pigeon {
+    fn carry(&self, request: reqwest::Request) -> Pin<Box<dyn Future<Output = Result<Carried, CallError>> + Send>> {
+        self.seen.lock().unwrap().push(request);
+        let answer = self.answer.clone().map_err(|reason| CallError::Unknown {
+            reason: reason.to_owned(),
+            http_status: None,
+        });
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+fn carried(body: &str) -> Carried {
+    Carried {
+        http_status: 200,
+        headers: HeaderMap::from_iter([("facebook-api-version".parse().unwrap(), "v27.0".parse().unwrap())]),
+        body: body.as_bytes().to_vec(),
+        broken: None,
+    }
+}
+
+#[tokio::test]
+async fn a_carrier_takes_the_same_request_and_its_answer_is_read_alike() {
+    let answer = r#"{"messages":[{"id":"wamid.1"}]}"#;
+    let pigeon = Pigeon::with(Ok(carried(answer)));
+    let client = client("http://meta.invalid");
+    let exchange = send(&client.carried_by(pigeon.clone())).await;
+    assert_eq!(exchange.outcome.unwrap().message_id.as_deref(), Some("wamid.1"));
+    assert_eq!((exchange.http_status, exchange.answer.as_str()), (Some(200), answer));
+    assert_eq!(exchange.served_version.as_deref(), Some("v27.0"));
+    {
+        let seen = pigeon.seen.lock().unwrap();
+        assert_eq!(seen.len(), 1);
+        assert_eq!(
+            seen[0].url().as_str(),
+            format!("http://meta.invalid/v26.0/{NUMBER}/messages")
+        );
+        assert_eq!(seen[0].headers()["authorization"], format!("Bearer {TOKEN}"));
+    }
+
+    let cut = Carried {
+        broken: Some("the connection was reset".to_owned()),
+        ..carried(&answer[..10])
+    };
+    let long = carried(&format!("{{\"pad\":\"{}\"}}", "p".repeat(5_000)));
+    for (answer, why) in [
+        (Ok(cut), "the connection was reset"),
+        (Ok(long), "longer than 4096 bytes"),
+        (Err("the wind was strong"), "the wind was strong"),
+    ] {
+        let exchange = send(&client.carried_by(Pigeon::with(answer))).await;
+        match exchange.outcome {
+            Err(CallError::Unknown { reason, .. }) => assert!(reason.contains(why), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+    }
 }

@@ -10,21 +10,25 @@
 //! Tokens travel in the `Authorization` header, never appear in `Debug`, errors or the kept answer.
 //!
 //! - `calls`: what can be asked of Meta, one method each.
+//! - `carrier`: who takes a request to Meta in place of a connection, in a simulation.
 //! - `exchange`: what a call answers.
 //! - `nodes`: what is read out of the answers.
 //! - `transport`: one HTTP exchange, and which error means what.
 
 mod calls;
+mod carrier;
 mod exchange;
 mod nodes;
 mod redaction;
 mod transport;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
 
 pub use calls::Subscription;
+pub use carrier::{Carried, Carrier};
 pub use exchange::{CallError, Exchange, Usage};
 pub use nodes::{
     ActiveSubscription, GranularScope, Health, HealthError, InstagramAccount, InstalledApp, PhoneNumberNode, Profile,
@@ -95,6 +99,8 @@ pub struct GraphClient {
     base_url: String,
     version: String,
     answer_bytes_max: usize,
+    /// Set in a simulation alone.
+    carrier: Option<Arc<dyn Carrier>>,
 }
 
 /// Idle connections are dropped before Meta's side would do it: a request that meets a connection being closed may or may not have
@@ -131,7 +137,16 @@ impl GraphClient {
             base_url,
             version,
             answer_bytes_max: options.answer_bytes_max,
+            carrier: None,
         })
+    }
+
+    /// The same client, with somebody who takes its requests to Meta in place of a connection: for simulations, which leave no process.
+    pub fn carried_by(&self, carrier: Arc<dyn Carrier>) -> Self {
+        Self {
+            carrier: Some(carrier),
+            ..self.clone()
+        }
     }
 
     /// The same client, connections included, asking for another version: accounts may move to a new one separately.

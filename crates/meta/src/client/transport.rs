@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::redaction::Redaction;
-use super::{CallError, Exchange, GraphClient, Usage};
+use super::{CallError, Carried, Exchange, GraphClient, Usage};
 use crate::error::GraphError;
 
 /// One call, ready to be made.
@@ -118,6 +118,9 @@ impl GraphClient {
     }
 
     async fn receive(&self, request: RequestBuilder) -> Result<Received, CallError> {
+        if let Some(carrier) = &self.carrier {
+            return Ok(self.unpack(carrier.carry(request.build().map_err(not_answered)?).await?));
+        }
         let mut response = request.send().await.map_err(not_answered)?;
         let (body, cut) = read_body(&mut response, self.answer_bytes_max).await;
         Ok(Received {
@@ -127,6 +130,21 @@ impl GraphClient {
             body,
             cut,
         })
+    }
+
+    fn unpack(&self, carried: Carried) -> Received {
+        let (mut body, mut cut) = (carried.body, carried.broken);
+        if body.len() > self.answer_bytes_max {
+            body.truncate(self.answer_bytes_max);
+            cut = Some(too_long(self.answer_bytes_max));
+        }
+        Received {
+            http_status: carried.http_status,
+            usage: Usage::read(&carried.headers),
+            served_version: header_text(&carried.headers, "facebook-api-version"),
+            body,
+            cut,
+        }
     }
 }
 
@@ -163,7 +181,7 @@ async fn read_body(response: &mut Response, bytes_max: usize) -> (Vec<u8>, Optio
                 let room = bytes_max - body.len();
                 if chunk.len() > room {
                     body.extend_from_slice(&chunk[..room]);
-                    return (body, Some(format!("it is longer than {bytes_max} bytes")));
+                    return (body, Some(too_long(bytes_max)));
                 }
                 body.extend_from_slice(&chunk);
             }
@@ -171,6 +189,10 @@ async fn read_body(response: &mut Response, bytes_max: usize) -> (Vec<u8>, Optio
             Err(error) => return (body, Some(chain(&error.without_url()))),
         }
     }
+}
+
+fn too_long(bytes_max: usize) -> String {
+    format!("it is longer than {bytes_max} bytes")
 }
 
 /// The body decides, before the status: an error object can come with a 200 (reference `graph-api.md` 3).
