@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
-/// Tells the time; tests freeze it and move it by hand. Cheap to clone; clones of a frozen clock move together.
+/// Tells the time; tests freeze it and move it by hand, or have it pass with the runtime's time. Cheap to clone; clones move together.
 #[derive(Debug, Clone)]
 pub struct Clock(Source);
 
@@ -13,6 +14,12 @@ pub struct Clock(Source);
 enum Source {
     System,
     Frozen(Arc<AtomicI64>),
+    /// As the runtime's time passes, which a test may have paused, since it showed `start`; and as it was moved meanwhile.
+    Runtime {
+        started: Instant,
+        start: i64,
+        moved: Arc<AtomicI64>,
+    },
 }
 
 impl Clock {
@@ -24,6 +31,16 @@ impl Clock {
     /// A clock that stands still until it is moved.
     pub fn frozen_at(now: Timestamp) -> Self {
         Self(Source::Frozen(Arc::new(AtomicI64::new(now.as_millisecond()))))
+    }
+
+    /// A clock that goes with the runtime's time, so that what sleeps for a second wakes a second later by this clock too, also where
+    /// time is a simulation's.
+    pub fn of_runtime(start: Timestamp) -> Self {
+        Self(Source::Runtime {
+            started: Instant::now(),
+            start: start.as_millisecond(),
+            moved: Arc::new(AtomicI64::new(0)),
+        })
     }
 
     /// Now, in whole milliseconds: what the store keeps is what was seen.
@@ -40,13 +57,25 @@ impl Clock {
             )]
             Source::System => Timestamp::now().as_millisecond(),
             Source::Frozen(millis) => millis.load(Ordering::SeqCst),
+            Source::Runtime { started, start, moved } => {
+                let passed = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX / 2);
+                start + passed + moved.load(Ordering::SeqCst)
+            }
         }
     }
 
-    /// Moves a frozen clock; the system's clock cannot be moved.
+    /// Moves a clock of tests forward; the system's clock cannot be moved.
     pub fn advance(&self, by: std::time::Duration) {
-        if let Source::Frozen(millis) = &self.0 {
-            millis.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
+        self.shift(i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
+    }
+
+    /// Sets a clock of tests forward, or back, by milliseconds, as an operator or a time server would; the system's clock cannot be moved.
+    pub fn shift(&self, by_millis: i64) {
+        match &self.0 {
+            Source::System => {}
+            Source::Frozen(moved) | Source::Runtime { moved, .. } => {
+                moved.fetch_add(by_millis, Ordering::SeqCst);
+            }
         }
     }
 }
@@ -54,4 +83,23 @@ impl Clock {
 /// The time that so many milliseconds since 1970 are; times that no calendar has become the nearest that one has.
 pub fn from_millis(millis: i64) -> Timestamp {
     Timestamp::from_millisecond(millis).unwrap_or(if millis < 0 { Timestamp::MIN } else { Timestamp::MAX })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Clock, from_millis};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_of_the_runtime_passes_with_it_and_can_be_set() {
+        let clock = Clock::of_runtime(from_millis(1_000));
+        tokio::time::advance(Duration::from_millis(250)).await;
+        assert_eq!(clock.now_millis(), 1_250);
+        let same = clock.clone();
+        same.shift(-2_000);
+        assert_eq!(clock.now_millis(), -750);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(clock.now_millis(), 250);
+    }
 }
