@@ -47,6 +47,7 @@ pub async fn run(app: App, stop: CancellationToken) {
             unreachable!("the table has three rows")
         };
         let task = tokio::select! {
+            biased;
             _ = gauges.1.tick() => gauges.0,
             _ = left_behind.1.tick() => left_behind.0,
             _ = prune.1.tick() => prune.0,

@@ -118,6 +118,7 @@ impl Tasks {
                 workers.set(&own_name, Some(why.to_owned()));
                 app.metrics.count_task_restart();
                 tokio::select! {
+                    biased;
                     () = tokio::time::sleep(pause) => {}
                     () = token.cancelled() => return,
                 }

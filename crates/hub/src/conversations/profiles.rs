@@ -41,6 +41,7 @@ pub async fn run(app: App, stop: CancellationToken) {
             Err(error) => tracing::warn!(%error, "profiles that are due cannot be looked up"),
         }
         tokio::select! {
+            biased;
             () = tokio::time::sleep(LOOK_AGAIN) => {}
             () = stop.cancelled() => return,
         }
@@ -64,6 +65,7 @@ pub async fn fetch_due(app: &App, stop: &CancellationToken) -> Result<usize, Sto
         let channel = app.channels.by_account(Platform::Instagram, &identity.key.scope);
         if let Some((channel, token)) = channel.and_then(|channel| Some((channel, channel.access_token.as_ref()?))) {
             tokio::select! {
+                biased;
                 fetched = fetch(app, channel, token, contact, &identity) => fetched?,
                 () = stop.cancelled() => break,
             }

@@ -40,12 +40,14 @@ pub async fn serve(
     let mut served = JoinSet::new();
     loop {
         let room = tokio::select! {
-            room = Arc::clone(&connections).acquire_owned() => room.expect("nobody closes the semaphore"),
+            biased;
             () = stop.cancelled() => break,
+            room = Arc::clone(&connections).acquire_owned() => room.expect("nobody closes the semaphore"),
         };
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            biased;
             () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,

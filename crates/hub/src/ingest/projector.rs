@@ -55,6 +55,7 @@ pub async fn run(app: App, stop: CancellationToken) {
             }
         };
         tokio::select! {
+            biased;
             () = app.projector.notified() => {}
             () = tokio::time::sleep(rest) => {}
             () = stop.cancelled() => return,

@@ -58,6 +58,7 @@ pub async fn run(app: App, channel_id: ChannelId, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let rest = sender.fill(&mut calls, &gate).await;
         tokio::select! {
+            biased;
             Some(done) = calls.join_next() => match done {
                 Ok(hold) => gate.note(hold, &sender.app),
                 Err(error) => tracing::error!(%error, channel = %channel_id, "a send panicked; its message is taken over later"),

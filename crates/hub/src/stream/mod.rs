@@ -113,9 +113,10 @@ pub async fn run(app: App, stop: CancellationToken) {
             Err(error) => tracing::warn!(%error, "the live stream could not be read on; subscribers wait"),
         }
         tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
             () = app.stream.nudge.notified() => {}
             () = tokio::time::sleep(LOOK_AGAIN) => {}
-            () = stop.cancelled() => return,
         }
     }
 }

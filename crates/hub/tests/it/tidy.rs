@@ -70,6 +70,7 @@ const RULES: &[fn(&Source, &mut Vec<Finding>)] = &[
     routes_are_declared_together,
     nothing_is_put_off,
     tests_do_not_sleep,
+    chances_are_drawn_in_one_place,
     words_mean_one_thing,
     files_have_a_subject,
 ];
@@ -186,6 +187,25 @@ fn tests_do_not_sleep(source: &Source, findings: &mut Vec<Finding>) {
     for word in sleeps.filter(|word| in_test_folder || word.start >= source.product_end) {
         if !word.before().ends_with("fn") {
             findings.push(word.finding(source, "a test sleeps: move the clock or await a signal".to_owned()));
+        }
+    }
+}
+
+/// Without `biased` a `select!` takes what is ready by chance, which no seed decides: a simulated history could not be repeated.
+fn chances_are_drawn_in_one_place(source: &Source, findings: &mut Vec<Finding>) {
+    if !source.file.starts_with("crates/hub/src/") || source.file.starts_with("crates/hub/src/cli/") {
+        return;
+    }
+    for word in source.product().filter(|word| word.text == "select") {
+        let Some(opened) = word.after().strip_prefix('!') else {
+            continue;
+        };
+        let branches = opened.trim_start().trim_start_matches(['{', '(']).trim_start();
+        if !branches.starts_with("biased;") {
+            findings.push(word.finding(
+                source,
+                "`select!` begins with `biased;`: what is ready is taken in the order in which it stands".to_owned(),
+            ));
         }
     }
 }
@@ -327,6 +347,15 @@ mod rules {
         finds("crates/hub/src/store/ingest.rs", text, &[]);
         finds("crates/hub/tests/it/harness.rs", text, &[]);
         finds("crates/bench/src/main.rs", text, &[]);
+    }
+
+    #[test]
+    fn a_choice_is_made_in_order() {
+        let text =
+            "let a = tokio::select! {\n    biased;\n    () = b => 1,\n};\ntokio::select! {\n    () = b => {}\n}\n";
+        finds("crates/hub/src/ingest/mod.rs", text, &[5]);
+        finds("crates/hub/src/cli/demo.rs", text, &[]);
+        finds("crates/hub/tests/it/harness.rs", text, &[]);
     }
 
     #[test]
