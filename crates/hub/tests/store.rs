@@ -27,6 +27,8 @@ mod conversations;
 mod events;
 #[path = "store/harness.rs"]
 mod harness;
+#[path = "store/inline.rs"]
+mod inline;
 #[path = "store/messages.rs"]
 mod messages;
 #[path = "store/migrations.rs"]

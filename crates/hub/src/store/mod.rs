@@ -4,6 +4,8 @@
 //! nothing. On SQLite one thread writes, and groups what waits into one commit; on Postgres units run side by side, and may be run
 //! again when they lose to another one, so a unit does nothing but read and write the store.
 //!
+//! A simulation has SQLite without threads ([`Store::inline`]): the same units and statements, run where they are called.
+//!
 //! The files beside this one, a capability each, hold every statement that there is, as methods of [`Tx`].
 
 use std::fmt;
@@ -13,9 +15,11 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::mpsc;
 
+pub use inline_store::{Around, Happening, InlineDatabase};
 pub use tx::Tx;
 pub use unit::UnitError;
 
+use inline_store::InlineStore;
 use postgres_store::PostgresStore;
 use sqlite_store::SqliteStore;
 use unit::{Flush, Job, Mode};
@@ -24,6 +28,7 @@ pub mod channels;
 pub mod contacts;
 pub mod conversations;
 pub mod events;
+mod inline_store;
 pub mod messages;
 mod migrate;
 pub mod outbox;
@@ -45,6 +50,7 @@ pub struct Store {
 enum Backend {
     Sqlite(SqliteStore),
     Postgres(PostgresStore),
+    Inline(InlineStore),
 }
 
 impl fmt::Debug for Store {
@@ -52,6 +58,7 @@ impl fmt::Debug for Store {
         f.write_str(match &*self.backend {
             Backend::Sqlite(_) => "Store(SQLite)",
             Backend::Postgres(_) => "Store(Postgres)",
+            Backend::Inline(_) => "Store(SQLite, inline)",
         })
     }
 }
@@ -77,10 +84,17 @@ impl Store {
         .map_err(|_| OpenError::Interrupted)?
     }
 
+    /// A store for simulations: SQLite in memory, without threads.
+    pub fn inline(database: &InlineDatabase, around: Arc<dyn Around>) -> Self {
+        Self {
+            backend: Arc::new(Backend::Inline(InlineStore::new(database.clone(), around))),
+        }
+    }
+
     /// `sqlite` or `postgres`.
     pub fn engine(&self) -> &'static str {
         match &*self.backend {
-            Backend::Sqlite(_) => "sqlite",
+            Backend::Sqlite(_) | Backend::Inline(_) => "sqlite",
             Backend::Postgres(_) => "postgres",
         }
     }
@@ -98,11 +112,11 @@ impl Store {
         T: Send + 'static,
         E: UnitError,
     {
-        let queue = match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.reads(),
-            Backend::Postgres(postgres) => postgres.units(),
-        };
-        submit(queue, Mode::Read, work).await
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => submit(sqlite.reads(), Mode::Read, work).await,
+            Backend::Postgres(postgres) => submit(postgres.units(), Mode::Read, work).await,
+            Backend::Inline(inline) => inline.submit(Mode::Read, work).await,
+        }
     }
 
     /// Runs a unit that writes; once it is answered it survives a power cut.
@@ -112,7 +126,7 @@ impl Store {
         T: Send + 'static,
         E: UnitError,
     {
-        submit(self.writes(), Mode::Write(Flush::Now), work).await
+        self.submit_write(Flush::Now, work).await
     }
 
     /// Runs a unit that writes what would be found undone and be done again after a power cut: it survives a crash of the process, but is
@@ -123,7 +137,7 @@ impl Store {
         T: Send + 'static,
         E: UnitError,
     {
-        submit(self.writes(), Mode::Write(Flush::Later), work).await
+        self.submit_write(Flush::Later, work).await
     }
 
     /// Like [`write`](Self::write), before everything else that waits: for what Meta waits for an answer to.
@@ -133,11 +147,12 @@ impl Store {
         T: Send + 'static,
         E: UnitError,
     {
-        let queue = match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.urgent(),
-            Backend::Postgres(postgres) => postgres.urgent(),
-        };
-        submit(queue, Mode::Write(Flush::Now), work).await
+        let mode = Mode::Write(Flush::Now);
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => submit(sqlite.urgent(), mode, work).await,
+            Backend::Postgres(postgres) => submit(postgres.urgent(), mode, work).await,
+            Backend::Inline(inline) => inline.submit(mode, work).await,
+        }
     }
 
     /// Every statement that this store has run, once, in the engine's own words: so that it can be asked how it goes about them.
@@ -145,6 +160,7 @@ impl Store {
         match &*self.backend {
             Backend::Sqlite(sqlite) => sqlite.statements(),
             Backend::Postgres(postgres) => postgres.statements(),
+            Backend::Inline(inline) => inline.statements(),
         }
     }
 
@@ -154,15 +170,24 @@ impl Store {
             let _ = tokio::task::spawn_blocking(move || match backend {
                 Backend::Sqlite(sqlite) => sqlite.join(),
                 Backend::Postgres(postgres) => postgres.join(),
+                // It has no threads.
+                Backend::Inline(_) => {}
             })
             .await;
         }
     }
 
-    fn writes(&self) -> &mpsc::Sender<Job> {
+    async fn submit_write<T, E, F>(&self, flush: Flush, work: F) -> Result<T, E>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: UnitError,
+    {
+        let mode = Mode::Write(flush);
         match &*self.backend {
-            Backend::Sqlite(sqlite) => sqlite.writes(),
-            Backend::Postgres(postgres) => postgres.units(),
+            Backend::Sqlite(sqlite) => submit(sqlite.writes(), mode, work).await,
+            Backend::Postgres(postgres) => submit(postgres.units(), mode, work).await,
+            Backend::Inline(inline) => inline.submit(mode, work).await,
         }
     }
 }

@@ -109,7 +109,7 @@ impl SqliteStore {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Access {
+pub(super) enum Access {
     Read,
     Write,
 }
@@ -122,7 +122,7 @@ pub(super) struct SqliteSession {
 }
 
 impl SqliteSession {
-    fn open(path: &Path, access: Access, translations: Arc<Translations>) -> rusqlite::Result<Self> {
+    pub(super) fn open(path: &Path, access: Access, translations: Arc<Translations>) -> rusqlite::Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(Duration::from_secs(10))?;
@@ -139,6 +139,10 @@ impl SqliteSession {
             connection,
             translations,
         })
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     pub(super) fn execute(&self, sql: &'static str, params: &[Param<'_>]) -> Result<u64, StoreError> {
@@ -180,7 +184,7 @@ impl SqliteSession {
         Ok(self.connection.execute_batch(sql)?)
     }
 
-    fn control(&self, sql: &'static str) -> rusqlite::Result<()> {
+    pub(super) fn control(&self, sql: &'static str) -> rusqlite::Result<()> {
         self.connection.prepare_cached(sql)?.execute([]).map(|_| ())
     }
 
