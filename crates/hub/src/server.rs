@@ -8,7 +8,7 @@ use anyhow::Context;
 use tidings_meta::client::{ClientOptions, GraphClient};
 use tidings_meta::notification::Platform;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::conversations::model::ChannelId;
 use crate::ids::Ids;
-use crate::ingest::{Ingest, projector, writer};
+use crate::ingest::{Ingest, Pending, projector, writer};
 use crate::metrics::Metrics;
 use crate::sending::Senders;
 use crate::store::Store;
@@ -66,34 +66,10 @@ impl Hub {
         let store = Store::open(&config.database_url)
             .await
             .context("the store cannot be opened")?;
-        let migrations = store
-            .migrate(clock.now())
-            .await
-            .context("the store cannot be brought up to date")?;
-        if !migrations.is_empty() {
-            tracing::info!(?migrations, "the store was brought up to date");
-        }
         let channels = connect(&config)?;
-        write_down(&store, &channels, &clock).await?;
-        let keys = access::Keys::load(&config).context("the API key cannot be made ready")?;
         let listen = config.listen;
         let drain = STOP_WITHIN / 2;
-        let (ingest, pending) = Ingest::new(&config.webhooks, channels.clone(), ids.clone());
-        let workers = Workers::default();
-        let app = App::new(Parts {
-            metrics: Metrics::new(),
-            keys,
-            senders: Senders::new(&channels),
-            stream: Stream::new(),
-            workers: workers.clone(),
-            projector: Notify::new(),
-            config,
-            store,
-            clock,
-            ids,
-            channels,
-            ingest,
-        });
+        let works = Works::prepare(config, store, channels, clock, ids).await?;
         // Before the outbox is touched: a second hub by mistake, on the same address and store, ends here.
         let listener = TcpListener::bind(listen)
             .await
@@ -101,27 +77,7 @@ impl Hub {
         let address = listener
             .local_addr()
             .context("the address that is listened on cannot be read")?;
-        sending::recover(&app)
-            .await
-            .context("what was being sent at the last stop cannot be looked through")?;
-
-        let mut tasks = Tasks::new(workers);
-        tasks.start(Stage::Producers, "schedule", &app, schedule::run);
-        tasks.start(Stage::Producers, "profiles", &app, conversations::profiles::run);
-        for channel in app.channels.all() {
-            let id = channel.id.clone();
-            tasks.start(Stage::Producers, format!("sender {id}"), &app, move |app, stop| {
-                sending::sender::run(app, id.clone(), stop)
-            });
-        }
-        let pending = Arc::new(Mutex::new(pending));
-        tasks.start(Stage::Keepers, "webhook-writer", &app, move |app, stop| {
-            let pending = Arc::clone(&pending);
-            // Held by one run at a time; the next one goes on where a failed one left off.
-            async move { writer::run(app, &mut *pending.lock().await, stop).await }
-        });
-        tasks.start(Stage::Keepers, "projector", &app, projector::run);
-        tasks.start(Stage::Keepers, "stream", &app, crate::stream::run);
+        let (app, tasks) = works.start().await?;
 
         let stop = CancellationToken::new();
         let (router, token, serving) = (routes::router(app.clone()), stop.clone(), app.clone());
@@ -157,6 +113,78 @@ impl Hub {
         let store = self.app.store.clone();
         drop(self.app);
         store.close().await;
+    }
+}
+
+/// A hub without its server: what [`Hub`] puts on a socket, and a simulation runs without one.
+#[derive(Debug)]
+pub struct Works {
+    app: App,
+    pending: mpsc::Receiver<Pending>,
+}
+
+impl Works {
+    /// Brings the store up to date, and puts the parts together.
+    pub async fn prepare(
+        config: Config,
+        store: Store,
+        channels: Channels,
+        clock: Clock,
+        ids: Ids,
+    ) -> anyhow::Result<Self> {
+        let migrations = store
+            .migrate(clock.now())
+            .await
+            .context("the store cannot be brought up to date")?;
+        if !migrations.is_empty() {
+            tracing::info!(?migrations, "the store was brought up to date");
+        }
+        write_down(&store, &channels, &clock).await?;
+        let keys = access::Keys::load(&config).context("the API key cannot be made ready")?;
+        let (ingest, pending) = Ingest::new(&config.webhooks, channels.clone(), ids.clone());
+        let app = App::new(Parts {
+            metrics: Metrics::new(),
+            keys,
+            senders: Senders::new(&channels),
+            stream: Stream::new(),
+            workers: Workers::default(),
+            projector: Notify::new(),
+            config,
+            store,
+            clock,
+            ids,
+            channels,
+            ingest,
+        });
+        Ok(Self { app, pending })
+    }
+
+    /// Takes up what the last process left, and starts every task.
+    pub async fn start(self) -> anyhow::Result<(App, Tasks)> {
+        let Self { app, pending } = self;
+        sending::recover(&app)
+            .await
+            .context("what was being sent at the last stop cannot be looked through")?;
+
+        let mut tasks = Tasks::new(app.workers.clone());
+        tasks.start(Stage::Producers, "schedule", &app, schedule::run);
+        tasks.start(Stage::Producers, "profiles", &app, conversations::profiles::run);
+        for channel in app.channels.all() {
+            let id = channel.id.clone();
+            tasks.start(Stage::Producers, format!("sender {id}"), &app, move |app, stop| {
+                sending::sender::run(app, id.clone(), stop)
+            });
+        }
+        let pending = Arc::new(Mutex::new(pending));
+        tasks.start(Stage::Keepers, "webhook-writer", &app, move |app, stop| {
+            let pending = Arc::clone(&pending);
+            // Held by one run at a time; the next one goes on where a failed one left off.
+            async move { writer::run(app, &mut *pending.lock().await, stop).await }
+        });
+        tasks.start(Stage::Keepers, "projector", &app, projector::run);
+        tasks.start(Stage::Keepers, "stream", &app, crate::stream::run);
+
+        Ok((app, tasks))
     }
 }
 
