@@ -66,6 +66,7 @@ struct Batch<'a> {
     new_messages: Vec<MessageId>,
     touched_messages: HashSet<MessageId>,
     in_flight: Vec<MessageId>,
+    given_up: Vec<MessageId>,
     facts: Vec<MessageFact>,
     reactions: HashMap<(MessageId, bool), ReactionRow>,
     parked: Vec<(ChannelId, String, EventId)>,
@@ -87,6 +88,7 @@ impl<'a> Batch<'a> {
             new_messages: Vec::new(),
             touched_messages: HashSet::new(),
             in_flight: Vec::new(),
+            given_up: Vec::new(),
             facts: Vec::new(),
             reactions: HashMap::new(),
             parked: Vec::new(),
@@ -160,7 +162,12 @@ impl<'a> Batch<'a> {
             self.in_flight.push(message.id);
             self.remember(message);
         }
+        for message in tx.lock_messages_given_up(&echoed, self.now - GIVEN_UP_MILLIS_MAX)? {
+            self.given_up.push(message.id);
+            self.remember(message);
+        }
         self.in_flight.sort();
+        self.given_up.sort();
         Ok(())
     }
 
@@ -382,10 +389,10 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// The oldest message of ours whose outcome is not known yet, and that says the same.
+    /// The oldest message of ours whose outcome is not known yet, and that says the same; or else one that was given up.
     fn in_flight_like(&self, key: &(ChannelId, ContactId), said: &Said) -> Option<MessageId> {
         let conversation = self.conversations.get(key)?.id;
-        self.in_flight.iter().copied().find(|id| {
+        self.in_flight.iter().chain(&self.given_up).copied().find(|id| {
             self.messages.get(id).is_some_and(|message| {
                 message.conversation_id == conversation
                     && message.external_id.is_none()
@@ -454,11 +461,13 @@ impl<'a> Batch<'a> {
         receipt: &Receipt,
         at: Millis,
     ) {
-        // The request's own mark is the surest: it is there before Meta's id is known (reference `whatsapp.md` 5, rule 4).
+        // The request's own mark is the surest: it is there before Meta's id is known (reference `whatsapp.md` 5, rule 4). Of a message
+        // that was sent twice Meta may have two, under two ids, and how far the one got that the customer saw is how far it got.
         let marked = message_id.filter(|id| {
             self.messages.get(id).is_some_and(|message| {
                 message.channel_id == event.channel_id
-                    && message.external_id.as_deref().is_none_or(|known| known == external_id)
+                    && (message.maybe_duplicate
+                        || message.external_id.as_deref().is_none_or(|known| known == external_id))
             })
         });
         let Some(id) = marked.or_else(|| self.find(&event.channel_id, external_id)) else {
@@ -783,6 +792,10 @@ impl<'a> Batch<'a> {
 
 /// How many messages are looked up at once of those that a contact has seen.
 const SEEN_PAGE: u32 = 500;
+
+/// How long ago a message of unknown outcome may have been accepted whose echo is still recognised: the day that it is worth sending if
+/// nobody says otherwise, and another one.
+const GIVEN_UP_MILLIS_MAX: Millis = 2 * 24 * 3600 * 1000;
 
 /// Stands in the place of a message's id for what waits for a conversation with somebody. Meta's ids have no spaces.
 fn conversation_mark(identity: &IdentityKey) -> String {

@@ -133,6 +133,28 @@ impl Tx<'_> {
         found.iter().map(message).collect()
     }
 
+    /// Outbound messages of a conversation, of some time or later, that were ended without its being known whether Meta has them: locked
+    /// until the unit ends.
+    pub fn lock_messages_given_up(
+        &mut self,
+        conversations: &[ConversationId],
+        since: Millis,
+    ) -> Result<Vec<Message>, StoreError> {
+        let mut rows = Rows::new();
+        for id in conversations {
+            rows.push(params![id, since]);
+        }
+        let found = self.query_rows(
+            select_messages!(
+                "FROM {each r: id blob, since int} messages AS m WHERE m.conversation_id = r.id AND m.occurred_at >= r.since
+                 AND m.outbound = 1 AND m.external_id IS NULL AND m.failed_at IS NULL AND m.status IN ('failed', 'expired')
+                 ORDER BY m.id {lock m}"
+            ),
+            &rows,
+        )?;
+        found.iter().map(message).collect()
+    }
+
     /// Outbound messages of a conversation that Meta has, up to a time, and that are not known to have been read by `read_at`: locked until
     /// the unit ends, the newest first, `limit` at most, after a place in the list.
     ///

@@ -188,6 +188,35 @@ fn messages_in_flight_are_those_that_meta_may_have() {
 }
 
 #[test]
+fn messages_given_up_are_those_that_meta_may_have_had_all_the_same() {
+    on_both(async |lab| {
+        let conversation = conversation(lab, &whatsapp(), "Priya Shah").await;
+        let mut messages: Vec<Message> = (0..7)
+            .map(|number| outbound(lab, &conversation, BEGIN + number))
+            .collect();
+        let may_have_arrived = Some(Failure::ours("it may have arrived"));
+        for message in &mut messages {
+            message.status = Status::Expired;
+            message.failure.clone_from(&may_have_arrived);
+        }
+        messages[2].status = Status::Failed;
+        messages[3].external_id = Some("out 3".to_owned());
+        messages[4].receive(&Receipt::Failed(may_have_arrived.clone()), BEGIN + 40);
+        messages[5].status = Status::Queued;
+        messages[6].outbound = false;
+        keep(lab, &messages).await;
+        let id = conversation.id;
+        let found = lab.write(move |tx| tx.lock_messages_given_up(&[id], BEGIN + 1)).await;
+        assert_eq!(ids(&found), ids(&messages[1..3]));
+        let other = lab.ids.next();
+        assert_eq!(
+            lab.write(move |tx| tx.lock_messages_given_up(&[other], BEGIN)).await,
+            []
+        );
+    });
+}
+
+#[test]
 fn what_a_watermark_changes_is_found_by_page_and_the_rest_left_out() {
     on_both(async |lab| {
         let conversation = conversation(lab, &whatsapp(), "Priya Shah").await;

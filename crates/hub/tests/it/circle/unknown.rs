@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tidings::clock::from_millis;
 use tidings_sandbox::{EchoTiming, FaultKind, FaultRequest};
 
 use crate::harness::{
@@ -129,6 +130,27 @@ async fn where_nothing_is_heard_it_is_sent_once_more_and_says_so() {
 }
 
 #[tokio::test]
+async fn of_two_copies_the_one_that_was_read_counts_whichever_it_is() {
+    on_both_with(impatient(), async |harness| {
+        harness.sandbox.fault(fault(FaultKind::ResetBefore)).unwrap();
+        let sent = write_and_reply(harness, "amara", NUMBER).await;
+        until_unknown(harness, &sent).await;
+        harness.pass(SECOND * 61).await;
+        harness.message_until(&sent, "accepted").await;
+        let external_id = harness.message(&sent).await["externalId"].clone();
+        // Meta had only been slow with the first one, and that is the one that the customer looks at.
+        let phone = harness.sandbox.customer("amara").unwrap().phone;
+        let read = json!({"id": "wamid.FIRST", "status": "read", "timestamp": (harness.clock.now_millis() / 1_000).to_string(),
+            "recipient_id": phone, "biz_opaque_callback_data": format!("{sent}/att_00000000000000000000000000000000")});
+        harness.whatsapp(&whatsapp_value(&json!({ "statuses": [read] }))).await;
+        let message = harness.message(&sent).await;
+        assert_eq!(message["status"], "read");
+        assert_eq!(message["externalId"], external_id);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_meta_told_long_ago_settles_it_though_it_waits_to_be_understood() {
     on_both_with(impatient(), async |harness| {
         harness.sandbox.fault(fault(FaultKind::ResetAfterAccept)).unwrap();
@@ -162,6 +184,35 @@ async fn what_meta_told_long_ago_settles_it_though_it_waits_to_be_understood() {
         harness.pass(MINUTE).await;
         assert_eq!(harness.accepted("amara"), ["once"]);
         assert_eq!(harness.message(&sent).await["maybeDuplicate"], false);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_echo_of_a_message_that_expired_meanwhile_is_that_message() {
+    on_both_with(impatient(), async |harness| {
+        harness.sandbox.write("lucia", ACCOUNT, text("hello")).unwrap();
+        harness.projected().await;
+        let late = FaultRequest {
+            endpoint: "webhooks".to_owned(),
+            delay_ms: Some(180_000),
+            ..fault(FaultKind::Delay)
+        };
+        harness.sandbox.fault(late).unwrap();
+        harness.sandbox.fault(fault(FaultKind::ResetAfterAccept)).unwrap();
+        let conversation = harness.conversation().await;
+        let expires_at = from_millis(START + 30_000).to_string();
+        let body = json!({"to": {"conversation": conversation["id"]}, "message": "once", "expiresAt": expires_at});
+        let accepted = harness.post("/api/v1/messages/send", &body).await.expect(202);
+        let sent = accepted["messageId"].as_str().unwrap().to_owned();
+        until_unknown(harness, &sent).await;
+        harness.pass(SECOND * 61).await;
+        harness.message_until(&sent, "expired").await;
+        harness.pass(MINUTE * 3).await;
+        let message = harness.message(&sent).await;
+        assert_eq!(message["status"], "accepted");
+        assert!(message["externalId"].is_string(), "{message:#}");
+        assert_eq!(harness.messages(&conversation).await.len(), 2);
     })
     .await;
 }
