@@ -47,12 +47,10 @@ impl People {
                 keys.push(identity.key.clone());
             }
         }
-        keys.sort();
+        keys.sort_unstable();
         keys.dedup();
         let mut people = Self::default();
-        for (key, contact) in tx.contacts_by_identities(&keys)? {
-            people.by_identity.insert(key, contact.id);
-        }
+        people.by_identity.extend(tx.contacts_by_identities(&keys)?);
         let mut resolved = Vec::with_capacity(events.len());
         for (index, (understood, at)) in events.iter().enumerate() {
             people.event = index;

@@ -309,7 +309,7 @@ impl Acceptor {
                     .into_iter()
                     .next()
                 {
-                    return Ok(contact.id);
+                    return Ok(contact);
                 }
                 let id: ContactId = self.app.ids.next();
                 let contact = Contact {
