@@ -328,7 +328,9 @@ fn flush_all(log: &Log, mut unflushed: mpsc::Receiver<Vec<Job>>) {
             Err(error) => {
                 // Kept as far as the process is concerned; whether a power cut would take it back, nobody knows.
                 let error = StoreError::Unavailable(format!("the write-ahead log could not be flushed: {error}"));
-                groups.iter_mut().for_each(|group| fail(group, &error));
+                for group in &mut groups {
+                    fail(group, &error);
+                }
             }
         }
     }
