@@ -160,7 +160,8 @@ fn code_of<T>(outcome: &Result<T, CallError>) -> Option<(i64, &'static str)> {
 fn refused(platform: Platform, error: CallError, not_there: &str) -> CheckError {
     match error {
         CallError::Refused(refusal) => match error::explain(platform, &refusal).class {
-            Class::Credentials => {
+            // A token that works, but was not granted the account, is refused otherwise (reference `graph-api.md` 3).
+            Class::Credentials if matches!(refusal.code, 102 | 190) => {
                 CheckError::Credentials(format!("is refused by Meta ({}): {}", refusal.code, refusal.message))
             }
             Class::Temporary | Class::Throttled => CheckError::Unanswered(format!(
