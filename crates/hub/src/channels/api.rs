@@ -409,25 +409,45 @@ fn shown(channel: &StoredChannel) -> serde_json::Value {
         "backupFor": channel.backup_for.as_ref().map(|id| &id.0), "limits": channel.limits})
 }
 
-/// A change that was looked through: `Some(None)` takes away.
+/// A change that was looked through.
 struct ParsedChange {
-    name: Option<Option<String>>,
-    business_account: Option<Option<String>>,
-    backup_for: Option<Option<ChannelId>>,
+    name: Field<String>,
+    business_account: Field<String>,
+    backup_for: Field<ChannelId>,
     limits: Option<Limits>,
+}
+
+/// What becomes of a field.
+enum Field<T> {
+    Stays,
+    Becomes(Option<T>),
+}
+
+impl<T: Clone> Field<T> {
+    fn of(given: Option<String>, parse: impl FnOnce(String) -> Result<Option<T>, Problem>) -> Result<Self, Problem> {
+        given.map_or(Ok(Self::Stays), |text| parse(text).map(Self::Becomes))
+    }
+
+    fn apply(&self, field: &mut Option<T>) {
+        if let Self::Becomes(value) = self {
+            field.clone_from(value);
+        }
+    }
 }
 
 impl ChannelChange {
     fn parse(self, app: &App, channel: &Channel) -> Result<ParsedChange, Problem> {
-        let backup_for = self.backup_for.map(|id| (!id.is_empty()).then_some(ChannelId(id)));
-        if let Some(Some(primary)) = &backup_for {
-            check_backup(app, &channel.id, primary)?;
-        }
-        let of_kind = |text| business_account(channel.kind, Some(text));
+        let backup = |id: String| {
+            let primary = (!id.is_empty()).then_some(ChannelId(id));
+            if let Some(primary) = &primary {
+                check_backup(app, &channel.id, primary)?;
+            }
+            Ok(primary)
+        };
         Ok(ParsedChange {
-            name: self.name.map(|text| name(Some(text))).transpose()?,
-            business_account: self.business_account.map(of_kind).transpose()?,
-            backup_for,
+            name: Field::of(self.name, |text| name(Some(text)))?,
+            business_account: Field::of(self.business_account, |text| business_account(channel.kind, Some(text)))?,
+            backup_for: Field::of(self.backup_for, backup)?,
             limits: self.limits.map(limits).transpose()?,
         })
     }
@@ -435,15 +455,9 @@ impl ChannelChange {
 
 impl ParsedChange {
     fn apply(&self, channel: &mut StoredChannel) {
-        if let Some(name) = &self.name {
-            channel.name.clone_from(name);
-        }
-        if let Some(business_account) = &self.business_account {
-            channel.business_account.clone_from(business_account);
-        }
-        if let Some(backup_for) = &self.backup_for {
-            channel.backup_for.clone_from(backup_for);
-        }
+        self.name.apply(&mut channel.name);
+        self.business_account.apply(&mut channel.business_account);
+        self.backup_for.apply(&mut channel.backup_for);
         if let Some(limits) = self.limits {
             channel.limits = limits;
         }

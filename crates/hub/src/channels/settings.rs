@@ -41,6 +41,10 @@ pub enum SettingsError {
 }
 
 /// Makes sure that the key that is here is the one that the store was written with; nothing is written.
+#[expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the method alone is not general over the life of a `Tx`"
+)]
 pub async fn check_key(store: &Store, channels: &Channels) -> Result<(), SettingsError> {
     for stored in store.read(|tx| tx.channels()).await? {
         if let Err(source) = channels.try_open(&stored) {
