@@ -8,6 +8,7 @@ use crate::access::Keys;
 use crate::channels::Channels;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::flags::Flags;
 use crate::ids::Ids;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
@@ -35,8 +36,10 @@ pub struct Parts {
     pub ids: Ids,
     /// Counters and gauges.
     pub metrics: Metrics,
-    /// Connected numbers and accounts.
+    /// Connected numbers, accounts and e-mail senders.
     pub channels: Channels,
+    /// Switches.
+    pub flags: Flags,
     /// The way in for notifications.
     pub ingest: Ingest,
     /// Who may call.

@@ -210,6 +210,10 @@ id! {
     /// One try of a message at Meta.
     AttemptId "att"
 }
+id! {
+    /// One entry of the audit.
+    AuditId "aud"
+}
 
 #[cfg(test)]
 mod tests {

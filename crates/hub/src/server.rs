@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tidings_meta::client::{ClientOptions, GraphClient};
-use tidings_meta::notification::Platform;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Parts};
-use crate::channels::{Channel, Channels};
+use crate::channels::{self, Channels};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::conversations::model::ChannelId;
+use crate::crypto::Keyring;
+use crate::flags::Flags;
 use crate::ids::Ids;
-use crate::ingest::{Ingest, projector, writer};
+use crate::ingest::{Ingest, Pending, projector, writer};
 use crate::metrics::Metrics;
 use crate::sending::Senders;
 use crate::store::Store;
@@ -39,11 +39,21 @@ pub struct Hub {
     stop: CancellationToken,
 }
 
-/// Runs a hub until `shutdown` is ready, and stops it.
-pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+/// Runs a hub until `shutdown` is ready, and stops it. Whenever `reread` is, the hub takes over what the settings now say of channels.
+pub async fn run(
+    config: Config,
+    shutdown: impl Future<Output = ()>,
+    mut reread: impl AsyncFnMut() -> Config,
+) -> anyhow::Result<()> {
     let hub = Hub::start(config).await?;
     tracing::info!(address = %hub.address(), store = hub.app().store.engine(), version = env!("CARGO_PKG_VERSION"), "the hub is running");
-    shutdown.await;
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            config = reread() => hub.take_over(&config).await,
+        }
+    }
     tracing::info!("stopping");
     hub.stop().await;
     Ok(())
@@ -63,37 +73,9 @@ impl Hub {
         reason = "the server itself, which is awaited when the hub stops"
     )]
     pub async fn start_with(config: Config, clock: Clock, ids: Ids) -> anyhow::Result<Self> {
-        let store = Store::open(&config.database_url)
-            .await
-            .context("the store cannot be opened")?;
-        let migrations = store
-            .migrate(clock.now())
-            .await
-            .context("the store cannot be brought up to date")?;
-        if !migrations.is_empty() {
-            tracing::info!(?migrations, "the store was brought up to date");
-        }
-        let channels = connect(&config)?;
-        write_down(&store, &channels, &clock).await?;
-        let keys = access::Keys::load(&config).context("the API key cannot be made ready")?;
-        let listen = config.listen;
+        let (app, pending) = assemble(config, clock, ids).await?;
+        let listen = app.config.listen;
         let drain = STOP_WITHIN / 2;
-        let (ingest, pending) = Ingest::new(&config.webhooks, channels.clone(), ids.clone());
-        let workers = Workers::default();
-        let app = App::new(Parts {
-            metrics: Metrics::new(),
-            keys,
-            senders: Senders::new(&channels),
-            stream: Stream::new(),
-            workers: workers.clone(),
-            projector: Notify::new(),
-            config,
-            store,
-            clock,
-            ids,
-            channels,
-            ingest,
-        });
         // Before the outbox is touched: a second hub by mistake, on the same address and store, ends here.
         let listener = TcpListener::bind(listen)
             .await
@@ -105,15 +87,11 @@ impl Hub {
             .await
             .context("what was being sent at the last stop cannot be looked through")?;
 
-        let mut tasks = Tasks::new(workers);
+        let mut tasks = Tasks::default();
         tasks.start(Stage::Producers, "schedule", &app, schedule::run);
         tasks.start(Stage::Producers, "profiles", &app, conversations::profiles::run);
-        for channel in app.channels.all() {
-            let id = channel.id.clone();
-            tasks.start(Stage::Producers, format!("sender {id}"), &app, move |app, stop| {
-                sending::sender::run(app, id.clone(), stop)
-            });
-        }
+        tasks.start(Stage::Producers, "senders", &app, sending::fleet::run);
+        tasks.start(Stage::Producers, "channels", &app, channels::follow::run);
         let pending = Arc::new(Mutex::new(pending));
         tasks.start(Stage::Keepers, "webhook-writer", &app, move |app, stop| {
             let pending = Arc::clone(&pending);
@@ -147,6 +125,23 @@ impl Hub {
         &self.app
     }
 
+    /// Takes over what settings that were read again say of channels and their credentials, without a restart.
+    pub async fn take_over(&self, config: &Config) {
+        let app = &self.app;
+        let taken = channels::settings::take_over(&app.store, &app.channels, &config.channels, &app.clock, &app.ids);
+        let taken = match taken.await {
+            Ok(()) => channels::follow::look_anew(app).await.map_err(anyhow::Error::new),
+            Err(error) => Err(anyhow::Error::new(error)),
+        };
+        match taken {
+            Ok(()) => tracing::info!("the channels of the settings were read again"),
+            Err(error) => tracing::error!(
+                error = format!("{error:#}"),
+                "the channels of the settings could not be taken over; what was known holds"
+            ),
+        }
+    }
+
     /// Stops: no new requests, then what is under way, then the tasks, then the store.
     pub async fn stop(self) {
         self.app.stream.close();
@@ -160,7 +155,51 @@ impl Hub {
     }
 }
 
+/// Opens and migrates the store, and puts the parts of the hub together; nothing runs yet. What Meta posts comes out at the other end.
+pub async fn assemble(config: Config, clock: Clock, ids: Ids) -> anyhow::Result<(App, mpsc::Receiver<Pending>)> {
+    let store = Store::open(&config.database_url)
+        .await
+        .context("the store cannot be opened")?;
+    let migrations = store
+        .migrate(clock.now())
+        .await
+        .context("the store cannot be brought up to date")?;
+    if !migrations.is_empty() {
+        tracing::info!(?migrations, "the store was brought up to date");
+    }
+    let metrics = Metrics::new();
+    let (channels, flags) = (connect(&config)?, Flags::default());
+    channels::settings::check_key(&store, &channels)
+        .await
+        .context("the master key is not the one that the store was written with")?;
+    channels::settings::take_over(&store, &channels, &config.channels, &clock, &ids)
+        .await
+        .context("the channels of the settings cannot be taken over")?;
+    channels::follow::look(&store, &channels, &flags, &metrics)
+        .await
+        .context("the channels cannot be read")?;
+    let keys = access::Keys::load(&config).context("the API key cannot be made ready")?;
+    let (ingest, pending) = Ingest::new(&config.webhooks, channels.clone(), ids.clone());
+    let app = App::new(Parts {
+        metrics,
+        keys,
+        senders: Senders::default(),
+        stream: Stream::new(),
+        workers: Workers::default(),
+        projector: Notify::new(),
+        config,
+        store,
+        clock,
+        ids,
+        channels,
+        flags,
+        ingest,
+    });
+    Ok((app, pending))
+}
+
 fn connect(config: &Config) -> anyhow::Result<Channels> {
+    let keyring = Keyring::load(config).context("the master key cannot be made ready")?;
     let graph = &config.graph;
     let client = |base_url: &str| {
         let mut options = ClientOptions::new(base_url.to_owned(), graph.version.clone());
@@ -168,42 +207,6 @@ fn connect(config: &Config) -> anyhow::Result<Channels> {
         options.request_timeout = graph.request_timeout;
         GraphClient::new(options).context("the client for Meta cannot be set up")
     };
-    let whatsapp = client(&graph.whatsapp_base_url)?;
-    let instagram = client(&graph.instagram_base_url)?;
-    let channels = config.channels.iter().map(|channel| Channel {
-        id: ChannelId(channel.id.clone()),
-        platform: channel.platform,
-        account: channel.account.clone(),
-        business_account: channel.business_account.clone(),
-        access_token: channel.access_token.clone(),
-        client: match channel.platform {
-            Platform::WhatsApp => whatsapp.clone(),
-            Platform::Instagram => instagram.clone(),
-        },
-    });
-    Ok(Channels::new(channels.collect()))
-}
-
-async fn write_down(store: &Store, channels: &Channels, clock: &Clock) -> anyhow::Result<()> {
-    let now = clock.now_millis();
-    for channel in channels.all() {
-        let channel = channel.clone();
-        let name = channel.id.clone();
-        let written = store
-            .write(move |tx| {
-                tx.upsert_channel(
-                    &channel.id,
-                    channel.platform.as_str(),
-                    &channel.account,
-                    channel.business_account.as_deref(),
-                    now,
-                )
-            })
-            .await?;
-        anyhow::ensure!(
-            written,
-            "channel `{name}` has an account that another channel had before; give it that channel's name, or remove that one"
-        );
-    }
-    Ok(())
+    let (whatsapp, instagram) = (client(&graph.whatsapp_base_url)?, client(&graph.instagram_base_url)?);
+    Ok(Channels::new(keyring, whatsapp, instagram))
 }

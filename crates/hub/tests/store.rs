@@ -15,6 +15,8 @@
     reason = "a test reads better as an assignment, and need not be quick"
 )]
 
+#[path = "store/audit.rs"]
+mod audit;
 #[path = "store/channels.rs"]
 mod channels;
 #[path = "store/complete.rs"]
@@ -25,6 +27,8 @@ mod contacts;
 mod conversations;
 #[path = "store/events.rs"]
 mod events;
+#[path = "store/flags.rs"]
+mod flags;
 #[path = "store/harness.rs"]
 mod harness;
 #[path = "store/messages.rs"]

@@ -38,6 +38,7 @@ use tidings_meta::notification::Platform;
 pub use mistakes::{ConfigErrors, Mistake, Place};
 pub use sources::{ConfigFile, Sources};
 
+use crate::channels::model::ChannelKind;
 use layers::Layers;
 use reading::Reading;
 
@@ -54,6 +55,8 @@ pub struct Config {
     pub public_url: Option<String>,
     /// An API key that is valid from the start.
     pub admin_key: Option<SecretString>,
+    /// The key that secrets in the store are sealed with; without one it is in a file of the data folder.
+    pub master_key: Option<SecretString>,
     /// Logging.
     pub log: LogConfig,
     /// What Meta posts.
@@ -149,19 +152,21 @@ pub struct GraphConfig {
     pub connect_timeout: Duration,
 }
 
-/// A connected number or account.
+/// A connected number, account or e-mail sender.
 #[derive(Debug, Clone)]
 pub struct ChannelConfig {
     /// Its name here: small letters, digits, hyphens.
     pub id: String,
-    /// Whose product it is.
-    pub platform: Platform,
-    /// Meta's id of it: the phone number's or the professional account's.
+    /// What it is a connection to.
+    pub kind: ChannelKind,
+    /// Meta's id of it: the phone number's or the professional account's. Of an e-mail sender, its address.
     pub account: String,
     /// The WhatsApp Business Account that it belongs to.
     pub business_account: Option<String>,
-    /// What Meta is called with; without one the channel only receives.
-    pub access_token: Option<SecretString>,
+    /// What it is called with, an access token or the address of an SMTP server; without any the channel only receives.
+    pub credentials: Option<SecretString>,
+    /// The channel whose place it takes when that one cannot send, unless something else is said while the hub runs.
+    pub backup_for: Option<String>,
 }
 
 /// Messages on their way out.
@@ -264,6 +269,7 @@ impl Config {
             data_dir: PathBuf::from(data_dir),
             public_url: reading.optional("public_url", values::base_url),
             admin_key: reading.optional("admin_key", values::admin_key),
+            master_key: reading.optional("master_key", values::master_key),
             meta_app_id: reading.optional("meta_app_id", values::meta_id),
             instagram_app_id: reading.optional("instagram_app_id", values::meta_id),
             metrics_allow: reading.list("metrics_allow", values::ip_address),

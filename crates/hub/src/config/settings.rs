@@ -55,6 +55,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     address("database_url", &["DATABASE_URL"]),
     address("public_url", &["TIDINGS_PUBLIC_URL"]),
     secret("admin_key", &["TIDINGS_ADMIN_KEY"]),
+    secret("master_key", &["TIDINGS_MASTER_KEY"]),
     plain("meta_app_id", &["META_APP_ID"]),
     plain("instagram_app_id", &["INSTAGRAM_APP_ID"]),
     plain("metrics_allow", &["TIDINGS_METRICS_ALLOW"]),

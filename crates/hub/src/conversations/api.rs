@@ -261,7 +261,7 @@ pub async fn show_timeline(
     let platform = app
         .channels
         .get(&timeline.message().channel_id)
-        .map(|channel| channel.platform);
+        .and_then(|channel| channel.platform());
     Ok(Json(timeline.view(platform)))
 }
 

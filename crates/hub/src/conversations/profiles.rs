@@ -2,15 +2,16 @@
 //!
 //! Guarantee: never in the way of an answer to Meta. Which contacts are due stands in the store, so a crash only makes it later.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use tidings_meta::client::{CallError, Profile};
 use tidings_meta::notification::Platform;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::channels::Channel;
+use crate::channels::model::ChannelKind;
+use crate::channels::{Channel, Connection};
 use crate::conversations::model::{Identity, Millis};
 use crate::ids::ContactId;
 use crate::store::StoreError;
@@ -26,15 +27,16 @@ const CODE_CONSENT_REQUIRED: i64 = 230;
 
 /// Runs until told to stop.
 pub async fn run(app: App, stop: CancellationToken) {
-    if !app
-        .channels
-        .all()
-        .iter()
-        .any(|channel| channel.platform == Platform::Instagram && channel.access_token.is_some())
-    {
-        return stop.cancelled().await;
-    }
+    let mut changes = app.channels.changes();
     while !stop.is_cancelled() {
+        let channels = app.channels.all();
+        let can_ask = |channel: &Arc<Channel>| channel.kind == ChannelKind::Instagram && channel.credentials.is_some();
+        if !channels.iter().any(can_ask) {
+            tokio::select! {
+                () = changes.changed() => continue,
+                () = stop.cancelled() => return,
+            }
+        }
         match fetch_due(&app, &stop).await {
             Ok(fetched) if fetched > 0 => continue,
             Ok(_) => {}
@@ -62,9 +64,9 @@ pub async fn fetch_due(app: &App, stop: &CancellationToken) -> Result<usize, Sto
             break;
         }
         let channel = app.channels.by_account(Platform::Instagram, &identity.key.scope);
-        if let Some((channel, token)) = channel.and_then(|channel| Some((channel, channel.access_token.as_ref()?))) {
+        if let Some(connection) = channel.as_ref().and_then(|channel| channel.connection()) {
             tokio::select! {
-                fetched = fetch(app, channel, token, contact, &identity) => fetched?,
+                fetched = fetch(app, connection, contact, &identity) => fetched?,
                 () = stop.cancelled() => break,
             }
         }
@@ -74,12 +76,14 @@ pub async fn fetch_due(app: &App, stop: &CancellationToken) -> Result<usize, Sto
 
 async fn fetch(
     app: &App,
-    channel: &Channel,
-    token: &SecretString,
+    connection: Connection<'_>,
     contact: ContactId,
     identity: &Identity,
 ) -> Result<(), StoreError> {
-    let exchange = channel.client.instagram_profile(token, &identity.shown).await;
+    let exchange = connection
+        .client
+        .instagram_profile(connection.access_token, &identity.shown)
+        .await;
     let now = app.clock.now_millis();
     let error = match &exchange.outcome {
         Ok(_) => None,

@@ -188,6 +188,26 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     }
 }
 
+/// A body in JSON that may be left out.
+#[derive(Debug, Clone)]
+pub struct OptionalJson<T>(pub Option<T>);
+
+impl<T: DeserializeOwned> FromRequest<App> for OptionalJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let is_json = is_json(request.headers());
+        let body = read_body(request, app).await?;
+        if body.trim_ascii().is_empty() {
+            return Ok(Self(None));
+        }
+        if !is_json {
+            return Err(not_json());
+        }
+        parse(&body).map(|value| Self(Some(value)))
+    }
+}
+
 /// A body in JSON, and as it came: for whoever has to tell one body from another.
 #[derive(Debug, Clone)]
 pub struct RawJson<T> {
@@ -211,11 +231,19 @@ impl<T: DeserializeOwned> FromRequest<App> for RawJson<T> {
 
 async fn read_json(request: Request, app: &App) -> Result<Bytes, Problem> {
     if !is_json(request.headers()) {
-        return Err(Problem::new(
-            Code::UnsupportedMediaType,
-            "The header `Content-Type` must be `application/json`.",
-        ));
+        return Err(not_json());
     }
+    read_body(request, app).await
+}
+
+fn not_json() -> Problem {
+    Problem::new(
+        Code::UnsupportedMediaType,
+        "The header `Content-Type` must be `application/json`.",
+    )
+}
+
+async fn read_body(request: Request, app: &App) -> Result<Bytes, Problem> {
     let limit = app.config.http.body_timeout;
     tokio::time::timeout(limit, Bytes::from_request(request, app))
         .await

@@ -1,5 +1,6 @@
 //! Takes a message for sending: everything that can be known wrong is refused here, the rest is kept in one transaction.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -36,6 +37,8 @@ pub struct Order {
     pub expires_at: Option<Millis>,
     /// A document of the caller's own.
     pub metadata: Option<String>,
+    /// Taken also while sending is stopped: it waits.
+    pub queue: bool,
     /// The same key with the same order is one message.
     pub idempotency: Option<Idempotency>,
 }
@@ -92,6 +95,12 @@ pub enum AcceptError {
     /// The channel can only receive.
     #[error("channel `{0}` has no access token")]
     ChannelNotUsable(ChannelId),
+    /// The channel is a route of other channels' messages, and not one to send by.
+    #[error("channel `{0}` is a route of other channels' messages")]
+    ChannelIsRoute(ChannelId),
+    /// Sending is stopped: altogether, or on this channel.
+    #[error("sending is stopped")]
+    OutboundStopped(Option<ChannelId>),
     /// The recipient cannot be one of this channel's.
     #[error("{0}")]
     InvalidRecipient(String),
@@ -161,17 +170,17 @@ impl Acceptor {
         }
         let (channel, mut conversation, is_new) = self.conversation(tx)?;
         let channel_id = channel.id.clone();
-        if channel.access_token.is_none() {
+        let platform = platform_of(&channel)?;
+        if channel.credentials.is_none() {
             return Err(AcceptError::ChannelNotUsable(channel_id));
         }
-        let faults = request::check(channel.platform, &self.order.content);
+        self.refuse_while_stopped(&channel_id)?;
+        let faults = request::check(platform, &self.order.content);
         if !faults.is_empty() {
             return Err(AcceptError::Content(faults));
         }
         if request::needs_open_window(&self.order.content) && !conversation.window_is_open(self.now) {
-            return Err(AcceptError::WindowClosed {
-                platform: channel.platform,
-            });
+            return Err(AcceptError::WindowClosed { platform });
         }
         let lifetime = Duration::as_millis(&self.app.config.sending.expires_after);
         let expires_at = self
@@ -253,7 +262,19 @@ impl Acceptor {
         }))
     }
 
-    fn channel(&self, id: &ChannelId) -> Result<&Channel, AcceptError> {
+    fn refuse_while_stopped(&self, channel: &ChannelId) -> Result<(), AcceptError> {
+        if self.order.queue {
+            Ok(())
+        } else if !self.app.flags.outbound_enabled() {
+            Err(AcceptError::OutboundStopped(None))
+        } else if !self.app.flags.channel_enabled(channel) {
+            Err(AcceptError::OutboundStopped(Some(channel.clone())))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn channel(&self, id: &ChannelId) -> Result<Arc<Channel>, AcceptError> {
         self.app
             .channels
             .get(id)
@@ -261,7 +282,7 @@ impl Acceptor {
     }
 
     /// The channel and conversation that the message goes out in, the latter locked; whether it is new.
-    fn conversation(&self, tx: &mut Tx<'_>) -> Result<(&Channel, Conversation, bool), AcceptError> {
+    fn conversation(&self, tx: &mut Tx<'_>) -> Result<(Arc<Channel>, Conversation, bool), AcceptError> {
         if let To::Conversation(id) = self.order.to {
             let conversation = tx
                 .lock_conversation(id)?
@@ -279,7 +300,7 @@ impl Acceptor {
             .as_ref()
             .ok_or_else(|| AcceptError::UnknownChannel(String::new()))?;
         let channel = self.channel(wanted)?;
-        let contact = self.contact(tx, channel)?;
+        let contact = self.contact(tx, &channel)?;
         let known = tx
             .lock_conversations(&[(channel.id.clone(), contact)])?
             .into_iter()
@@ -291,19 +312,20 @@ impl Acceptor {
     }
 
     fn contact(&self, tx: &mut Tx<'_>, channel: &Channel) -> Result<ContactId, AcceptError> {
+        let platform = platform_of(channel)?;
         match &self.order.to {
             To::Contact(id) => {
                 let unknown = || AcceptError::UnknownRecipient(format!("there is no contact `{id}`"));
                 let contact = tx.contact_by_id(*id)?.ok_or_else(unknown)?;
                 let identities = tx.identities_of_contact(contact.id)?;
-                if request::address_of(channel.platform, &channel.account, &identities).is_none() {
+                if request::address_of(platform, &channel.account, &identities).is_none() {
                     let detail = format!("contact `{id}` has no address on channel `{}`", channel.id);
                     return Err(AcceptError::UnknownRecipient(detail));
                 }
                 Ok(contact.id)
             }
             To::Address(text) => {
-                let identity = identity(channel, text, self.now)?;
+                let identity = identity(channel, platform, text, self.now)?;
                 if let Some((_, contact)) = tx
                     .contacts_by_identities(std::slice::from_ref(&identity.key))?
                     .into_iter()
@@ -320,7 +342,7 @@ impl Acceptor {
                     picture_url: None,
                     created_at: self.now,
                 };
-                let profile_due_at = (channel.platform == Platform::Instagram).then_some(self.now);
+                let profile_due_at = (platform == Platform::Instagram).then_some(self.now);
                 tx.insert_contacts(&[(contact, profile_due_at)])?;
                 tx.bind_identities(&[(identity, id)])?;
                 Ok(id)
@@ -367,10 +389,16 @@ impl Acceptor {
     }
 }
 
+fn platform_of(channel: &Channel) -> Result<Platform, AcceptError> {
+    channel
+        .platform()
+        .ok_or_else(|| AcceptError::ChannelIsRoute(channel.id.clone()))
+}
+
 /// Understands an address as one of the channel's.
-fn identity(channel: &Channel, text: &str, now: Millis) -> Result<Identity, AcceptError> {
+fn identity(channel: &Channel, platform: Platform, text: &str, now: Millis) -> Result<Identity, AcceptError> {
     let text = text.trim();
-    let (kind, scope, value, shown) = match channel.platform {
+    let (kind, scope, value, shown) = match platform {
         Platform::WhatsApp if is_user_id(text) => {
             (IdentityKind::UserId, String::new(), text.to_owned(), text.to_owned())
         }

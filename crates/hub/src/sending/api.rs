@@ -6,13 +6,13 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tidings_meta::notification::Platform;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Caller;
 use crate::app::App;
 use crate::conversations::content::Content;
 use crate::conversations::model::{ChannelId, Sender};
-use crate::http::extract::RawJson;
+use crate::http::extract::{FromParameters, Parameters, Query, RawJson};
 use crate::http::problem::{Code, Problem};
 use crate::ids::{ContactId, ConversationId, MessageId};
 use crate::sending::accept::{self, AcceptError, Idempotency, Order, To};
@@ -81,9 +81,26 @@ pub struct SendAnswer {
     status: &'static str,
 }
 
+/// How a message is taken.
+#[derive(Debug, Clone, Copy, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct SendOptions {
+    /// `true`: taken also while sending is stopped; it waits until it is started again.
+    #[param(value_type = Option<bool>)]
+    queue: bool,
+}
+
+impl FromParameters for SendOptions {
+    fn from_parameters(parameters: &mut Parameters) -> Result<Self, Problem> {
+        Ok(Self {
+            queue: parameters.flag("queue")?,
+        })
+    }
+}
+
 /// Takes a message for sending.
 #[utoipa::path(post, path = "/api/v1/messages/send", tag = "Messages", request_body = SendRequest,
-    params(("Idempotency-Key" = Option<String>, Header, description = "The same key and body is one message")),
+    params(SendOptions, ("Idempotency-Key" = Option<String>, Header, description = "The same key and body is one message")),
     responses(
         (status = 202, description = "It will be sent, or its failure shown", body = SendAnswer),
         (status = 400, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
@@ -92,15 +109,19 @@ pub struct SendAnswer {
         (status = 409, description = "The window is closed, or the key was used for another request", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A field is wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The channel cannot send, or the store cannot keep it", body = Problem, content_type = "application/problem+json")))]
+        (status = 503, description = "Sending is stopped, the channel cannot send, or the store cannot keep it", body = Problem, content_type = "application/problem+json")))]
 pub async fn send(
     State(app): State<App>,
     caller: Caller,
     headers: HeaderMap,
+    Query(options): Query<SendOptions>,
     request: RawJson<SendRequest>,
 ) -> Result<Response, Problem> {
     let is_short = request.value.message.is_some();
-    let order = order(request.value, key_of(&headers, caller, &request.raw)?)?;
+    let order = Order {
+        queue: options.queue,
+        ..order(request.value, key_of(&headers, caller, &request.raw)?)?
+    };
 
     let accepted = accept::accept(&app, order)
         .await
@@ -203,6 +224,7 @@ fn order(request: SendRequest, idempotency: Option<Idempotency>) -> Result<Order
         reply_to,
         expires_at: request.expires_at.map(Timestamp::as_millisecond),
         metadata,
+        queue: false,
         idempotency,
     })
 }
@@ -218,6 +240,20 @@ impl From<AcceptError> for Problem {
                 Code::ChannelNotUsable,
                 format!("Channel `{channel}` has no access token: it can only receive."),
             ),
+            AcceptError::ChannelIsRoute(channel) => Self::new(
+                Code::InvalidField,
+                format!(
+                    "Channel `{channel}` is a route that messages of other channels can take, and not one to send by."
+                ),
+            )
+            .field("channel", "must be a channel of WhatsApp or Instagram"),
+            AcceptError::OutboundStopped(channel) => {
+                let what = channel.map_or_else(|| "Sending".to_owned(), |id| format!("Sending by channel `{id}`"));
+                Self::new(
+                    Code::OutboundStopped,
+                    format!("{what} is stopped; with `?queue=true` the message waits until it is started again."),
+                )
+            }
             AcceptError::InvalidRecipient(detail) => {
                 Self::new(Code::InvalidRecipient, "The recipient cannot be one of this channel's.").field("to", detail)
             }

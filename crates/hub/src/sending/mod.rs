@@ -2,7 +2,7 @@
 //!
 //! 1. [`accept`] checks a request against everything that can be known before Meta is called, and writes message, conversation and outbox
 //!    entry in one transaction.
-//! 2. [`sender`], one task a channel, takes due heads of conversations, calls Meta, and settles what came of it ([`outcome`]).
+//! 2. [`sender`], one task a channel ([`fleet`]), takes due heads of conversations, calls Meta, and settles what came of it ([`outcome`]).
 //! 3. What Meta says later comes in as events, and is applied by [`crate::conversations::projection`].
 //!
 //! Guarantee: a message that was accepted is sent, or its failure is shown with the reason. An attempt whose outcome is unknown is not
@@ -10,12 +10,11 @@
 //! A crash leaves entries `sending`: they become `unknown` ([`recover`], [`take_over`]).
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
 use crate::app::App;
-use crate::channels::Channels;
 use crate::conversations::model::{ChannelId, Millis};
 use crate::ids::MessageId;
 use crate::sending::model::EntryState;
@@ -23,7 +22,9 @@ use crate::store::{StoreError, Tx};
 
 pub mod accept;
 pub mod api;
+pub mod fleet;
 pub mod model;
+pub mod outbound_api;
 pub mod outcome;
 pub mod request;
 pub mod sender;
@@ -34,34 +35,25 @@ const TAKE_OVER_MAX: u32 = 500;
 /// Wakes the senders: a nudge makes them look sooner, and is never needed.
 #[derive(Debug, Clone, Default)]
 pub struct Senders {
-    nudges: Arc<HashMap<ChannelId, Notify>>,
+    nudges: Arc<Mutex<HashMap<ChannelId, Arc<Notify>>>>,
 }
 
 impl Senders {
-    /// One for each channel.
-    pub fn new(channels: &Channels) -> Self {
-        let nudges = channels
-            .all()
-            .into_iter()
-            .map(|channel| (channel.id.clone(), Notify::new()))
-            .collect();
-        Self {
-            nudges: Arc::new(nudges),
-        }
-    }
-
-    /// Something is due on a channel.
+    /// Something is due on a channel; there are no nudges but for channels that there are, or were.
     pub fn nudge(&self, channel: &ChannelId) {
-        if let Some(nudge) = self.nudges.get(channel) {
-            nudge.notify_one();
-        }
+        self.of(channel).notify_one();
     }
 
     /// Waits for a nudge.
     async fn nudged(&self, channel: &ChannelId) {
-        match self.nudges.get(channel) {
-            Some(nudge) => nudge.notified().await,
-            None => std::future::pending().await,
+        self.of(channel).notified().await;
+    }
+
+    fn of(&self, channel: &ChannelId) -> Arc<Notify> {
+        let mut nudges = self.nudges.lock().expect("no thread panics while it holds this lock");
+        match nudges.get(channel) {
+            Some(nudge) => Arc::clone(nudge),
+            None => Arc::clone(nudges.entry(channel.clone()).or_default()),
         }
     }
 }

@@ -5,21 +5,23 @@
 //! next one waits for the one before. A crash between that commit and the settling leaves the entry `sending`: its lease runs out, and it
 //! becomes `unknown` ([`super::take_over`]).
 //!
-//! Pace, routes and held channels have their places here: `Gate` says when the channel may send again, and `Sender::settle` is the
-//! one place where an outcome is turned into what happens next.
+//! Pace and routes have their places here: `Gate` says when the channel may send again, and `Sender::settle` is the one place where an
+//! outcome is turned into what happens next. Whether the channel sends at all, `Turn` asks before each look: one that is stopped rests, one
+//! whose credentials Meta refused asks whether they work again ([`hold`]).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use tidings_meta::client::{CallError, Exchange, Sent};
+use tidings_meta::client::{CallError, Exchange, GraphClient, Sent};
 use tidings_meta::error;
 use tidings_meta::notification::Platform;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::channels::Channel;
+use crate::channels::hold::{self, Prober};
+use crate::channels::{Channel, Connection, Standing, follow};
 use crate::conversations::model::{
     ChannelId, Failure, Identity, IdentityKey, IdentityKind, Message, Millis, Receipt, Status,
 };
@@ -38,31 +40,35 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const REST: Duration = Duration::from_millis(500);
 /// How much longer than the call itself an entry is leased.
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
-/// After Meta refused the credentials or was too busy without saying until when.
+/// After Meta was too busy without saying until when.
 const HOLD: Duration = Duration::from_secs(10);
 /// An answer of Meta's is kept up to this length.
 const ANSWER_CHARS_MAX: usize = 4_000;
 
 /// Runs until told to stop; then lets calls that are under way finish.
 pub async fn run(app: App, channel_id: ChannelId, stop: CancellationToken) {
-    let Some(channel) = app.channels.get(&channel_id).cloned() else {
-        return stop.cancelled().await;
-    };
-    let Some(token) = channel.access_token.clone() else {
-        // A channel without a token only receives.
-        return stop.cancelled().await;
-    };
-    let sender = Arc::new(Sender { app, channel, token });
+    let mut changes = app.channels.changes();
     let mut gate = Gate::default();
+    let mut prober = Prober::default();
     let mut calls: JoinSet<Option<Hold>> = JoinSet::new();
     while !stop.is_cancelled() {
-        let rest = sender.fill(&mut calls, &gate).await;
+        // The channel as it is now: its credentials can be swapped, and it can be held or stopped, at any time.
+        let rest = match Turn::of(&app, &channel_id) {
+            Turn::Send(sender) => Arc::new(sender).fill(&mut calls, &gate).await,
+            Turn::Probe(channel) => tokio::select! {
+                rest = prober.tend(&app, &channel) => rest.min(LOOK_AGAIN),
+                () = changes.changed() => Duration::ZERO,
+                () = stop.cancelled() => Duration::ZERO,
+            },
+            Turn::Rest => LOOK_AGAIN,
+        };
         tokio::select! {
             Some(done) = calls.join_next() => match done {
-                Ok(hold) => gate.note(hold, &sender.app),
+                Ok(hold) => gate.note(hold, &app),
                 Err(error) => tracing::error!(%error, channel = %channel_id, "a send panicked; its message is taken over later"),
             },
-            () = sender.app.senders.nudged(&channel_id) => {}
+            () = app.senders.nudged(&channel_id) => {}
+            () = changes.changed() => {}
             () = tokio::time::sleep(rest) => {}
             () = stop.cancelled() => {}
         }
@@ -96,9 +102,47 @@ impl Gate {
     }
 }
 
+/// What a channel's sender does next.
+enum Turn {
+    /// It sends.
+    Send(Sender),
+    /// Its credentials were refused: it asks whether they work again.
+    Probe(Arc<Channel>),
+    /// It waits for a change.
+    Rest,
+}
+
+impl Turn {
+    fn of(app: &App, channel_id: &ChannelId) -> Self {
+        let Some(channel) = app.channels.get(channel_id) else {
+            return Self::Rest;
+        };
+        match (channel.standing(&app.flags), channel.connection()) {
+            (
+                Standing::Ready,
+                Some(Connection {
+                    platform,
+                    client,
+                    access_token,
+                }),
+            ) => Self::Send(Sender {
+                app: app.clone(),
+                platform,
+                client: client.clone(),
+                token: access_token.clone(),
+                channel,
+            }),
+            (Standing::Held, Some(_)) => Self::Probe(channel),
+            _ => Self::Rest,
+        }
+    }
+}
+
 struct Sender {
     app: App,
-    channel: Channel,
+    channel: Arc<Channel>,
+    platform: Platform,
+    client: GraphClient,
     token: SecretString,
 }
 
@@ -190,7 +234,7 @@ impl Sender {
                 next_due,
             }) => {
                 for kind in ended {
-                    self.app.metrics.count_sent(self.channel.platform, false, kind);
+                    self.app.metrics.count_sent(self.platform, false, kind);
                 }
                 for message in in_hand {
                     let sender = Arc::clone(self);
@@ -281,7 +325,7 @@ impl Sender {
                 Some(conversation) => tx.identities_of_contact(conversation.contact_id)?,
                 None => Vec::new(),
             };
-            let Some(address) = request::address_of(self.channel.platform, &self.channel.account, &identities) else {
+            let Some(address) = request::address_of(self.platform, &self.channel.account, &identities) else {
                 let failure = Failure::ours("the contact has no address on this channel any more");
                 message.receive(&Receipt::Failed(Some(failure)), now);
                 changes.push(Change::status_of(&message));
@@ -313,8 +357,15 @@ impl Sender {
                 .observe_queue_wait(Duration::from_millis(waited.unsigned_abs()));
         }
         let exchange = self.call(&in_hand.body).await;
-        let outcome = outcome::of(self.channel.platform, &exchange);
+        let outcome = outcome::of(self.platform, &exchange);
         self.count(&exchange, &outcome, &in_hand);
+        let is_refused = matches!(
+            outcome,
+            Outcome::Again {
+                cause: Cause::Credentials,
+                ..
+            }
+        );
         let in_hand = Arc::new(in_hand);
         let end = AttemptEnd {
             at: self.app.clock.now_millis(),
@@ -335,6 +386,9 @@ impl Sender {
                 .await
             {
                 Ok(hold) => {
+                    if is_refused {
+                        self.know_of_hold().await;
+                    }
                     self.app.stream.nudge();
                     self.app.projector.notify_one();
                     return hold;
@@ -348,16 +402,23 @@ impl Sender {
         None
     }
 
+    /// The channel is held by now: whoever looks next is to know.
+    async fn know_of_hold(&self) {
+        if let Err(error) = follow::refresh(&self.app).await {
+            tracing::warn!(%error, channel = %self.channel.id, "that the channel is held will be known a moment later");
+        }
+    }
+
     async fn call(&self, body: &serde_json::Value) -> Exchange<Sent> {
-        let (client, account) = (&self.channel.client, &self.channel.account);
-        match self.channel.platform {
+        let (client, account) = (&self.client, &self.channel.account);
+        match self.platform {
             Platform::WhatsApp => client.send_whatsapp(&self.token, account, body).await,
             Platform::Instagram => client.send_instagram(&self.token, account, body).await,
         }
     }
 
     fn count(&self, exchange: &Exchange<Sent>, outcome: &Outcome, in_hand: &InHand) {
-        let platform = self.channel.platform;
+        let platform = self.platform;
         let error = outcome.failure().map(|failure| {
             let class = match &exchange.outcome {
                 Err(CallError::Refused(refusal)) => error::explain(platform, refusal).class.as_str(),
@@ -441,10 +502,16 @@ impl Sender {
                     attempts,
                     &reason(*cause, failure),
                 )?;
-                hold = match cause {
-                    Cause::Throttled | Cause::Credentials => Some(Hold { until: due_at }),
-                    Cause::Temporary | Cause::PairLimit => None,
-                };
+                match cause {
+                    Cause::Throttled => hold = Some(Hold { until: due_at }),
+                    // All of the channel waits, on every node, until the credentials work again.
+                    Cause::Credentials => {
+                        if hold::hold(&self.app, tx, &self.channel, failure, end.at)? {
+                            tracing::error!(channel = %self.channel.id, code = failure.code, reason = failure.text, "Meta refuses the channel: it is held, and its messages wait");
+                        }
+                    }
+                    Cause::Temporary | Cause::PairLimit => {}
+                }
             }
             Outcome::Unknown { failure } => {
                 let due_at = end.at + millis(self.app.config.sending.unknown_after);
@@ -487,7 +554,9 @@ impl Sender {
                 let pause = model::pause(attempts, self.app.ids.fraction());
                 (attempts, now + millis(wait.map_or(pause, |wait| wait.max(pause))))
             }
-            Cause::Throttled | Cause::Credentials => (entry.attempts, now + millis(wait.unwrap_or(HOLD))),
+            Cause::Throttled => (entry.attempts, now + millis(wait.unwrap_or(HOLD))),
+            // It is the channel that waits: once it goes on, the message is due.
+            Cause::Credentials => (entry.attempts, now),
             // 4 to the power of the number of refusals, in seconds (reference `whatsapp.md` 13.2).
             Cause::PairLimit => {
                 let attempts = entry.attempts + 1;

@@ -20,10 +20,12 @@ use postgres_store::PostgresStore;
 use sqlite_store::SqliteStore;
 use unit::{Flush, Job, Mode};
 
+pub mod audit;
 pub mod channels;
 pub mod contacts;
 pub mod conversations;
 pub mod events;
+pub mod flags;
 pub mod messages;
 mod migrate;
 pub mod outbox;

@@ -312,7 +312,10 @@ impl Rows {
 
     fn error(&self, app: &App, message: MessageId) -> Option<ErrorView> {
         let message = self.messages.get(&message)?;
-        let platform = app.channels.get(&message.channel_id).map(|channel| channel.platform);
+        let platform = app
+            .channels
+            .get(&message.channel_id)
+            .and_then(|channel| channel.platform());
         message
             .failure
             .as_ref()

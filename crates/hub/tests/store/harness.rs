@@ -19,6 +19,7 @@ pub(crate) const BEGIN: Millis = 1_795_334_400_000;
 /// backlog: the list of what is pending reads through it, [`Lab::plans`] shows that taking from it does not.)
 const LARGE_TABLES: &[&str] = &[
     "attempts",
+    "audit",
     "contact_identities",
     "contacts",
     "conversations",

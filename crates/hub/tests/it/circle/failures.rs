@@ -187,7 +187,6 @@ async fn without_a_token_that_works_messages_are_kept_until_there_is_one() {
             assert!(harness.accepted(customer).is_empty());
 
             harness.restart_with(|setup| setup.with_told(variable)).await;
-            harness.pass(Duration::from_mins(1)).await;
             for id in [&first, &second] {
                 harness.message_until(id, "accepted").await;
             }

@@ -30,7 +30,7 @@ use tokio::time::MissedTickBehavior;
 pub use answer::Answer;
 pub use database::{Database, Engine};
 pub use meta::{Fixture, Notification, fault, fixtures, text, whatsapp_text, whatsapp_value};
-use running::Running;
+pub use running::Running;
 
 /// When tests begin: a whole second, since WhatsApp tells no finer time.
 pub const START: i64 = 1_795_400_000_000;
@@ -113,6 +113,7 @@ pub struct Harness {
     pub sandbox: Sandbox,
     /// The hub's clock; the sandbox has one of its own, and [`Harness::pass`] moves both.
     pub clock: Clock,
+    engine: Engine,
     running: Option<Running>,
     setup: Setup,
     http: reqwest::Client,
@@ -152,6 +153,7 @@ impl Harness {
         let mut harness = Self {
             sandbox: Sandbox::start(setup.sandbox.clone()).await.unwrap(),
             clock: Clock::frozen_at(from_millis(START)),
+            engine,
             running: None,
             setup,
             http: reqwest::Client::builder().no_proxy().timeout(WITHIN).build().unwrap(),
@@ -161,6 +163,21 @@ impl Harness {
         };
         harness.start_hub().await;
         harness
+    }
+
+    /// Where the store is.
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// Another hub on the same store, as another node would be; Meta calls the first one. The test ends it.
+    pub async fn another_node(&self) -> Running {
+        let sources = Sources {
+            environment: self.environment(),
+            ..Sources::default()
+        };
+        let config = Config::load(sources).unwrap().config;
+        Running::start(config, self.clock.clone()).await
     }
 
     async fn start_hub(&mut self) {

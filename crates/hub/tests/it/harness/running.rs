@@ -7,7 +7,7 @@ use tidings::server::Hub;
 use tokio::runtime::{Builder, Runtime};
 
 /// A hub that runs.
-pub(super) struct Running {
+pub struct Running {
     hub: Hub,
     runtime: Runtime,
 }
@@ -33,13 +33,14 @@ impl Running {
         Self { hub, runtime }
     }
 
-    pub(super) fn hub(&self) -> &Hub {
+    /// What runs.
+    pub fn hub(&self) -> &Hub {
         &self.hub
     }
 
     /// Ends it as a signal would.
     #[expect(clippy::disallowed_methods, reason = "it is awaited at once")]
-    pub(super) async fn stop(self) {
+    pub async fn stop(self) {
         self.runtime.spawn(self.hub.stop()).await.unwrap();
         self.runtime.shutdown_background();
     }
