@@ -10,6 +10,7 @@
 //! It shares no code with what reads webhooks: they are built as JSON after the reference, so that a misreading on one side
 //! can't be agreed to by the other. Facts about Meta name the section of the reference they come from.
 
+mod accounts;
 mod clock;
 mod control;
 mod customers;
@@ -18,6 +19,7 @@ mod faults;
 mod graph;
 mod ids;
 mod ledger;
+mod limits;
 mod media;
 mod options;
 mod phone;
@@ -37,17 +39,22 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use accounts::{
+    AccountChange, AccountError, AddedInstagramAccount, AddedNumber, NewInstagramAccount, NewNumber, NumberChange,
+};
 pub use clock::Time;
 pub use customers::acts::{Content, WriteError};
 pub use customers::people::{Channel, Identity, NewCustomer, Reply};
 pub use customers::script::{Line, Load, Script, ScriptError};
 pub use faults::{FaultKind, FaultRequest};
 pub use ledger::{LedgerEntry, LedgerKind};
+pub use limits::{AccountLimits, NumberLimits, NumberStatus, Quality};
 pub use options::{Delays, EchoTiming, Limits, Options, Rules, WebhookOptions, WindowRefusal};
 pub use state::AddCustomerError;
 pub use webhooks::{EventId, Object};
-pub use world::{App, InstagramAccount, Number, Template, Token, TokenKind, World};
+pub use world::{App, InstagramAccount, Number, Template, TemplateStatus, Token, TokenKind, World};
 
+use accounts::TokenEnd;
 use clock::Clock;
 use control::Changes;
 use engine::{Act, Engine};
@@ -137,6 +144,7 @@ pub(crate) struct Core {
     traces: AtomicU64,
     handshakes: AtomicU64,
     faults: AtomicU64,
+    account_events: AtomicU64,
 }
 
 impl Sandbox {
@@ -181,6 +189,7 @@ impl Sandbox {
             traces: AtomicU64::default(),
             handshakes: AtomicU64::default(),
             faults: AtomicU64::default(),
+            account_events: AtomicU64::default(),
             options,
         });
         if let Some(script) = &core.options.script {
@@ -252,6 +261,47 @@ impl Sandbox {
         })
     }
 
+    /// Adds a WhatsApp number, with a token of its own.
+    pub fn add_number(&self, new: NewNumber) -> Result<AddedNumber, AccountError> {
+        self.core.add_number(new)
+    }
+
+    /// Adds an Instagram account, with a token of its own.
+    pub fn add_instagram_account(&self, new: NewInstagramAccount) -> Result<AddedInstagramAccount, AccountError> {
+        self.core.add_instagram_account(new)
+    }
+
+    /// Changes what a number may do, and posts the webhooks that tell of it.
+    pub fn change_number(&self, phone_number_id: &str, change: NumberChange) -> Result<(), AccountError> {
+        self.core.change_number(phone_number_id, change)
+    }
+
+    /// Changes what an Instagram account may do.
+    pub fn change_instagram_account(&self, id: &str, change: AccountChange) -> Result<(), AccountError> {
+        self.core.change_account(id, change)
+    }
+
+    /// Changes where a template is in its life, and posts the webhook that tells of it.
+    pub fn change_template(&self, name: &str, language: &str, status: TemplateStatus) -> Result<(), AccountError> {
+        self.core.change_template(name, language, status)
+    }
+
+    /// Makes one more token for a number or an account, as good as those that it has; it ends when told to, or never.
+    pub fn mint_token(&self, account: &str, expires_in: Option<Duration>) -> Result<String, AccountError> {
+        let expires_in = expires_in.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        self.core.mint_token(account, expires_in)
+    }
+
+    /// Lets every token of a number or an account, or this one token, expire; answers how many.
+    pub fn expire_tokens(&self, account_or_token: &str) -> Result<usize, AccountError> {
+        self.core.end_tokens(account_or_token, TokenEnd::Expired)
+    }
+
+    /// Revokes every token of a number or an account, or this one token; answers how many.
+    pub fn revoke_tokens(&self, account_or_token: &str) -> Result<usize, AccountError> {
+        self.core.end_tokens(account_or_token, TokenEnd::Revoked)
+    }
+
     /// Puts a fault in force until it is used up or [`Sandbox::clear_faults`]. The error says what is wrong with it.
     pub fn fault(&self, request: FaultRequest) -> Result<(), &'static str> {
         self.core.add_fault(request).map(|_| ())
@@ -318,6 +368,10 @@ impl Core {
 
     pub(crate) fn count_fault(&self) -> u64 {
         self.faults.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn count_account_event(&self) -> u64 {
+        self.account_events.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub(crate) async fn advance(&self, by: Duration) {
@@ -449,14 +503,16 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn environment(world: &World, url: &str) -> Vec<(String, String)> {
     let number = world.numbers.first();
+    let backup = world.numbers.get(1);
     let account = world.instagram_accounts.first();
-    let token = |kind: TokenKind| {
-        world
+    let token = |asset: &str| {
+        let token = world
             .tokens
             .iter()
-            .find(|token| token.kind == kind)
-            .map(|token| token.value.as_str())
+            .find(|token| token.assets.iter().any(|granted| granted == asset));
+        token.map(|token| token.value.as_str())
     };
+    let token_of = |number: &Number| token(&number.business_account_id);
     let variables = [
         ("WHATSAPP_API_BASE_URL", Some(url)),
         ("META_GRAPH_API_BASE_URL", Some(url)),
@@ -466,12 +522,17 @@ fn environment(world: &World, url: &str) -> Vec<(String, String)> {
             "WHATSAPP_BUSINESS_ACCOUNT_ID",
             number.map(|number| number.business_account_id.as_str()),
         ),
-        ("WHATSAPP_ACCESS_TOKEN", token(TokenKind::SystemUser)),
+        ("WHATSAPP_ACCESS_TOKEN", number.and_then(token_of)),
+        (
+            "WHATSAPP_BACKUP_PHONE_NUMBER_ID",
+            backup.map(|number| number.id.as_str()),
+        ),
+        ("WHATSAPP_BACKUP_ACCESS_TOKEN", backup.and_then(token_of)),
         ("WHATSAPP_APP_SECRET", Some(&world.app.secret)),
         ("WHATSAPP_VERIFY_TOKEN", Some(&world.whatsapp_verify_token)),
         ("META_APP_ID", Some(&world.app.id)),
         ("META_IG_BUSINESS_ID", account.map(|account| account.id.as_str())),
-        ("META_IG_ACCESS_TOKEN", token(TokenKind::InstagramUser)),
+        ("META_IG_ACCESS_TOKEN", account.and_then(|account| token(&account.id))),
         ("INSTAGRAM_APP_ID", Some(&world.instagram_app.id)),
         ("INSTAGRAM_APP_SECRET", Some(&world.instagram_app.secret)),
         ("INSTAGRAM_VERIFY_TOKEN", Some(&world.instagram_verify_token)),

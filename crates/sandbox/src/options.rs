@@ -109,6 +109,19 @@ impl Default for Delays {
 pub struct Rules {
     /// Whether WhatsApp's pair limit holds: 131056 beyond 45 messages to one person and one each 6 s (whatsapp.md 13.2).
     pub pair_limit: bool,
+    /// Whether a burst to one person has to be paid back in silence, which is the stricter reading of the pair limit.
+    pub pair_strict: bool,
+    /// Whether what customers write counts towards a number's throughput, as Meta's page has it (whatsapp.md 13.1).
+    pub throughput_counts_inbound: bool,
+    /// The code that the messaging limit answers with. Meta's pages name none; 131048 and 130429 are seen (whatsapp.md 13.3).
+    pub tier_code: i64,
+    /// Whether the countries that Meta exempts from the marketing limit are exempt here, and numbers of the United States, which
+    /// get no marketing at all, get none (whatsapp.md 13.7).
+    pub marketing_by_country: bool,
+    /// Calls in any hour for each app: code 4 beyond it. 0 is off; at Meta 200 for each daily user (graph-api.md 4).
+    pub app_calls_per_hour: u32,
+    /// From how many percent of a limit on answers tell what is used of it: they do "after enough calls" (graph-api.md 4).
+    pub usage_told_from: u32,
     /// How WhatsApp refuses a free-form message outside the window.
     pub window_refusal: WindowRefusal,
     /// When the echo of an Instagram message comes.
@@ -119,6 +132,12 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             pair_limit: true,
+            pair_strict: false,
+            throughput_counts_inbound: false,
+            tier_code: 131_048,
+            marketing_by_country: true,
+            app_calls_per_hour: 0,
+            usage_told_from: 1,
             window_refusal: WindowRefusal::default(),
             echo: EchoTiming::default(),
         }

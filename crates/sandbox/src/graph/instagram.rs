@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::error::GraphError;
+use super::limits::{self, Kind};
 use super::params::Params;
 use super::tokens::Caller;
 use super::{After, Answer, Said};
@@ -35,11 +36,11 @@ pub(crate) fn send(core: &Core, account_id: &str, caller: &Caller, params: &Para
     let now = core.clock.now();
     let mut state = lock(&core.state);
     let state = &mut *state;
-    let account = state
+    let settings = state
         .account(account_id)
         .ok_or_else(|| GraphError::no_object("POST", account_id))?
-        .id
         .clone();
+    let account = settings.id.clone();
     caller.may_use(&account)?;
     let recipient = params
         .get("recipient")
@@ -78,6 +79,12 @@ pub(crate) fn send(core: &Core, account_id: &str, caller: &Caller, params: &Para
     if core.engine.is_full() {
         return Err(GraphError::busy());
     }
+    let kind = if matches!(shown.kind.as_str(), "audio" | "video") {
+        Kind::Media
+    } else {
+        Kind::Plain
+    };
+    limits::take_instagram(state, &settings, &key, kind, now)?;
     let thread = state.thread_mut(&key);
     thread.written_by_business += 1;
     thread.typing_until = 0;

@@ -4,16 +4,19 @@
 //! is waited for.
 
 pub(crate) mod threads;
+pub(crate) mod usage;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 
 use crate::customers::people::{Channel, Customer, Identity, NewCustomer};
 use crate::faults::Fault;
 use crate::ids::Ids;
+use crate::limits::Quality;
 use crate::media::MediaStore;
 use crate::options::Limits;
 use crate::world::{App, InstagramAccount, Number, Template, Token, World};
 use threads::{Message, Thread, ThreadKey};
+use usage::Usage;
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -38,8 +41,8 @@ pub(crate) struct State {
     pub(crate) media: MediaStore,
     /// Counts uploads, for their ids.
     pub(crate) uploads: u64,
-    /// When each number sent, within the last second.
-    pub(crate) sent_at: HashMap<String, VecDeque<i64>>,
+    /// What has been used of every limit.
+    pub(crate) usage: Usage,
     thread_messages_max: usize,
 }
 
@@ -86,13 +89,26 @@ impl State {
             strays: 0,
             media: MediaStore::new(limits.media_bytes),
             uploads: 0,
-            sent_at: HashMap::new(),
+            usage: Usage::default(),
             thread_messages_max: limits.thread_messages.max(1),
         }
     }
 
     pub(crate) fn number(&self, id: &str) -> Option<&Number> {
         self.numbers.iter().find(|number| number.id == id)
+    }
+
+    pub(crate) fn number_mut(&mut self, id: &str) -> Option<&mut Number> {
+        self.numbers.iter_mut().find(|number| number.id == id)
+    }
+
+    /// How people take the number's messages.
+    pub(crate) fn quality(&self, number: &Number, now: i64) -> Quality {
+        let by_blocks = || {
+            let usage = self.usage.numbers.get(&number.id);
+            usage.map_or(Quality::Green, |usage| usage.quality(number.limits, now))
+        };
+        number.quality.unwrap_or_else(by_blocks)
     }
 
     /// The Instagram account with this professional or app-scoped id.

@@ -8,27 +8,46 @@ use super::{Event, Object};
 /// One body for these events. Neighbours of the same entry share it; events of different entries may share a body
 /// (whatsapp.md 2.2). `sent_at` in milliseconds.
 pub(crate) fn body(object: Object, events: Vec<Event>, sent_at: i64) -> String {
-    let mut entries: Vec<(String, Vec<Value>)> = Vec::new();
+    let mut entries: Vec<((String, bool), Vec<Value>)> = Vec::new();
     for event in events {
+        // `entry.time` is absent for `messages` alone (whatsapp.md 3, 8).
+        let is_timed = object == Object::WhatsApp && event.field != "messages";
+        let entry = (event.entry_id, is_timed);
         let item = match object {
             Object::WhatsApp => json!({"field": event.field, "value": event.value}),
             Object::Instagram => event.value,
         };
         match entries.last_mut() {
-            Some((entry_id, items)) if *entry_id == event.entry_id => items.push(item),
-            _ => entries.push((event.entry_id, vec![item])),
+            Some((last, items)) if *last == entry => items.push(item),
+            _ => entries.push((entry, vec![item])),
         }
     }
     let entries: Vec<Value> = entries
         .into_iter()
-        .map(|(id, items)| match object {
-            // `entry.time` is absent for `messages` (whatsapp.md 3).
+        .map(|((id, is_timed), items)| match object {
+            Object::WhatsApp if is_timed => json!({"id": id, "time": sent_at.div_euclid(1000), "changes": items}),
             Object::WhatsApp => json!({"id": id, "changes": items}),
             // Milliseconds on `messaging` (instagram.md 2.1).
             Object::Instagram => json!({"id": id, "time": sent_at, "messaging": items}),
         })
         .collect();
     escape(&json!({"object": object.name(), "entry": entries}).to_string())
+}
+
+/// The same events in reverse order.
+pub(crate) fn reversed(body: &[u8]) -> String {
+    let mut body: Value = serde_json::from_slice(body).unwrap_or_default();
+    if let Some(entries) = body["entry"].as_array_mut() {
+        entries.reverse();
+        for entry in entries {
+            for items in ["changes", "messaging"] {
+                if let Some(items) = entry[items].as_array_mut() {
+                    items.reverse();
+                }
+            }
+        }
+    }
+    escape(&body.to_string())
 }
 
 /// Meta's way to write JSON: ASCII alone, the rest as lowercase `\uXXXX`, with `/` and `@` escaped too (graph-api.md 9.2).

@@ -147,6 +147,8 @@ pub(crate) struct Post {
     pub(crate) signature_sha256: String,
     pub(crate) signature_sha1: String,
     pub(crate) events: Vec<EventId>,
+    /// The business accounts, numbers and Instagram accounts that they are about.
+    pub(crate) accounts: Vec<String>,
     pub(crate) first_at: i64,
     pub(crate) attempts: u32,
     /// Whether a fault held it back already.

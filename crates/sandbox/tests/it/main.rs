@@ -1,0 +1,8 @@
+//! Limits, accounts, faults, the ledger's summary, mail, and a sandbox without sockets.
+
+#![allow(clippy::unwrap_used)]
+
+mod accounts;
+mod faults;
+mod harness;
+mod limits;
