@@ -27,7 +27,7 @@ use crate::customers::acts::{self, Content, WriteError};
 use crate::customers::people::{Channel, Customer, Identity, NewCustomer};
 use crate::customers::script::{self, Script, ScriptError};
 use crate::faults::{Fault, FaultRequest};
-use crate::ledger::LedgerKind;
+use crate::ledger::{LedgerKind, Summary};
 use crate::lock;
 use crate::state::threads::{By, Message, ThreadKey};
 
@@ -44,7 +44,8 @@ const CHANGES_MAX: usize = 1024;
 
 pub(crate) fn routes() -> Router<Arc<Core>> {
     Router::new()
-        .route("/ledger", get(ledger))
+        .route("/ledger", get(ledger).delete(clear_ledger))
+        .route("/ledger/summary", get(summary))
         .route("/clock", get(clock))
         .route("/clock/advance", post(advance))
         .route("/sandbox/state", get(state))
@@ -181,6 +182,15 @@ struct LedgerQuery {
 async fn ledger(Extract(core): Extract<Arc<Core>>, Asked(query): Asked<LedgerQuery>) -> Response {
     let limit = query.limit.unwrap_or(1000).clamp(1, LEDGER_PAGE_MAX);
     Json(core.ledger.read(query.after, query.kind, limit)).into_response()
+}
+
+async fn summary(Extract(core): Extract<Arc<Core>>) -> Json<Summary> {
+    Json(core.ledger.summary())
+}
+
+async fn clear_ledger(Extract(core): Extract<Arc<Core>>) -> Json<Value> {
+    core.ledger.clear();
+    Json(json!({"success": true}))
 }
 
 async fn clock(Extract(core): Extract<Arc<Core>>) -> Json<Value> {

@@ -33,11 +33,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{Request, Response};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 
 pub use accounts::{
     AccountChange, AccountError, AddedInstagramAccount, AddedNumber, NewInstagramAccount, NewNumber, NumberChange,
@@ -47,10 +51,11 @@ pub use customers::acts::{Content, WriteError};
 pub use customers::people::{Channel, Identity, NewCustomer, Reply};
 pub use customers::script::{Line, Load, Script, ScriptError};
 pub use faults::{FaultKind, FaultRequest};
-pub use ledger::{LedgerEntry, LedgerKind};
+pub use ledger::{AccountSummary, LedgerEntry, LedgerKind, Summary, Troubles};
 pub use limits::{AccountLimits, NumberLimits, NumberStatus, Quality};
 pub use options::{Delays, EchoTiming, Limits, Options, Rules, WebhookOptions, WindowRefusal};
 pub use state::AddCustomerError;
+pub use webhooks::carry::Subscriber;
 pub use webhooks::{EventId, Object};
 pub use world::{App, InstagramAccount, Number, Template, TemplateStatus, Token, TokenKind, World};
 
@@ -62,6 +67,7 @@ use ids::Ids;
 use ledger::{Ledger, Subject};
 use state::State;
 use webhooks::Subscription;
+use webhooks::carry::Carrier;
 use webhooks::deliver::millis;
 
 /// A running sandbox. Dropping it without [`Sandbox::stop`] stops it too, without waiting.
@@ -95,6 +101,11 @@ pub enum StartError {
     #[error("can't follow the script")]
     Script(#[from] ScriptError),
 }
+
+/// A request had no answer: its connection was cut, as a fault asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the connection was cut")]
+pub struct Cut;
 
 /// Why a callback was not subscribed: what the Graph call would have answered.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +141,7 @@ pub(crate) struct Core {
     pub(crate) engine: Engine,
     pub(crate) ledger: Ledger,
     pub(crate) changes: Changes,
-    pub(crate) http: reqwest::Client,
+    pub(crate) carrier: Carrier,
     pub(crate) whatsapp_secret: String,
     pub(crate) instagram_secret: String,
     pub(crate) stopping: CancellationToken,
@@ -150,22 +161,33 @@ pub(crate) struct Core {
 impl Sandbox {
     /// Starts a sandbox; it serves once this returns.
     pub async fn start(options: Options) -> Result<Self, StartError> {
+        let address = options.listen;
+        let listening = |source| StartError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listening)?;
+        let address = listener.local_addr().map_err(listening)?;
+        let carrier = Carrier::http(options.webhooks.timeout).map_err(StartError::Client)?;
+        let sandbox = Self::new(options, &format!("http://{address}"), carrier)?;
+        let core = &sandbox.core;
+        core.tasks.spawn(serve(Arc::clone(core), listener));
+        Ok(sandbox)
+    }
+
+    /// A sandbox without sockets: it is called with [`Sandbox::call`] or through [`Sandbox::router`], and calls the subscriber within the
+    /// process. Has to be called within a tokio runtime; with one thread, a stepped clock and a subscriber that is as
+    /// deterministic, everything happens in the same order each time.
+    pub fn embed(options: Options, subscriber: Arc<dyn Subscriber>) -> Result<Self, StartError> {
+        Self::new(options, "http://sandbox.invalid", Carrier::Within(subscriber))
+    }
+
+    fn new(options: Options, address: &str, carrier: Carrier) -> Result<Self, StartError> {
         if let Time::Scaled(factor) = options.time
             && !(factor.is_finite() && factor > 0.0)
         {
             return Err(StartError::Scale(factor));
         }
-        let address = options.listen;
-        let listening = |source| StartError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(listening)?;
-        let url = format!("http://{}", listener.local_addr().map_err(listening)?);
+        let url = options.url.clone().unwrap_or_else(|| address.to_owned());
+        let url = url.trim_end_matches('/').to_owned();
         let environment = environment(&options.world, &url);
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(options.webhooks.timeout)
-            .build()
-            .map_err(StartError::Client)?;
         let ids = Ids::new(options.seed);
         let limits = options.limits;
         let core = Arc::new_cyclic(|myself| Core {
@@ -177,9 +199,9 @@ impl Sandbox {
             state: Mutex::new(State::new(options.world.clone(), ids, limits)),
             subscriptions: Mutex::default(),
             engine: Engine::new(limits.planned, options.webhooks.waiting_max),
-            ledger: Ledger::new(limits.ledger_entries),
+            ledger: Ledger::new(limits.ledger_entries, limits.summary_keys),
             changes: Changes::new(),
-            http,
+            carrier,
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
@@ -196,8 +218,20 @@ impl Sandbox {
             customers::script::start(&core, script)?;
         }
         core.tasks.spawn(drive(Arc::clone(&core)));
-        core.tasks.spawn(serve(Arc::clone(&core), listener));
         Ok(Self { core, url, environment })
+    }
+
+    /// Everything that is served: Graph, control API, pages.
+    pub fn router(&self) -> Router {
+        router(Arc::clone(&self.core))
+    }
+
+    /// Answers a request without a socket. The error is a connection that was cut.
+    pub async fn call(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Cut> {
+        let Ok(answer) = self.router().oneshot(request.map(Body::from)).await;
+        let (parts, body) = answer.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.map_err(|_| Cut)?;
+        Ok(Response::from_parts(parts, body))
     }
 
     /// The address of everything: Graph, control API, phone page.
@@ -317,6 +351,16 @@ impl Sandbox {
         self.core.ledger.all()
     }
 
+    /// What everything that happened adds up to, also what is no longer kept.
+    pub fn summary(&self) -> Summary {
+        self.core.ledger.summary()
+    }
+
+    /// Empties the ledger and its summary.
+    pub fn clear_ledger(&self) {
+        self.core.ledger.clear();
+    }
+
     /// The time by the sandbox's clock, in milliseconds since 1970.
     pub fn now(&self) -> i64 {
         self.core.clock.now()
@@ -326,6 +370,17 @@ impl Sandbox {
     /// clock moves on. Other clocks are left alone.
     pub async fn advance(&self, by: Duration) {
         self.core.advance(by).await;
+    }
+
+    /// Moves a stepped clock in one go, without waiting for what becomes due: [`Sandbox::settled`] waits for it. What
+    /// follows of it is planned from where the clock then stands, so that a message that is sent and delivered takes two such steps.
+    pub fn pass(&self, by: Duration) {
+        self.core.clock.advance_to(self.core.after(by));
+    }
+
+    /// When the next thing is due, by the sandbox's clock.
+    pub fn next_due(&self) -> Option<i64> {
+        self.core.engine.next_due()
     }
 
     /// Resolves when no webhook waits. With a stepped clock, what is due later doesn't count, since only
@@ -399,6 +454,7 @@ impl Core {
 
     async fn settle(&self, planned_too: bool) {
         tokio::select! {
+            biased;
             () = self.stopping.cancelled() => {}
             () = self.engine.idle(|| self.clock.now(), planned_too) => {}
         }
@@ -475,6 +531,7 @@ async fn drive(core: Arc<Core>) {
             }
         };
         tokio::select! {
+            biased;
             () = core.stopping.cancelled() => return,
             _ = changed.changed() => {}
             () = due => {}
@@ -484,16 +541,19 @@ async fn drive(core: Arc<Core>) {
 
 async fn serve(core: Arc<Core>, listener: TcpListener) {
     let stopping = core.stopping.clone();
-    let router = control::routes()
-        .merge(phone::routes())
-        .fallback(graph::handle)
-        .with_state(core);
-    let served = axum::serve(listener, router)
+    let served = axum::serve(listener, router(core))
         .with_graceful_shutdown(async move { stopping.cancelled().await })
         .await;
     if let Err(error) = served {
         tracing::error!(%error, "the sandbox's server has ended");
     }
+}
+
+fn router(core: Arc<Core>) -> Router {
+    control::routes()
+        .merge(phone::routes())
+        .fallback(graph::handle)
+        .with_state(core)
 }
 
 /// Locks, also when a holder has panicked: what it guards is changed in single steps.

@@ -13,6 +13,8 @@ use crate::world::World;
 pub struct Options {
     /// Where to listen; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// What links to media lead to, where that is another address than the one listened on.
+    pub url: Option<String>,
     /// Same seed, same ids, same order.
     pub seed: u64,
     /// How time passes.
@@ -35,6 +37,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            url: None,
             seed: 1,
             time: Time::Real,
             webhooks: WebhookOptions::default(),
@@ -169,8 +172,10 @@ pub enum EchoTiming {
 /// Bounds of what is kept in memory.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Entries of the ledger.
+    /// Entries of the ledger; the oldest go. With 0 there is only its summary.
     pub ledger_entries: usize,
+    /// Keys by which the ledger's summary knows doubles and disorder.
+    pub summary_keys: usize,
     /// Messages of one thread; the oldest go.
     pub thread_messages: usize,
     /// Things planned for later (statuses, repeats, replies); when reached, sends are answered with code 2.
@@ -185,6 +190,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             ledger_entries: 200_000,
+            summary_keys: 1_000_000,
             thread_messages: 500,
             planned: 1_000_000,
             customers: 200_000,

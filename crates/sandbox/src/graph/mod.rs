@@ -84,6 +84,7 @@ pub(crate) async fn handle(Extract(core): Extract<Arc<Core>>, request: Request<B
     let (version, path) = split_path(request.uri().path());
     let version = version.unwrap_or_else(|| VERSION.to_owned());
     let mut response = tokio::select! {
+        biased;
         () = core.stopping.cancelled() => cut(),
         response = respond(&core, request, &path, &version, &trace) => response,
     };
@@ -116,7 +117,9 @@ async fn respond(
         Some((params, file)) => (Ok(params), file),
         None => (Params::read(parts.uri.query(), &parts.headers, &body), None),
     };
-    let shown = if body.len() > LEDGER_BODY_MAX {
+    let shown = if !core.ledger.keeps_entries() {
+        Value::Null
+    } else if body.len() > LEDGER_BODY_MAX {
         json!({"bytes": body.len()})
     } else {
         params.as_ref().map(Params::without_secrets).unwrap_or_default()

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
+use axum::http::Request;
 use axum::http::header::{CONTENT_TYPE, USER_AGENT};
 use serde_json::json;
 
@@ -230,26 +231,18 @@ impl Core {
         } else {
             (post.signature_sha256.clone(), post.signature_sha1.clone())
         };
-        let request = self
-            .http
-            .post(&subscription.callback_url)
+        let request = Request::post(&subscription.callback_url)
             .header(CONTENT_TYPE, "application/json")
             // As seen in practice (graph-api.md 9.1).
             .header(USER_AGENT, "facebookexternalua")
             .header("x-hub-signature-256", sha256)
             .header("x-hub-signature", sha1)
-            .timeout(self.options.webhooks.timeout)
-            .body(post.body.clone());
+            .body(post.body.clone())
+            .map_err(|error| error.to_string())?;
         tokio::select! {
+            biased;
             () = self.stopping.cancelled() => Err("the sandbox is stopping".to_owned()),
-            answer = request.send() => match answer {
-                Ok(answer) => {
-                    let status = answer.status().as_u16();
-                    drain(answer).await;
-                    Ok(status)
-                }
-                Err(error) => Err(describe(&error)),
-            },
+            answer = self.carrier.carry(request, self.options.webhooks.timeout) => answer.map(|(status, _)| status),
         }
     }
 
@@ -283,34 +276,7 @@ impl Post {
     }
 }
 
-/// Reads the ignored body up to a bound, so that the connection can be used again.
-async fn drain(mut answer: reqwest::Response) {
-    let mut left = 64 * 1024;
-    while let Ok(Some(chunk)) = answer.chunk().await {
-        if chunk.len() >= left {
-            return;
-        }
-        left -= chunk.len();
-    }
-}
-
 /// A duration as the clock counts; what doesn't fit is for ever.
 pub(crate) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
-}
-
-/// An HTTP error with its causes, without the address.
-fn describe(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() {
-        "timed out".to_owned()
-    } else {
-        error.to_string()
-    };
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod accounts;
+mod embedded;
 mod faults;
 mod harness;
 mod limits;
