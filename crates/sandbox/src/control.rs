@@ -29,6 +29,7 @@ use crate::customers::script::{self, Script, ScriptError};
 use crate::faults::{Fault, FaultRequest};
 use crate::ledger::{LedgerKind, Summary};
 use crate::lock;
+use crate::mail::Wanted;
 use crate::state::threads::{By, Message, ThreadKey};
 
 /// Most customers that are listed; a load may make many more.
@@ -37,6 +38,8 @@ const CUSTOMERS_SHOWN_MAX: usize = 1000;
 const ACCOUNTS_SHOWN_MAX: usize = 1000;
 /// Most faults in force at a time.
 const FAULTS_MAX: usize = 1000;
+/// Most e-mails in one answer.
+const MAILBOX_PAGE_MAX: usize = 1000;
 /// Most ledger entries in one answer.
 const LEDGER_PAGE_MAX: usize = 10_000;
 /// Most changes that a slow listener may be behind.
@@ -46,6 +49,7 @@ pub(crate) fn routes() -> Router<Arc<Core>> {
     Router::new()
         .route("/ledger", get(ledger).delete(clear_ledger))
         .route("/ledger/summary", get(summary))
+        .route("/mailbox", get(mailbox).delete(clear_mailbox))
         .route("/clock", get(clock))
         .route("/clock/advance", post(advance))
         .route("/sandbox/state", get(state))
@@ -186,6 +190,35 @@ async fn ledger(Extract(core): Extract<Arc<Core>>, Asked(query): Asked<LedgerQue
 
 async fn summary(Extract(core): Extract<Arc<Core>>) -> Json<Summary> {
     Json(core.ledger.summary())
+}
+
+#[derive(Debug, Deserialize)]
+struct MailboxQuery {
+    to: Option<String>,
+    #[serde(default)]
+    after: u64,
+    limit: Option<usize>,
+}
+
+impl MailboxQuery {
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            to: self.to.clone(),
+            after: self.after,
+        }
+    }
+}
+
+async fn mailbox(Extract(core): Extract<Arc<Core>>, Asked(query): Asked<MailboxQuery>) -> Json<Value> {
+    let limit = query.limit.unwrap_or(100).clamp(1, MAILBOX_PAGE_MAX);
+    let mails = core.mailbox.read(&query.wanted(), limit);
+    let next = mails.last().map_or(query.after, |mail| mail.id);
+    Json(json!({"mails": mails, "next": next}))
+}
+
+async fn clear_mailbox(Extract(core): Extract<Arc<Core>>, Asked(query): Asked<MailboxQuery>) -> Json<Value> {
+    let removed = core.mailbox.remove(&query.wanted());
+    Json(json!({ "removed": removed }))
 }
 
 async fn clear_ledger(Extract(core): Extract<Arc<Core>>) -> Json<Value> {

@@ -20,6 +20,7 @@ mod graph;
 mod ids;
 mod ledger;
 mod limits;
+mod mail;
 mod media;
 mod options;
 mod phone;
@@ -53,6 +54,7 @@ pub use customers::script::{Line, Load, Script, ScriptError};
 pub use faults::{FaultKind, FaultRequest};
 pub use ledger::{AccountSummary, LedgerEntry, LedgerKind, Summary, Troubles};
 pub use limits::{AccountLimits, NumberLimits, NumberStatus, Quality};
+pub use mail::{Mail, SmtpAuth, SmtpOptions};
 pub use options::{Delays, EchoTiming, Limits, Options, Rules, WebhookOptions, WindowRefusal};
 pub use state::AddCustomerError;
 pub use webhooks::carry::Subscriber;
@@ -65,6 +67,7 @@ use control::Changes;
 use engine::{Act, Engine};
 use ids::Ids;
 use ledger::{Ledger, Subject};
+use mail::{Mailbox, Wanted};
 use state::State;
 use webhooks::Subscription;
 use webhooks::carry::Carrier;
@@ -75,6 +78,7 @@ use webhooks::deliver::millis;
 pub struct Sandbox {
     core: Arc<Core>,
     url: String,
+    smtp_address: Option<SocketAddr>,
     environment: Vec<(String, String)>,
 }
 
@@ -141,6 +145,7 @@ pub(crate) struct Core {
     pub(crate) engine: Engine,
     pub(crate) ledger: Ledger,
     pub(crate) changes: Changes,
+    pub(crate) mailbox: Mailbox,
     pub(crate) carrier: Carrier,
     pub(crate) whatsapp_secret: String,
     pub(crate) instagram_secret: String,
@@ -165,9 +170,22 @@ impl Sandbox {
         let listening = |source| StartError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
+        let mut sink = None;
+        if let Some(smtp) = options.smtp.clone() {
+            let address = smtp.listen;
+            let listening = |source| StartError::Listen { address, source };
+            let listener = TcpListener::bind(address).await.map_err(listening)?;
+            let address = listener.local_addr().map_err(listening)?;
+            sink = Some((smtp, listener, address));
+        }
         let carrier = Carrier::http(options.webhooks.timeout).map_err(StartError::Client)?;
-        let sandbox = Self::new(options, &format!("http://{address}"), carrier)?;
+        let mut sandbox = Self::new(options, &format!("http://{address}"), carrier)?;
         let core = &sandbox.core;
+        if let Some((smtp, listener, address)) = sink {
+            sandbox.environment.extend(smtp_environment(&smtp, address));
+            sandbox.smtp_address = Some(address);
+            core.tasks.spawn(mail::smtp::serve(Arc::clone(core), smtp, listener));
+        }
         core.tasks.spawn(serve(Arc::clone(core), listener));
         Ok(sandbox)
     }
@@ -201,6 +219,7 @@ impl Sandbox {
             engine: Engine::new(limits.planned, options.webhooks.waiting_max),
             ledger: Ledger::new(limits.ledger_entries, limits.summary_keys),
             changes: Changes::new(),
+            mailbox: Mailbox::new(&options.smtp.clone().unwrap_or_default()),
             carrier,
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -218,7 +237,12 @@ impl Sandbox {
             customers::script::start(&core, script)?;
         }
         core.tasks.spawn(drive(Arc::clone(&core)));
-        Ok(Self { core, url, environment })
+        Ok(Self {
+            core,
+            url,
+            smtp_address: None,
+            environment,
+        })
     }
 
     /// Everything that is served: Graph, control API, pages.
@@ -237,6 +261,21 @@ impl Sandbox {
     /// The address of everything: Graph, control API, phone page.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where the SMTP sink listens, if there is one.
+    pub fn smtp_address(&self) -> Option<SocketAddr> {
+        self.smtp_address
+    }
+
+    /// What came to the SMTP sink and is still kept, oldest first.
+    pub fn mailbox(&self) -> Vec<Mail> {
+        self.core.mailbox.read(&Wanted::default(), usize::MAX)
+    }
+
+    /// Empties the mailbox.
+    pub fn clear_mailbox(&self) {
+        self.core.mailbox.remove(&Wanted::default());
     }
 
     /// What a hub has to be configured with, as environment variables.
@@ -559,6 +598,20 @@ fn router(core: Arc<Core>) -> Router {
 /// Locks, also when a holder has panicked: what it guards is changed in single steps.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn smtp_environment(options: &SmtpOptions, address: SocketAddr) -> [(String, String); 2] {
+    let login = match &options.auth {
+        SmtpAuth::Only { user, password } => format!("{user}:{password}@"),
+        SmtpAuth::Anybody | SmtpAuth::Nobody => String::new(),
+    };
+    [
+        ("SMTP_URL".to_owned(), format!("smtp://{login}{address}")),
+        (
+            "SMTP_FROM".to_owned(),
+            "Sandbox Records <records@sandbox.example>".to_owned(),
+        ),
+    ]
 }
 
 fn environment(world: &World, url: &str) -> Vec<(String, String)> {

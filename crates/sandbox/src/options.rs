@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Time;
 use crate::customers::script::Script;
+use crate::mail::SmtpOptions;
 use crate::world::World;
 
 /// What a sandbox is started with. [`Options::default`] suits a person who wants to look around; a test sets
@@ -27,6 +28,8 @@ pub struct Options {
     pub rules: Rules,
     /// Bounds of what is kept in memory.
     pub limits: Limits,
+    /// The SMTP sink, if there is to be one.
+    pub smtp: Option<SmtpOptions>,
     /// Customers who act by themselves.
     pub script: Option<Script>,
     /// Numbers, accounts, tokens, customers.
@@ -44,6 +47,7 @@ impl Default for Options {
             delays: Delays::default(),
             rules: Rules::default(),
             limits: Limits::default(),
+            smtp: None,
             script: None,
             world: World::default(),
         }

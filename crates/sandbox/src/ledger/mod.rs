@@ -47,6 +47,8 @@ pub enum LedgerKind {
     GaveUp,
     /// An event was not posted at all. `detail`: why (nobody subscribed, too much is waiting).
     Dropped,
+    /// The SMTP sink took an e-mail. `detail`: from, to, bytes.
+    Mailed,
     /// A callback was verified with the handshake, or failed it. `detail`: address and outcome.
     Verified,
 }

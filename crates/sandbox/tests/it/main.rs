@@ -7,3 +7,4 @@ mod embedded;
 mod faults;
 mod harness;
 mod limits;
+mod mail;
