@@ -146,6 +146,27 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    #[cfg(test)]
+    pub(crate) const ALL: &[Self] = &[
+        Self::Error,
+        Self::PlainError,
+        Self::Status,
+        Self::Delay,
+        Self::ResetBefore,
+        Self::ResetAfterAccept,
+        Self::TimeoutAfterAccept,
+        Self::Throttle,
+        Self::TokenExpired,
+        Self::TokenRevoked,
+        Self::NumberBlocked,
+        Self::Outage,
+        Self::Double,
+        Self::Reorder,
+        Self::Lose,
+        Self::WrongSignature,
+        Self::DropSubscription,
+    ];
+
     fn happens_at(self, endpoint: &str) -> bool {
         let (on_graph, on_webhooks) = (GRAPH.contains(&endpoint), endpoint == WEBHOOKS);
         let on_smtp = SMTP.contains(&endpoint);

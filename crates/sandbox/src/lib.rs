@@ -14,6 +14,7 @@ mod accounts;
 mod clock;
 mod control;
 mod customers;
+mod desk;
 mod engine;
 mod faults;
 mod graph;
@@ -591,6 +592,7 @@ async fn serve(core: Arc<Core>, listener: TcpListener) {
 fn router(core: Arc<Core>) -> Router {
     control::routes()
         .merge(phone::routes())
+        .merge(desk::routes())
         .fallback(graph::handle)
         .with_state(core)
 }

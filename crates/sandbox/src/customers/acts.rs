@@ -14,9 +14,9 @@ use crate::ledger::{LedgerKind, Subject};
 use crate::limits::{NumberStatus, Quality};
 use crate::lock;
 use crate::media::{self, Media};
-use crate::state::State;
 use crate::state::threads::{By, Choice, Message, Place, Progress, Shown, Thread, ThreadKey};
 use crate::state::usage::WEEK;
+use crate::state::{Comment, State};
 use crate::webhooks::{Event, EventId, instagram, status, whatsapp};
 
 /// Something that a customer does in a thread.
@@ -91,6 +91,17 @@ pub enum Content {
         message_id: Option<String>,
         /// Which one.
         payload: String,
+    },
+    /// Comments on a post. Instagram only; the comment's id is the event's.
+    Comment {
+        /// What.
+        text: String,
+        /// The post; made from the account if left out.
+        #[serde(default)]
+        media_id: Option<String>,
+        /// The comment that it answers.
+        #[serde(default)]
+        parent_id: Option<String>,
     },
     /// Blocks the business: its messages fail, it isn't told why, and its quality suffers. WhatsApp only.
     Block,
@@ -361,7 +372,7 @@ fn describe(content: &Content) -> Value {
 }
 
 fn check_text(content: &Content) -> Result<(), WriteError> {
-    let (Content::Text { text, .. } | Content::Edit { text, .. }) = content else {
+    let (Content::Text { text, .. } | Content::Edit { text, .. } | Content::Comment { text, .. }) = content else {
         return Ok(());
     };
     if text.is_empty() {
@@ -510,6 +521,9 @@ fn on_whatsapp(
         Content::Block | Content::Unblock | Content::StopMarketing | Content::ResumeMarketing => {
             return Err(WriteError::Impossible("this is no message"));
         }
+        Content::Comment { .. } => {
+            return Err(WriteError::Impossible("WhatsApp has no posts to comment on"));
+        }
         Content::QuickReply { .. } => {
             return Err(WriteError::Impossible("WhatsApp has buttons, not quick replies"));
         }
@@ -536,6 +550,28 @@ fn on_instagram(
     let mut shown = Shown::default();
     let mut opens_window = true;
     let (id, field, what) = match content {
+        Content::Comment {
+            text,
+            media_id,
+            parent_id,
+        } => {
+            let id = state.ids.digits("comment", &scope, count, 17);
+            let media_id = media_id.unwrap_or_else(|| state.ids.digits("post", &[&key.account], 0, 17));
+            state.add_comment(Comment {
+                id: id.clone(),
+                key: key.clone(),
+                at: now,
+                is_answered: false,
+            });
+            return Ok(instagram::comment(
+                &key.account,
+                customer,
+                &id,
+                &media_id,
+                parent_id,
+                &text,
+            ));
+        }
         Content::Text { text, reply_to } => {
             let mut message = json!({"mid": mid, "text": text});
             if let Some(quoted) = &reply_to {

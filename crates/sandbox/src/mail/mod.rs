@@ -187,7 +187,7 @@ mod tests {
             ..SmtpOptions::default()
         };
         let mailbox = Mailbox::new(&options);
-        let mut add = |length: usize| mailbox.add(0, smtp::Envelope::default(), &vec![b'x'; length]);
+        let add = |length: usize| mailbox.add(0, smtp::Envelope::default(), &vec![b'x'; length]);
         for _ in 0..4 {
             add(10);
         }

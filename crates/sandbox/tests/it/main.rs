@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod accounts;
+mod comments;
+mod desk;
 mod embedded;
 mod faults;
 mod harness;
