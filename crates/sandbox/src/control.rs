@@ -1,6 +1,6 @@
 //! The control API: what a test, a script or the phone page does with the sandbox itself.
 //!
-//! JSON with camelCase names. None of it exists at Meta.
+//! JSON with camelCase names. None of it exists at Meta. The front page of the crate lists it.
 
 mod accounts;
 

@@ -4,11 +4,69 @@
 //! 200, and keeps a ledger of all of it. Nothing that talks to it needs to know: only base URLs and credentials differ.
 //!
 //! Where to read next: [`Options`] and [`Sandbox`] to start one; `graph` for requests; `webhooks` for what is posted;
-//! `customers` for people and scripts; `faults` for what goes wrong on purpose; `ledger` for what happened;
-//! `control` for the API that the phone page and tests use; `engine` for what is due and what waits.
+//! `customers` for people and scripts; `limits` and `accounts` for what numbers and accounts may do; `faults` for what goes wrong on
+//! purpose; `ledger` for what happened; `mail` for the SMTP sink; `control` for the API that the pages and tests use; `engine` for what
+//! is due and what waits.
 //!
 //! It shares no code with what reads webhooks: they are built as JSON after the reference, so that a misreading on one side
 //! can't be agreed to by the other. Facts about Meta name the section of the reference they come from.
+//!
+//! # The control API
+//!
+//! On the same address as Graph, and nothing that exists at Meta. JSON with camelCase names; an error is
+//! `{"error": {"code", "message"}}`. All of it is there as methods of [`Sandbox`] too, unless it says so.
+//!
+//! | call | what it does |
+//! | --- | --- |
+//! | `GET /phone`, `GET /desk` | pages for people: be a customer; make things go wrong |
+//! | `GET /sandbox/state` | the clock, numbers, accounts, customers, templates (HTTP alone) |
+//! | `GET /sandbox/stream` | server-sent events that say what to look at again (HTTP alone) |
+//! | `POST /sandbox/numbers` · `PATCH …/{number}` | adds a number ([`NewNumber`]); changes throughput, status, quality, allowed numbers, limits ([`NumberChange`]) |
+//! | `POST /sandbox/instagram-accounts` · `PATCH …/{account}` | the same for Instagram ([`NewInstagramAccount`], [`AccountChange`]) |
+//! | `POST /sandbox/tokens` `{account, expiresInMs?}` | mints a token that works like those that the account has |
+//! | `POST /sandbox/tokens/expire`, `…/revoke` `{account}` or `{token}` | ends all tokens of an account, or one |
+//! | `PATCH /sandbox/templates/{name}/{language}` `{status}` | `APPROVED`, `PENDING`, `REJECTED`, `PAUSED`, `DISABLED` ([`TemplateStatus`]) |
+//! | `POST /sandbox/customers` · `PATCH …/{customer}` | adds a customer ([`NewCustomer`]); changes their habits |
+//! | `GET …/{customer}/threads/{account}` · `POST …/messages` · `POST …/read` | what their phone shows; they do something ([`Content`]); they look |
+//! | `GET`, `POST`, `DELETE /sandbox/faults` · `DELETE …/{fault}` | what goes wrong ([`FaultRequest`], [`FaultKind`]) |
+//! | `POST /sandbox/script` | follows a script, given as YAML ([`Script`]) |
+//! | `GET /ledger?after=&kind=&limit=` · `DELETE /ledger` | everything that happened; empties it |
+//! | `GET /ledger/summary` | what it adds up to ([`Summary`]): counts and most in any second for each account, doubles, disorder |
+//! | `GET /mailbox?to=&after=&limit=` · `DELETE /mailbox?to=` | the e-mails that came ([`Mail`]) |
+//! | `GET /clock` · `POST /clock/advance` `{ms}` | the time; moves a stepped clock |
+//!
+//! # Limits
+//!
+//! [`Number::throughput`], [`NumberLimits`], [`AccountLimits`] and [`Rules`] hold them, each with Meta's value and each off at 0. They go by
+//! the sandbox's clock, so that a day passes in no time. All are looked at before any of them counts a message. What the reference
+//! leaves open is a setting: the code of the messaging limit, the strict reading of the pair limit, whether what customers write
+//! counts towards the throughput.
+//!
+//! # Without sockets
+//!
+//! [`Sandbox::embed`] makes a sandbox that opens none: requests go in by [`Sandbox::call`] or [`Sandbox::router`], webhooks come out by a
+//! [`Subscriber`], and a stepped clock moves with [`Sandbox::advance`] (each thing at its time) or [`Sandbox::pass`] (in one go). On a
+//! runtime of one thread, the same seed then gives the same history, byte for byte.
+//!
+//! ```
+//! # use std::{sync::Arc, time::Duration};
+//! # use tidings_sandbox::{Content, Object, Options, Sandbox, Time};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let options = Options {
+//!     time: Time::Stepped { start_millis: 1_795_000_000_000 },
+//!     ..Options::default()
+//! };
+//! // Any router can be the subscriber; this one answers nothing but 404, so that its handshake fails.
+//! let sandbox = Sandbox::embed(options, Arc::new(axum::Router::new())).unwrap();
+//! let refused = sandbox.subscribe(Object::WhatsApp, "http://hub.invalid/hook", "token").await;
+//! assert_eq!(refused.unwrap_err().code, 2200);
+//! let hello = Content::Text { text: "Hello".to_owned(), reply_to: None };
+//! sandbox.write("amara", "200000000000001", hello).unwrap();
+//! sandbox.advance(Duration::from_secs(60)).await;
+//! assert_eq!(sandbox.summary().accounts["200000000000001"].written, 1);
+//! # }
+//! ```
 
 mod accounts;
 mod clock;
