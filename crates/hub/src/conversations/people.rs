@@ -29,6 +29,8 @@ pub struct People {
     pub merges: Vec<(usize, ContactId, ContactId)>,
     /// The index of the event that is looked at.
     event: usize,
+    /// Addresses that nobody had before.
+    pub new: Vec<IdentityKey>,
     /// Conversations that were merged, with what they were merged into.
     pub merged_conversations: Vec<(ConversationId, ConversationId)>,
 }
@@ -87,15 +89,23 @@ impl People {
         if person.identities.is_empty() && moved_to.is_empty() {
             return Ok(None);
         }
+        // Who is not known yet would not be known by it afterwards either: so it must not tell more of those who are.
+        if matches!(understood.effect, Effect::Nothing) {
+            return Ok(None);
+        }
         // A receipt tells about people that we wrote to; it does not make new ones.
-        let creates = !matches!(understood.effect, Effect::Receipt { .. } | Effect::Nothing);
+        let creates = !matches!(understood.effect, Effect::Receipt { .. });
         // Of somebody who has moved, the old address is remembered also where it was not known: what they wrote from there may come later.
-        let addresses = if person.identities.is_empty() {
-            moved_to
-        } else {
-            &person.identities
-        };
-        let Some(contact) = self.contact_of(tx, addresses, creates, at, ids, now)? else {
+        let mut addresses = person.identities.clone();
+        if addresses.is_empty() {
+            addresses.extend_from_slice(moved_to);
+        } else if !moved_to.is_empty() {
+            // What they left is not where they are written to, also if nothing has come from the new place yet.
+            for left in &mut addresses {
+                left.seen_at -= 1;
+            }
+        }
+        let Some(contact) = self.contact_of(tx, &addresses, creates, at, ids, now)? else {
             return Ok(None);
         };
         let contact = self.moved(tx, contact, moved_to, now)?;
@@ -216,11 +226,15 @@ impl People {
 
     fn bind(&mut self, identity: &Identity, contact: ContactId) {
         let before = self.known(&identity.key);
+        if before.is_none() {
+            self.new.push(identity.key.clone());
+        }
         self.by_identity.insert(identity.key.clone(), contact);
         match self.bindings.get_mut(&identity.key) {
             Some((bound, owner)) => {
                 *owner = contact;
-                if identity.seen_at >= bound.seen_at {
+                // Of two spellings of one moment the greater stands, so that their order does not matter.
+                if (identity.seen_at, &identity.shown) > (bound.seen_at, &bound.shown) {
                     *bound = identity.clone();
                 }
             }

@@ -103,6 +103,8 @@ impl<'a> Batch<'a> {
         for (event, from, into) in people.merges {
             self.change(event, Change::ContactMerged { from, into });
         }
+        self.known
+            .extend(people.new.iter().map(|key| (ANY_CHANNEL, person_mark(key))));
         self.load_conversations(tx, incoming)?;
         self.load_messages(tx, incoming)
     }
@@ -445,6 +447,16 @@ impl<'a> Batch<'a> {
             .push((event.channel_id.clone(), external_id.to_owned(), event.event_id));
     }
 
+    /// What an event tells of somebody who is not known by any of their addresses is heard again once they are.
+    fn park_for_person(&mut self, index: usize, event: &Incoming) {
+        let Some(person) = &event.understood.person else { return };
+        if self.contacts[index].is_none() {
+            let marks = person.identities.iter().map(|identity| person_mark(&identity.key));
+            self.parked
+                .extend(marks.map(|mark| (ANY_CHANNEL, mark, event.event_id)));
+        }
+    }
+
     fn receive(
         &mut self,
         index: usize,
@@ -454,6 +466,7 @@ impl<'a> Batch<'a> {
         receipt: &Receipt,
         at: Millis,
     ) {
+        self.park_for_person(index, event);
         // The request's own mark is the surest: it is there before Meta's id is known (reference `whatsapp.md` 5, rule 4).
         let marked = message_id.filter(|id| {
             self.messages.get(id).is_some_and(|message| {
@@ -793,6 +806,14 @@ fn conversation_mark(identity: &IdentityKey) -> String {
         identity.value
     )
 }
+
+/// Stands in the place of a message's id for what waits until somebody is known, on whichever channel.
+fn person_mark(identity: &IdentityKey) -> String {
+    format!("{} {} {}", identity.kind.as_str(), identity.scope, identity.value)
+}
+
+/// No channel has an empty name.
+const ANY_CHANNEL: ChannelId = ChannelId(String::new());
 
 /// What stands in the place of a payload whose content was taken back: an entry that means nothing.
 const REDACTED: &str = r#"{"id":"","changes":[{"field":"redacted","value":{}}]}"#;

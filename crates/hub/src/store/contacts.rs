@@ -169,7 +169,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Binds identities to contacts; one that belonged to another contact changes hands. No identity may stand twice in the list.
+    /// Binds identities to contacts; one that belonged to another contact changes hands. It is shown as it was seen last; of two spellings of
+    /// one time the greater stands. No identity may stand twice in the list.
     pub fn bind_identities(&mut self, bindings: &[(Identity, ContactId)]) -> Result<(), StoreError> {
         let mut rows = Rows::new();
         for (identity, contact) in bindings {
@@ -187,8 +188,11 @@ impl Tx<'_> {
             "INSERT INTO contact_identities (kind, scope, value, shown, contact_id, seen_at)
              {insert r.kind, r.scope, r.value, r.shown, r.contact_id, r.seen_at of r: kind text, scope text, value text, shown text, contact_id blob, seen_at int}
              ON CONFLICT (kind, scope, value) DO UPDATE SET contact_id = EXCLUDED.contact_id,
-                shown = CASE WHEN EXCLUDED.seen_at >= contact_identities.seen_at THEN EXCLUDED.shown ELSE contact_identities.shown END,
-                seen_at = CASE WHEN EXCLUDED.seen_at >= contact_identities.seen_at THEN EXCLUDED.seen_at ELSE contact_identities.seen_at END",
+                shown = CASE WHEN EXCLUDED.seen_at > contact_identities.seen_at OR (EXCLUDED.seen_at = contact_identities.seen_at
+                    AND EXCLUDED.shown {postgres COLLATE \"C\"} > contact_identities.shown)
+                    THEN EXCLUDED.shown ELSE contact_identities.shown END,
+                seen_at = CASE WHEN EXCLUDED.seen_at > contact_identities.seen_at
+                    THEN EXCLUDED.seen_at ELSE contact_identities.seen_at END",
             &rows,
         )?;
         Ok(())
