@@ -355,6 +355,13 @@ impl<'a> Batch<'a> {
         }
         let came_alive = message.inert && !said.inert;
         message.inert &= said.inert;
+        if message.edited_at.is_some() && message.deleted_at.is_none() && said.content != Content::Placeholder {
+            let said_at = message.occurred_at;
+            self.note_first_wording(tx, known, said_at, event.event_id, &said.content)?;
+        }
+        let Some(message) = self.messages.get(&known) else {
+            return Ok(());
+        };
         let (message, changed) = (message.clone(), *message != before);
         if changed {
             self.touched_messages.insert(known);
@@ -381,6 +388,25 @@ impl<'a> Batch<'a> {
         }
         let kind = if said.outbound { "echo" } else { "again" };
         self.note(known, said.at, event.event_id, kind, "{}".to_owned());
+        Ok(())
+    }
+
+    /// The first wording of an edited message may come after those that replaced it.
+    fn note_first_wording(
+        &mut self,
+        tx: &mut Tx<'_>,
+        id: MessageId,
+        said_at: Millis,
+        event_id: EventId,
+        content: &Content,
+    ) -> Result<(), StoreError> {
+        let detail = wording_detail(&wording(content));
+        let is_it = |fact: &MessageFact| {
+            fact.message_id == id && fact.kind == "edited" && fact.at == said_at && fact.detail == detail
+        };
+        if !self.facts.iter().any(is_it) && !tx.message_facts(id)?.iter().any(is_it) {
+            self.note(id, said_at, event_id, "edited", detail);
+        }
         Ok(())
     }
 
@@ -553,14 +579,14 @@ impl<'a> Batch<'a> {
             self.note(id, at, event.event_id, "edited", "{}".to_owned());
             return tx.redact_event(event.event_id, REDACTED);
         }
-        let wording = |content: &Content| serde_json::to_string(content).unwrap_or_default();
         let earlier = wording(&message.content);
         let later = wording(content);
         // Of two wordings of one moment the greater stands, so that their order does not matter.
         let newer = message
             .edited_at
             .is_none_or(|edited_at| (at, &later) > (edited_at, &earlier));
-        let first_wording = message.edited_at.is_none().then_some((message.occurred_at, earlier));
+        let first_wording = (message.edited_at.is_none() && message.content != Content::Placeholder)
+            .then_some((message.occurred_at, earlier));
         let conversation = message.conversation_id;
         if newer {
             message.content = content.clone();
@@ -581,9 +607,9 @@ impl<'a> Batch<'a> {
                 .get(&id)
                 .and_then(|message| message.event_id)
                 .unwrap_or(event.event_id);
-            self.note(id, said_at, event_id, "edited", format!(r#"{{"content":{earlier}}}"#));
+            self.note(id, said_at, event_id, "edited", wording_detail(&earlier));
         }
-        self.note(id, at, event.event_id, "edited", format!(r#"{{"content":{later}}}"#));
+        self.note(id, at, event.event_id, "edited", wording_detail(&later));
         Ok(())
     }
 
@@ -792,6 +818,15 @@ impl<'a> Batch<'a> {
         }
         Ok(self.done)
     }
+}
+
+fn wording(content: &Content) -> String {
+    serde_json::to_string(content).unwrap_or_default()
+}
+
+/// What the timeline keeps of a wording.
+fn wording_detail(wording: &str) -> String {
+    format!(r#"{{"content":{wording}}}"#)
 }
 
 /// How many messages are looked up at once of those that a contact has seen.

@@ -520,3 +520,23 @@ fn of_two_spellings_of_one_moment_the_same_is_shown_whatever_comes_first() {
         assert!(left.contains("written to at {\"phone\": \"5511987654321\"}"), "{left}");
     });
 }
+
+#[test]
+fn the_first_wording_of_an_edited_message_is_told_whatever_comes_first() {
+    on_both(async |lab| {
+        let item = |id: &str, kind: &str, part: Value| {
+            let mut item = json!({"from": "442079460111", "to": PHONE, "id": id,
+                "timestamp": (BEGIN / 1_000 - 60).to_string(), "type": kind});
+            item[kind] = part;
+            item
+        };
+        let echo = |item: Value| json!({"field": "smb_message_echoes", "message_echoes": [item]});
+        let placeholder = json!({"field": "history", "history": [{"metadata": {"phase": 0}, "threads": [{"id": PHONE,
+            "context": {"wa_id": PHONE}, "messages": [item("wamid.1", "media_placeholder", json!({}))]}]}]});
+        let first = echo(item("wamid.1", "text", json!({"body": "first"})));
+        let second = json!({"original_message_id": "wamid.1", "message": {"type": "text", "text": {"body": "second"}}});
+        let edit = echo(item("wamid.2", "edit", second));
+        let left = in_every_order(lab, &[placeholder, first, edit]).await;
+        assert!(left.contains("first") && !left.contains("placeholder"), "{left}");
+    });
+}
