@@ -269,7 +269,7 @@ fn profiles_are_asked_for_when_due_and_again_later() {
         );
         assert_eq!(due(BEGIN + 8_999, 10).await, []);
         assert_eq!(due(BEGIN + 9_000, 10).await.len(), 1);
-        for plan in lab.plans(&["c.profile_due_at <=", "SELECT"]) {
+        for plan in lab.sqlite_plans(&["c.profile_due_at <=", "SELECT"]) {
             let walk = "SEARCH c USING INDEX contacts_by_profile_due (profile_due_at<?)";
             assert!(plan.starts_with(walk) && !plan.contains("TEMP B-TREE"), "{plan}");
         }

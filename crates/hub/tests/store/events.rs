@@ -227,7 +227,7 @@ fn due_events_are_taken_the_longest_due_first_and_come_back_if_the_unit_fails() 
         assert_eq!(take(lab, BEGIN + 100, 2).await.len(), 0);
         assert_eq!(lab.read(|tx| tx.next_event_due()).await, None);
         assert_eq!(lab.read(|tx| tx.waiting_events(100)).await, (0, None));
-        for plan in lab.plans(&["FROM event_queue AS q", "LIMIT"]) {
+        for plan in lab.sqlite_plans(&["FROM event_queue AS q", "LIMIT"]) {
             assert_eq!(plan, "SEARCH q USING PRIMARY KEY (due_at<?)");
         }
     });
@@ -285,7 +285,7 @@ fn due_events_are_read_by_page_and_claimed_by_one() {
         let second = page(Some(first[1])).await;
         assert_eq!(second, [(BEGIN + 2, ids[3])]);
         assert_eq!(page(Some(second[0])).await, []);
-        for plan in lab.plans(&["FROM event_queue AS q JOIN events", "q.due_at <="]) {
+        for plan in lab.sqlite_plans(&["FROM event_queue AS q JOIN events", "q.due_at <="]) {
             let walk = "SEARCH q USING PRIMARY KEY ((due_at,event_id)>(?,?)";
             assert!(plan.starts_with(walk) && !plan.contains("TEMP B-TREE"), "{plan}");
         }
@@ -662,9 +662,9 @@ fn events_are_listed_newest_first_by_every_filter() {
         }
 
         // Each way in walks an index in the order of the answer, also to find out where it stops.
-        let lists = lab.plans(&["FROM events AS e WHERE", "ORDER BY e.id DESC LIMIT ?9 OFFSET ?10"]);
-        let exceptions = lab.plans(&["FROM event_exceptions AS x", "LIMIT ?9 OFFSET ?10"]);
-        let ends = lab.plans(&["DESC LIMIT 1 OFFSET ?3"]);
+        let lists = lab.sqlite_plans(&["FROM events AS e WHERE", "ORDER BY e.id DESC LIMIT ?9 OFFSET ?10"]);
+        let exceptions = lab.sqlite_plans(&["FROM event_exceptions AS x", "LIMIT ?9 OFFSET ?10"]);
+        let ends = lab.sqlite_plans(&["DESC LIMIT 1 OFFSET ?3"]);
         let expected = if lab.is_postgres() { (0, 0, 0) } else { (4, 1, 2) };
         assert_eq!((lists.len(), exceptions.len(), ends.len()), expected);
         for plan in lists.iter().chain(&exceptions).chain(&ends) {
@@ -732,7 +732,7 @@ fn a_page_looks_at_so_many_events_and_says_where_it_goes_on() {
             ..EventFilter::default()
         };
         assert_eq!(pages(lab, elsewhere(of_account.clone()), 10).await, [0, 0, 0]);
-        let ends = lab.plans(&["DESC LIMIT 1 OFFSET ?3"]);
+        let ends = lab.sqlite_plans(&["DESC LIMIT 1 OFFSET ?3"]);
         assert_eq!(ends.len(), if lab.is_postgres() { 0 } else { 3 });
         for plan in ends {
             let is_walk = plan.starts_with("SEARCH e USING COVERING INDEX") && !plan.contains("TEMP B-TREE");
