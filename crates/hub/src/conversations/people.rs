@@ -25,6 +25,8 @@ pub struct People {
     named: BTreeMap<ContactId, ContactNames>,
     bindings: BTreeMap<IdentityKey, (Identity, ContactId)>,
     merged: HashMap<ContactId, ContactId>,
+    /// Whose profile Meta should be asked for again, if something is heard of them.
+    stale: HashSet<ContactId>,
     /// Contacts that were merged, with what they were merged into, and the index of the event that told it.
     pub merges: Vec<(usize, ContactId, ContactId)>,
     /// The index of the event that is looked at.
@@ -53,6 +55,9 @@ impl People {
         keys.dedup();
         let mut people = Self::default();
         for (key, contact) in tx.contacts_by_identities(&keys)? {
+            if contact.profile_stale_at.is_some_and(|stale_at| stale_at <= now) {
+                people.stale.insert(contact.id);
+            }
             people.by_identity.insert(key, contact.id);
         }
         let mut resolved = Vec::with_capacity(events.len());
@@ -64,6 +69,11 @@ impl People {
         for contact in &mut resolved {
             *contact = contact.map(|id| people.current(id));
         }
+        let mut wanted: Vec<ContactId> = resolved.iter().flatten().copied().collect();
+        wanted.retain(|contact| people.stale.contains(contact));
+        wanted.sort();
+        wanted.dedup();
+        tx.want_profiles(&wanted, now)?;
         Ok((people, resolved))
     }
 
@@ -219,6 +229,7 @@ impl People {
             name_at: 0,
             username: None,
             picture_url: None,
+            profile_stale_at: None,
             created_at: now.min(at),
         });
         id

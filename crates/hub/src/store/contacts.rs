@@ -30,7 +30,7 @@ impl Tx<'_> {
             rows.push(params![key.kind.as_str(), &key.scope, &key.value]);
         }
         let found = self.query_rows(
-            "SELECT i.kind, i.scope, i.value, c.id, c.name, c.name_at, c.username, c.picture_url, c.created_at, c.merged_into
+            "SELECT i.kind, i.scope, i.value, c.id, c.name, c.name_at, c.username, c.picture_url, c.profile_stale_at, c.created_at, c.merged_into
              FROM {each r: kind text, scope text, value text} contact_identities AS i
              CROSS JOIN contacts AS c WHERE i.kind = r.kind AND i.scope = r.scope AND i.value = r.value AND c.id = i.contact_id ORDER BY c.id {lock c}",
             &rows,
@@ -38,7 +38,7 @@ impl Tx<'_> {
         found
             .iter()
             .map(|row| {
-                if row.get::<Option<ContactId>>(9)?.is_some() {
+                if row.get::<Option<ContactId>>(10)?.is_some() {
                     return Err(StoreError::Conflict(
                         "a contact was merged while it was waited for".to_owned(),
                     ));
@@ -81,7 +81,7 @@ impl Tx<'_> {
             rows.push(params![id]);
         }
         let found = self.query_rows(
-            "SELECT c.id, c.name, c.name_at, c.username, c.picture_url, c.created_at
+            "SELECT c.id, c.name, c.name_at, c.username, c.picture_url, c.profile_stale_at, c.created_at
              FROM {each r: id blob} contacts AS c WHERE c.id = r.id AND c.merged_into IS NULL",
             &rows,
         )?;
@@ -95,13 +95,13 @@ impl Tx<'_> {
         // one is for a merge that came in between.
         for _ in 0..3 {
             let Some(row) = self.query_opt(
-                "SELECT id, name, name_at, username, picture_url, created_at, merged_into FROM contacts WHERE id = ?1",
+                "SELECT id, name, name_at, username, picture_url, profile_stale_at, created_at, merged_into FROM contacts WHERE id = ?1",
                 params![&id],
             )?
             else {
                 return Ok(None);
             };
-            match row.get::<Option<ContactId>>(6)? {
+            match row.get::<Option<ContactId>>(7)? {
                 Some(into) => id = into,
                 None => return contact(&row, 0).map(Some),
             }
@@ -221,6 +221,7 @@ impl Tx<'_> {
         self.execute(
             "UPDATE contacts SET picture_url = COALESCE(contacts.picture_url, o.picture_url),
                 profile_due_at = COALESCE(contacts.profile_due_at, o.profile_due_at),
+                profile_stale_at = COALESCE(contacts.profile_stale_at, o.profile_stale_at),
                 created_at = CASE WHEN o.created_at < contacts.created_at THEN o.created_at ELSE contacts.created_at END
              FROM contacts AS o WHERE contacts.id = ?2 AND o.id = ?1",
             params![&from, &into],
@@ -279,7 +280,21 @@ impl Tx<'_> {
         Ok(due)
     }
 
-    /// Writes what Meta said of a contact, and when to ask again.
+    /// These contacts have been heard of, and their profiles are stale: they are asked for from `due_at` on.
+    pub fn want_profiles(&mut self, ids: &[ContactId], due_at: Millis) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        for id in ids {
+            rows.push(params![id, due_at]);
+        }
+        self.execute_rows(
+            "UPDATE contacts SET profile_due_at = r.due_at, profile_stale_at = NULL
+             {from r: id blob, due_at int} WHERE contacts.id = r.id AND contacts.profile_due_at IS NULL",
+            &rows,
+        )?;
+        Ok(())
+    }
+
+    /// Writes what Meta said of a contact, and from when on that is stale.
     pub fn update_profile(
         &mut self,
         id: ContactId,
@@ -287,13 +302,13 @@ impl Tx<'_> {
         username: Option<&str>,
         picture_url: Option<&str>,
         now: Millis,
-        due_at: Option<Millis>,
+        stale_at: Millis,
     ) -> Result<(), StoreError> {
         let searched = name.map(searched);
         self.execute(
             "UPDATE contacts SET name = COALESCE(?2, name), name_searched = COALESCE(?7, name_searched), name_at = ?5,
-                username = COALESCE(?3, username), username_at = ?5, picture_url = ?4, profile_due_at = ?6 WHERE id = ?1",
-            params![&id, name, username, picture_url, now, due_at, &searched],
+                username = COALESCE(?3, username), username_at = ?5, picture_url = ?4, profile_due_at = NULL, profile_stale_at = ?6 WHERE id = ?1",
+            params![&id, name, username, picture_url, now, stale_at, &searched],
         )?;
         Ok(())
     }
@@ -302,7 +317,7 @@ impl Tx<'_> {
     pub fn contacts(&mut self, before: Option<ContactId>, limit: u32) -> Result<Vec<Contact>, StoreError> {
         let before = before.unwrap_or(ContactId::MAX);
         let rows = self.query(
-            "SELECT id, name, name_at, username, picture_url, created_at FROM contacts
+            "SELECT id, name, name_at, username, picture_url, profile_stale_at, created_at FROM contacts
              WHERE id < ?1 AND merged_into IS NULL ORDER BY id DESC LIMIT ?2",
             params![&before, limit],
         )?;
@@ -322,7 +337,8 @@ fn contact(row: &Row, first: usize) -> Result<Contact, StoreError> {
         name_at: row.get(first + 2)?,
         username: row.get(first + 3)?,
         picture_url: row.get(first + 4)?,
-        created_at: row.get(first + 5)?,
+        profile_stale_at: row.get(first + 5)?,
+        created_at: row.get(first + 6)?,
     })
 }
 
