@@ -31,12 +31,16 @@ mod events;
 mod flags;
 #[path = "store/harness.rs"]
 mod harness;
+#[path = "store/histories.rs"]
+mod histories;
 #[path = "store/messages.rs"]
 mod messages;
 #[path = "store/migrations.rs"]
 mod migrations;
 #[path = "store/outbox.rs"]
 mod outbox;
+#[path = "store/projection.rs"]
+mod projection;
 #[path = "store/samples.rs"]
 mod samples;
 #[path = "store/stream.rs"]

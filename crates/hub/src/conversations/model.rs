@@ -498,6 +498,8 @@ pub struct Contact {
     pub username: Option<String>,
     /// Their picture (Instagram); such links die within days.
     pub picture_url: Option<String>,
+    /// From when on their profile is asked for again, once something is heard of them; absent if it was never asked for, or is to be already.
+    pub profile_stale_at: Option<Millis>,
     /// When they became known.
     pub created_at: Millis,
 }

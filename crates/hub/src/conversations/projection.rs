@@ -103,6 +103,8 @@ impl<'a> Batch<'a> {
         for (event, from, into) in people.merges {
             self.change(event, Change::ContactMerged { from, into });
         }
+        self.known
+            .extend(people.new.iter().map(|key| (ANY_CHANNEL, person_mark(key))));
         self.load_conversations(tx, incoming)?;
         self.load_messages(tx, incoming)
     }
@@ -353,6 +355,13 @@ impl<'a> Batch<'a> {
         }
         let came_alive = message.inert && !said.inert;
         message.inert &= said.inert;
+        if message.edited_at.is_some() && message.deleted_at.is_none() && said.content != Content::Placeholder {
+            let said_at = message.occurred_at;
+            self.note_first_wording(tx, known, said_at, event.event_id, &said.content)?;
+        }
+        let Some(message) = self.messages.get(&known) else {
+            return Ok(());
+        };
         let (message, changed) = (message.clone(), *message != before);
         if changed {
             self.touched_messages.insert(known);
@@ -379,6 +388,25 @@ impl<'a> Batch<'a> {
         }
         let kind = if said.outbound { "echo" } else { "again" };
         self.note(known, said.at, event.event_id, kind, "{}".to_owned());
+        Ok(())
+    }
+
+    /// The first wording of an edited message may come after those that replaced it.
+    fn note_first_wording(
+        &mut self,
+        tx: &mut Tx<'_>,
+        id: MessageId,
+        said_at: Millis,
+        event_id: EventId,
+        content: &Content,
+    ) -> Result<(), StoreError> {
+        let detail = wording_detail(&wording(content));
+        let is_it = |fact: &MessageFact| {
+            fact.message_id == id && fact.kind == "edited" && fact.at == said_at && fact.detail == detail
+        };
+        if !self.facts.iter().any(is_it) && !tx.message_facts(id)?.iter().any(is_it) {
+            self.note(id, said_at, event_id, "edited", detail);
+        }
         Ok(())
     }
 
@@ -445,6 +473,16 @@ impl<'a> Batch<'a> {
             .push((event.channel_id.clone(), external_id.to_owned(), event.event_id));
     }
 
+    /// What an event tells of somebody who is not known by any of their addresses is heard again once they are.
+    fn park_for_person(&mut self, index: usize, event: &Incoming) {
+        let Some(person) = &event.understood.person else { return };
+        if self.contacts[index].is_none() {
+            let marks = person.identities.iter().map(|identity| person_mark(&identity.key));
+            self.parked
+                .extend(marks.map(|mark| (ANY_CHANNEL, mark, event.event_id)));
+        }
+    }
+
     fn receive(
         &mut self,
         index: usize,
@@ -454,6 +492,7 @@ impl<'a> Batch<'a> {
         receipt: &Receipt,
         at: Millis,
     ) {
+        self.park_for_person(index, event);
         // The request's own mark is the surest: it is there before Meta's id is known (reference `whatsapp.md` 5, rule 4).
         let marked = message_id.filter(|id| {
             self.messages.get(id).is_some_and(|message| {
@@ -540,14 +579,14 @@ impl<'a> Batch<'a> {
             self.note(id, at, event.event_id, "edited", "{}".to_owned());
             return tx.redact_event(event.event_id, REDACTED);
         }
-        let wording = |content: &Content| serde_json::to_string(content).unwrap_or_default();
         let earlier = wording(&message.content);
         let later = wording(content);
         // Of two wordings of one moment the greater stands, so that their order does not matter.
         let newer = message
             .edited_at
             .is_none_or(|edited_at| (at, &later) > (edited_at, &earlier));
-        let first_wording = message.edited_at.is_none().then_some((message.occurred_at, earlier));
+        let first_wording = (message.edited_at.is_none() && message.content != Content::Placeholder)
+            .then_some((message.occurred_at, earlier));
         let conversation = message.conversation_id;
         if newer {
             message.content = content.clone();
@@ -568,9 +607,9 @@ impl<'a> Batch<'a> {
                 .get(&id)
                 .and_then(|message| message.event_id)
                 .unwrap_or(event.event_id);
-            self.note(id, said_at, event_id, "edited", format!(r#"{{"content":{earlier}}}"#));
+            self.note(id, said_at, event_id, "edited", wording_detail(&earlier));
         }
-        self.note(id, at, event.event_id, "edited", format!(r#"{{"content":{later}}}"#));
+        self.note(id, at, event.event_id, "edited", wording_detail(&later));
         Ok(())
     }
 
@@ -781,6 +820,15 @@ impl<'a> Batch<'a> {
     }
 }
 
+fn wording(content: &Content) -> String {
+    serde_json::to_string(content).unwrap_or_default()
+}
+
+/// What the timeline keeps of a wording.
+fn wording_detail(wording: &str) -> String {
+    format!(r#"{{"content":{wording}}}"#)
+}
+
 /// How many messages are looked up at once of those that a contact has seen.
 const SEEN_PAGE: u32 = 500;
 
@@ -793,6 +841,14 @@ fn conversation_mark(identity: &IdentityKey) -> String {
         identity.value
     )
 }
+
+/// Stands in the place of a message's id for what waits until somebody is known, on whichever channel.
+fn person_mark(identity: &IdentityKey) -> String {
+    format!("{} {} {}", identity.kind.as_str(), identity.scope, identity.value)
+}
+
+/// No channel has an empty name.
+const ANY_CHANNEL: ChannelId = ChannelId(String::new());
 
 /// What stands in the place of a payload whose content was taken back: an entry that means nothing.
 const REDACTED: &str = r#"{"id":"","changes":[{"field":"redacted","value":{}}]}"#;

@@ -340,6 +340,7 @@ impl Acceptor {
                     name_at: 0,
                     username: None,
                     picture_url: None,
+                    profile_stale_at: None,
                     created_at: self.now,
                 };
                 let profile_due_at = (platform == Platform::Instagram).then_some(self.now);

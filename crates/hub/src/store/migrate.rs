@@ -29,6 +29,7 @@ macro_rules! migrations {
 
 const MIGRATIONS: &[Migration] = migrations! {
     1 "0001_first",
+    2 "0002_lists_and_profiles",
     3 "0003_channels",
 };
 

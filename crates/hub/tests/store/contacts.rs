@@ -246,9 +246,9 @@ fn profiles_are_asked_for_when_due_and_again_later() {
                 Some("zoe"),
                 Some("https://example.invalid/z"),
                 BEGIN + 40,
-                None,
+                BEGIN + 8_000,
             )?;
-            tx.update_profile(second, None, None, None, BEGIN + 40, Some(BEGIN + 9_000))
+            tx.update_profile(second, None, None, None, BEGIN + 40, BEGIN + 9_000)
         })
         .await;
         let known = by_id(lab, first).await.unwrap();
@@ -260,16 +260,32 @@ fn profiles_are_asked_for_when_due_and_again_later() {
             (known.picture_url.as_deref(), known.name_at),
             (Some("https://example.invalid/z"), BEGIN + 40)
         );
-        lab.write(move |tx| tx.update_profile(first, None, None, None, BEGIN + 50, None))
+        lab.write(move |tx| tx.update_profile(first, None, None, None, BEGIN + 50, BEGIN + 8_000))
             .await;
         assert_eq!(
             by_id(lab, first).await.unwrap().name.as_deref(),
             Some("Zoë"),
             "what Meta does not tell stays"
         );
-        assert_eq!(due(BEGIN + 8_999, 10).await, []);
-        assert_eq!(due(BEGIN + 9_000, 10).await.len(), 1);
-        for plan in lab.plans(&["c.profile_due_at <=", "SELECT"]) {
+        // However old it is, it is asked for again only when something is heard of them.
+        assert_eq!(due(BEGIN + 90_000, 10).await, []);
+        assert_eq!(by_id(lab, second).await.unwrap().profile_stale_at, Some(BEGIN + 9_000));
+        lab.write(move |tx| tx.want_stale_profiles(&[second], BEGIN + 8_999))
+            .await;
+        assert_eq!(
+            by_id(lab, second).await.unwrap().profile_stale_at,
+            Some(BEGIN + 9_000),
+            "it is not stale yet"
+        );
+        lab.write(move |tx| tx.want_stale_profiles(&[second], BEGIN + 90_001))
+            .await;
+        assert_eq!(by_id(lab, second).await.unwrap().profile_stale_at, None);
+        assert_eq!(due(BEGIN + 90_000, 10).await, []);
+        assert_eq!(due(BEGIN + 90_001, 10).await.len(), 1);
+        // Who is asked for already is not asked for sooner.
+        lab.write(move |tx| tx.want_stale_profiles(&[second], BEGIN)).await;
+        assert_eq!(due(BEGIN + 90_002, 10).await, []);
+        for plan in lab.sqlite_plans(&["c.profile_due_at <=", "SELECT"]) {
             let walk = "SEARCH c USING INDEX contacts_by_profile_due (profile_due_at<?)";
             assert!(plan.starts_with(walk) && !plan.contains("TEMP B-TREE"), "{plan}");
         }

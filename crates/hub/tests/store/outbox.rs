@@ -141,7 +141,7 @@ fn the_most_urgent_go_first_then_the_longest_due() {
         postpone(lab, ids[0], EntryState::Unknown, BEGIN + 20).await;
         assert_eq!(next().await, Some(BEGIN + 20));
         assert_eq!(lab.read(|tx| tx.next_entry_due(&backup())).await, None);
-        for plan in lab.plans(&["FROM outbox AS o", "o.head = 1 AND o.state = 'waiting' AND o.due_at"]) {
+        for plan in lab.sqlite_plans(&["FROM outbox AS o", "o.head = 1 AND o.state = 'waiting' AND o.due_at"]) {
             assert_eq!(
                 plan, "SEARCH o USING INDEX outbox_by_due (channel_id=? AND head=? AND state=?)",
                 "nothing is sorted"
@@ -274,7 +274,7 @@ fn what_a_process_left_behind_is_found() {
         assert_eq!(left(BEGIN, true, 1).await, [entries[0].message_id]);
         postpone(lab, entries[0].message_id, EntryState::Unknown, BEGIN + 60_000).await;
         assert_eq!(left(BEGIN, true, 10).await, [entries[1].message_id]);
-        for plan in lab.plans(&["o.leased_until <="]) {
+        for plan in lab.sqlite_plans(&["o.leased_until <="]) {
             assert_eq!(plan, "SEARCH o USING INDEX outbox_by_lease (leased_until<?)");
         }
     });

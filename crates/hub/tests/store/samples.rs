@@ -55,6 +55,7 @@ pub(crate) fn contact(lab: &Lab, name: &str) -> Contact {
         name_at: lab.now(),
         username: None,
         picture_url: None,
+        profile_stale_at: None,
         created_at: lab.now(),
     }
 }
