@@ -33,6 +33,8 @@ mod messages;
 mod migrations;
 #[path = "store/outbox.rs"]
 mod outbox;
+#[path = "store/queue.rs"]
+mod queue;
 #[path = "store/samples.rs"]
 mod samples;
 #[path = "store/stream.rs"]

@@ -68,13 +68,22 @@ impl Timeline {
             .collect();
         items.extend(self.facts.iter().map(of_fact));
         items.extend(self.fallback.as_ref().map(of_fallback));
-        // What took its place did so before the try of the same moment.
-        items.sort_by_key(|item| (item.at, item.kind != "fallback"));
+        items.sort_by_key(|item| (item.at, self.order_in_one_moment(item)));
         items.insert(0, self.beginning());
         TimelineView {
             message_id: self.message.id,
             timeline: items,
             waiting: self.entry.as_ref().map(WaitingView::from),
+        }
+    }
+
+    /// Of one moment: what was tried before a template took its place, then that it did, then everything else.
+    fn order_in_one_moment(&self, item: &TimelineItem) -> u8 {
+        let is_of_template = |attempt: &AttemptView| attempt.request["type"] == "template";
+        match (&self.fallback, &item.attempt) {
+            (Some(_), Some(attempt)) if !is_of_template(attempt) => 0,
+            (Some(_), None) if item.kind == "fallback" => 1,
+            (Some(_) | None, _) => 2,
         }
     }
 

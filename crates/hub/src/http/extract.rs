@@ -217,16 +217,6 @@ impl<T: DeserializeOwned> FromRequest<App> for BulkJson<T> {
     type Rejection = Problem;
 
     async fn from_request(mut request: Request, app: &App) -> Result<Self, Problem> {
-        let announced = request
-            .headers()
-            .get(header::CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok());
-        if announced
-            .and_then(|length| length.parse::<usize>().ok())
-            .is_some_and(|length| length > BULK_BYTES_MAX)
-        {
-            return Err(too_large(BULK_BYTES_MAX));
-        }
         DefaultBodyLimit::max(BULK_BYTES_MAX).apply(&mut request);
         let raw = read_json_within(request, app, BULK_BYTES_MAX).await?;
         Ok(Self(RawJson {

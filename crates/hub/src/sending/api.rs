@@ -170,7 +170,7 @@ pub async fn send(
 ) -> Result<Response, Problem> {
     let is_short = request.value.message.is_some();
     let key = key_of(&headers)?.or_else(|| request.value.idempotency_key.clone());
-    let order = order(request.value, key, caller, &request.raw)?;
+    let order = order(&app, request.value, key, caller, &request.raw)?;
 
     let accepted = accept::accept(&app, order)
         .await
@@ -310,7 +310,13 @@ impl SendRequest {
 }
 
 /// Understands a request as an order; `raw` is its body, and `key` the key under which it is made.
-pub(super) fn order(request: SendRequest, key: Option<String>, caller: Caller, raw: &[u8]) -> Result<Order, Problem> {
+pub(super) fn order(
+    app: &App,
+    request: SendRequest,
+    key: Option<String>,
+    caller: Caller,
+    raw: &[u8],
+) -> Result<Order, Problem> {
     let invalid = |field: &str, detail: &str| {
         Problem::new(Code::InvalidField, format!("`{field}` is wrong.")).field(field, detail)
     };
@@ -342,7 +348,7 @@ pub(super) fn order(request: SendRequest, key: Option<String>, caller: Caller, r
                 .map_err(|error| invalid("to.conversation", &error.to_string()))?,
         ),
     };
-    let by = by(request.channel, request.from, &to)?;
+    let by = by(app, request.channel, request.from, &to)?;
     let reply_to = request
         .reply_to
         .map(|id| {
@@ -387,21 +393,22 @@ pub(super) fn order(request: SendRequest, key: Option<String>, caller: Caller, r
 }
 
 /// By what way a message goes, from the two fields that can say so.
-fn by(channel: Option<String>, from: Option<String>, to: &To) -> Result<By, Problem> {
-    let is_platform = |word: &str| {
-        [Platform::WhatsApp, Platform::Instagram]
-            .iter()
-            .any(|platform| platform.as_str() == word)
+fn by(app: &App, channel: Option<String>, from: Option<String>, to: &To) -> Result<By, Problem> {
+    let is_product_of = |word: &str, from: &str| {
+        let channel = app.channels.get(&ChannelId(from.to_owned()));
+        channel.is_none_or(|channel| channel.platform.as_str() == word)
     };
     match (channel, from) {
         (Some(word), None) if word == AUTO => Ok(By::Auto),
         (Some(channel), None) => Ok(By::Channel(ChannelId(channel))),
         (None, Some(from)) => Ok(By::Channel(ChannelId(from))),
-        (Some(channel), Some(from)) if channel == from || is_platform(&channel) => Ok(By::Channel(ChannelId(from))),
+        (Some(channel), Some(from)) if channel == from || is_product_of(&channel, &from) => {
+            Ok(By::Channel(ChannelId(from)))
+        }
         (Some(_), Some(_)) => Err(Problem::of_field(
             Code::InvalidField,
             "from",
-            "names another channel than `channel`: give one of the two",
+            "is not a channel of what `channel` names: give one of the two",
         )),
         (None, None) if matches!(to, To::Conversation(_)) => Ok(By::Conversation),
         (None, None) => Err(Problem::of_field(

@@ -102,7 +102,7 @@ pub async fn accept(
     // Which messages are asked for; and whether in the short form, whose fields have other names.
     let mut asked = Vec::with_capacity(count);
     for (index, raw) in request.messages.iter().enumerate() {
-        match understand(caller, raw, index, whole.as_ref()) {
+        match understand(app, caller, raw, index, whole.as_ref()) {
             Ok((order, is_short)) => {
                 orders.push(order);
                 asked.push((index, is_short));
@@ -139,6 +139,7 @@ fn remember(tx: &mut Tx<'_>, whole: &Idempotency, now: Millis) -> Result<(), Acc
 }
 
 fn understand(
+    app: &App,
     caller: Caller,
     raw: &RawValue,
     index: usize,
@@ -152,7 +153,7 @@ fn understand(
         .idempotency_key()
         .map(str::to_owned)
         .or_else(|| whole.map(|whole| format!("{}\n{index}", whole.key)));
-    Ok((api::order(request, key, caller, raw)?, is_short))
+    Ok((api::order(app, request, key, caller, raw)?, is_short))
 }
 
 impl BatchResult {
