@@ -22,6 +22,7 @@ mod hub_client;
 mod migrate;
 mod openapi;
 mod output;
+mod queue;
 mod sandbox;
 mod send;
 mod serve;
@@ -79,6 +80,8 @@ enum Command {
     Demo(demo::Arguments),
     Send(send::Arguments),
     #[command(subcommand)]
+    Queue(queue::Command),
+    #[command(subcommand)]
     Events(events::Command),
     #[command(subcommand)]
     Config(config::Command),
@@ -95,6 +98,7 @@ pub(crate) async fn run(command_line: CommandLine) -> ExitCode {
         Command::Sandbox(arguments) => sandbox::run(settings, arguments).await,
         Command::Demo(arguments) => demo::run(settings, &arguments).await,
         Command::Send(arguments) => send::run(settings, arguments).await,
+        Command::Queue(command) => queue::run(settings, command).await,
         Command::Events(command) => events::run(settings, command).await,
         Command::Config(command) => config::run(settings, &command),
         Command::Migrate(arguments) => migrate::run(settings, arguments).await,
