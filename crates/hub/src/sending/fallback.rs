@@ -13,42 +13,27 @@ use crate::sending::again;
 use crate::sending::model::{FallbackTaken, Terms};
 use crate::store::{StoreError, Tx};
 
-/// Puts the template in the place of what a message says; false if none stands ready. The message is not written yet.
-pub fn take(
-    tx: &mut Tx<'_>,
-    message: &mut Message,
-    terms: Option<&Terms>,
-    why: &str,
-    at: Millis,
-) -> Result<bool, StoreError> {
-    let Some((terms, fallback)) = terms.and_then(|terms| terms.fallback.as_ref().map(|fallback| (terms, fallback)))
-    else {
-        return Ok(false);
+/// Puts the template in the place of what a message says; false if none stands ready, or it was taken before. Whoever calls this has locked
+/// the message, and keeps it and [`Tx::keep_fallbacks_taken`] in the same unit.
+pub fn take(message: &mut Message, terms: Option<&mut Terms>, why: String, at: Millis) -> bool {
+    let Some(fallback) = terms.and_then(|terms| terms.fallback.as_mut()) else {
+        return false;
     };
-    let taken = FallbackTaken {
-        at,
-        reason: why.to_owned(),
-        said: message.content.clone(),
-    };
-    if fallback.taken.is_some() || !tx.take_fallback(terms, &taken)? {
-        return Ok(false);
+    if fallback.taken.is_some() {
+        return false;
     }
-    message.content = Content::Template(fallback.template.clone());
-    Ok(true)
+    let template = Content::Template(fallback.template.clone());
+    fallback.taken = Some(FallbackTaken {
+        at,
+        reason: why,
+        said: std::mem::replace(&mut message.content, template),
+    });
+    true
 }
 
-/// The same, for a message that Meta has refused because the window is closed.
-pub fn take_after_refusal(
-    tx: &mut Tx<'_>,
-    message: &mut Message,
-    failure: &Failure,
-    at: Millis,
-) -> Result<bool, StoreError> {
-    let terms = tx
-        .terms_of_messages(&message.channel_id, &[message.id])?
-        .into_iter()
-        .next();
-    take(tx, message, terms.as_ref(), &refused(failure), at)
+/// Why a template takes a message's place that Meta has refused.
+pub fn refused(failure: &Failure) -> String {
+    format!("Meta has refused it ({}): {}", failure.code, failure.text)
 }
 
 /// Whether a status says that the window was closed.
@@ -66,7 +51,7 @@ pub fn send_in_place_of(tx: &mut Tx<'_>, ids: &[MessageId], now: Millis) -> Resu
             .terms_of_messages(&message.channel_id, &[message.id])?
             .into_iter()
             .next();
-        let Some(terms) = terms.filter(|terms| terms.expires_at > now) else {
+        let Some(mut terms) = terms.filter(|terms| terms.expires_at > now) else {
             continue;
         };
         let Some(failure) = message.failure.clone().filter(|_| message.status == Status::Failed) else {
@@ -76,8 +61,8 @@ pub fn send_in_place_of(tx: &mut Tx<'_>, ids: &[MessageId], now: Millis) -> Resu
         if tx.lock_entry(message.id)?.is_some() {
             continue;
         }
-        let why = refused(&failure);
-        if take(tx, &mut message, Some(&terms), &why, now)? {
+        if take(&mut message, Some(&mut terms), refused(&failure), now) {
+            tx.keep_fallbacks_taken(&[&terms])?;
             again::queue(tx, &mut message, terms.expires_at, now)?;
             replaced.push(message);
         }
@@ -85,6 +70,20 @@ pub fn send_in_place_of(tx: &mut Tx<'_>, ids: &[MessageId], now: Millis) -> Resu
     Ok(replaced)
 }
 
-fn refused(failure: &Failure) -> String {
-    format!("Meta has refused it ({}): {}", failure.code, failure.text)
+#[cfg(test)]
+mod tests {
+    use super::is_about_the_window;
+    use crate::conversations::model::Failure;
+
+    #[test]
+    fn a_closed_window_is_told_from_other_failures() {
+        let failure = |code| Failure {
+            code,
+            ..Failure::ours("")
+        };
+        assert!(is_about_the_window(&failure(131_047)));
+        for other in [131_026, 131_049, 131_051, 0] {
+            assert!(!is_about_the_window(&failure(other)), "{other}");
+        }
+    }
 }

@@ -82,7 +82,7 @@ pub async fn look(app: &App) -> Result<Vec<ChannelQueue>, StoreError> {
         .collect();
     app.store
         .read(move |tx| {
-            let since = AttemptId::least_at(now - PACE_OVER_MILLIS);
+            let since = AttemptId::first_of(now - PACE_OVER_MILLIS);
             let accepted = tx.accepted_attempts_since(since, PACE_ATTEMPTS_MAX)?;
             channels
                 .iter()

@@ -286,7 +286,7 @@ impl Sender {
     ) -> Result<Vec<InHand>, StoreError> {
         let mut in_hand = Vec::with_capacity(messages.len());
         let ids: Vec<_> = messages.iter().map(|(entry, _)| entry.message_id).collect();
-        let terms = tx.terms_of_messages(&self.channel.id, &ids)?;
+        let mut terms = tx.terms_of_messages(&self.channel.id, &ids)?;
         for (entry, mut message) in messages {
             let conversation = tx.conversation_by_id(entry.conversation_id)?;
             let identities = match &conversation {
@@ -302,9 +302,9 @@ impl Sender {
                 ended.push(message.content.kind());
                 continue;
             };
-            let terms = terms.iter().find(|terms| terms.message_id == message.id);
+            let own_terms = terms.iter_mut().find(|terms| terms.message_id == message.id);
             let window_ends_at = conversation.and_then(|conversation| conversation.window_ends_at);
-            let Some(permit) = self.permit(tx, &mut message, terms, window_ends_at, now)? else {
+            let Some(permit) = self.permit(&mut message, own_terms, window_ends_at, now) else {
                 if message.maybe_duplicate {
                     End::ClosedUnknown.apply(&mut message, now);
                 } else {
@@ -329,30 +329,29 @@ impl Sender {
                 body,
             });
         }
+        tx.keep_fallbacks_taken(&terms.iter().collect::<Vec<_>>())?;
         Ok(in_hand)
     }
 
     /// How a message may be sent now. Where the window has closed since it was accepted, its template takes its place; `None` if it has none.
     fn permit(
         &self,
-        tx: &mut Tx<'_>,
         message: &mut Message,
-        terms: Option<&Terms>,
+        terms: Option<&mut Terms>,
         window_ends_at: Option<Millis>,
         now: Millis,
-    ) -> Result<Option<Permit>, StoreError> {
-        let fallback = terms.and_then(|terms| terms.fallback.as_ref());
+    ) -> Option<Permit> {
+        let fallback = terms.as_ref().and_then(|terms| terms.fallback.as_ref());
         let (platform, sender, content) = (self.channel.platform, message.sender, &message.content);
         match window::at_send(platform, sender, content, fallback, window_ends_at, now) {
-            AtSend::Send(permit) => Ok(Some(permit)),
+            AtSend::Send(permit) => Some(permit),
             // It may have arrived as it was: then nothing else is to be said.
-            AtSend::SendInstead(_) if message.maybe_duplicate => Ok(None),
-            AtSend::SendInstead(_) => {
-                let why = "the window closed before it could be sent";
-                let taken = fallback::take(tx, message, terms, why, now)?;
-                Ok(taken.then_some(Permit::Plain))
+            AtSend::SendInstead if message.maybe_duplicate => None,
+            AtSend::SendInstead => {
+                let why = "the window closed before it could be sent".to_owned();
+                fallback::take(message, terms, why, now).then_some(Permit::Plain)
             }
-            AtSend::Closed => Ok(None),
+            AtSend::Closed => None,
         }
     }
 
@@ -471,7 +470,13 @@ impl Sender {
             Outcome::Failed {
                 failure,
                 window_closed: true,
-            } => fallback::take_after_refusal(tx, &mut message, failure, end.at)?,
+            } => {
+                let mut terms = tx.terms_of_messages(&self.channel.id, &[message.id])?;
+                let why = fallback::refused(failure);
+                let is_taken = fallback::take(&mut message, terms.first_mut(), why, end.at);
+                tx.keep_fallbacks_taken(&terms.iter().collect::<Vec<_>>())?;
+                is_taken
+            }
             _ => false,
         };
         match outcome {

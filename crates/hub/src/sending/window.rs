@@ -31,12 +31,12 @@ pub enum Permit {
 }
 
 /// What to do with a message that is about to be sent.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum AtSend<'a> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtSend {
     /// Send it.
     Send(Permit),
-    /// Send this template in its place.
-    SendInstead(&'a Template),
+    /// Send its template in its place.
+    SendInstead,
     /// It can no longer be sent.
     Closed,
 }
@@ -79,19 +79,17 @@ pub fn at_accept(
 }
 
 /// What to do with a message that is about to be sent.
-pub fn at_send<'a>(
+pub fn at_send(
     platform: Platform,
     sender: Sender,
     content: &Content,
-    fallback: Option<&'a Fallback>,
+    fallback: Option<&Fallback>,
     window_ends_at: Option<Millis>,
     now: Millis,
-) -> AtSend<'a> {
+) -> AtSend {
     match (permit(platform, sender, content, window_ends_at, now), fallback) {
         (Some(permit), _) => AtSend::Send(permit),
-        (None, Some(Fallback { template, taken: None })) if platform == Platform::WhatsApp => {
-            AtSend::SendInstead(template)
-        }
+        (None, Some(Fallback { taken: None, .. })) if platform == Platform::WhatsApp => AtSend::SendInstead,
         (None, _) => AtSend::Closed,
     }
 }
@@ -166,28 +164,21 @@ mod tests {
             ENDS,
             now
         ));
+        let at = |fallback: Option<&Fallback>, now| at_send(WhatsApp, Sender::Api, &words(), fallback, ENDS, now);
         let mut fallback = Fallback {
             template: template(),
             taken: None,
         };
-        let at = |fallback, now| match at_send(WhatsApp, Sender::Api, &words(), fallback, ENDS, now) {
-            AtSend::Send(permit) => format!("{permit:?}"),
-            AtSend::SendInstead(template) => template.name.clone(),
-            AtSend::Closed => "closed".to_owned(),
-        };
-        assert_eq!(at(Some(&fallback), OPENED + WINDOW_MILLIS - 1), "Plain");
-        assert_eq!(at(Some(&fallback), OPENED + WINDOW_MILLIS), "hello_world");
-        assert_eq!(at(None, OPENED + WINDOW_MILLIS), "closed");
+        let closing = OPENED + WINDOW_MILLIS;
+        assert_eq!(at(Some(&fallback), closing - 1), AtSend::Send(Permit::Plain));
+        assert_eq!(at(Some(&fallback), closing), AtSend::SendInstead);
+        assert_eq!(at(None, closing), AtSend::Closed);
         fallback.taken = Some(FallbackTaken {
             at: now,
             reason: String::new(),
             said: words(),
         });
-        assert_eq!(
-            at(Some(&fallback), OPENED + WINDOW_MILLIS),
-            "closed",
-            "it is taken once"
-        );
+        assert_eq!(at(Some(&fallback), closing), AtSend::Closed, "it is taken once");
         let untaken = Fallback {
             template: template(),
             taken: None,

@@ -1,5 +1,7 @@
 //! Statements about what surrounds the outbox: the terms of messages, what is scheduled, ids from before, and what operators look at.
 
+use std::collections::HashMap;
+
 use super::value::{FromValue, Row, Rows, Value, params};
 use super::{StoreError, Tx};
 use crate::conversations::model::{ChannelId, Message, Millis};
@@ -55,15 +57,30 @@ impl Tx<'_> {
         found.iter().map(terms).collect()
     }
 
-    /// Notes that a message's template was taken; false if it was taken before, or there is none.
-    pub fn take_fallback(&mut self, terms: &Terms, taken: &FallbackTaken) -> Result<bool, StoreError> {
-        let said = json(&taken.said);
-        let changed = self.execute(
-            "UPDATE message_terms SET fallback_at = ?3, fallback_reason = ?4, said = ?5
-             WHERE channel_id = ?1 AND message_id = ?2 AND fallback IS NOT NULL AND fallback_at IS NULL",
-            params![&terms.channel_id.0, &terms.message_id, taken.at, &taken.reason, &said],
+    /// Notes of messages whose template was taken when, why, and what it took the place of.
+    pub fn keep_fallbacks_taken(&mut self, terms: &[&Terms]) -> Result<(), StoreError> {
+        let taken: Vec<(&Terms, &FallbackTaken, String)> = terms
+            .iter()
+            .filter_map(|terms| Some((*terms, terms.fallback.as_ref()?.taken.as_ref()?)))
+            .map(|(terms, taken)| (terms, taken, json(&taken.said)))
+            .collect();
+        let mut rows = Rows::new();
+        for (terms, taken, said) in &taken {
+            rows.push(params![
+                &terms.channel_id.0,
+                &terms.message_id,
+                taken.at,
+                &taken.reason,
+                said
+            ]);
+        }
+        self.execute_rows(
+            "UPDATE message_terms SET fallback_at = r.at, fallback_reason = r.reason, said = r.said
+             {from r: channel_id text, message_id blob, at int, reason text, said text}
+             WHERE message_terms.channel_id = r.channel_id AND message_terms.message_id = r.message_id",
+            &rows,
         )?;
-        Ok(changed == 1)
+        Ok(())
     }
 
     /// Keeps a message until its time.
@@ -159,7 +176,7 @@ impl Tx<'_> {
     pub fn messages_of_former_external_ids(
         &mut self,
         keys: &[(ChannelId, String)],
-    ) -> Result<Vec<((ChannelId, String), MessageId)>, StoreError> {
+    ) -> Result<HashMap<(ChannelId, String), MessageId>, StoreError> {
         let mut rows = Rows::new();
         for (channel, external_id) in keys {
             rows.push(params![&channel.0, external_id]);
@@ -245,7 +262,7 @@ impl Tx<'_> {
         )?;
         let ids: Vec<MessageId> = rows.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?;
         let mut messages = self.messages_by_ids(&ids)?;
-        messages.sort_by(|a, b| b.id.cmp(&a.id));
+        messages.sort_by_key(|message| std::cmp::Reverse(message.id));
         Ok(messages)
     }
 

@@ -345,7 +345,7 @@ async fn an_expired_message_is_listed_and_sent_again() {
         harness.waiting_after(&sent, 1).await;
         harness.pass(MINUTE).await;
         harness.message_until(&sent, "expired").await;
-        assert_eq!(failed(harness, "status=expired").await, [sent.clone()]);
+        assert_eq!(failed(harness, "status=expired").await, std::slice::from_ref(&sent));
         retry(harness, &sent, "").await.expect(200);
         harness.message_until(&sent, "accepted").await;
     })

@@ -8,7 +8,7 @@ use tidings::sending::model::Purpose;
 use tidings_sandbox::{FaultKind, FaultRequest, LedgerKind};
 
 use super::{HOUR, MINUTE, PHONE, SECOND, SEND, refuse, template, written_to};
-use crate::harness::{ACCOUNT, Harness, NUMBER, Setup, fault, on_both, on_both_with, text};
+use crate::harness::{ACCOUNT, Harness, NUMBER, START, Setup, fault, on_both, on_both_with, text, whatsapp_text};
 
 fn with_fallback(message: &str) -> Value {
     json!({"channel": "whatsapp", "to": PHONE, "message": message, "fallbackTemplate": template()})
@@ -114,6 +114,27 @@ async fn a_window_that_a_status_finds_closed_is_met_by_the_template_once() {
         harness.pass(MINUTE).await;
         assert_eq!(harness.message(&sent).await["status"], "delivered");
         assert_eq!(harness.ledger(LedgerKind::Accepted).len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_advertisement_opens_the_window_for_a_day_and_no_longer() {
+    on_both(async |harness| {
+        // The 72 hours after the answer are free of charge; free-form messages need the window all the same (reference `whatsapp.md` 13.4).
+        let mut notification = whatsapp_text("id.1", "447700900101", "Tell me more", START);
+        notification["entry"][0]["changes"][0]["value"]["messages"][0]["referral"] = json!({"source_type": "ad",
+            "source_id": "120214885001230", "source_url": "https://fb.me/3aBcD", "headline": "Spring repair offer"});
+        harness.whatsapp(&notification).await;
+        let conversation = harness.conversation().await;
+        let expected = START + 24 * 60 * 60 * 1000;
+        assert_eq!(
+            conversation["window"]["endsAt"],
+            tidings::http::timestamp::Time(expected).to_string()
+        );
+        harness.pass(HOUR * 24).await;
+        let late = json!({"to": {"conversation": conversation["id"]}, "message": "x"});
+        harness.post(SEND, &late).await.problem(409, "window_closed");
     })
     .await;
 }
