@@ -24,7 +24,7 @@ use crate::conversations::api as conversations;
 use crate::flags::api as flags;
 use crate::http::{problem, request};
 use crate::ingest::{events_api, webhooks};
-use crate::sending::outbound_api;
+use crate::sending::{outbound_api, queue_api};
 use crate::stream::api as stream;
 use crate::{health, sending};
 
@@ -67,11 +67,15 @@ fn table() -> Table {
         )
         // Developers
         .add(Access::Key, routes!(sending::api::send))
+        .add(Access::Key, routes!(sending::api::send_batch))
         .add(Access::Key, routes!(conversations::list_conversations))
         .add(Access::Key, routes!(conversations::show_conversation))
         .add(Access::Key, routes!(conversations::list_messages))
         .add(Access::Key, routes!(conversations::read_conversation))
-        .add(Access::Key, routes!(conversations::show_message))
+        .add(
+            Access::Key,
+            routes!(conversations::show_message, sending::api::cancel_message),
+        )
         .add(Access::Key, routes!(conversations::show_timeline))
         .add(Access::Key, routes!(conversations::list_contacts))
         .add(Access::Key, routes!(conversations::show_contact))
@@ -102,6 +106,13 @@ fn table() -> Table {
         .add(Access::Key, routes!(outbound_api::show_outbound))
         .add(Access::Key, routes!(outbound_api::stop_outbound))
         .add(Access::Key, routes!(outbound_api::start_outbound))
+        .add(Access::Key, routes!(queue_api::show_queue))
+        .add(Access::Key, routes!(queue_api::list_recent))
+        .add(Access::Key, routes!(queue_api::list_failed))
+        .add(Access::Key, routes!(queue_api::retry_failed))
+        .add(Access::Key, routes!(queue_api::process_queue))
+        .add(Access::Key, routes!(queue_api::retry_message))
+        .add(Access::Key, routes!(queue_api::cancel_queued))
         .add(Access::Key, routes!(health::metrics))
         .add(Access::Public, routes!(health::live))
         .add(Access::Public, routes!(health::ready))

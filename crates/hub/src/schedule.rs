@@ -19,6 +19,8 @@ const GAUGE_MAX: u32 = 100_000;
 enum Task {
     /// Gauges of what waits.
     Gauges,
+    /// Messages whose time has come.
+    Scheduled,
     /// Entries of the outbox whose sender is gone.
     LeftBehind,
     /// What is kept for a while only.
@@ -26,8 +28,9 @@ enum Task {
 }
 
 /// The table: what, and how often.
-const TABLE: [(Task, Duration); 3] = [
+const TABLE: [(Task, Duration); 4] = [
     (Task::Gauges, Duration::from_millis(250)),
+    (Task::Scheduled, Duration::from_millis(250)),
     (Task::LeftBehind, Duration::from_secs(5)),
     (Task::Prune, Duration::from_mins(1)),
 ];
@@ -43,11 +46,12 @@ pub async fn run(app: App, stop: CancellationToken) {
         })
         .collect();
     loop {
-        let [gauges, left_behind, prune] = &mut due[..] else {
-            unreachable!("the table has three rows")
+        let [gauges, scheduled, left_behind, prune] = &mut due[..] else {
+            unreachable!("the table has four rows")
         };
         let task = tokio::select! {
             _ = gauges.1.tick() => gauges.0,
+            _ = scheduled.1.tick() => scheduled.0,
             _ = left_behind.1.tick() => left_behind.0,
             _ = prune.1.tick() => prune.0,
             () = stop.cancelled() => return,
@@ -61,6 +65,7 @@ pub async fn run(app: App, stop: CancellationToken) {
 async fn perform(app: &App, task: Task) -> Result<(), StoreError> {
     match task {
         Task::Gauges => gauges(app).await,
+        Task::Scheduled => sending::schedule::release_due(app).await,
         Task::LeftBehind => sending::take_over(app, false).await,
         Task::Prune => prune(app).await,
     }

@@ -41,6 +41,8 @@ mod migrations;
 mod outbox;
 #[path = "store/projection.rs"]
 mod projection;
+#[path = "store/queue.rs"]
+mod queue;
 #[path = "store/samples.rs"]
 mod samples;
 #[path = "store/stream.rs"]

@@ -25,6 +25,7 @@ mod migrate;
 mod openapi;
 mod outbound;
 mod output;
+mod queue;
 mod sandbox;
 mod send;
 mod serve;
@@ -88,6 +89,8 @@ enum Command {
     #[command(subcommand)]
     Outbound(outbound::Command),
     #[command(subcommand)]
+    Queue(queue::Command),
+    #[command(subcommand)]
     Events(events::Command),
     #[command(subcommand)]
     Config(config::Command),
@@ -107,6 +110,7 @@ pub(crate) async fn run(command_line: CommandLine) -> ExitCode {
         Command::Channel(command) => channel::run(settings, command).await,
         Command::Flag(command) => flag::run(settings, command).await,
         Command::Outbound(command) => outbound::run(settings, command).await,
+        Command::Queue(command) => queue::run(settings, command).await,
         Command::Events(command) => events::run(settings, command).await,
         Command::Config(command) => config::run(settings, &command),
         Command::Migrate(arguments) => migrate::run(settings, arguments).await,

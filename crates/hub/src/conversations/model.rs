@@ -277,8 +277,10 @@ impl Message {
             }
         }
         if let Some(reached) = self.receipts.status() {
-            // It was ended here without knowing whether Meta took it. Meta has now said so.
-            if matches!(self.status, Status::Failed | Status::Expired) && self.receipts.failed_at.is_none() {
+            // It was ended here without knowing whether Meta took it, or withdrawn before it was repeated. Meta has now said so.
+            if matches!(self.status, Status::Failed | Status::Expired | Status::Cancelled)
+                && self.receipts.failed_at.is_none()
+            {
                 self.failure = None;
             }
             self.status = reached;

@@ -16,6 +16,7 @@ use crate::conversations::model::{ChannelId, Conversation, IdentityKey, Message,
 use crate::conversations::people::People;
 use crate::conversations::understand::{Effect, Said, Understood};
 use crate::ids::{ContactId, ConversationId, EventId, Ids, MessageId};
+use crate::sending::fallback;
 use crate::store::messages::{MessageFact, ReactionRow};
 use crate::store::{StoreError, Tx};
 use crate::stream::model::Change;
@@ -66,6 +67,10 @@ struct Batch<'a> {
     new_messages: Vec<MessageId>,
     touched_messages: HashSet<MessageId>,
     in_flight: Vec<MessageId>,
+    /// Ids from before a message was queued again.
+    former: HashMap<(ChannelId, String), MessageId>,
+    /// Messages that a status has told to have failed because the window was closed.
+    closed: Vec<(MessageId, usize)>,
     facts: Vec<MessageFact>,
     reactions: HashMap<(MessageId, bool), ReactionRow>,
     parked: Vec<(ChannelId, String, EventId)>,
@@ -87,6 +92,8 @@ impl<'a> Batch<'a> {
             new_messages: Vec::new(),
             touched_messages: HashSet::new(),
             in_flight: Vec::new(),
+            former: HashMap::new(),
+            closed: Vec::new(),
             facts: Vec::new(),
             reactions: HashMap::new(),
             parked: Vec::new(),
@@ -154,6 +161,20 @@ impl<'a> Batch<'a> {
         for message in tx.lock_messages_by_external_ids(&keys)? {
             self.remember(message);
         }
+        let unknown: Vec<(ChannelId, String)> = incoming
+            .iter()
+            .filter_map(|event| match &event.understood.effect {
+                Effect::Receipt { external_id, .. } => Some((event.channel_id.clone(), external_id.clone())),
+                _ => None,
+            })
+            .filter(|key| !self.by_external_id.contains_key(key))
+            .collect();
+        for (key, id) in tx.messages_of_former_external_ids(&unknown)? {
+            ids.push(id);
+            self.former.insert(key, id);
+        }
+        ids.sort();
+        ids.dedup();
         ids.retain(|id| !self.messages.contains_key(id));
         for message in tx.lock_messages(&ids)? {
             self.remember(message);
@@ -493,6 +514,11 @@ impl<'a> Batch<'a> {
         at: Millis,
     ) {
         self.park_for_person(index, event);
+        let key = (event.channel_id.clone(), external_id.to_owned());
+        if let Some(id) = self.former.get(&key).copied() {
+            self.receive_of_earlier(index, event, id, receipt, at);
+            return;
+        }
         // The request's own mark is the surest: it is there before Meta's id is known (reference `whatsapp.md` 5, rule 4).
         let marked = message_id.filter(|id| {
             self.messages.get(id).is_some_and(|message| {
@@ -526,12 +552,35 @@ impl<'a> Batch<'a> {
         }
         changed |= message.receive(receipt, at);
         let told = (message.status != status_before || unknown_before).then(|| Change::status_of(message));
+        if message.status == Status::Failed
+            && matches!(receipt, Receipt::Failed(Some(failure)) if fallback::is_about_the_window(failure))
+        {
+            self.closed.push((id, index));
+        }
         if changed || unknown_before {
             self.touched_messages.insert(id);
         }
         if let Some(change) = told {
             self.change(index, change);
         }
+        self.note_receipt(id, event, receipt, at);
+    }
+
+    /// What Meta says of a message by an id from before it was queued again. That it failed is known; that it arrived ends what follows.
+    fn receive_of_earlier(&mut self, index: usize, event: &Incoming, id: MessageId, receipt: &Receipt, at: Millis) {
+        let Some(message) = self.messages.get_mut(&id) else {
+            return;
+        };
+        if matches!(receipt, Receipt::Delivered | Receipt::Read | Receipt::Played) && message.receive(receipt, at) {
+            let change = Change::status_of(message);
+            self.touched_messages.insert(id);
+            self.done.settled.push(id);
+            self.change(index, change);
+        }
+        self.note_receipt(id, event, receipt, at);
+    }
+
+    fn note_receipt(&mut self, id: MessageId, event: &Incoming, receipt: &Receipt, at: Millis) {
         let (kind, detail) = match receipt {
             Receipt::Accepted => ("accepted", "{}".to_owned()),
             Receipt::Sent => ("sent", "{}".to_owned()),
@@ -815,6 +864,15 @@ impl<'a> Batch<'a> {
         self.done.settled.dedup();
         for id in &self.done.settled {
             tx.settle_outbox_by_event(*id)?;
+        }
+        let mut closed: Vec<MessageId> = self.closed.iter().map(|(id, _)| *id).collect();
+        closed.sort();
+        closed.dedup();
+        for message in fallback::send_in_place_of(tx, &closed, self.now)? {
+            let told = self.closed.iter().find(|(id, _)| *id == message.id);
+            if let Some(changes) = told.and_then(|(_, index)| self.done.changes.get_mut(*index)) {
+                changes.push(Change::status_of(&message));
+            }
         }
         Ok(self.done)
     }

@@ -287,6 +287,10 @@ codes! {
         "Wait until it is started again, or send with `?queue=true` to have the message wait.";
     NotCancellable "not_cancellable" CONFLICT "The message can no longer be cancelled"
         "Only messages that still wait can be cancelled.";
+    NotRetryable "not_retryable" CONFLICT "The message cannot be sent again"
+        "Only messages that failed or expired, or that wait on a pause, can be sent again; send a new one instead.";
+    MayHaveArrived "may_have_arrived" CONFLICT "The message may have arrived"
+        "Look at its timeline; to send it again for all that, add `force=true`: the contact may get it twice.";
     StoreUnavailable "store_unavailable" SERVICE_UNAVAILABLE "The store cannot be used at the moment"
         "Try again after the time in `Retry-After`.";
     Internal "internal" INTERNAL_SERVER_ERROR "Something went wrong in Tidings"

@@ -10,7 +10,7 @@
 //! A crash leaves entries `sending`: they become `unknown` ([`recover`], [`take_over`]).
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 
@@ -21,13 +21,23 @@ use crate::sending::model::EntryState;
 use crate::store::{StoreError, Tx};
 
 pub mod accept;
+pub mod again;
 pub mod api;
+pub mod batch;
+pub mod cancel;
+pub mod fallback;
 pub mod fleet;
 pub mod model;
 pub mod outbound_api;
 pub mod outcome;
+pub mod queue;
+pub mod queue_api;
+pub mod recipient;
 pub mod request;
+pub mod schedule;
 pub mod sender;
+pub mod wait;
+pub mod window;
 
 /// How many left-behind entries are taken over at once.
 const TAKE_OVER_MAX: u32 = 500;
@@ -36,9 +46,31 @@ const TAKE_OVER_MAX: u32 = 500;
 #[derive(Debug, Clone, Default)]
 pub struct Senders {
     nudges: Arc<Mutex<HashMap<ChannelId, Arc<Notify>>>>,
+    reopened: Arc<Mutex<HashSet<ChannelId>>>,
+    waiters: Arc<wait::Waiters>,
 }
 
 impl Senders {
+    /// An operator wants a channel that pauses to go on now.
+    pub fn reopen(&self, channel: &ChannelId) {
+        self.reopened_channels().insert(channel.clone());
+        self.nudge(channel);
+    }
+
+    /// Whether that was so since the last time somebody asked.
+    fn was_reopened(&self, channel: &ChannelId) -> bool {
+        self.reopened_channels().remove(channel)
+    }
+
+    fn reopened_channels(&self) -> MutexGuard<'_, HashSet<ChannelId>> {
+        self.reopened.lock().expect("no thread panics while it holds this lock")
+    }
+
+    /// Who waits for Meta's answer.
+    pub fn waiters(&self) -> &wait::Waiters {
+        &self.waiters
+    }
+
     /// Something is due on a channel; there are no nudges but for channels that there are, or were.
     pub fn nudge(&self, channel: &ChannelId) {
         self.of(channel).notify_one();

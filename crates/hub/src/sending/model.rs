@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::conversations::content::{Content, Template};
 use crate::conversations::model::{ChannelId, Failure, Millis};
 use crate::ids::{AttemptId, ConversationId, MessageId};
 
@@ -44,6 +45,141 @@ pub enum Priority {
     Notification = 1,
     /// One of many.
     Bulk = 2,
+}
+
+impl Priority {
+    /// Every priority, the most urgent first.
+    pub const ALL: [Self; 3] = [Self::Reply, Self::Notification, Self::Bulk];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reply => "reply",
+            Self::Notification => "notification",
+            Self::Bulk => "bulk",
+        }
+    }
+
+    /// From the word for it.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|priority| priority.as_str() == word)
+    }
+
+    /// What a message has for which nobody asked for another one.
+    pub fn usual(purpose: Purpose, window_is_open: bool) -> Self {
+        match purpose {
+            Purpose::Marketing => Self::Bulk,
+            Purpose::Service if window_is_open => Self::Reply,
+            Purpose::Service => Self::Notification,
+        }
+    }
+}
+
+/// What a message is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It concerns something that the contact has to do with.
+    Service,
+    /// It advertises.
+    Marketing,
+}
+
+impl Purpose {
+    /// Every purpose.
+    pub const ALL: [Self; 2] = [Self::Service, Self::Marketing];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Marketing => "marketing",
+        }
+    }
+
+    /// From the word for it.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|purpose| purpose.as_str() == word)
+    }
+}
+
+/// What a message was accepted with beside its content. Kept only where it is not the usual.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Terms {
+    /// Of which message.
+    pub message_id: MessageId,
+    /// On which channel.
+    pub channel_id: ChannelId,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// How urgent it is.
+    pub priority: i64,
+    /// Not after.
+    pub expires_at: Millis,
+    /// What to send where the window has closed.
+    pub fallback: Option<Fallback>,
+}
+
+/// A template that stands ready for a free-form message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fallback {
+    /// The template.
+    pub template: Template,
+    /// When it was taken, if it was: it is taken once.
+    pub taken: Option<FallbackTaken>,
+}
+
+/// That a template took the place of a message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FallbackTaken {
+    /// When.
+    pub at: Millis,
+    /// Why.
+    pub reason: String,
+    /// What the message said before.
+    pub said: Content,
+}
+
+/// A message that is to be sent at a time. Until then it is in no queue, and in nobody's way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scheduled {
+    /// The message.
+    pub message_id: MessageId,
+    /// The channel that it goes out by.
+    pub channel_id: ChannelId,
+    /// Its conversation.
+    pub conversation_id: ConversationId,
+    /// Lower goes first, once it is due.
+    pub priority: i64,
+    /// When it is due.
+    pub due_at: Millis,
+    /// Not after.
+    pub expires_at: Millis,
+    /// When it was accepted from the caller.
+    pub queued_at: Millis,
+}
+
+impl Scheduled {
+    /// Why it waits.
+    pub const REASON: &str = "scheduled";
+
+    /// Its entry: as it is shown before it is due, and as it is put into the outbox then.
+    pub fn entry(&self, position: i64, reason: Option<&str>) -> OutboxEntry {
+        OutboxEntry {
+            message_id: self.message_id,
+            channel_id: self.channel_id.clone(),
+            conversation_id: self.conversation_id,
+            position,
+            state: EntryState::Waiting,
+            priority: self.priority,
+            due_at: self.due_at,
+            expires_at: self.expires_at,
+            attempts: 0,
+            attempt_id: None,
+            reason: reason.map(str::to_owned),
+            // What it waits in the queue begins when it is due.
+            queued_at: self.due_at,
+        }
+    }
 }
 
 /// A message that still has to be sent.

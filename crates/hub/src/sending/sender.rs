@@ -28,8 +28,9 @@ use crate::conversations::model::{
 use crate::conversations::phone;
 use crate::conversations::understand::callback_of;
 use crate::ids::AttemptId;
-use crate::sending::model::{self, Attempt, AttemptEnd, Cause, EntryState, OutboxEntry, Outcome};
-use crate::sending::{outcome, request};
+use crate::sending::model::{self, Attempt, AttemptEnd, Cause, EntryState, OutboxEntry, Outcome, Terms};
+use crate::sending::window::{self, AtSend, Permit};
+use crate::sending::{fallback, outcome, request};
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx};
 use crate::stream::model::Change;
@@ -52,6 +53,9 @@ pub async fn run(app: App, channel_id: ChannelId, stop: CancellationToken) {
     let mut prober = Prober::default();
     let mut calls: JoinSet<Option<Hold>> = JoinSet::new();
     while !stop.is_cancelled() {
+        if app.senders.was_reopened(&channel_id) {
+            gate = Gate::default();
+        }
         // The channel as it is now: its credentials can be swapped, and it can be held or stopped, at any time.
         let rest = match Turn::of(&app, &channel_id) {
             Turn::Send(sender) => Arc::new(sender).fill(&mut calls, &gate).await,
@@ -171,6 +175,8 @@ enum End {
     ExpiredUnknown,
     /// It was repeated after an unknown outcome, and the outcome of that is unknown too.
     TwiceUnknown,
+    /// Its outcome is unknown, and it cannot be repeated, since the window has closed.
+    ClosedUnknown,
 }
 
 impl End {
@@ -202,6 +208,10 @@ impl End {
             Self::TwiceUnknown => (
                 Status::Failed,
                 "it is not known whether Meta took it, after two attempts; it may have arrived",
+            ),
+            Self::ClosedUnknown => (
+                Status::Failed,
+                "it is not known whether Meta took it, and the window closed before it could be sent again; it may have arrived",
             ),
         };
         message.status = status;
@@ -319,6 +329,8 @@ impl Sender {
         now: Millis,
     ) -> Result<Vec<InHand>, StoreError> {
         let mut in_hand = Vec::with_capacity(messages.len());
+        let ids: Vec<_> = messages.iter().map(|(entry, _)| entry.message_id).collect();
+        let mut terms = tx.terms_of_messages(&self.channel.id, &ids)?;
         for (entry, mut message) in messages {
             let conversation = tx.conversation_by_id(entry.conversation_id)?;
             let identities = match &conversation {
@@ -334,9 +346,26 @@ impl Sender {
                 ended.push(message.content.kind());
                 continue;
             };
+            let own_terms = terms.iter_mut().find(|terms| terms.message_id == message.id);
+            let window_ends_at = conversation.and_then(|conversation| conversation.window_ends_at);
+            let Some(permit) = self.permit(&mut message, own_terms, window_ends_at, now) else {
+                if message.maybe_duplicate {
+                    End::ClosedUnknown.apply(&mut message, now);
+                } else {
+                    message.receive(&Receipt::Failed(Some(window::closed(self.platform))), now);
+                }
+                changes.push(Change::status_of(&message));
+                tx.update_messages(&[&message])?;
+                tx.remove_entry(&entry)?;
+                ended.push(message.content.kind());
+                continue;
+            };
             let attempt_id: AttemptId = self.app.ids.next();
             let callback = callback_of(message.id, attempt_id);
-            let body = request::body(&address, &message.content, message.reply_to.as_deref(), &callback);
+            let mut body = request::body(&address, &message.content, message.reply_to.as_deref(), &callback);
+            if permit == Permit::HumanAgent {
+                request::tag_human_agent(&mut body);
+            }
             in_hand.push(InHand {
                 entry,
                 attempt_id,
@@ -344,7 +373,30 @@ impl Sender {
                 body,
             });
         }
+        tx.keep_fallbacks_taken(&terms.iter().collect::<Vec<_>>())?;
         Ok(in_hand)
+    }
+
+    /// How a message may be sent now. Where the window has closed since it was accepted, its template takes its place; `None` if it has none.
+    fn permit(
+        &self,
+        message: &mut Message,
+        terms: Option<&mut Terms>,
+        window_ends_at: Option<Millis>,
+        now: Millis,
+    ) -> Option<Permit> {
+        let fallback = terms.as_ref().and_then(|terms| terms.fallback.as_ref());
+        let (platform, sender, content) = (self.platform, message.sender, &message.content);
+        match window::at_send(platform, sender, content, fallback, window_ends_at, now) {
+            AtSend::Send(permit) => Some(permit),
+            // It may have arrived as it was: then nothing else is to be said.
+            AtSend::SendInstead if message.maybe_duplicate => None,
+            AtSend::SendInstead => {
+                let why = "the window closed before it could be sent".to_owned();
+                fallback::take(message, terms, why, now).then_some(Permit::Plain)
+            }
+            AtSend::Closed => None,
+        }
     }
 
     /// Calls Meta, and settles what came of it; answers with how long the channel must be silent, if it must.
@@ -475,6 +527,19 @@ impl Sender {
             return Ok(None);
         };
         let mut hold = None;
+        let is_replaced = match outcome {
+            Outcome::Failed {
+                failure,
+                window_closed: true,
+            } => {
+                let mut terms = tx.terms_of_messages(&self.channel.id, &[message.id])?;
+                let why = fallback::refused(failure);
+                let is_taken = fallback::take(&mut message, terms.first_mut(), why, end.at);
+                tx.keep_fallbacks_taken(&terms.iter().collect::<Vec<_>>())?;
+                is_taken
+            }
+            _ => false,
+        };
         match outcome {
             Outcome::Accepted { external_id, recipient } => {
                 identify(tx, &mut message, external_id, end.at)?;
@@ -517,6 +582,11 @@ impl Sender {
                 let due_at = end.at + millis(self.app.config.sending.unknown_after);
                 let why = format!("it is not known whether Meta took it: {}", failure.text);
                 tx.postpone_entry(message.id, EntryState::Unknown, due_at, entry.attempts + 1, &why)?;
+            }
+            Outcome::Failed { failure, .. } if is_replaced => {
+                message.status = Status::Queued;
+                let why = format!("window_closed ({}): its template takes its place", failure.code);
+                tx.postpone_entry(message.id, EntryState::Waiting, end.at, entry.attempts, &why)?;
             }
             Outcome::Failed { failure, .. } => {
                 message.receive(&Receipt::Failed(Some(failure.clone())), end.at);

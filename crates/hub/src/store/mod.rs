@@ -30,6 +30,7 @@ pub mod messages;
 mod migrate;
 pub mod outbox;
 mod postgres_store;
+pub mod queue;
 mod sqlite_store;
 mod statement;
 pub mod stream;
@@ -220,7 +221,7 @@ impl StoreError {
     }
 
     /// The same error for another caller of the same transaction.
-    fn again(&self) -> Self {
+    pub(crate) fn again(&self) -> Self {
         match self {
             Self::Unavailable(text) => Self::Unavailable(text.clone()),
             Self::Conflict(text) => Self::Conflict(text.clone()),

@@ -8,6 +8,7 @@ mod api;
 mod circle;
 mod conversations;
 mod harness;
+mod requests;
 mod secrets;
 mod tidy;
 mod webhooks;
