@@ -21,6 +21,7 @@ use crate::ids::Ids;
 use crate::ingest::{Ingest, projector, writer};
 use crate::metrics::Metrics;
 use crate::sending::Senders;
+use crate::sending::lease::{self, Leases};
 use crate::store::Store;
 use crate::stream::Stream;
 use crate::tasks::{Stage, Tasks, Workers};
@@ -83,7 +84,8 @@ impl Hub {
         let app = App::new(Parts {
             metrics: Metrics::new(),
             keys,
-            senders: Senders::new(&channels),
+            senders: Senders::new(&channels, config.sending.parallel_total),
+            leases: Leases::new(ids.next(), config.sending.lease),
             stream: Stream::new(),
             workers: workers.clone(),
             projector: Notify::new(),
@@ -120,6 +122,8 @@ impl Hub {
             // Held by one run at a time; the next one goes on where a failed one left off.
             async move { writer::run(app, &mut *pending.lock().await, stop).await }
         });
+        // After the senders have ended: who lets go of a channel must not be sending for it.
+        tasks.start(Stage::Keepers, "leases", &app, lease::run);
         tasks.start(Stage::Keepers, "projector", &app, projector::run);
         tasks.start(Stage::Keepers, "stream", &app, crate::stream::run);
 
@@ -166,6 +170,8 @@ fn connect(config: &Config) -> anyhow::Result<Channels> {
         let mut options = ClientOptions::new(base_url.to_owned(), graph.version.clone());
         options.connect_timeout = graph.connect_timeout;
         options.request_timeout = graph.request_timeout;
+        // A call that ends must not close what the next one needs.
+        options.pool_max_idle = config.sending.parallel;
         GraphClient::new(options).context("the client for Meta cannot be set up")
     };
     let whatsapp = client(&graph.whatsapp_base_url)?;

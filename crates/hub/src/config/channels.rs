@@ -9,7 +9,7 @@ use super::layers::{Given, Written, did_you_mean, read_value};
 use super::mistakes::{Mistake, Place};
 use super::reading::{Reading, shown};
 use super::settings::Show;
-use super::{ChannelConfig, EffectiveSetting, values};
+use super::{ChannelConfig, EffectiveSetting, PaceOverrides, values};
 
 /// A channel that variables alone can make.
 pub(super) struct FromVariables {
@@ -67,7 +67,36 @@ const PLATFORM: &str = "platform";
 const ACCOUNT: &str = "account";
 const BUSINESS_ACCOUNT: &str = "business_account";
 const ACCESS_TOKEN: &str = "access_token";
-const FIELDS: [&str; 5] = [ID, PLATFORM, ACCOUNT, BUSINESS_ACCOUNT, ACCESS_TOKEN];
+const PER_SECOND: &str = "messages_per_second";
+const PAIR_PAUSE: &str = "pair_pause_secs";
+const PAIR_BURST: &str = "pair_burst";
+const PER_DAY: &str = "messages_per_day";
+const CONTACTS_PER_DAY: &str = "contacts_per_day";
+const CONTACT_PER_HOUR: &str = "messages_per_contact_hour";
+const PER_HOUR: &str = "messages_per_hour";
+const PACE_FIELDS: [&str; 7] = [
+    PER_SECOND,
+    PAIR_PAUSE,
+    PAIR_BURST,
+    PER_DAY,
+    CONTACTS_PER_DAY,
+    CONTACT_PER_HOUR,
+    PER_HOUR,
+];
+const FIELDS: [&str; 12] = [
+    ID,
+    PLATFORM,
+    ACCOUNT,
+    BUSINESS_ACCOUNT,
+    ACCESS_TOKEN,
+    PER_SECOND,
+    PAIR_PAUSE,
+    PAIR_BURST,
+    PER_DAY,
+    CONTACTS_PER_DAY,
+    CONTACT_PER_HOUR,
+    PER_HOUR,
+];
 
 /// A channel as far as the sources have told of it.
 struct Draft {
@@ -251,6 +280,7 @@ fn finish(reading: &mut Reading<'_>, draft: Draft) -> Option<Finished> {
     }
     let access_token = draft.fields.get(ACCESS_TOKEN);
     let access_token = access_token.and_then(|given| one_field(reading, given, Show::Masked, values::secret));
+    let pace = pace_of(reading, &draft);
     Some(Finished {
         account: draft.fields.get(ACCOUNT)?.clone(),
         channel: ChannelConfig {
@@ -259,8 +289,22 @@ fn finish(reading: &mut Reading<'_>, draft: Draft) -> Option<Finished> {
             account: account?,
             business_account,
             access_token,
+            pace,
         },
     })
+}
+
+fn pace_of(reading: &mut Reading<'_>, draft: &Draft) -> PaceOverrides {
+    let given = |field: &str| draft.fields.get(field);
+    PaceOverrides {
+        per_second: field_text(reading, given(PER_SECOND), values::pace),
+        pair_pause: field_text(reading, given(PAIR_PAUSE), values::seconds(0..=3_600)),
+        pair_burst: field_text(reading, given(PAIR_BURST), values::number(1..=1_000)),
+        per_day: field_text(reading, given(PER_DAY), values::count),
+        contacts_per_day: field_text(reading, given(CONTACTS_PER_DAY), values::count),
+        contact_per_hour: field_text(reading, given(CONTACT_PER_HOUR), values::pace),
+        per_hour: field_text(reading, given(PER_HOUR), values::count),
+    }
 }
 
 fn refuse_shared_accounts(reading: &mut Reading<'_>, channels: &[Finished]) {
@@ -312,6 +356,10 @@ fn note(reading: &mut Reading<'_>, draft: &Draft) {
     let made = FROM_VARIABLES.iter().find(|made| made.id == draft.id);
     for field in &FIELDS[1..] {
         let given = draft.fields.get(field);
+        if given.is_none() && PACE_FIELDS.contains(field) {
+            // What its platform has holds, and is shown there.
+            continue;
+        }
         let text = given.and_then(|given| match &given.written {
             Written::Text(text) => Some(text.as_str()),
             Written::List(_) => None,

@@ -13,7 +13,7 @@ use crate::conversations::model::{
 };
 use crate::conversations::phone::{self, PhoneNumber};
 use crate::ids::{ContactId, ConversationId, MessageId};
-use crate::sending::model::{EntryState, OutboxEntry, Priority};
+use crate::sending::model::{EntryState, OutboxEntry, Priority, Wait};
 use crate::sending::request::{self, Fault};
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx, UnitError};
@@ -197,6 +197,7 @@ impl Acceptor {
             expires_at,
             attempts: 0,
             attempt_id: None,
+            waits_for: Wait::Turn,
             reason: None,
             queued_at: self.now,
         };

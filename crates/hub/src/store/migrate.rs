@@ -29,6 +29,7 @@ macro_rules! migrations {
 
 const MIGRATIONS: &[Migration] = migrations! {
     1 "0001_first",
+    4 "0004_sending",
 };
 
 impl Tx<'_> {
