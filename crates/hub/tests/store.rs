@@ -27,12 +27,16 @@ mod conversations;
 mod events;
 #[path = "store/harness.rs"]
 mod harness;
+#[path = "store/leases.rs"]
+mod leases;
 #[path = "store/messages.rs"]
 mod messages;
 #[path = "store/migrations.rs"]
 mod migrations;
 #[path = "store/outbox.rs"]
 mod outbox;
+#[path = "store/pace.rs"]
+mod pace;
 #[path = "store/samples.rs"]
 mod samples;
 #[path = "store/stream.rs"]

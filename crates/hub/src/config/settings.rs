@@ -104,10 +104,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "sending.whatsapp.pair_pause_secs",
         &["TIDINGS_SENDING_WHATSAPP_PAIR_PAUSE_SECS"],
     ),
-    plain(
-        "sending.whatsapp.pair_burst",
-        &["TIDINGS_SENDING_WHATSAPP_PAIR_BURST"],
-    ),
+    plain("sending.whatsapp.pair_burst", &["TIDINGS_SENDING_WHATSAPP_PAIR_BURST"]),
     plain(
         "sending.whatsapp.messages_per_day",
         &["TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_DAY"],

@@ -128,9 +128,14 @@ pub(super) struct Leader {
 impl Leader {
     pub(super) fn new(sender: Arc<Sender>, lead: Lead) -> Self {
         let now = Instant::now();
+        let limits = sender.limits();
         // Whoever led before may have used up the last second.
-        let opens_at = if lead.follows { now + Rate::used_up_for() } else { now };
-        let pace = Pace::new(sender.limits(), opens_at);
+        let opens_at = if lead.follows && limits.per_second > 0 {
+            now + Rate::used_up_for()
+        } else {
+            now
+        };
+        let pace = Pace::new(limits, opens_at);
         Self {
             sender,
             lead,

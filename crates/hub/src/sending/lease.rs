@@ -67,7 +67,11 @@ pub struct Lead {
 impl Lead {
     /// Whether calls may be made, at this moment.
     pub fn holds(&self, clock: &Clock) -> bool {
-        let until = *self.held.until.lock().expect("no thread panics while it holds this lock");
+        let until = *self
+            .held
+            .until
+            .lock()
+            .expect("no thread panics while it holds this lock");
         Instant::now() < until.instant && clock.now_millis() < until.wall
     }
 

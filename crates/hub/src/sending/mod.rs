@@ -24,8 +24,8 @@ use crate::store::{StoreError, Tx};
 
 pub mod accept;
 pub mod api;
-pub mod lease;
 mod leader;
+pub mod lease;
 pub mod model;
 pub mod outcome;
 pub mod pace;

@@ -194,11 +194,7 @@ impl Lanes {
     /// How far back what a recipient got still matters.
     pub fn memory(&self) -> Millis {
         let debt = self.pause.saturating_mul(i64::from(self.burst));
-        if self.per_hour > 0 {
-            debt.max(HOUR_MILLIS)
-        } else {
-            debt
-        }
+        if self.per_hour > 0 { debt.max(HOUR_MILLIS) } else { debt }
     }
 
     /// Until when a recipient must be left alone, and why; `None` if they need not.
@@ -207,11 +203,10 @@ impl Lanes {
     /// `whatsapp.md` 13.2).
     pub fn wait(&self, conversation: ConversationId, now: Millis) -> Option<(Wait, Millis)> {
         let lane = self.lanes.get(&conversation)?;
-        let pair = (self.pause > 0
-            && now < lane.free_at
-            && !(now < lane.began + self.pause && lane.in_burst < self.burst))
-            // A clock that was set back must not make anybody wait longer than the longest debt.
-            .then(|| (Wait::PairLimit, lane.free_at.min(now + self.memory())));
+        let pair =
+            (self.pause > 0 && now < lane.free_at && !(now < lane.began + self.pause && lane.in_burst < self.burst))
+                // A clock that was set back must not make anybody wait longer than the longest debt.
+                .then(|| (Wait::PairLimit, lane.free_at.min(now + self.memory())));
         let hour = (self.per_hour > 0 && lane.hour.len() >= self.per_hour as usize)
             .then(|| lane.hour[lane.hour.len() - self.per_hour as usize] + HOUR_MILLIS)
             .filter(|until| *until > now)
@@ -387,7 +382,9 @@ const STRIDES: [u64; 3] = [1, 4, 16];
 impl Shares {
     /// Whose turn it is, of those of whom something waits; `None` if nothing does.
     pub fn next(&mut self, waits: [bool; 3]) -> Option<usize> {
-        let next = (0..3).filter(|index| waits[*index]).min_by_key(|index| self.at[*index])?;
+        let next = (0..3)
+            .filter(|index| waits[*index])
+            .min_by_key(|index| self.at[*index])?;
         let now = self.at[next];
         // Who had nothing to send does not save up turns.
         for (at, waits) in self.at.iter_mut().zip(waits) {

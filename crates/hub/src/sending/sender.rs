@@ -254,7 +254,9 @@ impl Sender {
             *queue = tx.take_due_entries(channel, priority, claim.now, room)?.into();
         }
         while entries.len() < claim.count as usize
-            && let Some(next) = taken.shares.next([0, 1, 2].map(|index: usize| !queues[index].is_empty()))
+            && let Some(next) = taken
+                .shares
+                .next([0, 1, 2].map(|index: usize| !queues[index].is_empty()))
         {
             entries.extend(queues[next].pop_front());
         }
@@ -459,14 +461,8 @@ impl Sender {
         self.app.metrics.count_call(platform, "messages", error);
         self.app.metrics.observe_send(exchange.elapsed);
         match outcome {
-            Outcome::Accepted { .. } => self
-                .app
-                .metrics
-                .count_sent(platform, true, in_hand.kind),
-            Outcome::Failed { .. } => self
-                .app
-                .metrics
-                .count_sent(platform, false, in_hand.kind),
+            Outcome::Accepted { .. } => self.app.metrics.count_sent(platform, true, in_hand.kind),
+            Outcome::Failed { .. } => self.app.metrics.count_sent(platform, false, in_hand.kind),
             Outcome::Again { .. } | Outcome::Unknown { .. } => {}
         }
     }
@@ -481,7 +477,11 @@ impl Sender {
             .collect();
         ids.sort_unstable();
         let mut settling = Settling {
-            messages: tx.lock_messages(&ids)?.into_iter().map(|message| (message.id, message)).collect(),
+            messages: tx
+                .lock_messages(&ids)?
+                .into_iter()
+                .map(|message| (message.id, message))
+                .collect(),
             ..Settling::default()
         };
         let mut entries: HashMap<MessageId, OutboxEntry> = tx
@@ -601,7 +601,13 @@ impl Sender {
             Outcome::Again { cause, failure, wait } => {
                 let (attempts, due_at) = again(&entry, *cause, *wait, made);
                 message.status = Status::Queued;
-                postpone(EntryState::Waiting, due_at, attempts, cause.wait(), reason(*cause, failure));
+                postpone(
+                    EntryState::Waiting,
+                    due_at,
+                    attempts,
+                    cause.wait(),
+                    reason(*cause, failure),
+                );
             }
             Outcome::Unknown { failure, answered } => {
                 let attempts = entry.attempts + 1;
@@ -615,7 +621,10 @@ impl Sender {
                 let why = if failure.code == 0 {
                     format!("it is not known whether Meta took it: {}", failure.text)
                 } else {
-                    format!("it is not known whether Meta took it ({}): {}", failure.code, failure.text)
+                    format!(
+                        "it is not known whether Meta took it ({}): {}",
+                        failure.code, failure.text
+                    )
                 };
                 postpone(EntryState::Unknown, at + millis(pause), attempts, waits_for, why);
             }
@@ -718,7 +727,9 @@ impl Settling {
         }
         let mut unparked = Vec::new();
         for (id, external_id, at) in &self.accepted {
-            let Some(message) = self.messages.get_mut(id) else { continue };
+            let Some(message) = self.messages.get_mut(id) else {
+                continue;
+            };
             message.receive(&Receipt::Accepted, *at);
             if message.external_id.is_some() {
                 continue;

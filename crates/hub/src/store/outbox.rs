@@ -9,9 +9,7 @@ use super::value::{FromValue, Row, Rows, Value, params};
 use super::{StoreError, Tx};
 use crate::conversations::model::{ChannelId, Failure, Millis};
 use crate::ids::{AttemptId, ConversationId, MessageId};
-use crate::sending::model::{
-    Attempt, AttemptEnd, EntryState, OutboxEntry, OutboxFigure, Postponement, Priority, Wait,
-};
+use crate::sending::model::{Attempt, AttemptEnd, EntryState, OutboxEntry, OutboxFigure, Postponement, Priority, Wait};
 
 /// The columns that [`entry`] reads, of the alias `o`.
 macro_rules! select_entries {
@@ -228,11 +226,7 @@ impl Tx<'_> {
     /// Puts entries back whose attempt was not made after all, as if it had never been begun; answers with how many.
     ///
     /// Whoever took the channel over may have called their outcome unknown meanwhile: who began an attempt knows better.
-    pub fn release_entries(
-        &mut self,
-        unsent: &[(OutboxEntry, AttemptId)],
-        due_at: Millis,
-    ) -> Result<u64, StoreError> {
+    pub fn release_entries(&mut self, unsent: &[(OutboxEntry, AttemptId)], due_at: Millis) -> Result<u64, StoreError> {
         let (mut rows, mut waiting, mut attempts) = (Rows::new(), Rows::new(), Rows::new());
         for (before, attempt) in unsent {
             rows.push(params![

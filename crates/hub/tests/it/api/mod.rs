@@ -29,6 +29,7 @@ use tidings::ingest::{Ingest, projector, writer};
 use tidings::metrics::Metrics;
 use tidings::routes;
 use tidings::sending::Senders;
+use tidings::sending::lease::Leases;
 use tidings::store::Store;
 use tidings::stream::Stream;
 use tidings::tasks::Workers;
@@ -82,7 +83,8 @@ impl Hub {
         let app = App::new(Parts {
             metrics: Metrics::new(),
             keys: Keys::load(&config).unwrap(),
-            senders: Senders::new(&channels),
+            senders: Senders::new(&channels, config.sending.parallel_total),
+            leases: Leases::new(ids.next(), config.sending.lease),
             stream: Stream::new(),
             workers: Workers::default(),
             projector: Notify::new(),

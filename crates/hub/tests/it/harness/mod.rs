@@ -194,6 +194,8 @@ impl Harness {
             ("TIDINGS_DATA_DIR", self.folder.path().to_str().unwrap()),
             ("DATABASE_URL", self.database.url()),
             ("TIDINGS_ADMIN_KEY", ADMIN_KEY),
+            // After a crash nobody can tell but by waiting that a node is gone.
+            ("TIDINGS_SENDING_LEASE_MS", "500"),
         ];
         environment.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
         for (name, value) in &self.setup.environment {
