@@ -268,18 +268,24 @@ impl Leader {
         let now = Instant::now();
         let wall = self.sender.app.clock.now_millis();
         let mut wake_at = now + LOOK_AGAIN;
-        let silence = self.silence(wall);
-        if let Some((wait, until)) = silence {
+        if let Some((wait, until)) = self.gate.closed_at(wall) {
             wake_at = wake_at.min(now + positive(until - wall));
-            if until - wall > SILENCE_WORTH_SAYING {
+            if until - wall >= SILENCE_WORTH_SAYING {
                 self.put_down();
                 self.say(wait, Some(until), now, wall);
             }
         } else {
             wake_at = wake_at.min(self.call_ready(now, wall));
-            wake_at = wake_at.min(self.take_more(now, wall));
-            let waits_for = if self.has_backlog { Wait::RateLimit } else { Wait::Turn };
-            self.say(waits_for, None, now, wall);
+            let left = self.pace().left(wall);
+            match left {
+                Ok(left) => {
+                    wake_at = wake_at.min(self.take_more(now, wall, left));
+                    let waits_for = if self.has_backlog { Wait::RateLimit } else { Wait::Turn };
+                    self.say(waits_for, None, now, wall);
+                }
+                // What is in hand is counted already, and goes out.
+                Err((wait, until)) => self.say(wait, Some(until), now, wall),
+            }
         }
         self.settle_ended(wall);
         if now >= self.sweep_at && !self.is_sweeping {
@@ -294,11 +300,6 @@ impl Leader {
             });
         }
         wake_at.min(self.sweep_at.max(now))
-    }
-
-    /// Until when the channel has to be silent, and why.
-    fn silence(&self, wall: Millis) -> Option<(Wait, Millis)> {
-        self.gate.closed_at(wall).or_else(|| self.pace().left(wall).err())
     }
 
     /// Starts as many calls as may be made now; answers with when the next one may be.
@@ -344,7 +345,7 @@ impl Leader {
     }
 
     /// Takes more in hand if there is little left; answers with when to look for more.
-    fn take_more(&mut self, now: Instant, wall: Millis) -> Instant {
+    fn take_more(&mut self, now: Instant, wall: Millis, left: u32) -> Instant {
         let later = now + LOOK_AGAIN;
         if self.is_taking || self.is_lost {
             return later;
@@ -352,20 +353,16 @@ impl Leader {
         if now < self.look_at {
             return self.look_at;
         }
-        let (portion, allowed) = {
-            let pace = self.pace();
-            let portion = pace.rate.per_second(now).map_or(CLAIM_MAX, |per_second| {
-                ((per_second * CLAIM_SECS).ceil() as u32).clamp(1, CLAIM_MAX)
-            });
-            (portion, pace.left(wall).unwrap_or(0))
-        };
+        let portion = self.pace().rate.per_second(now).map_or(CLAIM_MAX, |per_second| {
+            ((per_second * CLAIM_SECS).ceil() as u32).clamp(1, CLAIM_MAX)
+        });
         let in_hand = self.ready.len() as u32;
         if in_hand > portion / 2 {
             return later;
         }
         // Calls that are under way are on their way out: what is taken now goes out after some of them have ended.
         let room = (self.room(now) as u32 + portion / 2).saturating_sub(self.calls as u32 + in_hand);
-        let count = portion.min(room).min(allowed.saturating_sub(in_hand));
+        let count = portion.min(room).min(left);
         if count == 0 {
             return later;
         }
@@ -432,9 +429,6 @@ impl Leader {
         {
             let mut pace = self.pace();
             pace.spent.add(wall, taken.in_hand.len() as i64);
-            for in_hand in &taken.in_hand {
-                pace.lanes.note(in_hand.entry.conversation_id, wall);
-            }
             for (_, before) in &taken.reached {
                 if let Some(before) = before {
                     pace.reached.add(*before, -1);
@@ -456,12 +450,13 @@ impl Leader {
     /// What an answer says about the message, and about the channel.
     fn judge(&mut self, called: Called) -> Ended {
         let Some((outcome, end, usage)) = called.answer else {
-            return Ended {
-                in_hand: called.in_hand,
-                made: None,
-            };
+            return self.unsent(called.in_hand);
         };
         let now = Instant::now();
+        if matches!(outcome, Outcome::Accepted { .. } | Outcome::Unknown { .. }) {
+            // Of a conversation one message is on its way at a time, so it is soon enough now.
+            self.pace().lanes.note(called.in_hand.entry.conversation_id, end.at);
+        }
         let mut hold_until = None;
         if let Outcome::Again { cause, wait, .. } = &outcome {
             match cause {
@@ -516,8 +511,16 @@ impl Leader {
 
     /// Puts back what is in hand.
     fn put_down(&mut self) {
-        let unsent = self.ready.drain(..).map(|in_hand| Ended { in_hand, made: None });
-        self.ended.extend(unsent);
+        while let Some(in_hand) = self.ready.pop_front() {
+            let unsent = self.unsent(in_hand);
+            self.ended.push(unsent);
+        }
+    }
+
+    fn unsent(&self, in_hand: InHand) -> Ended {
+        let mut pace = self.pace();
+        pace.spent.add(self.sender.app.clock.now_millis(), -1);
+        Ended { in_hand, made: None }
     }
 
     fn settle_ended(&mut self, wall: Millis) {
@@ -540,8 +543,9 @@ impl Leader {
         if self.is_saying || now < self.say_at || self.said.as_ref() == Some(&saying) {
             return;
         }
-        // A channel of which nothing was ever said waits for nothing.
-        if self.said.is_none() && waits_for == Wait::Turn && !self.lead.follows {
+        // A channel of which nothing was ever said waits for nothing, and has its whole pace.
+        let is_usual = waits_for == Wait::Turn && !self.pace().rate.is_slowed(now);
+        if self.said.is_none() && is_usual && !self.lead.follows {
             return;
         }
         self.said = Some(saying);

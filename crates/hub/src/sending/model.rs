@@ -205,6 +205,19 @@ pub struct ChannelPace {
     pub said_at: Millis,
 }
 
+impl OutboxEntry {
+    /// What it waits for, and until when where that is known: something of its own, or what its whole channel waits for.
+    pub fn waits_for(&self, channel: Option<&ChannelPace>, now: Millis) -> (Wait, Option<Millis>) {
+        let is_its_turn = self.state == EntryState::Waiting && self.due_at <= now;
+        match channel.filter(|pace| is_its_turn && pace.waits_for != Wait::Turn) {
+            Some(pace) if pace.until.is_none_or(|until| until > now) => (pace.waits_for, pace.until),
+            _ if is_its_turn => (Wait::Turn, None),
+            _ if self.state == EntryState::Sending => (Wait::Turn, None),
+            _ => (self.waits_for, Some(self.due_at)),
+        }
+    }
+}
+
 /// One try of a message at Meta, with what was said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {

@@ -419,12 +419,18 @@ impl Sender {
             })
             .collect();
         tx.insert_attempts(&attempts)?;
-        let limits = self.limits();
-        if (limits.per_day > 0 || limits.per_hour > 0) && !marks.is_empty() {
-            tx.add_pace_count(channel, pace::span_of(claim.now), marks.len() as u32)?;
-        }
+        self.count_calls(tx, claim.now, marks.len() as i64)?;
         let reached: Vec<ConversationId> = taken.reached.iter().map(|(conversation, _)| *conversation).collect();
         tx.note_contacts_reached(channel, &reached, claim.now)
+    }
+
+    /// Notes calls that are about to be made, or, where it is negative, that were not made after all.
+    fn count_calls(&self, tx: &mut Tx<'_>, now: Millis, count: i64) -> Result<(), StoreError> {
+        let limits = self.limits();
+        if count == 0 || (limits.per_day == 0 && limits.per_hour == 0) {
+            return Ok(());
+        }
+        tx.add_pace_count(&self.channel.id, pace::span_of(now), count)
     }
 
     /// Calls Meta.
@@ -533,7 +539,11 @@ impl Sender {
             .filter(|ended| ended.made.is_none())
             .map(|ended| (ended.in_hand.entry.clone(), ended.in_hand.attempt_id))
             .collect();
+        if unsent.is_empty() {
+            return Ok(());
+        }
         tx.release_entries(&unsent, now)?;
+        self.count_calls(tx, now, -(unsent.len() as i64))?;
         let (mut queued, mut sending) = (Vec::new(), Vec::new());
         for ended in group.iter().filter(|ended| ended.made.is_none()) {
             let shown = (ended.in_hand.entry.message_id, ended.in_hand.was_duplicate);

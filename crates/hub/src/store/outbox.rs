@@ -484,8 +484,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The attempts of a channel that were begun since a place in the order of their making, the first one first: each with its
-    /// conversation and when it began.
+    /// The attempts of a channel that were begun since a place in the order of their making and may have reached somebody, the first one
+    /// first: each with its conversation and when it began.
     pub fn attempts_of_channel(
         &mut self,
         channel: &ChannelId,
@@ -494,7 +494,8 @@ impl Tx<'_> {
     ) -> Result<Vec<(AttemptId, ConversationId, Millis)>, StoreError> {
         let rows = self.query(
             "SELECT a.id, m.conversation_id, a.started_at FROM attempts AS a JOIN messages AS m ON m.id = a.message_id
-             WHERE a.id > ?2 AND a.channel_id = ?1 ORDER BY a.id LIMIT ?3",
+             WHERE a.id > ?2 AND a.channel_id = ?1 AND (a.outcome IS NULL OR a.outcome IN ('accepted', 'unknown'))
+             ORDER BY a.id LIMIT ?3",
             params![&channel.0, &after, limit],
         )?;
         rows.iter()

@@ -1,14 +1,14 @@
 //! Statements about how much a channel has sent, and what it waits for: so that another node goes on where the last one stopped.
 
-use super::value::{Rows, params};
+use super::value::{Row, Rows, params};
 use super::{StoreError, Tx};
 use crate::conversations::model::{ChannelId, Millis};
 use crate::ids::ConversationId;
 use crate::sending::model::ChannelPace;
 
 impl Tx<'_> {
-    /// Adds to the calls that a channel has made in a span of time.
-    pub fn add_pace_count(&mut self, channel: &ChannelId, span: i64, count: u32) -> Result<(), StoreError> {
+    /// Adds to the calls that a channel has made in a span of time; takes back where it is negative.
+    pub fn add_pace_count(&mut self, channel: &ChannelId, span: i64, count: i64) -> Result<(), StoreError> {
         self.execute(
             "INSERT INTO pace_counts (channel_id, span, count) VALUES (?1, ?2, ?3)
              ON CONFLICT (channel_id, span) DO UPDATE SET count = pace_counts.count + EXCLUDED.count",
@@ -115,18 +115,28 @@ impl Tx<'_> {
             "SELECT channel_id, waits_for, until, per_second, said_at FROM channel_pace ORDER BY channel_id",
             params![],
         )?;
-        rows.iter()
-            .map(|row| {
-                Ok(ChannelPace {
-                    channel_id: ChannelId(row.get(0)?),
-                    waits_for: row.get(1)?,
-                    until: row.get(2)?,
-                    per_second: row
-                        .get::<Option<i64>>(3)?
-                        .map(|rate| u32::try_from(rate).unwrap_or(u32::MAX)),
-                    said_at: row.get(4)?,
-                })
-            })
-            .collect()
+        rows.iter().map(channel_pace).collect()
     }
+
+    /// What a channel waits for, as its leader last said; `None` if nothing was ever said.
+    pub fn channel_pace(&mut self, channel: &ChannelId) -> Result<Option<ChannelPace>, StoreError> {
+        self.query_opt(
+            "SELECT channel_id, waits_for, until, per_second, said_at FROM channel_pace WHERE channel_id = ?1",
+            params![&channel.0],
+        )?
+        .map(|row| channel_pace(&row))
+        .transpose()
+    }
+}
+
+fn channel_pace(row: &Row) -> Result<ChannelPace, StoreError> {
+    Ok(ChannelPace {
+        channel_id: ChannelId(row.get(0)?),
+        waits_for: row.get(1)?,
+        until: row.get(2)?,
+        per_second: row
+            .get::<Option<i64>>(3)?
+            .map(|rate| u32::try_from(rate).unwrap_or(u32::MAX)),
+        said_at: row.get(4)?,
+    })
 }

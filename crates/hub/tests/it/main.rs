@@ -9,5 +9,6 @@ mod circle;
 mod conversations;
 mod harness;
 mod secrets;
+mod sending;
 mod tidy;
 mod webhooks;

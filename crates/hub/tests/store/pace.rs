@@ -60,6 +60,8 @@ fn a_channel_says_what_it_waits_for() {
             let now = said.clone();
             lab.write(move |tx| tx.say_channel_pace(&now)).await;
             assert_eq!(lab.read(|tx| tx.channel_paces()).await, [said.clone()]);
+            assert_eq!(lab.read(|tx| tx.channel_pace(&whatsapp())).await, Some(said.clone()));
+            assert_eq!(lab.read(|tx| tx.channel_pace(&backup())).await, None);
             said.waits_for = Wait::Turn;
             said.until = None;
             said.per_second = None;

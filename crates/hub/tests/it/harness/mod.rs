@@ -30,7 +30,7 @@ use tokio::time::MissedTickBehavior;
 pub use answer::Answer;
 pub use database::{Database, Engine};
 pub use meta::{Fixture, Notification, fault, fixtures, text, whatsapp_text, whatsapp_value};
-use running::Running;
+pub use running::Running;
 
 /// When tests begin: a whole second, since WhatsApp tells no finer time.
 pub const START: i64 = 1_795_400_000_000;
@@ -216,6 +216,25 @@ impl Harness {
     /// An address of the hub's.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.hub().address())
+    }
+
+    /// Another hub on the same store, with this changed in its environment: another node.
+    pub async fn another_hub(&self, change: impl FnOnce(&mut BTreeMap<String, String>)) -> Running {
+        let mut environment = self.environment();
+        change(&mut environment);
+        let sources = Sources {
+            environment,
+            ..Sources::default()
+        };
+        let config = Config::load(sources)
+            .unwrap_or_else(|mistakes| panic!("{mistakes}"))
+            .config;
+        Running::start(config, self.clock.clone()).await
+    }
+
+    /// Whether the store is one that several nodes can share.
+    pub fn is_shared(&self) -> bool {
+        self.database.url().starts_with("postgres")
     }
 
     /// Stops the hub, and starts it again on the same store with this changed in its environment.
