@@ -13,6 +13,7 @@ use crate::ids::Ids;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::sending::Senders;
+use crate::sending::lease::Leases;
 use crate::store::Store;
 use crate::stream::Stream;
 use crate::tasks::Workers;
@@ -50,6 +51,8 @@ pub struct Parts {
     pub projector: Notify,
     /// Wakes the senders.
     pub senders: Senders,
+    /// Which channels this node leads.
+    pub leases: Leases,
     /// What happens, live.
     pub stream: Stream,
 }

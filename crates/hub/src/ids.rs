@@ -194,6 +194,10 @@ macro_rules! id {
 }
 
 id! {
+    /// One run of the hub.
+    NodeId "node"
+}
+id! {
     /// One event of Meta's, as kept.
     EventId "evt"
 }

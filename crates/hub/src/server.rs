@@ -21,6 +21,7 @@ use crate::ids::Ids;
 use crate::ingest::{Ingest, Pending, projector, writer};
 use crate::metrics::Metrics;
 use crate::sending::Senders;
+use crate::sending::lease::{self, Leases};
 use crate::store::Store;
 use crate::stream::Stream;
 use crate::tasks::{Stage, Tasks, Workers};
@@ -98,6 +99,8 @@ impl Hub {
             // Held by one run at a time; the next one goes on where a failed one left off.
             async move { writer::run(app, &mut *pending.lock().await, stop).await }
         });
+        // After the senders have ended: who lets go of a channel must not be sending for it.
+        tasks.start(Stage::Keepers, "leases", &app, lease::run);
         tasks.start(Stage::Keepers, "projector", &app, projector::run);
         tasks.start(Stage::Keepers, "stream", &app, crate::stream::run);
 
@@ -183,7 +186,8 @@ pub async fn assemble(config: Config, clock: Clock, ids: Ids) -> anyhow::Result<
     let app = App::new(Parts {
         metrics,
         keys,
-        senders: Senders::default(),
+        senders: Senders::new(config.sending.parallel_total),
+        leases: Leases::new(ids.next(), config.sending.lease),
         stream: Stream::new(),
         workers: Workers::default(),
         projector: Notify::new(),
@@ -205,6 +209,8 @@ fn connect(config: &Config) -> anyhow::Result<Channels> {
         let mut options = ClientOptions::new(base_url.to_owned(), graph.version.clone());
         options.connect_timeout = graph.connect_timeout;
         options.request_timeout = graph.request_timeout;
+        // A call that ends must not close what the next one needs.
+        options.pool_max_idle = config.sending.parallel;
         GraphClient::new(options).context("the client for Meta cannot be set up")
     };
     let (whatsapp, instagram) = (client(&graph.whatsapp_base_url)?, client(&graph.instagram_base_url)?);

@@ -33,12 +33,16 @@ mod flags;
 mod harness;
 #[path = "store/histories.rs"]
 mod histories;
+#[path = "store/leases.rs"]
+mod leases;
 #[path = "store/messages.rs"]
 mod messages;
 #[path = "store/migrations.rs"]
 mod migrations;
 #[path = "store/outbox.rs"]
 mod outbox;
+#[path = "store/pace.rs"]
+mod pace;
 #[path = "store/projection.rs"]
 mod projection;
 #[path = "store/queue.rs"]

@@ -26,7 +26,6 @@ use crate::http::extract::{self, Id};
 use crate::http::problem::{Code, Problem};
 use crate::http::timestamp::Time;
 use crate::http::word::words;
-use crate::sending::model::EntryState;
 use crate::store::channels::ChannelActivity;
 use crate::store::{StoreError, UnitError};
 
@@ -483,10 +482,8 @@ pub async fn remove_channel(
             if channel.source == Source::Settings {
                 return Err(RemoveError::OfSettings(id.clone()));
             }
-            for state in EntryState::ALL {
-                if tx.outbox_lengths(&id, state, 1)? > 0 {
-                    return Err(RemoveError::MessagesWait(id.clone()));
-                }
+            if tx.outbox_figures()?.iter().any(|figure| figure.channel_id == id) {
+                return Err(RemoveError::MessagesWait(id.clone()));
             }
             tx.remove_channel(&id, now)?;
             let detail = json!({"kind": channel.kind.as_str(), "account": channel.account});

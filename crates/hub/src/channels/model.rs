@@ -1,11 +1,13 @@
 //! What a channel is, and what it may be. Pure.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidings_meta::notification::Platform;
 use utoipa::ToSchema;
 
+use crate::config::PaceOverrides;
 use crate::conversations::model::{ChannelId, Millis};
 
 /// What a channel is a connection to.
@@ -142,6 +144,19 @@ impl Limits {
     /// As kept.
     pub fn to_json(self) -> String {
         serde_json::to_string(&self).expect("limits are numbers")
+    }
+
+    /// What is set of a channel's pace.
+    pub fn pace(&self) -> PaceOverrides {
+        PaceOverrides {
+            per_second: self.messages_per_second,
+            pair_pause: self.pair_pause_secs.map(|secs| Duration::from_secs(secs.into())),
+            pair_burst: self.pair_burst,
+            per_day: self.messages_per_day,
+            contacts_per_day: self.contacts_per_day,
+            contact_per_hour: self.user_messages_per_hour,
+            per_hour: self.account_messages_per_hour,
+        }
     }
 
     /// From what is kept. What cannot be read is as if it were not set: a newer version may have written it.

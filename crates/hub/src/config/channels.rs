@@ -9,7 +9,7 @@ use super::layers::{Given, Written, did_you_mean, read_value};
 use super::mistakes::{Mistake, Place};
 use super::reading::{Reading, shown};
 use super::settings::Show;
-use super::{ChannelConfig, EffectiveSetting, values};
+use super::{ChannelConfig, EffectiveSetting, PaceOverrides, values};
 use crate::channels::model::ChannelKind;
 
 /// A channel that variables alone can make.
@@ -81,7 +81,37 @@ const ACCOUNT: &str = "account";
 const BUSINESS_ACCOUNT: &str = "business_account";
 const ACCESS_TOKEN: &str = "access_token";
 const SMTP_URL: &str = "smtp_url";
-const FIELDS: [&str; 6] = [ID, PLATFORM, ACCOUNT, BUSINESS_ACCOUNT, ACCESS_TOKEN, SMTP_URL];
+const PER_SECOND: &str = "messages_per_second";
+const PAIR_PAUSE: &str = "pair_pause_secs";
+const PAIR_BURST: &str = "pair_burst";
+const PER_DAY: &str = "messages_per_day";
+const CONTACTS_PER_DAY: &str = "contacts_per_day";
+const CONTACT_PER_HOUR: &str = "messages_per_contact_hour";
+const PER_HOUR: &str = "messages_per_hour";
+const PACE_FIELDS: [&str; 7] = [
+    PER_SECOND,
+    PAIR_PAUSE,
+    PAIR_BURST,
+    PER_DAY,
+    CONTACTS_PER_DAY,
+    CONTACT_PER_HOUR,
+    PER_HOUR,
+];
+const FIELDS: [&str; 13] = [
+    ID,
+    PLATFORM,
+    ACCOUNT,
+    BUSINESS_ACCOUNT,
+    ACCESS_TOKEN,
+    SMTP_URL,
+    PER_SECOND,
+    PAIR_PAUSE,
+    PAIR_BURST,
+    PER_DAY,
+    CONTACTS_PER_DAY,
+    CONTACT_PER_HOUR,
+    PER_HOUR,
+];
 
 /// The field that holds the credentials of a kind of channel.
 fn credentials_of(kind: ChannelKind) -> &'static str {
@@ -281,6 +311,7 @@ fn finish(reading: &mut Reading<'_>, draft: Draft) -> Option<Finished> {
     }
     let credentials = credentials(reading, &draft, kind);
     let made = FROM_VARIABLES.iter().find(|made| made.id == draft.id);
+    let pace = pace_of(reading, &draft);
     Some(Finished {
         account: draft.fields.get(ACCOUNT)?.clone(),
         channel: ChannelConfig {
@@ -290,6 +321,7 @@ fn finish(reading: &mut Reading<'_>, draft: Draft) -> Option<Finished> {
             business_account,
             credentials,
             backup_for: made.and_then(|made| made.backup_for).map(str::to_owned),
+            pace,
         },
     })
 }
@@ -308,6 +340,19 @@ fn credentials(reading: &mut Reading<'_>, draft: &Draft, kind: Option<ChannelKin
     match own {
         SMTP_URL => one_field(reading, given, Show::Masked, values::smtp_url),
         _ => one_field(reading, given, Show::Masked, values::secret),
+    }
+}
+
+fn pace_of(reading: &mut Reading<'_>, draft: &Draft) -> PaceOverrides {
+    let given = |field: &str| draft.fields.get(field);
+    PaceOverrides {
+        per_second: field_text(reading, given(PER_SECOND), values::pace),
+        pair_pause: field_text(reading, given(PAIR_PAUSE), values::seconds(0..=3_600)),
+        pair_burst: field_text(reading, given(PAIR_BURST), values::number(1..=1_000)),
+        per_day: field_text(reading, given(PER_DAY), values::count),
+        contacts_per_day: field_text(reading, given(CONTACTS_PER_DAY), values::count),
+        contact_per_hour: field_text(reading, given(CONTACT_PER_HOUR), values::pace),
+        per_hour: field_text(reading, given(PER_HOUR), values::count),
     }
 }
 
@@ -364,6 +409,10 @@ fn note(reading: &mut Reading<'_>, draft: &Draft) {
     });
     for field in FIELDS[1..].iter().filter(|field| **field != other) {
         let given = draft.fields.get(field);
+        if given.is_none() && PACE_FIELDS.contains(field) {
+            // What its platform has holds, and is shown there.
+            continue;
+        }
         let text = given.and_then(|given| match &given.written {
             Written::Text(text) => Some(text.as_str()),
             Written::List(_) => None,

@@ -101,7 +101,9 @@ fn without_any_source_the_defaults_hold() {
     assert_eq!(config.graph.version, "v26.0");
     assert_eq!(config.graph.request_timeout, Duration::from_secs(10));
     assert_eq!(config.graph.connect_timeout, Duration::from_secs(5));
-    assert_eq!(config.sending.parallel, 16);
+    assert_eq!(config.sending.parallel, 500);
+    assert_eq!(config.sending.whatsapp.per_second, 80);
+    assert_eq!(config.sending.instagram.per_hour, 200);
     assert_eq!(config.sending.unknown_after, Duration::from_mins(1));
     assert_eq!(config.sending.expires_after, Duration::from_hours(24));
     assert_eq!(config.http.connections_max, 10_000);

@@ -80,6 +80,16 @@ pub(super) fn number<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&st
     }
 }
 
+/// A pace: low enough for a channel to remember every message of its span.
+pub(super) fn pace(text: &str) -> Parsed<u32> {
+    number(0..=10_000)(text)
+}
+
+/// So many messages or people.
+pub(super) fn count(text: &str) -> Parsed<u32> {
+    number(0..=1_000_000_000)(text)
+}
+
 pub(super) fn milliseconds(range: RangeInclusive<u64>) -> impl Fn(&str) -> Parsed<Duration> {
     duration(range, "milliseconds", Duration::from_millis)
 }

@@ -261,7 +261,7 @@ pub async fn show_timeline(
         .channels
         .get(&timeline.message().channel_id)
         .and_then(|channel| channel.platform());
-    Ok(Json(timeline.view(platform)))
+    Ok(Json(timeline.view(platform, app.clock.now_millis())))
 }
 
 /// Which page of contacts.

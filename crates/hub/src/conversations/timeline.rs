@@ -14,11 +14,14 @@ use crate::conversations::view::ErrorView;
 use crate::http::timestamp::Time;
 use crate::http::word::words;
 use crate::ids::{AttemptId, EventId, MessageId};
-use crate::sending::model::{Attempt, EntryState, FallbackTaken, OutboxEntry, Scheduled};
+use crate::sending::model::{Attempt, ChannelPace, EntryState, FallbackTaken, OutboxEntry, Scheduled, Wait};
 use crate::store::messages::MessageFact;
 use crate::store::{StoreError, Tx};
 
-words! { EntryStateWord of EntryState as "OutboxState"; }
+words! {
+    EntryStateWord of EntryState as "OutboxState";
+    WaitWord of Wait as "Wait";
+}
 
 /// What is kept of what happened to one message.
 #[derive(Debug)]
@@ -28,6 +31,7 @@ pub struct Timeline {
     facts: Vec<MessageFact>,
     entry: Option<OutboxEntry>,
     fallback: Option<FallbackTaken>,
+    pace: Option<ChannelPace>,
 }
 
 impl Timeline {
@@ -50,6 +54,7 @@ impl Timeline {
             fallback: terms
                 .and_then(|terms| terms.fallback)
                 .and_then(|fallback| fallback.taken),
+            pace: tx.channel_pace(&message.channel_id)?,
             message,
         }))
     }
@@ -60,7 +65,7 @@ impl Timeline {
     }
 
     /// Puts it in order; `platform` is that of the message's channel, if there still is one.
-    pub fn view(&self, platform: Option<Platform>) -> TimelineView {
+    pub fn view(&self, platform: Option<Platform>, now: Millis) -> TimelineView {
         let mut items: Vec<TimelineItem> = self
             .attempts
             .iter()
@@ -73,7 +78,10 @@ impl Timeline {
         TimelineView {
             message_id: self.message.id,
             timeline: items,
-            waiting: self.entry.as_ref().map(WaitingView::from),
+            waiting: self
+                .entry
+                .as_ref()
+                .map(|entry| WaitingView::new(entry, self.pace.as_ref(), now)),
         }
     }
 
@@ -246,13 +254,20 @@ pub struct WaitingView {
     expires_at: Time,
     /// How many tries have counted against it.
     attempts: u32,
-    /// Why it waits.
+    /// What it waits for: something of its own, or what its whole channel waits for.
+    waits_for: WaitWord,
+    /// Until when it waits for that, where it is known.
+    waits_until: Option<Time>,
+    /// Why it waits, in more words.
     reason: Option<String>,
 }
 
-impl From<&OutboxEntry> for WaitingView {
-    fn from(entry: &OutboxEntry) -> Self {
+impl WaitingView {
+    fn new(entry: &OutboxEntry, pace: Option<&ChannelPace>, now: Millis) -> Self {
+        let (waits_for, until) = entry.waits_for(pace, now);
         Self {
+            waits_for: waits_for.into(),
+            waits_until: until.map(Time),
             state: entry.state.into(),
             due_at: Time(entry.due_at),
             expires_at: Time(entry.expires_at),

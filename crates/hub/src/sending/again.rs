@@ -6,7 +6,7 @@
 use crate::app::App;
 use crate::conversations::model::{Message, Millis, Receipts, Status};
 use crate::ids::MessageId;
-use crate::sending::model::{EntryState, OutboxEntry, Priority, Purpose};
+use crate::sending::model::{EntryState, OutboxEntry, Priority, Purpose, Wait};
 use crate::sending::{request, sender};
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx, UnitError};
@@ -143,6 +143,7 @@ pub fn queue(tx: &mut Tx<'_>, message: &mut Message, expires_at: Millis, now: Mi
         expires_at,
         attempts: 0,
         attempt_id: None,
+        waits_for: Wait::Turn,
         reason: None,
         queued_at: now,
     };

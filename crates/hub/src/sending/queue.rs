@@ -1,6 +1,7 @@
 //! What operators see of the outbox and do with it: how long it is and why, going on at once, and messages that have ended.
 //!
-//! Every look and every change is bounded: figures are counted up to [`COUNT_MAX`], changes are made by units of at most some hundred.
+//! Every look and every change is bounded: figures come from counters that are kept with the entries, changes are made by units of at most some
+//! hundred.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +9,12 @@ use crate::app::App;
 use crate::conversations::model::{ChannelId, Message, Millis, Status};
 use crate::ids::{AttemptId, MessageId};
 use crate::sending::again::{self, AgainError};
-use crate::sending::model::EntryState;
+use crate::sending::model::{EntryState, OutboxFigure, Wait};
 use crate::store::queue::EndedPlace;
 use crate::store::{StoreError, Tx};
 
-/// Up to how many entries of a channel and state are counted.
-pub const COUNT_MAX: u32 = 100_000;
-/// Of how many paused entries of a channel the reasons are counted.
-const REASONS_MAX: u32 = 2_000;
+/// Up to how many messages that wait for their time are counted.
+const SCHEDULED_MAX: u32 = 100_000;
 /// Over how long the pace is measured, and by how many attempts at most.
 const PACE_OVER_MILLIS: Millis = 10_000;
 const PACE_ATTEMPTS_MAX: u32 = 20_000;
@@ -35,7 +34,7 @@ pub struct ChannelQueue {
     pub channel_id: ChannelId,
     /// How many entries are in which state.
     pub states: [(EntryState, i64); 3],
-    /// More are there than were counted.
+    /// More messages wait for their time than were counted.
     pub is_capped: bool,
     /// How many messages wait for their time.
     pub scheduled: i64,
@@ -84,6 +83,7 @@ pub async fn look(app: &App) -> Result<Vec<ChannelQueue>, StoreError> {
         .read(move |tx| {
             let since = AttemptId::first_of(now - PACE_OVER_MILLIS);
             let accepted = tx.accepted_attempts_since(since, PACE_ATTEMPTS_MAX)?;
+            let figures = tx.outbox_figures()?;
             channels
                 .iter()
                 .map(|channel| {
@@ -91,45 +91,38 @@ pub async fn look(app: &App) -> Result<Vec<ChannelQueue>, StoreError> {
                         .iter()
                         .find(|(of, _)| of == channel)
                         .map_or(0, |(_, count)| *count);
-                    look_at(tx, channel, sent, now)
+                    look_at(tx, channel, &figures, sent)
                 })
                 .collect()
         })
         .await
 }
 
-fn look_at(tx: &mut Tx<'_>, channel: &ChannelId, sent: i64, now: Millis) -> Result<ChannelQueue, StoreError> {
-    let mut states = EntryState::ALL.map(|state| (state, 0));
-    for (state, count) in &mut states {
-        *count = tx.outbox_lengths(channel, *state, COUNT_MAX)?;
-    }
-    let mut paused = BTreeMap::new();
-    for (reason, count) in tx.pause_reasons(channel, now, REASONS_MAX)? {
-        *paused.entry(word_of(reason.as_deref())).or_insert(0) += count;
-    }
+fn look_at(
+    tx: &mut Tx<'_>,
+    channel: &ChannelId,
+    figures: &[OutboxFigure],
+    sent: i64,
+) -> Result<ChannelQueue, StoreError> {
+    let own = || figures.iter().filter(|figure| figure.channel_id == *channel);
+    let states = EntryState::ALL.map(|state| {
+        let in_state = own().filter(|figure| figure.state == state);
+        (state, in_state.map(|figure| figure.count).sum())
+    });
+    let paused = own()
+        .filter(|figure| figure.state == EntryState::Waiting && figure.waits_for != Wait::Turn)
+        .map(|figure| (figure.waits_for.as_str().to_owned(), figure.count))
+        .collect();
+    let scheduled = tx.scheduled_count(channel, SCHEDULED_MAX)?;
     Ok(ChannelQueue {
         channel_id: channel.clone(),
-        is_capped: states.iter().any(|(_, count)| *count >= i64::from(COUNT_MAX)),
+        is_capped: scheduled >= i64::from(SCHEDULED_MAX),
         states,
-        scheduled: tx.scheduled_count(channel, COUNT_MAX)?,
+        scheduled,
         paused,
         oldest: tx.oldest_entry(channel)?,
         pace: sent as f64 * 1000.0 / PACE_OVER_MILLIS as f64,
     })
-}
-
-/// The word that a reason begins with: `throttled (130429): …`.
-fn word_of(reason: Option<&str>) -> String {
-    let word = reason
-        .unwrap_or_default()
-        .split([' ', ':', '('])
-        .next()
-        .unwrap_or_default();
-    if word.is_empty() {
-        "later".to_owned()
-    } else {
-        word.to_owned()
-    }
 }
 
 /// What came of going on at once.
@@ -168,14 +161,15 @@ pub async fn process(app: &App, only: Option<&ChannelId>) -> Result<Processed, S
                 break;
             }
         }
-        let of = channel.clone();
-        processed.unknown += app
-            .store
-            .read(move |tx| tx.outbox_lengths(&of, EntryState::Unknown, COUNT_MAX))
-            .await?;
         app.senders.reopen(&channel);
         processed.released.push((channel, released));
     }
+    let figures = app.store.read(|tx| tx.outbox_figures()).await?;
+    processed.unknown = figures
+        .iter()
+        .filter(|figure| figure.state == EntryState::Unknown && only.is_none_or(|only| *only == figure.channel_id))
+        .map(|figure| figure.count)
+        .sum();
     Ok(processed)
 }
 
@@ -337,7 +331,7 @@ fn retry_unit(
 
 #[cfg(test)]
 mod tests {
-    use super::{drain_secs, word_of};
+    use super::drain_secs;
 
     #[test]
     fn a_queue_takes_as_long_as_its_pace_says() {
@@ -345,12 +339,5 @@ mod tests {
         assert_eq!(drain_secs(10, 0.0), None);
         assert_eq!(drain_secs(160, 80.0), Some(2));
         assert_eq!(drain_secs(161, 80.0), Some(3));
-    }
-
-    #[test]
-    fn reasons_are_counted_by_their_first_word() {
-        assert_eq!(word_of(Some("throttled (130429): too fast")), "throttled");
-        assert_eq!(word_of(Some("temporary")), "temporary");
-        assert_eq!(word_of(None), "later");
     }
 }

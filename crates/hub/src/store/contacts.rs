@@ -58,6 +58,35 @@ impl Tx<'_> {
             .collect()
     }
 
+    /// The addresses of many people at once, in no particular order.
+    pub fn identities_of_contacts(&mut self, ids: &[ContactId]) -> Result<Vec<(ContactId, Identity)>, StoreError> {
+        let mut rows = Rows::new();
+        for id in ids {
+            rows.push(params![id]);
+        }
+        let found = self.query_rows(
+            "SELECT i.contact_id, i.kind, i.scope, i.value, i.shown, i.seen_at FROM {each r: id blob} contact_identities AS i
+             WHERE i.contact_id = r.id",
+            &rows,
+        )?;
+        found
+            .iter()
+            .map(|row| {
+                let key = IdentityKey {
+                    kind: row.get(1)?,
+                    scope: row.get(2)?,
+                    value: row.get(3)?,
+                };
+                let identity = Identity {
+                    key,
+                    shown: row.get(4)?,
+                    seen_at: row.get(5)?,
+                };
+                Ok((row.get(0)?, identity))
+            })
+            .collect()
+    }
+
     /// The addresses of a contact, the last used first.
     pub fn identities_of_contact(&mut self, id: ContactId) -> Result<Vec<Identity>, StoreError> {
         let rows = self.query(

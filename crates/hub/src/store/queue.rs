@@ -196,7 +196,7 @@ impl Tx<'_> {
     /// outcome stays as it is.
     pub fn release_waiting_entries(&mut self, channel: &ChannelId, now: Millis, limit: u32) -> Result<u64, StoreError> {
         self.execute(
-            "UPDATE outbox SET due_at = ?2 WHERE message_id IN (SELECT o.message_id FROM outbox AS o
+            "UPDATE outbox SET due_at = ?2, waits_for = 'turn' WHERE message_id IN (SELECT o.message_id FROM outbox AS o
                 WHERE o.channel_id = ?1 AND o.head IN (0, 1) AND o.state = 'waiting' AND o.priority IN (0, 1, 2) AND o.due_at > ?2
                 LIMIT ?3 {take o})",
             params![&channel.0, now, limit],
@@ -206,7 +206,7 @@ impl Tx<'_> {
     /// Makes one entry that waits due at a time; false if it does not wait (any more).
     pub fn release_entry(&mut self, message: MessageId, now: Millis) -> Result<bool, StoreError> {
         let changed = self.execute(
-            "UPDATE outbox SET due_at = ?2 WHERE message_id = ?1 AND state = 'waiting'",
+            "UPDATE outbox SET due_at = ?2, waits_for = 'turn' WHERE message_id = ?1 AND state = 'waiting'",
             params![&message, now],
         )?;
         Ok(changed == 1)
@@ -220,21 +220,6 @@ impl Tx<'_> {
         )?
         .map(|row| Ok((row.get(0)?, row.get(1)?)))
         .transpose()
-    }
-
-    /// For what reasons entries of a channel wait on a pause, and how many for each: of as many entries as the limit says.
-    pub fn pause_reasons(
-        &mut self,
-        channel: &ChannelId,
-        now: Millis,
-        limit: u32,
-    ) -> Result<Vec<(Option<String>, i64)>, StoreError> {
-        let rows = self.query(
-            "SELECT q.reason, COUNT(*) FROM (SELECT o.reason AS reason FROM outbox AS o WHERE o.channel_id = ?1 AND o.head = 1
-                AND o.state = 'waiting' AND o.priority IN (0, 1, 2) AND o.due_at > ?2 LIMIT ?3) AS q GROUP BY q.reason",
-            params![&channel.0, now, limit],
-        )?;
-        rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
     }
 
     /// How many attempts since one were accepted on each channel, of as many as the limit says.

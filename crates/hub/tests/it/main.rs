@@ -10,5 +10,6 @@ mod conversations;
 mod harness;
 mod requests;
 mod secrets;
+mod sending;
 mod tidy;
 mod webhooks;

@@ -348,3 +348,32 @@ fn whoever_waits_for_a_contact_that_is_being_merged_gets_the_other_one() {
         assert_eq!(found.iter().map(|(_, contact)| *contact).collect::<Vec<_>>(), [old_id]);
     });
 }
+
+#[test]
+fn the_addresses_of_several_people_are_found_at_once() {
+    on_both(async |lab| {
+        let people = [contact(lab, "Priya"), contact(lab, "Ana"), contact(lab, "Jo")];
+        let [priya, ana, jo] = people.clone().map(|contact| contact.id);
+        let bindings = vec![
+            (phone("447700900123"), priya),
+            (user_id("GB.1"), priya),
+            (phone("447700900124"), ana),
+        ];
+        lab.write(move |tx| {
+            let rows: Vec<_> = people.iter().map(|contact| (contact.clone(), None)).collect();
+            tx.insert_contacts(&rows)?;
+            tx.bind_identities(&bindings)
+        })
+        .await;
+        let found = lab.read(move |tx| tx.identities_of_contacts(&[priya, jo, ana])).await;
+        let mut found: Vec<_> = found
+            .into_iter()
+            .map(|(contact, identity)| (contact, identity.key.value))
+            .collect();
+        found.sort();
+        let mut expected = [(priya, "447700900123"), (priya, "GB.1"), (ana, "447700900124")]
+            .map(|(contact, value)| (contact, value.to_owned()));
+        expected.sort();
+        assert_eq!(found, expected);
+    });
+}

@@ -4,6 +4,8 @@ use tidings::conversations::model::{ChannelId, Conversation, ConversationStatus,
 use tidings::ids::{ContactId, ConversationId};
 use tidings::store::conversations::{ConversationFilter, LOOKED_AT_MAX};
 
+use tidings::sending::model::Priority;
+
 use crate::harness::{BEGIN, Lab, on_both};
 use crate::samples::{backup, channels, contact, conversation, conversation_with, entry, inbound, outbound, whatsapp};
 
@@ -163,7 +165,9 @@ fn a_merge_keeps_the_order_of_both_outboxes_and_one_head() {
         .await;
         let mut sent = Vec::new();
         loop {
-            let due = lab.write(|tx| tx.take_due_entries(&whatsapp(), BEGIN, 10)).await;
+            let due = lab
+                .write(|tx| tx.take_due_entries(&whatsapp(), Priority::Reply, BEGIN, 10))
+                .await;
             assert!(due.len() <= 1, "one head at most: {due:?}");
             let Some(head) = due.into_iter().next() else { break };
             sent.push(head.message_id);
@@ -314,7 +318,7 @@ fn a_page_looks_at_so_many_conversations_and_says_where_it_goes_on() {
             );
         }
 
-        let lists = lab.plans(&["FROM conversations AS c", "ORDER BY c.last_message_at DESC"]);
+        let lists = lab.sqlite_plans(&["FROM conversations AS c", "ORDER BY c.last_message_at DESC"]);
         assert_eq!(lists.len(), 6);
         for index in [
             "conversations_by_channel",

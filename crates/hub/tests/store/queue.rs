@@ -137,8 +137,6 @@ fn only_what_waits_on_a_pause_is_released() {
             let one = one.clone();
             lab.write(move |tx| tx.insert_outbox(&one)).await;
         }
-        let reasons = lab.read(|tx| tx.pause_reasons(&whatsapp(), BEGIN, 100)).await;
-        assert_eq!(reasons, [(Some("throttled (4): slow".to_owned()), 2)]);
         let oldest = lab.read(|tx| tx.oldest_entry(&whatsapp())).await;
         assert_eq!(oldest, Some((due.message_id, due.queued_at)));
         assert_eq!(lab.read(|tx| tx.oldest_entry(&backup())).await, None);
@@ -182,7 +180,7 @@ fn what_was_accepted_of_late_is_counted_by_channel() {
             };
             lab.write(move |tx| {
                 tx.insert_attempts(std::slice::from_ref(&attempt))?;
-                tx.finish_attempt(id, &end)
+                tx.finish_attempts(&[(id, end.clone())])
             })
             .await;
         }
@@ -237,7 +235,7 @@ fn messages_are_listed_by_their_age_and_by_how_they_ended() {
         assert_eq!(ended(None, 0, Some(place)).await, [ids[0]]);
         assert_eq!(ended(Some(whatsapp()), 0, None).await, [ids[2], ids[0]]);
         assert_eq!(ended(Some(whatsapp()), BEGIN + 1, None).await, [ids[2]]);
-        for plan in lab.plans(&["IN ('failed', 'expired')"]) {
+        for plan in lab.sqlite_plans(&["IN ('failed', 'expired')"]) {
             assert!(plan.contains("INDEX messages_ended"), "{plan}");
         }
     });

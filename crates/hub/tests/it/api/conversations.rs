@@ -345,7 +345,7 @@ async fn try_to_send(hub: &Hub, message: MessageId, http_status: u16, answer: &'
     };
     let noted = hub.app.store.write(move |tx| {
         tx.insert_attempts(std::slice::from_ref(&attempt))?;
-        tx.finish_attempt(attempt.id, &end)
+        tx.finish_attempts(&[(attempt.id, end.clone())])
     });
     noted.await.unwrap();
 }

@@ -110,11 +110,11 @@ async fn what_waits_to_be_sent_survives_a_merge_in_order() {
         harness.sandbox.write("nora", NUMBER, text("opens the window")).unwrap();
         // Before that is processed, nothing can go out.
         let refused = FaultRequest {
-            code: Some(131_000),
+            code: Some(133_004),
             count: None,
             ..fault(FaultKind::Error)
         };
-        harness.foresee_refusals(&[131_000]);
+        harness.foresee_refusals(&[133_004]);
         harness.sandbox.fault(refused).unwrap();
         let one = harness
             .send(json!({"channel": "whatsapp", "to": PHONE, "message": "one"}))

@@ -211,6 +211,8 @@ impl Harness {
             ("TIDINGS_DATA_DIR", self.folder.path().to_str().unwrap()),
             ("DATABASE_URL", self.database.url()),
             ("TIDINGS_ADMIN_KEY", ADMIN_KEY),
+            // After a crash nobody can tell but by waiting that a node is gone.
+            ("TIDINGS_SENDING_LEASE_MS", "500"),
         ];
         environment.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
         for (name, value) in &self.setup.environment {
@@ -231,6 +233,25 @@ impl Harness {
     /// An address of the hub's.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.hub().address())
+    }
+
+    /// Another hub on the same store, with this changed in its environment: another node.
+    pub async fn another_hub(&self, change: impl FnOnce(&mut BTreeMap<String, String>)) -> Running {
+        let mut environment = self.environment();
+        change(&mut environment);
+        let sources = Sources {
+            environment,
+            ..Sources::default()
+        };
+        let config = Config::load(sources)
+            .unwrap_or_else(|mistakes| panic!("{mistakes}"))
+            .config;
+        Running::start(config, self.clock.clone()).await
+    }
+
+    /// Whether the store is one that several nodes can share.
+    pub fn is_shared(&self) -> bool {
+        self.database.url().starts_with("postgres")
     }
 
     /// Stops the hub, and starts it again on the same store with this changed in its environment.

@@ -13,11 +13,12 @@ pub struct Running {
 }
 
 impl Running {
+    /// Starts one.
     #[expect(
         clippy::disallowed_methods,
         reason = "it is awaited at once; what it starts ends with the runtime"
     )]
-    pub(super) async fn start(config: Config, clock: Clock) -> Self {
+    pub async fn start(config: Config, clock: Clock) -> Self {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -33,7 +34,7 @@ impl Running {
         Self { hub, runtime }
     }
 
-    /// What runs.
+    /// The hub.
     pub fn hub(&self) -> &Hub {
         &self.hub
     }
@@ -46,7 +47,7 @@ impl Running {
     }
 
     /// Ends it where it stands: what it was about to do is not done, and nobody is told.
-    pub(super) fn crash(self) {
+    pub fn crash(self) {
         self.runtime.shutdown_background();
         drop(self.hub);
     }
