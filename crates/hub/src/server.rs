@@ -63,7 +63,7 @@ impl Hub {
         reason = "the server itself, which is awaited when the hub stops"
     )]
     pub async fn start_with(config: Config, clock: Clock, ids: Ids) -> anyhow::Result<Self> {
-        let store = Store::open(&config.database_url)
+        let store = Store::open_trusting(&config.database_url, config.database_ca_cert_path.as_deref())
             .await
             .context("the store cannot be opened")?;
         let migrations = store

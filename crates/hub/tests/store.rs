@@ -41,5 +41,7 @@ mod projection;
 mod samples;
 #[path = "store/stream.rs"]
 mod stream;
+#[path = "store/tls.rs"]
+mod tls;
 #[path = "store/units.rs"]
 mod units;

@@ -129,6 +129,14 @@ impl Lab {
         Store::open(&self.place.url()).await.unwrap()
     }
 
+    /// Where Postgres has the database of this test.
+    pub(crate) fn postgres_url(&self) -> &str {
+        match &self.place {
+            Place::Postgres(url) => url,
+            Place::Sqlite(file) => panic!("the test is on SQLite: {}", file.display()),
+        }
+    }
+
     /// Runs a statement past the store.
     pub(crate) fn execute(&self, sql: &str) {
         match &self.place {
