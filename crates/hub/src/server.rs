@@ -160,7 +160,7 @@ impl Hub {
 
 /// Opens and migrates the store, and puts the parts of the hub together; nothing runs yet. What Meta posts comes out at the other end.
 pub async fn assemble(config: Config, clock: Clock, ids: Ids) -> anyhow::Result<(App, mpsc::Receiver<Pending>)> {
-    let store = Store::open(&config.database_url)
+    let store = Store::open_trusting(&config.database_url, config.database_ca_cert_path.as_deref())
         .await
         .context("the store cannot be opened")?;
     let migrations = store

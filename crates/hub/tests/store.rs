@@ -51,5 +51,7 @@ mod queue;
 mod samples;
 #[path = "store/stream.rs"]
 mod stream;
+#[path = "store/tls.rs"]
+mod tls;
 #[path = "store/units.rs"]
 mod units;

@@ -51,6 +51,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the store is: `sqlite://…` or `postgres://…`.
     pub database_url: SecretString,
+    /// Whose certificates vouch for a Postgres that is reached by TLS, beside the system's authorities.
+    pub database_ca_cert_path: Option<PathBuf>,
     /// What Meta and browsers call this hub by; no slash at its end.
     pub public_url: Option<String>,
     /// An API key that is valid from the start.
@@ -341,6 +343,9 @@ impl Config {
         Self {
             listen,
             database_url,
+            database_ca_cert_path: reading
+                .optional("database_ca_cert_path", values::text)
+                .map(PathBuf::from),
             data_dir: PathBuf::from(data_dir),
             public_url: reading.optional("public_url", values::base_url),
             admin_key: reading.optional("admin_key", values::admin_key),

@@ -53,6 +53,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     plain("listen", &["TIDINGS_LISTEN"]),
     plain("data_dir", &["TIDINGS_DATA_DIR"]),
     address("database_url", &["DATABASE_URL"]),
+    plain("database_ca_cert_path", &["DATABASE_CA_CERT_PATH"]),
     address("public_url", &["TIDINGS_PUBLIC_URL"]),
     secret("admin_key", &["TIDINGS_ADMIN_KEY"]),
     secret("master_key", &["TIDINGS_MASTER_KEY"]),

@@ -7,7 +7,7 @@
 //! The files beside this one, a capability each, hold every statement that there is, as methods of [`Tx`].
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -32,6 +32,7 @@ mod migrate;
 pub mod outbox;
 pub mod pace;
 mod postgres_store;
+mod postgres_tls;
 pub mod queue;
 mod sqlite_store;
 mod statement;
@@ -64,11 +65,18 @@ impl fmt::Debug for Store {
 impl Store {
     /// Opens the store at a `sqlite://…` or `postgres://…` address. It is not migrated yet: see [`Store::migrate`].
     pub async fn open(url: &SecretString) -> Result<Self, OpenError> {
+        Self::open_trusting(url, None).await
+    }
+
+    /// Like [`open`](Self::open); a Postgres that is reached by TLS may also be vouched for by the authorities whose certificates (PEM) are in
+    /// this file.
+    pub async fn open_trusting(url: &SecretString, authorities: Option<&Path>) -> Result<Self, OpenError> {
         let url = url.expose_secret().to_owned();
+        let authorities = authorities.map(Path::to_owned);
         // Connecting blocks; it happens once, at start.
         tokio::task::spawn_blocking(move || {
             let backend = if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-                Backend::Postgres(PostgresStore::open(&url)?)
+                Backend::Postgres(PostgresStore::open(&url, authorities.as_deref())?)
             } else if url.starts_with("sqlite:") {
                 Backend::Sqlite(SqliteStore::open(&sqlite_store::path_of(&url))?)
             } else {
@@ -299,11 +307,25 @@ pub enum OpenError {
     /// The address cannot be understood.
     #[error("DATABASE_URL is not an address of Postgres")]
     PostgresUrl(#[source] postgres::Error),
-    /// The address wants TLS.
+    /// The authorities' certificates cannot be read.
     #[error(
-        "DATABASE_URL asks for TLS (`sslmode=require`), which is not built in yet; use a local socket, a private network or a TLS tunnel, and `sslmode=prefer`"
+        "DATABASE_CA_CERT_PATH: the certificates of {path} cannot be read ({reason}); name a file in PEM form",
+        path = .path.display()
     )]
-    PostgresTls,
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Authorities are named for a connection without TLS.
+    #[error("DATABASE_CA_CERT_PATH is set, but DATABASE_URL does not ask for TLS: add `sslmode=verify-full` to it")]
+    AuthoritiesWithoutTls,
+    /// TLS cannot be set up.
+    #[error(
+        "TLS towards Postgres cannot be set up; without certificates of the system's own, name some with DATABASE_CA_CERT_PATH"
+    )]
+    Tls(#[source] rustls::Error),
     /// Postgres cannot be reached or refused us.
     #[error("Postgres at DATABASE_URL cannot be used")]
     Postgres(#[source] Box<postgres::Error>),

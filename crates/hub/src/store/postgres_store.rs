@@ -8,6 +8,7 @@
 //! calling that an error. So a unit that goes on after a failed statement and calls itself done is failed with that statement's error.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,12 +16,13 @@ use std::time::Duration;
 use postgres::types::ToSql;
 use postgres::{Client, Config, NoTls, Statement};
 use tokio::sync::mpsc;
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::statement::{Dialect, Translations, key};
 use super::tx::{Session, Tx, arrays, postgres_row};
 use super::unit::{Job, Mode, Verdict};
 use super::value::{Param, Row, Rows};
-use super::{OpenError, StoreError};
+use super::{OpenError, StoreError, postgres_tls};
 
 const QUEUE_UNITS_MAX: usize = 1_024;
 const CONNECTIONS: usize = 6;
@@ -45,11 +47,8 @@ pub(super) struct PostgresStore {
 
 impl PostgresStore {
     /// Connects once, so that a wrong address is told at start.
-    pub(super) fn open(url: &str) -> Result<Self, OpenError> {
-        let mut config: Config = url.parse().map_err(OpenError::PostgresUrl)?;
-        if config.get_ssl_mode() == postgres::config::SslMode::Require {
-            return Err(OpenError::PostgresTls);
-        }
+    pub(super) fn open(url: &str, authorities: Option<&Path>) -> Result<Self, OpenError> {
+        let (mut config, tls) = postgres_tls::settings_of(url, authorities)?;
         config.connect_timeout(CONNECT_TIMEOUT);
         config.tcp_user_timeout(UNACKNOWLEDGED_MAX);
         config.keepalives_idle(KEEPALIVE_AFTER);
@@ -61,7 +60,7 @@ impl PostgresStore {
         let unit_jobs = Arc::new(Mutex::new(unit_jobs));
         let mut threads = Vec::with_capacity(CONNECTIONS + 1);
         for index in 0..=CONNECTIONS {
-            let mut session = PostgresSession::new(config.clone(), Arc::clone(&translations));
+            let mut session = PostgresSession::new(config.clone(), tls.clone(), Arc::clone(&translations));
             if index == 0 {
                 session
                     .connect()
@@ -119,6 +118,7 @@ fn work(session: &mut PostgresSession, jobs: &Mutex<mpsc::Receiver<Job>>) {
 /// A connection that is opened when it is needed, and the statements that it has prepared.
 pub(super) struct PostgresSession {
     config: Config,
+    tls: Option<MakeRustlsConnect>,
     client: Option<Client>,
     statements: HashMap<(usize, usize), Statement>,
     translations: Arc<Translations>,
@@ -136,9 +136,10 @@ impl std::fmt::Debug for PostgresSession {
 }
 
 impl PostgresSession {
-    fn new(config: Config, translations: Arc<Translations>) -> Self {
+    fn new(config: Config, tls: Option<MakeRustlsConnect>, translations: Arc<Translations>) -> Self {
         Self {
             config,
+            tls,
             client: None,
             statements: HashMap::new(),
             translations,
@@ -151,7 +152,10 @@ impl PostgresSession {
             return Ok(());
         }
         self.statements.clear();
-        let mut client = self.config.connect(NoTls)?;
+        let mut client = match &self.tls {
+            Some(tls) => self.config.connect(tls.clone())?,
+            None => self.config.connect(NoTls)?,
+        };
         client.batch_execute(SESSION)?;
         self.client = Some(client);
         Ok(())

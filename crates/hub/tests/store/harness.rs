@@ -99,7 +99,9 @@ impl Lab {
                     )
                     .unwrap();
                 let explained = statements.iter().map(|sql| {
-                    let parameters = (1..).take_while(|number| sql.contains(&format!("${number}"))).count();
+                    let parameters = (1..100)
+                        .take_while(|number| sql.contains(&format!("${number}")))
+                        .count();
                     let nulls = vec!["NULL"; parameters].join(", ");
                     let asked = format!("PREPARE asked AS {sql}; EXPLAIN EXECUTE asked ({nulls}); DEALLOCATE asked");
                     let messages = client.simple_query(&asked).unwrap();
@@ -128,6 +130,14 @@ impl Lab {
     /// Another store on the same database, as another node would have.
     pub(crate) async fn another_store(&self) -> Store {
         Store::open(&self.place.url()).await.unwrap()
+    }
+
+    /// Where Postgres has the database of this test.
+    pub(crate) fn postgres_url(&self) -> &str {
+        match &self.place {
+            Place::Postgres(url) => url,
+            Place::Sqlite(file) => panic!("the test is on SQLite: {}", file.display()),
+        }
     }
 
     /// Runs a statement past the store.
