@@ -312,10 +312,10 @@ impl Core {
         let ban = |state: &str| json!({"event": "DISABLED_UPDATE", "ban_info": {"waba_ban_state": state}});
         match (before.status, number.status) {
             (NumberStatus::Flagged, NumberStatus::Connected) => {
-                tell("phone_number_quality_update", quality("UNFLAGGED"))
+                tell("phone_number_quality_update", quality("UNFLAGGED"));
             }
             (NumberStatus::Blocked | NumberStatus::Disabled, NumberStatus::Connected) => {
-                tell("account_update", ban("REINSTATE"))
+                tell("account_update", ban("REINSTATE"));
             }
             (_, NumberStatus::Flagged) => tell("phone_number_quality_update", quality("FLAGGED")),
             (_, NumberStatus::Restricted) => {

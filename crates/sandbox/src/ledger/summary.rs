@@ -4,7 +4,7 @@
 //! each callback data, each text to a recipient, and each recipient, up to `Limits::summary_keys`.
 
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 
 use serde::Serialize;
@@ -90,8 +90,8 @@ pub(super) struct Sums {
     summary: Summary,
     accepted: HashMap<String, Window>,
     requested: HashMap<String, Window>,
-    callback_data: HashMap<u64, ()>,
-    texts: HashMap<u64, ()>,
+    callback_data: HashSet<u64>,
+    texts: HashSet<u64>,
     /// The highest number that each recipient got.
     numbers: HashMap<u64, u64>,
     keys_max: usize,
@@ -103,8 +103,8 @@ impl Sums {
             summary: Summary::default(),
             accepted: HashMap::new(),
             requested: HashMap::new(),
-            callback_data: HashMap::new(),
-            texts: HashMap::new(),
+            callback_data: HashSet::new(),
+            texts: HashSet::new(),
             numbers: HashMap::new(),
             keys_max,
         }
@@ -166,13 +166,13 @@ impl Sums {
             return;
         }
         if let Some(data) = detail["callbackData"].as_str()
-            && self.callback_data.insert(key(&[account, data]), ()).is_some()
+            && !self.callback_data.insert(key(&[account, data]))
         {
             self.summary.doubles_by_callback_data.note(entry);
         }
         if let Some(text) = detail["text"].as_str() {
             let kind = detail["kind"].as_str().unwrap_or_default();
-            if self.texts.insert(key(&[account, to, kind, text]), ()).is_some() {
+            if !self.texts.insert(key(&[account, to, kind, text])) {
                 self.summary.doubles_by_text.note(entry);
             }
             if let Some(number) = number(text) {

@@ -22,7 +22,7 @@ use crate::media::decode_base64;
 const LINE_MAX: u64 = 4_096;
 const RECIPIENTS_MAX: usize = 100;
 /// How long a client may be silent, in real time.
-const SILENCE_MAX: Duration = Duration::from_secs(300);
+const SILENCE_MAX: Duration = Duration::from_mins(5);
 
 /// Whom an e-mail is from and to, and who had logged in.
 #[derive(Debug, Clone, Default)]

@@ -89,7 +89,7 @@ async fn what_was_sent_comes_back_without_a_socket() {
         .lock()
         .unwrap()
         .extend([Ok(200), Err("broken pipe".to_owned()), Ok(500)]);
-    sandbox.advance(Duration::from_secs(60)).await;
+    sandbox.advance(Duration::from_mins(1)).await;
     // The message; sent three times, since the connection failed and then the subscriber; delivered; read.
     assert_eq!(recorder.bodies.lock().unwrap().len(), 6);
     let reset = json!({"endpoint": "messages", "kind": "reset_after_accept", "count": 1});
@@ -98,7 +98,7 @@ async fn what_was_sent_comes_back_without_a_socket() {
     assert_eq!(sandbox.summary().accounts[PHONE].accepted, 2);
     // In one go, so that each step is planned from where the clock stands then.
     for _ in 0..2 {
-        sandbox.pass(Duration::from_secs(60));
+        sandbox.pass(Duration::from_mins(1));
         sandbox.settled().await;
     }
     assert_eq!(sandbox.summary().accounts[PHONE].delivered, 2);
@@ -164,9 +164,9 @@ faults:
             let sent = sandbox
                 .call(sending(&sandbox, &text_to(&to, &format!("#{number}"))))
                 .await;
-            answers.push(sent.map(|answer| answer.into_body()));
+            answers.push(sent.map(Response::into_body));
         }
-        sandbox.advance(Duration::from_secs(3600)).await;
+        sandbox.advance(Duration::from_hours(1)).await;
         let ledger = serde_json::to_string(&sandbox.ledger()).unwrap();
         let bodies = recorder.bodies.lock().unwrap().clone();
         sandbox.stop().await;
