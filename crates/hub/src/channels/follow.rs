@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::{Channels, Standing};
+use super::Channels;
 use crate::app::App;
 use crate::flags::Flags;
 use crate::flags::model::FlagValues;
@@ -74,8 +74,7 @@ pub(crate) async fn look(
             metrics.forget_channel(&gone.id);
         }
         for channel in channels.all() {
-            let is_up = !matches!(channel.standing(flags), Standing::Held | Standing::ReceiveOnly);
-            metrics.set_channel_up(&channel.id, is_up);
+            metrics.set_channel_up(&channel.id, channel.credentials.is_some() && channel.held.is_none());
         }
     }
     Ok(())
