@@ -1,15 +1,15 @@
 //! Keeps what this node knows of channels and flags in step with the store.
 //!
-//! Every change raises a revision in its own transaction. [`run`] looks at that one row every [`LOOK_EVERY`], and reads everything when it has
-//! changed; whoever made a change here looks at once ([`refresh`]). So a change is known on every node well within a second, without
-//! a message between nodes.
+//! Every change raises a revision in its own transaction. [`run`] looks at that one row every 200 ms, and on Postgres as soon as it is told of a
+//! change; it reads everything when the revision is another one. Whoever made a change here looks at once ([`refresh`]). So a change is known
+//! on every node well within a second, and no message between nodes is needed for that.
 
 use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::{Channels, Standing};
+use super::Channels;
 use crate::app::App;
 use crate::flags::Flags;
 use crate::flags::model::FlagValues;
@@ -27,6 +27,7 @@ pub async fn run(app: App, stop: CancellationToken) {
     loop {
         tokio::select! {
             _ = looks.tick() => {}
+            () = app.store.changed() => {}
             () = stop.cancelled() => return,
         }
         match refresh(&app).await {
@@ -73,8 +74,7 @@ pub(crate) async fn look(
             metrics.forget_channel(&gone.id);
         }
         for channel in channels.all() {
-            let is_up = !matches!(channel.standing(flags), Standing::Held | Standing::ReceiveOnly);
-            metrics.set_channel_up(&channel.id, is_up);
+            metrics.set_channel_up(&channel.id, channel.credentials.is_some() && channel.held.is_none());
         }
     }
     Ok(())

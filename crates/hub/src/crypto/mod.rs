@@ -208,14 +208,20 @@ fn make_file(folder: &Path, path: &Path) -> std::io::Result<SecretString> {
     let key = SecretString::from(hex::encode(random));
     random.zeroize();
     std::fs::create_dir_all(folder)?;
+    // Under another name until it is whole: a crash must not leave half a key, since nothing may be made anew where one was.
+    let unfinished = path.with_extension("key.new");
     let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
+    options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
+    let mut file = options.open(&unfinished)?;
     file.write_all(key.expose_secret().as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()?;
+    std::fs::rename(&unfinished, path)?;
+    // Before anything is sealed with it: after a power cut the store must not have what opens with no key any more.
+    #[cfg(unix)]
+    std::fs::File::open(folder)?.sync_all()?;
     Ok(key)
 }
 

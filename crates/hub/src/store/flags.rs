@@ -16,8 +16,8 @@ impl Tx<'_> {
         self.execute(
             "UPDATE revisions SET revision = revision + 1 WHERE name = 'channels'",
             params![],
-        )
-        .map(|_| ())
+        )?;
+        self.announce()
     }
 
     /// All flags that were set, in the order of their names.

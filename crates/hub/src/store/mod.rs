@@ -153,6 +153,15 @@ impl Store {
         submit(queue, Mode::Write(Flush::Now), work).await
     }
 
+    /// Ready when a node, this one or another, may have changed channels or flags. Only makes a look at the revision sooner: on SQLite it
+    /// is never ready, and on Postgres it may be ready for nothing.
+    pub async fn changed(&self) {
+        match &*self.backend {
+            Backend::Sqlite(_) => std::future::pending().await,
+            Backend::Postgres(postgres) => postgres.heard().notified().await,
+        }
+    }
+
     /// Every statement that this store has run, once, in the engine's own words: so that it can be asked how it goes about them.
     pub fn statements(&self) -> Vec<String> {
         match &*self.backend {

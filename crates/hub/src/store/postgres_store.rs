@@ -1,4 +1,5 @@
-//! Postgres: a fixed number of threads, each with a connection of its own, and one more for notifications from Meta.
+//! Postgres: a fixed number of threads, each with a connection of its own, one more for notifications from Meta, and one that listens to what
+//! other nodes announce.
 //!
 //! A unit is one transaction (`READ COMMITTED`, rows locked where they are read to be changed). One that loses to another transaction
 //! (deadlock, serialization) is run again. A connection that broke is opened anew for the next unit; the unit that it broke under
@@ -13,9 +14,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::ToSql;
 use postgres::{Client, Config, NoTls, Statement};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::statement::{Dialect, Translations, key};
@@ -28,6 +30,9 @@ const QUEUE_UNITS_MAX: usize = 1_024;
 const CONNECTIONS: usize = 6;
 /// How often a unit is run again after it lost to another transaction.
 const CONFLICTS_MAX: u32 = 8;
+/// How soon the thread that listens notices that it is to end.
+const LISTEN_STOPS_WITHIN: Duration = Duration::from_millis(100);
+const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A server that takes nothing for so long is gone; without this a connection to it hangs for a quarter of an hour.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(10);
@@ -42,6 +47,9 @@ pub(super) struct PostgresStore {
     urgent: mpsc::Sender<Job>,
     units: mpsc::Sender<Job>,
     translations: Arc<Translations>,
+    heard: Arc<Notify>,
+    /// Dropped to end the thread that listens.
+    listening: std::sync::mpsc::Sender<()>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -69,10 +77,16 @@ impl PostgresStore {
             let jobs = Arc::clone(if index == 0 { &urgent_jobs } else { &unit_jobs });
             threads.push(super::thread("store-postgres", move || work(&mut session, &jobs))?);
         }
+        let heard = Arc::new(Notify::new());
+        let (listening, stop) = std::sync::mpsc::channel();
+        let hears = Arc::clone(&heard);
+        threads.push(super::thread("store-listener", move || listen(&config, &hears, &stop))?);
         Ok(Self {
             urgent,
             units,
             translations,
+            heard,
+            listening,
             threads: Mutex::new(threads),
         })
     }
@@ -85,6 +99,11 @@ impl PostgresStore {
         &self.units
     }
 
+    /// Notified when a node may have changed something.
+    pub(super) fn heard(&self) -> &Notify {
+        &self.heard
+    }
+
     pub(super) fn statements(&self) -> Vec<String> {
         self.translations.all()
     }
@@ -94,9 +113,11 @@ impl PostgresStore {
             urgent,
             units,
             translations: _,
+            heard: _,
+            listening,
             threads,
         } = self;
-        drop((urgent, units));
+        drop((urgent, units, listening));
         for thread in threads.into_inner().expect("no thread panics while it holds this lock") {
             // A panic inside a unit is caught where it runs, so there is nothing to learn from the thread's own result.
             let _ = thread.join();
@@ -113,6 +134,46 @@ fn work(session: &mut PostgresSession, jobs: &Mutex<mpsc::Receiver<Job>>) {
         let Some(job) = job else { return };
         session.run(job);
     }
+}
+
+/// Listens until `stop` has no sender any more. What is announced while there is no connection is missed, so that every new one counts as an
+/// announcement.
+fn listen(config: &Config, heard: &Notify, stop: &std::sync::mpsc::Receiver<()>) {
+    use std::sync::mpsc::RecvTimeoutError::Disconnected;
+    use std::sync::mpsc::TryRecvError;
+    let mut client = None;
+    loop {
+        let Some(connected) = &mut client else {
+            client = start_listening(config).ok();
+            heard.notify_one();
+            let pause = if client.is_some() {
+                Duration::ZERO
+            } else {
+                LISTEN_AGAIN_AFTER
+            };
+            if stop.recv_timeout(pause) == Err(Disconnected) {
+                return;
+            }
+            continue;
+        };
+        let announced = Client::notifications(connected)
+            .timeout_iter(LISTEN_STOPS_WITHIN)
+            .next();
+        match announced {
+            Ok(Some(_)) => heard.notify_one(),
+            Ok(None) if !connected.is_closed() => {}
+            Ok(None) | Err(_) => client = None,
+        }
+        if stop.try_recv() == Err(TryRecvError::Disconnected) {
+            return;
+        }
+    }
+}
+
+fn start_listening(config: &Config) -> Result<Client, postgres::Error> {
+    let mut client = config.connect(NoTls)?;
+    client.batch_execute("LISTEN tidings_revision")?;
+    Ok(client)
 }
 
 /// A connection that is opened when it is needed, and the statements that it has prepared.

@@ -6,6 +6,7 @@
 
 mod api;
 mod circle;
+mod commands;
 mod conversations;
 mod harness;
 mod requests;

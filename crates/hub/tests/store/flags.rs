@@ -2,7 +2,7 @@
 
 use tidings::flags::model::StoredFlag;
 
-use crate::harness::{BEGIN, Lab, on_both};
+use crate::harness::{BEGIN, Lab, on_both, on_postgres};
 
 fn flag(name: &str, value: bool) -> StoredFlag {
     StoredFlag {
@@ -35,6 +35,20 @@ fn a_flag_is_set_and_unset_and_every_node_is_told() {
         assert_eq!(unset("outbound.enabled").await, None);
         assert_eq!(revision(lab).await, first + 4, "nothing has changed the second time");
         assert_eq!(lab.read(|tx| tx.flags()).await.len(), 1);
+    });
+}
+
+#[test]
+fn another_node_is_woken_by_a_change() {
+    on_postgres(async |lab| {
+        let other = lab.another_store().await;
+        // It begins to listen at some time, and counts that as a change.
+        other.changed().await;
+        let mut woken = std::pin::pin!(other.changed());
+        lab.write(|tx| tx.set_flag(&flag("outbound.enabled", false))).await;
+        tokio::time::timeout(std::time::Duration::from_secs(20), &mut woken)
+            .await
+            .expect("it is woken");
     });
 }
 

@@ -1,6 +1,7 @@
 //! The HTTP API: the router, in-process, with a store of its own, a clock that stands still, and ids that repeat.
 
 mod access;
+mod channels;
 mod conversations;
 mod document;
 mod documents;

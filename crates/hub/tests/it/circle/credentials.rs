@@ -272,6 +272,19 @@ async fn a_channel_that_is_added_while_the_hub_runs_receives_and_sends_until_it_
         harness.message_until(&sent, "accepted").await;
 
         let path = "/api/v1/channels/books";
+        // What waits would be lost with it.
+        let channel = json!({"channel": "books"});
+        harness.post("/admin/outbound/stop", &channel).await.expect(200);
+        let body = json!({"to": {"conversation": harness.conversation().await["id"]}, "message": "and at last"});
+        let waits = harness.post("/api/v1/messages/send?queue=true", &body).await.expect(202);
+        harness
+            .answer(harness.request(Method::DELETE, path).bearer_auth(ADMIN_KEY))
+            .await
+            .problem(409, "channel_in_use");
+        harness.post("/admin/outbound/start", &channel).await.expect(200);
+        harness
+            .message_until(waits["messageId"].as_str().unwrap(), "accepted")
+            .await;
         let changed = call(harness, Method::PATCH, path, &json!({"name": "Books", "backupFor": ""})).await;
         let changed = changed.expect(200);
         assert_eq!((&changed["name"], changed.get("backupFor")), (&json!("Books"), Some(&Value::Null)));
@@ -286,7 +299,7 @@ async fn a_channel_that_is_added_while_the_hub_runs_receives_and_sends_until_it_
             .post("/api/v1/messages/send", &body)
             .await
             .problem(422, "unknown_channel");
-        assert_eq!(harness.accepted("amara"), ["by the new one", "once more"]);
+        assert_eq!(harness.accepted("amara"), ["by the new one", "once more", "and at last"]);
         assert_eq!(
             actions(harness, "channel:books").await,
             ["channel.add", "channel.change", "channel.remove"]
