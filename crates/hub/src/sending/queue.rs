@@ -1,6 +1,7 @@
 //! What operators see of the outbox and do with it: how long it is and why, going on at once, and messages that have ended.
 //!
-//! Every look and every change is bounded: figures are counted up to [`COUNT_MAX`], changes are made by units of at most some hundred.
+//! Every look and every change is bounded: of all channels together so many entries are counted ([`COUNT_MAX`]), and changes are made by units
+//! of at most some hundred.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +13,14 @@ use crate::sending::model::EntryState;
 use crate::store::queue::EndedPlace;
 use crate::store::{StoreError, Tx};
 
-/// Up to how many entries of a channel and state are counted.
+/// How many entries of one state are counted, of all channels together; each channel has an equal share, but not less than a thousand.
 pub const COUNT_MAX: u32 = 100_000;
+const COUNT_SHARE_MIN: u32 = 1_000;
 /// Of how many paused entries of a channel the reasons are counted.
 const REASONS_MAX: u32 = 2_000;
 /// Over how long the pace is measured, and by how many attempts at most.
-const PACE_OVER_MILLIS: Millis = 10_000;
-const PACE_ATTEMPTS_MAX: u32 = 20_000;
+const PACE_OVER_MILLIS: Millis = 5_000;
+const PACE_ATTEMPTS_MAX: u32 = 5_000;
 /// How many entries are made due by one unit, and by one call for a channel.
 const RELEASE_UNIT: u32 = 500;
 const RELEASE_UNITS_MAX: u32 = 2_000;
@@ -80,6 +82,7 @@ pub async fn look(app: &App) -> Result<Vec<ChannelQueue>, StoreError> {
         .into_iter()
         .map(|channel| channel.id.clone())
         .collect();
+    let share = (COUNT_MAX / u32::try_from(channels.len().max(1)).unwrap_or(u32::MAX)).max(COUNT_SHARE_MIN);
     app.store
         .read(move |tx| {
             let since = AttemptId::first_of(now - PACE_OVER_MILLIS);
@@ -91,17 +94,23 @@ pub async fn look(app: &App) -> Result<Vec<ChannelQueue>, StoreError> {
                         .iter()
                         .find(|(of, _)| of == channel)
                         .map_or(0, |(_, count)| *count);
-                    look_at(tx, channel, sent, now)
+                    look_at(tx, channel, share, sent, now)
                 })
                 .collect()
         })
         .await
 }
 
-fn look_at(tx: &mut Tx<'_>, channel: &ChannelId, sent: i64, now: Millis) -> Result<ChannelQueue, StoreError> {
+fn look_at(
+    tx: &mut Tx<'_>,
+    channel: &ChannelId,
+    share: u32,
+    sent: i64,
+    now: Millis,
+) -> Result<ChannelQueue, StoreError> {
     let mut states = EntryState::ALL.map(|state| (state, 0));
     for (state, count) in &mut states {
-        *count = tx.outbox_lengths(channel, *state, COUNT_MAX)?;
+        *count = tx.outbox_lengths(channel, *state, share)?;
     }
     let mut paused = BTreeMap::new();
     for (reason, count) in tx.pause_reasons(channel, now, REASONS_MAX)? {
@@ -109,9 +118,9 @@ fn look_at(tx: &mut Tx<'_>, channel: &ChannelId, sent: i64, now: Millis) -> Resu
     }
     Ok(ChannelQueue {
         channel_id: channel.clone(),
-        is_capped: states.iter().any(|(_, count)| *count >= i64::from(COUNT_MAX)),
+        is_capped: states.iter().any(|(_, count)| *count >= i64::from(share)),
         states,
-        scheduled: tx.scheduled_count(channel, COUNT_MAX)?,
+        scheduled: tx.scheduled_count(channel, share)?,
         paused,
         oldest: tx.oldest_entry(channel)?,
         pace: sent as f64 * 1000.0 / PACE_OVER_MILLIS as f64,

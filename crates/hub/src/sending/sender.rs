@@ -304,6 +304,7 @@ impl Sender {
             };
             let own_terms = terms.iter_mut().find(|terms| terms.message_id == message.id);
             let window_ends_at = conversation.and_then(|conversation| conversation.window_ends_at);
+            let said = message.content.kind();
             let Some(permit) = self.permit(&mut message, own_terms, window_ends_at, now) else {
                 if message.maybe_duplicate {
                     End::ClosedUnknown.apply(&mut message, now);
@@ -316,6 +317,9 @@ impl Sender {
                 ended.push(message.content.kind());
                 continue;
             };
+            if message.content.kind() != said {
+                changes.push(Change::updated(&message));
+            }
             let attempt_id: AttemptId = self.app.ids.next();
             let callback = callback_of(message.id, attempt_id);
             let mut body = request::body(&address, &message.content, message.reply_to.as_deref(), &callback);
@@ -527,7 +531,9 @@ impl Sender {
             }
         }
         tx.update_messages(&[&message])?;
-        self.tell(tx, vec![Change::status_of(&message)], end.at)?;
+        let updated = is_replaced.then(|| Change::updated(&message));
+        let changes = updated.into_iter().chain([Change::status_of(&message)]);
+        self.tell(tx, changes.collect(), end.at)?;
         Ok(hold)
     }
 
