@@ -871,7 +871,7 @@ impl<'a> Batch<'a> {
         for message in fallback::send_in_place_of(tx, &closed, self.now)? {
             let told = self.closed.iter().find(|(id, _)| *id == message.id);
             if let Some(changes) = told.and_then(|(_, index)| self.done.changes.get_mut(*index)) {
-                changes.push(Change::status_of(&message));
+                changes.extend([Change::updated(&message), Change::status_of(&message)]);
             }
         }
         Ok(self.done)

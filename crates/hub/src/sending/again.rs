@@ -55,7 +55,8 @@ pub fn retry_in(tx: &mut Tx<'_>, app: &App, id: MessageId, force: bool) -> Resul
     let now = app.clock.now_millis();
     // Conversations are locked before messages.
     let found = tx.message_by_id(id)?.ok_or(AgainError::NotFound)?;
-    tx.lock_conversation(found.conversation_id)?;
+    tx.lock_conversation(found.conversation_id)?
+        .ok_or(AgainError::NotFound)?;
     let mut message = tx
         .lock_messages(&[id])?
         .into_iter()

@@ -16,8 +16,8 @@ use crate::store::{StoreError, Tx};
 /// Up to how many messages that wait for their time are counted.
 const SCHEDULED_MAX: u32 = 100_000;
 /// Over how long the pace is measured, and by how many attempts at most.
-const PACE_OVER_MILLIS: Millis = 10_000;
-const PACE_ATTEMPTS_MAX: u32 = 20_000;
+const PACE_OVER_MILLIS: Millis = 5_000;
+const PACE_ATTEMPTS_MAX: u32 = 5_000;
 /// How many entries are made due by one unit, and by one call for a channel.
 const RELEASE_UNIT: u32 = 500;
 const RELEASE_UNITS_MAX: u32 = 2_000;

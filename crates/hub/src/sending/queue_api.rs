@@ -41,7 +41,7 @@ pub struct QueueView {
     scheduled: i64,
     /// The one that waits longest.
     oldest: Option<OldestView>,
-    /// How long it takes until the queue is empty, at the pace of the last ten seconds, in seconds; absent where nothing was sent of late on a
+    /// How long it takes until the queue is empty, at the pace of the last five seconds, in seconds; absent where nothing was sent of late on a
     /// channel on which something waits.
     drain_secs: Option<i64>,
     /// By channel.
@@ -81,7 +81,7 @@ pub struct ChannelQueueView {
     scheduled: i64,
     /// The one that waits longest.
     oldest: Option<OldestView>,
-    /// How many messages Meta has accepted a second, over the last ten seconds.
+    /// How many messages Meta has accepted a second, over the last five seconds.
     pace: f64,
     /// How long it takes until the queue is empty at this pace, in seconds.
     drain_secs: Option<i64>,

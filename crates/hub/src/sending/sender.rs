@@ -516,6 +516,7 @@ impl Sender {
             });
             if message.content != said {
                 message.status = Status::Sending;
+                writes.changes.push(Change::updated(&message));
                 writes.replaced.push(message);
                 writes.taken_up.extend(terms);
             }
@@ -662,11 +663,17 @@ impl Sender {
         tx.update_messages(&changed)?;
         let rows: Vec<NewStreamRow> = changed
             .iter()
-            .map(|message| NewStreamRow {
-                at: now,
-                channel_id: Some(self.channel.id.clone()),
-                event_id: None,
-                changes: vec![Change::status_of(message)],
+            .map(|message| {
+                let updated = settling
+                    .replaced
+                    .contains(&message.id)
+                    .then(|| Change::updated(message));
+                NewStreamRow {
+                    at: now,
+                    channel_id: Some(self.channel.id.clone()),
+                    event_id: None,
+                    changes: updated.into_iter().chain([Change::status_of(message)]).collect(),
+                }
             })
             .collect();
         tx.finish_attempts(&settling.finished)?;
@@ -796,6 +803,7 @@ impl Sender {
                 window_closed: true,
             } if fallback::take(message, settling.terms.get_mut(&id), fallback::refused(failure), at) => {
                 message.status = Status::Queued;
+                settling.replaced.push(id);
                 let why = format!("window_closed ({}): its template takes its place", failure.code);
                 postpone(EntryState::Waiting, at, entry.attempts, Wait::Turn, why);
             }
@@ -876,6 +884,8 @@ struct Settling {
     messages: HashMap<MessageId, Message>,
     /// Of those that found their window closed.
     terms: HashMap<MessageId, Terms>,
+    /// Those of them whose template takes their place.
+    replaced: Vec<MessageId>,
     /// What Meta said if it refused the credentials.
     refused: Option<(Failure, Millis)>,
     finished: Vec<(AttemptId, AttemptEnd)>,
