@@ -10,6 +10,7 @@
 //!
 //! [`webhook`] makes the requests and [`load`] sends them; [`process`] starts the servers and [`usage`] reads what they cost;
 //! [`run`] puts the comparison together.
+//! [`send`] measures the other way: how fast a backlog of messages drains.
 //! The method, and what the figures mean, is in `docs/performance.md`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -17,6 +18,7 @@
 pub mod load;
 pub mod process;
 pub mod run;
+pub mod send;
 pub mod server;
 pub mod usage;
 pub mod webhook;

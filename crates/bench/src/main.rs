@@ -13,6 +13,7 @@ use axum::Router;
 use clap::{Args, Parser, Subcommand};
 use tidings_bench::load::{self, Schedule};
 use tidings_bench::run::{self, Engine, Settings};
+use tidings_bench::send;
 use tidings_bench::server::{self, bare, reference};
 use tidings_bench::webhook::{Shape, Webhooks};
 use tokio::net::TcpListener;
@@ -33,6 +34,8 @@ enum Command {
     Load(LoadOptions),
     /// Compare the hub with both servers, in turns, and print what came out.
     Run(RunOptions),
+    /// Let the hub drain a backlog, and print how that went.
+    Send(SendOptions),
     /// The server that only checks the signature.
     ServeBare(ServeOptions),
     /// The server that also stores each message once, flushed before it answers.
@@ -137,6 +140,28 @@ struct RunOptions {
 }
 
 #[derive(Args)]
+struct SendOptions {
+    /// The hub's binary; by default `tidings` beside this program.
+    #[arg(long)]
+    hub: Option<PathBuf>,
+    /// How many messages wait.
+    #[arg(long, default_value_t = 20_000)]
+    messages: u32,
+    /// How many of them to wait for; by default all.
+    #[arg(long)]
+    drain: Option<u32>,
+    /// How many may be sent in a second; 0 stands for as many as there are.
+    #[arg(long, default_value_t = 0)]
+    per_second: u32,
+    /// How long Meta takes to answer, in milliseconds.
+    #[arg(long, default_value_t = 0)]
+    latency_ms: u64,
+    /// Where the store is made; on a real disk.
+    #[arg(long, env = "TMPDIR", default_value = "/var/tmp")]
+    scratch: PathBuf,
+}
+
+#[derive(Args)]
 struct ServeOptions {
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:0")]
@@ -164,6 +189,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Load(options) => load(options),
         Command::Run(options) => compare(options),
+        Command::Send(options) => send(options),
         Command::ServeBare(options) => serve(options.listen, async { Ok(bare::router(&options.secret)) }),
         Command::ServeReference { serve: options, store } => {
             serve(options.listen, reference::router(&options.secret, store))
@@ -187,6 +213,26 @@ fn load(options: LoadOptions) -> anyhow::Result<ExitCode> {
     ))?;
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, &outcome.figures())?;
+    writeln!(out)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn send(options: SendOptions) -> anyhow::Result<ExitCode> {
+    let beside = || Ok::<_, io::Error>(std::env::current_exe()?.with_file_name("tidings"));
+    let settings = send::Settings {
+        hub: options.hub.map_or_else(beside, Ok)?,
+        messages: options.messages,
+        drain: options.drain.unwrap_or(options.messages),
+        per_second: options.per_second,
+        latency: Duration::from_millis(options.latency_ms),
+        scratch: options.scratch,
+    };
+    let report = Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(send::run(settings))?;
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, &report)?;
     writeln!(out)?;
     Ok(ExitCode::SUCCESS)
 }

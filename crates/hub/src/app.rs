@@ -8,10 +8,12 @@ use crate::access::Keys;
 use crate::channels::Channels;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::flags::Flags;
 use crate::ids::Ids;
 use crate::ingest::Ingest;
 use crate::metrics::Metrics;
 use crate::sending::Senders;
+use crate::sending::lease::Leases;
 use crate::store::Store;
 use crate::stream::Stream;
 use crate::tasks::Workers;
@@ -35,8 +37,10 @@ pub struct Parts {
     pub ids: Ids,
     /// Counters and gauges.
     pub metrics: Metrics,
-    /// Connected numbers and accounts.
+    /// Connected numbers, accounts and e-mail senders.
     pub channels: Channels,
+    /// Switches.
+    pub flags: Flags,
     /// The way in for notifications.
     pub ingest: Ingest,
     /// Who may call.
@@ -47,6 +51,8 @@ pub struct Parts {
     pub projector: Notify,
     /// Wakes the senders.
     pub senders: Senders,
+    /// Which channels this node leads.
+    pub leases: Leases,
     /// What happens, live.
     pub stream: Stream,
 }

@@ -11,12 +11,15 @@ use utoipa::ToSchema;
 
 use crate::access::MetricsReader;
 use crate::app::App;
+use crate::http::timestamp::Time;
 
 /// A store that answers more slowly than this is not ready.
 const STORE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Told to whoever watches the hub, since the same warning in the log is long gone when it matters.
 const SIGNATURES_UNCHECKED: &str = "The signatures of webhooks are not checked: anyone who reaches this hub can post events. Set WEBHOOK_SIGNATURE_REQUIRED to true.";
+
+const OUTBOUND_STOPPED: &str = "Nothing is sent: the stop switch is on. `tidings outbound start` goes on.";
 
 /// That the hub lives.
 #[derive(Debug, Serialize, ToSchema)]
@@ -33,7 +36,7 @@ pub struct Ready {
     /// What was looked at.
     checks: Vec<Check>,
     /// What does not keep the hub from its work, but should not stay so.
-    warnings: Vec<&'static str>,
+    warnings: Vec<String>,
 }
 
 /// One thing that was looked at.
@@ -80,12 +83,27 @@ pub async fn ready(State(app): State<App>) -> Response {
     (code, Json(ready)).into_response()
 }
 
-fn warnings(app: &App) -> Vec<&'static str> {
-    if app.config.webhooks.signature_required {
-        Vec::new()
-    } else {
-        vec![SIGNATURES_UNCHECKED]
+fn warnings(app: &App) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if !app.config.webhooks.signature_required {
+        warnings.push(SIGNATURES_UNCHECKED.to_owned());
     }
+    if !app.flags.outbound_enabled() {
+        warnings.push(OUTBOUND_STOPPED.to_owned());
+    }
+    for channel in app.channels.all() {
+        if let Some(held) = &channel.held {
+            let id = &channel.id;
+            warnings.push(format!(
+                "Channel `{id}` is held since {}, and its messages wait: Meta says {} ({}). Give it other credentials with \
+                 `tidings channel set-token {id}`.",
+                Time(held.at),
+                held.reason,
+                held.code
+            ));
+        }
+    }
+    warnings
 }
 
 #[expect(

@@ -113,6 +113,13 @@ macro_rules! id {
                 self.0[..6].iter().fold(0, |millis, byte| (millis << 8) | i64::from(*byte))
             }
 
+            /// The least id of those made at a time or later: a bound for lists that begin there.
+            pub fn first_of(millis: i64) -> Self {
+                let mut bytes = [0; 16];
+                bytes[..6].copy_from_slice(&millis.max(0).to_be_bytes()[2..]);
+                Self(bytes)
+            }
+
             /// The least id there can be: a bound for lists that begin at the oldest.
             pub const MIN: Self = Self([0; 16]);
 
@@ -187,6 +194,10 @@ macro_rules! id {
 }
 
 id! {
+    /// One run of the hub.
+    NodeId "node"
+}
+id! {
     /// One event of Meta's, as kept.
     EventId "evt"
 }
@@ -209,6 +220,10 @@ id! {
 id! {
     /// One try of a message at Meta.
     AttemptId "att"
+}
+id! {
+    /// One entry of the audit.
+    AuditId "aud"
 }
 
 #[cfg(test)]

@@ -5,10 +5,13 @@
 
 pub mod access;
 pub mod app;
+pub mod audit;
 pub mod channels;
 pub mod clock;
 pub mod config;
 pub mod conversations;
+pub mod crypto;
+pub mod flags;
 pub mod health;
 pub mod http;
 pub mod ids;

@@ -20,6 +20,7 @@ use crate::channels::Channels;
 use crate::conversations::model::ChannelId;
 use crate::ids::EventId;
 use crate::ingest::model::{EventStatus, NewEvent, StoredEvent};
+use crate::sending::model::EntryState;
 
 /// What became of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +130,7 @@ pub struct Metrics {
     oldest_event_waiting: Gauge<f64, AtomicU64>,
     last_event: Family<ChannelLabel, Gauge<f64, AtomicU64>>,
     ingest_lag: Family<ChannelLabel, Gauge<f64, AtomicU64>>,
+    channel_up: Family<ChannelLabel, Gauge>,
     stream_subscribers: Gauge,
     task_restarts: Counter,
 }
@@ -164,6 +166,7 @@ impl Metrics {
             oldest_event_waiting: Gauge::default(),
             last_event: Family::default(),
             ingest_lag: Family::default(),
+            channel_up: Family::default(),
             stream_subscribers: Gauge::default(),
             task_restarts: Counter::default(),
             registry: Registry::default(),
@@ -222,6 +225,11 @@ impl Metrics {
             "tidings_channel_ingest_lag_seconds",
             "From when the last event of a channel happened, by Meta's clock, to when it came",
             metrics.ingest_lag.clone(),
+        );
+        registry.register(
+            "tidings_channel_up",
+            "Whether a channel can send: it has credentials, and Meta has not refused them",
+            metrics.channel_up.clone(),
         );
         registry.register(
             "tidings_stream_subscribers",
@@ -305,8 +313,8 @@ impl Metrics {
 
     /// A message came in.
     pub fn count_received(&self, channel: &ChannelId, kind: &'static str, channels: &Channels) {
-        if let Some(channel) = channels.get(channel) {
-            self.of(channel.platform)
+        if let Some(platform) = channels.get(channel).and_then(|channel| channel.platform()) {
+            self.of(platform)
                 .received
                 .get_or_create(&TypeLabel { r#type: kind })
                 .inc();
@@ -377,6 +385,30 @@ impl Metrics {
         self.last_event.get_or_create(&label).set(came_at.as_secs_f64());
         if let Some(lag) = lag {
             self.ingest_lag.get_or_create(&label).set(lag.as_secs_f64());
+        }
+    }
+
+    /// A channel can send, or cannot.
+    pub fn set_channel_up(&self, channel: &ChannelId, is_up: bool) {
+        let label = ChannelLabel {
+            channel: channel.0.clone(),
+        };
+        self.channel_up.get_or_create(&label).set(is_up.into());
+    }
+
+    /// A channel is gone: nothing more is told of it.
+    pub fn forget_channel(&self, channel: &ChannelId) {
+        let label = ChannelLabel {
+            channel: channel.0.clone(),
+        };
+        self.channel_up.remove(&label);
+        self.last_event.remove(&label);
+        self.ingest_lag.remove(&label);
+        for state in EntryState::ALL {
+            self.queue_length.remove(&QueueLabels {
+                channel: channel.0.clone(),
+                state: state.as_str(),
+            });
         }
     }
 

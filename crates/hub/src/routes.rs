@@ -18,10 +18,13 @@ use utoipa_axum::routes;
 
 use crate::access::{Access, Caller};
 use crate::app::App;
+use crate::audit::api as audit;
 use crate::channels::api as channels;
 use crate::conversations::api as conversations;
+use crate::flags::api as flags;
 use crate::http::{problem, request};
 use crate::ingest::{events_api, webhooks};
+use crate::sending::{outbound_api, queue_api};
 use crate::stream::api as stream;
 use crate::{health, sending};
 
@@ -64,15 +67,34 @@ fn table() -> Table {
         )
         // Developers
         .add(Access::Key, routes!(sending::api::send))
+        .add(Access::Key, routes!(sending::api::send_batch))
         .add(Access::Key, routes!(conversations::list_conversations))
         .add(Access::Key, routes!(conversations::show_conversation))
         .add(Access::Key, routes!(conversations::list_messages))
         .add(Access::Key, routes!(conversations::read_conversation))
-        .add(Access::Key, routes!(conversations::show_message))
+        .add(
+            Access::Key,
+            routes!(conversations::show_message, sending::api::cancel_message),
+        )
         .add(Access::Key, routes!(conversations::show_timeline))
         .add(Access::Key, routes!(conversations::list_contacts))
         .add(Access::Key, routes!(conversations::show_contact))
-        .add(Access::Key, routes!(channels::list_channels))
+        .add(Access::Key, routes!(channels::list_channels, channels::add_channel))
+        .add(
+            Access::Key,
+            routes!(
+                channels::show_channel,
+                channels::change_channel,
+                channels::remove_channel
+            ),
+        )
+        .add(Access::Key, routes!(channels::swap_credentials))
+        .add(Access::Key, routes!(flags::list_flags))
+        .add(
+            Access::Key,
+            routes!(flags::show_flag, flags::set_flag, flags::unset_flag),
+        )
+        .add(Access::Key, routes!(audit::list_audit))
         .add(Access::Key, routes!(stream::stream))
         .add(Access::Key, routes!(document))
         // Operators
@@ -81,6 +103,16 @@ fn table() -> Table {
         .add(Access::Key, routes!(events_api::replay_event))
         .add(Access::Key, routes!(events_api::replay_events))
         .add(Access::Key, routes!(events_api::list_quarantined))
+        .add(Access::Key, routes!(outbound_api::show_outbound))
+        .add(Access::Key, routes!(outbound_api::stop_outbound))
+        .add(Access::Key, routes!(outbound_api::start_outbound))
+        .add(Access::Key, routes!(queue_api::show_queue))
+        .add(Access::Key, routes!(queue_api::list_recent))
+        .add(Access::Key, routes!(queue_api::list_failed))
+        .add(Access::Key, routes!(queue_api::retry_failed))
+        .add(Access::Key, routes!(queue_api::process_queue))
+        .add(Access::Key, routes!(queue_api::retry_message))
+        .add(Access::Key, routes!(queue_api::cancel_queued))
         .add(Access::Key, routes!(health::metrics))
         .add(Access::Public, routes!(health::live))
         .add(Access::Public, routes!(health::ready))

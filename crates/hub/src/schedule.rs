@@ -7,20 +7,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::conversations::model::Millis;
-use crate::sending;
+use crate::ids::AttemptId;
 use crate::sending::model::EntryState;
+use crate::sending::pace;
 use crate::store::StoreError;
 
-/// How many waiting events and messages a gauge counts at most.
+/// How many waiting events a gauge counts at most.
 const GAUGE_MAX: u32 = 100_000;
+
+/// How long it is remembered, in milliseconds, whom a business has written to: longer than any limit looks back.
+const PACE_KEPT: Millis = 25 * 3_600_000;
 
 /// One thing that is done at intervals.
 #[derive(Debug, Clone, Copy)]
 enum Task {
     /// Gauges of what waits.
     Gauges,
-    /// Entries of the outbox whose sender is gone.
-    LeftBehind,
+    /// Messages whose time has come.
+    Scheduled,
     /// What is kept for a while only.
     Prune,
 }
@@ -28,7 +32,7 @@ enum Task {
 /// The table: what, and how often.
 const TABLE: [(Task, Duration); 3] = [
     (Task::Gauges, Duration::from_millis(250)),
-    (Task::LeftBehind, Duration::from_secs(5)),
+    (Task::Scheduled, Duration::from_millis(250)),
     (Task::Prune, Duration::from_mins(1)),
 ];
 
@@ -43,13 +47,13 @@ pub async fn run(app: App, stop: CancellationToken) {
         })
         .collect();
     loop {
-        let [gauges, left_behind, prune] = &mut due[..] else {
+        let [gauges, scheduled, prune] = &mut due[..] else {
             unreachable!("the table has three rows")
         };
         let task = tokio::select! {
             biased;
             _ = gauges.1.tick() => gauges.0,
-            _ = left_behind.1.tick() => left_behind.0,
+            _ = scheduled.1.tick() => scheduled.0,
             _ = prune.1.tick() => prune.0,
             () = stop.cancelled() => return,
         };
@@ -62,36 +66,31 @@ pub async fn run(app: App, stop: CancellationToken) {
 async fn perform(app: &App, task: Task) -> Result<(), StoreError> {
     match task {
         Task::Gauges => gauges(app).await,
-        Task::LeftBehind => sending::take_over(app, false).await,
+        Task::Scheduled => crate::sending::schedule::release_due(app).await,
         Task::Prune => prune(app).await,
     }
 }
 
 async fn gauges(app: &App) -> Result<(), StoreError> {
-    let channels: Vec<_> = app
-        .channels
-        .all()
-        .into_iter()
-        .map(|channel| channel.id.clone())
-        .collect();
-    let (waiting, oldest, lengths, activity) = app
+    let (waiting, oldest, figures, activity) = app
         .store
         .read(move |tx| {
             let (waiting, oldest) = tx.waiting_events(GAUGE_MAX)?;
-            let mut lengths = Vec::new();
-            for channel in &channels {
-                for state in [EntryState::Waiting, EntryState::Sending, EntryState::Unknown] {
-                    lengths.push((channel.clone(), state, tx.outbox_lengths(channel, state, GAUGE_MAX)?));
-                }
-            }
-            Ok::<_, StoreError>((waiting, oldest, lengths, tx.channel_activity()?))
+            Ok::<_, StoreError>((waiting, oldest, tx.outbox_figures()?, tx.channel_activity()?))
         })
         .await?;
     let age = oldest.map_or(0, |oldest| (app.clock.now_millis() - oldest).max(0));
     app.metrics
         .set_events_waiting(waiting, Duration::from_millis(age.unsigned_abs()));
-    for (channel, state, length) in lengths {
-        app.metrics.set_queue_length(&channel, state.as_str(), length);
+    for channel in app.channels.all() {
+        for state in EntryState::ALL {
+            let length = figures
+                .iter()
+                .filter(|figure| figure.channel_id == channel.id && figure.state == state)
+                .map(|figure| figure.count)
+                .sum();
+            app.metrics.set_queue_length(&channel.id, state.as_str(), length);
+        }
     }
     // The store also remembers channels that are no longer in the settings; nothing is expected of those.
     let present = activity
@@ -118,16 +117,25 @@ async fn prune(app: &App) -> Result<(), StoreError> {
     let now = app.clock.now_millis();
     let retention = app.config.retention.clone();
     let before = move |age: Duration| -> Millis { now - i64::try_from(age.as_millis()).unwrap_or(i64::MAX) };
+    let channels: Vec<_> = app
+        .channels
+        .all()
+        .into_iter()
+        .map(|channel| channel.id.clone())
+        .collect();
     loop {
-        let retention = retention.clone();
+        let (retention, channels) = (retention.clone(), channels.clone());
         let pruned = app
             .store
             .write_unflushed(move |tx| {
-                Ok::<_, StoreError>(
-                    tx.prune_stream(before(retention.stream))?
-                        + tx.prune_parked(before(retention.parked))?
-                        + tx.prune_idempotency_keys(before(retention.idempotency))?,
-                )
+                let mut pruned = tx.prune_stream(before(retention.stream))?
+                    + tx.prune_parked(before(retention.parked))?
+                    + tx.prune_idempotency_keys(before(retention.idempotency))?
+                    + tx.prune_attempts(AttemptId::first_of(before(retention.attempts)))?;
+                for channel in &channels {
+                    pruned += tx.prune_pace(channel, pace::spans_since(now), now - PACE_KEPT)?;
+                }
+                Ok::<_, StoreError>(pruned)
             })
             .await?;
         if pruned == 0 {

@@ -6,21 +6,22 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tidings_meta::client::{ClientOptions, GraphClient};
-use tidings_meta::notification::Platform;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Parts};
-use crate::channels::{Channel, Channels};
+use crate::channels::{self, Channels};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::conversations::model::ChannelId;
+use crate::crypto::Keyring;
+use crate::flags::Flags;
 use crate::ids::Ids;
 use crate::ingest::{Ingest, Pending, projector, writer};
 use crate::metrics::Metrics;
 use crate::sending::Senders;
+use crate::sending::lease::{self, Leases};
 use crate::store::Store;
 use crate::stream::Stream;
 use crate::tasks::{Stage, Tasks, Workers};
@@ -39,11 +40,22 @@ pub struct Hub {
     stop: CancellationToken,
 }
 
-/// Runs a hub until `shutdown` is ready, and stops it.
-pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+/// Runs a hub until `shutdown` is ready, and stops it. Whenever `reread` is, the hub takes over what the settings now say of channels.
+pub async fn run(
+    config: Config,
+    shutdown: impl Future<Output = ()>,
+    mut reread: impl AsyncFnMut() -> Config,
+) -> anyhow::Result<()> {
     let hub = Hub::start(config).await?;
     tracing::info!(address = %hub.address(), store = hub.app().store.engine(), version = env!("CARGO_PKG_VERSION"), "the hub is running");
-    shutdown.await;
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            config = reread() => hub.take_over(&config).await,
+        }
+    }
     tracing::info!("stopping");
     hub.stop().await;
     Ok(())
@@ -63,13 +75,9 @@ impl Hub {
         reason = "the server itself, which is awaited when the hub stops"
     )]
     pub async fn start_with(config: Config, clock: Clock, ids: Ids) -> anyhow::Result<Self> {
-        let store = Store::open(&config.database_url)
-            .await
-            .context("the store cannot be opened")?;
-        let channels = connect(&config)?;
-        let listen = config.listen;
+        let works = assemble(config, clock, ids).await?;
+        let listen = works.app.config.listen;
         let drain = STOP_WITHIN / 2;
-        let works = Works::prepare(config, store, channels, clock, ids).await?;
         // Before the outbox is touched: a second hub by mistake, on the same address and store, ends here.
         let listener = TcpListener::bind(listen)
             .await
@@ -103,6 +111,23 @@ impl Hub {
         &self.app
     }
 
+    /// Takes over what settings that were read again say of channels and their credentials, without a restart.
+    pub async fn take_over(&self, config: &Config) {
+        let app = &self.app;
+        let taken = channels::settings::take_over(&app.store, &app.channels, &config.channels, &app.clock, &app.ids);
+        let taken = match taken.await {
+            Ok(()) => channels::follow::look_anew(app).await.map_err(anyhow::Error::new),
+            Err(error) => Err(anyhow::Error::new(error)),
+        };
+        match taken {
+            Ok(()) => tracing::info!("the channels of the settings were read again"),
+            Err(error) => tracing::error!(
+                error = format!("{error:#}"),
+                "the channels of the settings could not be taken over; what was known holds"
+            ),
+        }
+    }
+
     /// Stops: no new requests, then what is under way, then the tasks, then the store.
     pub async fn stop(self) {
         self.app.stream.close();
@@ -119,12 +144,14 @@ impl Hub {
 /// A hub without its server: what [`Hub`] puts on a socket, and a simulation runs without one.
 #[derive(Debug)]
 pub struct Works {
-    app: App,
-    pending: mpsc::Receiver<Pending>,
+    /// Its parts.
+    pub app: App,
+    /// Where what Meta posts comes out.
+    pub pending: mpsc::Receiver<Pending>,
 }
 
 impl Works {
-    /// Brings the store up to date, and puts the parts together.
+    /// Brings the store up to date, and puts the parts together; nothing runs yet.
     pub async fn prepare(
         config: Config,
         store: Store,
@@ -139,13 +166,23 @@ impl Works {
         if !migrations.is_empty() {
             tracing::info!(?migrations, "the store was brought up to date");
         }
-        write_down(&store, &channels, &clock).await?;
+        let (metrics, flags) = (Metrics::new(), Flags::default());
+        channels::settings::check_key(&store, &channels)
+            .await
+            .context("the master key is not the one that the store was written with")?;
+        channels::settings::take_over(&store, &channels, &config.channels, &clock, &ids)
+            .await
+            .context("the channels of the settings cannot be taken over")?;
+        channels::follow::look(&store, &channels, &flags, &metrics)
+            .await
+            .context("the channels cannot be read")?;
         let keys = access::Keys::load(&config).context("the API key cannot be made ready")?;
         let (ingest, pending) = Ingest::new(&config.webhooks, channels.clone(), ids.clone());
         let app = App::new(Parts {
-            metrics: Metrics::new(),
+            metrics,
             keys,
-            senders: Senders::new(&channels),
+            senders: Senders::new(config.sending.parallel_total),
+            leases: Leases::new(ids.next(), config.sending.lease),
             stream: Stream::new(),
             workers: Workers::default(),
             projector: Notify::new(),
@@ -154,6 +191,7 @@ impl Works {
             clock,
             ids,
             channels,
+            flags,
             ingest,
         });
         Ok(Self { app, pending })
@@ -166,72 +204,45 @@ impl Works {
             .await
             .context("what was being sent at the last stop cannot be looked through")?;
 
-        let mut tasks = Tasks::new(app.workers.clone());
+        let mut tasks = Tasks::default();
         tasks.start(Stage::Producers, "schedule", &app, schedule::run);
         tasks.start(Stage::Producers, "profiles", &app, conversations::profiles::run);
-        for channel in app.channels.all() {
-            let id = channel.id.clone();
-            tasks.start(Stage::Producers, format!("sender {id}"), &app, move |app, stop| {
-                sending::sender::run(app, id.clone(), stop)
-            });
-        }
+        tasks.start(Stage::Producers, "senders", &app, sending::fleet::run);
+        tasks.start(Stage::Producers, "channels", &app, channels::follow::run);
         let pending = Arc::new(Mutex::new(pending));
         tasks.start(Stage::Keepers, "webhook-writer", &app, move |app, stop| {
             let pending = Arc::clone(&pending);
             // Held by one run at a time; the next one goes on where a failed one left off.
             async move { writer::run(app, &mut *pending.lock().await, stop).await }
         });
+        // After the senders have ended: who lets go of a channel must not be sending for it.
+        tasks.start(Stage::Keepers, "leases", &app, lease::run);
         tasks.start(Stage::Keepers, "projector", &app, projector::run);
         tasks.start(Stage::Keepers, "stream", &app, crate::stream::run);
-
         Ok((app, tasks))
     }
 }
 
+/// Opens the store that the settings name, and puts the parts of the hub together on it; nothing runs yet.
+pub async fn assemble(config: Config, clock: Clock, ids: Ids) -> anyhow::Result<Works> {
+    let store = Store::open_trusting(&config.database_url, config.database_ca_cert_path.as_deref())
+        .await
+        .context("the store cannot be opened")?;
+    let channels = connect(&config)?;
+    Works::prepare(config, store, channels, clock, ids).await
+}
+
 fn connect(config: &Config) -> anyhow::Result<Channels> {
+    let keyring = Keyring::load(config).context("the master key cannot be made ready")?;
     let graph = &config.graph;
     let client = |base_url: &str| {
         let mut options = ClientOptions::new(base_url.to_owned(), graph.version.clone());
         options.connect_timeout = graph.connect_timeout;
         options.request_timeout = graph.request_timeout;
+        // A call that ends must not close what the next one needs.
+        options.pool_max_idle = config.sending.parallel;
         GraphClient::new(options).context("the client for Meta cannot be set up")
     };
-    let whatsapp = client(&graph.whatsapp_base_url)?;
-    let instagram = client(&graph.instagram_base_url)?;
-    let channels = config.channels.iter().map(|channel| Channel {
-        id: ChannelId(channel.id.clone()),
-        platform: channel.platform,
-        account: channel.account.clone(),
-        business_account: channel.business_account.clone(),
-        access_token: channel.access_token.clone(),
-        client: match channel.platform {
-            Platform::WhatsApp => whatsapp.clone(),
-            Platform::Instagram => instagram.clone(),
-        },
-    });
-    Ok(Channels::new(channels.collect()))
-}
-
-async fn write_down(store: &Store, channels: &Channels, clock: &Clock) -> anyhow::Result<()> {
-    let now = clock.now_millis();
-    for channel in channels.all() {
-        let channel = channel.clone();
-        let name = channel.id.clone();
-        let written = store
-            .write(move |tx| {
-                tx.upsert_channel(
-                    &channel.id,
-                    channel.platform.as_str(),
-                    &channel.account,
-                    channel.business_account.as_deref(),
-                    now,
-                )
-            })
-            .await?;
-        anyhow::ensure!(
-            written,
-            "channel `{name}` has an account that another channel had before; give it that channel's name, or remove that one"
-        );
-    }
-    Ok(())
+    let (whatsapp, instagram) = (client(&graph.whatsapp_base_url)?, client(&graph.instagram_base_url)?);
+    Ok(Channels::new(keyring, whatsapp, instagram))
 }

@@ -69,21 +69,12 @@ struct Running {
 }
 
 /// The tasks that run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tasks {
     running: Vec<Running>,
-    workers: Workers,
 }
 
 impl Tasks {
-    /// None yet.
-    pub fn new(workers: Workers) -> Self {
-        Self {
-            running: Vec::new(),
-            workers,
-        }
-    }
-
     /// Starts a task that runs until its token is cancelled; one that ends before, or panics, is started again.
     ///
     /// The name is the task's own: under it its failure is told, and taken back once it runs again.
@@ -99,38 +90,13 @@ impl Tasks {
         let app = app.clone();
         let name = name.into();
         let stop = CancellationToken::new();
-        let workers = self.workers.clone();
-        let token = stop.clone();
-        let own_name = name.clone();
-        let supervise = async move {
-            let mut pause = FIRST_PAUSE;
-            loop {
-                let began = tokio::time::Instant::now();
-                let ended = AssertUnwindSafe(run(app.clone(), token.clone())).catch_unwind().await;
-                if token.is_cancelled() {
-                    return;
-                }
-                if began.elapsed() >= RECOVERED_AFTER {
-                    pause = FIRST_PAUSE;
-                }
-                let why = if ended.is_err() { "it panicked" } else { "it ended" };
-                tracing::error!(task = own_name, why, "a background task failed; it is started again");
-                workers.set(&own_name, Some(why.to_owned()));
-                app.metrics.count_task_restart();
-                tokio::select! {
-                    biased;
-                    () = tokio::time::sleep(pause) => {}
-                    () = token.cancelled() => return,
-                }
-                pause = (pause * 2).min(LONGEST_PAUSE);
-                workers.set(&own_name, None);
-            }
-        };
+        let (token, own_name) = (stop.clone(), name.clone());
+        let task = tokio::spawn(async move { supervise(&app, &own_name, &token, run).await });
         self.running.push(Running {
             stage,
             name,
             stop,
-            task: tokio::spawn(supervise),
+            task,
         });
     }
 
@@ -144,6 +110,41 @@ impl Tasks {
             running = later;
             end(ending, share).await;
         }
+    }
+}
+
+/// Runs a task until its token is cancelled; one that ends before, or panics, is started again after a pause that grows.
+///
+/// For a task that has tasks of its own, which it awaits.
+pub async fn supervise<F, T>(app: &App, name: &str, stop: &CancellationToken, run: F)
+where
+    F: Fn(App, CancellationToken) -> T,
+    T: Future<Output = ()>,
+{
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let began = tokio::time::Instant::now();
+        let ended = AssertUnwindSafe(run(app.clone(), stop.clone())).catch_unwind().await;
+        if stop.is_cancelled() {
+            return;
+        }
+        if began.elapsed() >= RECOVERED_AFTER {
+            pause = FIRST_PAUSE;
+        }
+        let why = if ended.is_err() { "it panicked" } else { "it ended" };
+        tracing::error!(task = name, why, "a background task failed; it is started again");
+        app.workers.set(name, Some(why.to_owned()));
+        app.metrics.count_task_restart();
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => {}
+        }
+        app.workers.set(name, None);
+        if stop.is_cancelled() {
+            return;
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

@@ -15,6 +15,8 @@
     reason = "a test reads better as an assignment, and need not be quick"
 )]
 
+#[path = "store/audit.rs"]
+mod audit;
 #[path = "store/channels.rs"]
 mod channels;
 #[path = "store/complete.rs"]
@@ -25,19 +27,33 @@ mod contacts;
 mod conversations;
 #[path = "store/events.rs"]
 mod events;
+#[path = "store/flags.rs"]
+mod flags;
 #[path = "store/harness.rs"]
 mod harness;
+#[path = "store/histories.rs"]
+mod histories;
 #[path = "store/inline.rs"]
 mod inline;
+#[path = "store/leases.rs"]
+mod leases;
 #[path = "store/messages.rs"]
 mod messages;
 #[path = "store/migrations.rs"]
 mod migrations;
 #[path = "store/outbox.rs"]
 mod outbox;
+#[path = "store/pace.rs"]
+mod pace;
+#[path = "store/projection.rs"]
+mod projection;
+#[path = "store/queue.rs"]
+mod queue;
 #[path = "store/samples.rs"]
 mod samples;
 #[path = "store/stream.rs"]
 mod stream;
+#[path = "store/tls.rs"]
+mod tls;
 #[path = "store/units.rs"]
 mod units;

@@ -1,6 +1,8 @@
 //! The control API: what a test, a script or the phone page does with the sandbox itself.
 //!
-//! JSON with camelCase names. None of it exists at Meta.
+//! JSON with camelCase names. None of it exists at Meta. The front page of the crate lists it.
+
+mod accounts;
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -13,7 +15,7 @@ use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::sse::{Event as Frame, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch, post};
+use axum::routing::{delete, get, patch, post};
 use axum::{Json, Router};
 use futures_util::{Stream, stream};
 use serde::{Deserialize, Serialize};
@@ -25,14 +27,19 @@ use crate::customers::acts::{self, Content, WriteError};
 use crate::customers::people::{Channel, Customer, Identity, NewCustomer};
 use crate::customers::script::{self, Script, ScriptError};
 use crate::faults::{Fault, FaultRequest};
-use crate::ledger::LedgerKind;
+use crate::ledger::{LedgerKind, Summary};
 use crate::lock;
+use crate::mail::Wanted;
 use crate::state::threads::{By, Message, ThreadKey};
 
 /// Most customers that are listed; a load may make many more.
 const CUSTOMERS_SHOWN_MAX: usize = 1000;
+/// Most numbers, and most Instagram accounts, that are listed.
+const ACCOUNTS_SHOWN_MAX: usize = 1000;
 /// Most faults in force at a time.
 const FAULTS_MAX: usize = 1000;
+/// Most e-mails in one answer.
+const MAILBOX_PAGE_MAX: usize = 1000;
 /// Most ledger entries in one answer.
 const LEDGER_PAGE_MAX: usize = 10_000;
 /// Most changes that a slow listener may be behind.
@@ -40,7 +47,9 @@ const CHANGES_MAX: usize = 1024;
 
 pub(crate) fn routes() -> Router<Arc<Core>> {
     Router::new()
-        .route("/ledger", get(ledger))
+        .route("/ledger", get(ledger).delete(clear_ledger))
+        .route("/ledger/summary", get(summary))
+        .route("/mailbox", get(mailbox).delete(clear_mailbox))
         .route("/clock", get(clock))
         .route("/clock/advance", post(advance))
         .route("/sandbox/state", get(state))
@@ -50,9 +59,11 @@ pub(crate) fn routes() -> Router<Arc<Core>> {
         .route("/sandbox/customers/{customer}/threads/{account}/messages", post(write))
         .route("/sandbox/customers/{customer}/threads/{account}/read", post(read))
         .route("/sandbox/faults", get(faults).post(add_fault).delete(remove_faults))
+        .route("/sandbox/faults/{fault}", delete(remove_fault))
         .route("/sandbox/media/{media}", get(media))
         .route("/sandbox/script", post(play))
         .route("/sandbox/stream", get(listen))
+        .merge(accounts::routes())
 }
 
 /// Tells listeners what has changed.
@@ -91,7 +102,7 @@ impl Changes {
         }
     }
 
-    fn tell_state(&self) {
+    pub(crate) fn tell_state(&self) {
         self.send(ChangeKind::State, None, None);
     }
 
@@ -177,6 +188,44 @@ async fn ledger(Extract(core): Extract<Arc<Core>>, Asked(query): Asked<LedgerQue
     Json(core.ledger.read(query.after, query.kind, limit)).into_response()
 }
 
+async fn summary(Extract(core): Extract<Arc<Core>>) -> Json<Summary> {
+    Json(core.ledger.summary())
+}
+
+#[derive(Debug, Deserialize)]
+struct MailboxQuery {
+    to: Option<String>,
+    #[serde(default)]
+    after: u64,
+    limit: Option<usize>,
+}
+
+impl MailboxQuery {
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            to: self.to.clone(),
+            after: self.after,
+        }
+    }
+}
+
+async fn mailbox(Extract(core): Extract<Arc<Core>>, Asked(query): Asked<MailboxQuery>) -> Json<Value> {
+    let limit = query.limit.unwrap_or(100).clamp(1, MAILBOX_PAGE_MAX);
+    let mails = core.mailbox.read(&query.wanted(), limit);
+    let next = mails.last().map_or(query.after, |mail| mail.id);
+    Json(json!({"mails": mails, "next": next}))
+}
+
+async fn clear_mailbox(Extract(core): Extract<Arc<Core>>, Asked(query): Asked<MailboxQuery>) -> Json<Value> {
+    let removed = core.mailbox.remove(&query.wanted());
+    Json(json!({ "removed": removed }))
+}
+
+async fn clear_ledger(Extract(core): Extract<Arc<Core>>) -> Json<Value> {
+    core.ledger.clear();
+    Json(json!({"success": true}))
+}
+
 async fn clock(Extract(core): Extract<Arc<Core>>) -> Json<Value> {
     Json(shown_clock(&core))
 }
@@ -205,17 +254,14 @@ async fn advance(Extract(core): Extract<Arc<Core>>, Read(advance): Read<Advance>
 }
 
 async fn state(Extract(core): Extract<Arc<Core>>) -> Json<Value> {
+    let now = core.clock.now();
     let state = lock(&core.state);
-    let numbers: Vec<Value> = state
-        .numbers
-        .iter()
-        .map(|number| json!({"phoneNumberId": number.id, "display": number.display, "name": number.name}))
+    let numbers = state.numbers.iter().take(ACCOUNTS_SHOWN_MAX);
+    let numbers: Vec<Value> = numbers
+        .map(|number| accounts::shown_number(&state, number, now))
         .collect();
-    let accounts: Vec<Value> = state
-        .accounts
-        .iter()
-        .map(|account| json!({"id": account.id, "username": account.username, "name": account.name}))
-        .collect();
+    let accounts = state.accounts.iter().take(ACCOUNTS_SHOWN_MAX);
+    let accounts: Vec<Value> = accounts.map(accounts::shown_account).collect();
     let customers: Vec<Value> = state
         .customers
         .iter()
@@ -423,6 +469,13 @@ async fn remove_faults(Extract(core): Extract<Arc<Core>>) -> Json<Value> {
     Json(json!({ "removed": removed }))
 }
 
+async fn remove_fault(Extract(core): Extract<Arc<Core>>, Path(id): Path<u64>) -> Json<Value> {
+    let mut state = lock(&core.state);
+    let before = state.faults.len();
+    state.faults.retain(|fault| fault.id != id);
+    Json(json!({ "removed": before - state.faults.len() }))
+}
+
 impl Core {
     /// Puts a fault in force; answers its id.
     pub(crate) fn add_fault(&self, request: FaultRequest) -> Result<u64, &'static str> {
@@ -433,8 +486,9 @@ impl Core {
         if state.faults.len() >= FAULTS_MAX {
             return Err("too many faults are in force");
         }
+        let now = self.clock.now();
         let id = self.count_fault();
-        state.faults.push(Fault::new(id, request));
+        state.faults.push(Fault::new(id, request, now));
         Ok(id)
     }
 }

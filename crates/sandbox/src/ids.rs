@@ -54,6 +54,17 @@ impl Ids {
         format!("A{}", letters(&mut chance, BASE64_URL, 22))
     }
 
+    /// Letters and digits.
+    pub(crate) fn word(self, purpose: &str, scope: &[&str], number: u64, length: usize) -> String {
+        let mut chance = self.chance(purpose, scope, number);
+        letters(&mut chance, BASE64, length).replace(['+', '/'], "x")
+    }
+
+    /// The id of a template.
+    pub(crate) fn template(self, name: &str, language: &str) -> String {
+        self.digits("template", &[name, language], 0, 15)
+    }
+
     /// A number of that many digits, without a leading zero.
     pub(crate) fn digits(self, purpose: &str, scope: &[&str], number: u64, length: usize) -> String {
         let mut chance = self.chance(purpose, scope, number);

@@ -4,20 +4,82 @@
 //! 200, and keeps a ledger of all of it. Nothing that talks to it needs to know: only base URLs and credentials differ.
 //!
 //! Where to read next: [`Options`] and [`Sandbox`] to start one; `graph` for requests; `webhooks` for what is posted;
-//! `customers` for people and scripts; `faults` for what goes wrong on purpose; `ledger` for what happened;
-//! `control` for the API that the phone page and tests use; `engine` for what is due and what waits.
+//! `customers` for people and scripts; `limits` and `accounts` for what numbers and accounts may do; `faults` for what goes wrong on
+//! purpose; `ledger` for what happened; `mail` for the SMTP sink; `control` for the API that the pages and tests use; `engine` for what
+//! is due and what waits.
 //!
 //! It shares no code with what reads webhooks: they are built as JSON after the reference, so that a misreading on one side
 //! can't be agreed to by the other. Facts about Meta name the section of the reference they come from.
+//!
+//! # The control API
+//!
+//! On the same address as Graph, and nothing that exists at Meta. JSON with camelCase names; an error is
+//! `{"error": {"code", "message"}}`. All of it is there as methods of [`Sandbox`] too, unless it says so.
+//!
+//! | call | what it does |
+//! | --- | --- |
+//! | `GET /phone`, `GET /desk` | pages for people: be a customer; make things go wrong |
+//! | `GET /sandbox/state` | the clock, numbers, accounts, customers, templates (HTTP alone) |
+//! | `GET /sandbox/stream` | server-sent events that say what to look at again (HTTP alone) |
+//! | `POST /sandbox/numbers` · `PATCH …/{number}` | adds a number ([`NewNumber`]); changes throughput, status, quality, allowed numbers, limits ([`NumberChange`]) |
+//! | `POST /sandbox/instagram-accounts` · `PATCH …/{account}` | the same for Instagram ([`NewInstagramAccount`], [`AccountChange`]) |
+//! | `POST /sandbox/tokens` `{account, expiresInMs?}` | mints a token that works like those that the account has |
+//! | `POST /sandbox/tokens/expire`, `…/revoke` `{account}` or `{token}` | ends all tokens of an account, or one |
+//! | `PATCH /sandbox/templates/{name}/{language}` `{status}` | `APPROVED`, `PENDING`, `REJECTED`, `PAUSED`, `DISABLED` ([`TemplateStatus`]) |
+//! | `POST /sandbox/customers` · `PATCH …/{customer}` | adds a customer ([`NewCustomer`]); changes their habits |
+//! | `GET …/{customer}/threads/{account}` · `POST …/messages` · `POST …/read` | what their phone shows; they do something ([`Content`]); they look |
+//! | `GET`, `POST`, `DELETE /sandbox/faults` · `DELETE …/{fault}` | what goes wrong ([`FaultRequest`], [`FaultKind`]) |
+//! | `POST /sandbox/script` | follows a script, given as YAML ([`Script`]) |
+//! | `GET /ledger?after=&kind=&limit=` · `DELETE /ledger` | everything that happened; empties it |
+//! | `GET /ledger/summary` | what it adds up to ([`Summary`]): counts and most in any second for each account, doubles, disorder |
+//! | `GET /mailbox?to=&after=&limit=` · `DELETE /mailbox?to=` | the e-mails that came ([`Mail`]) |
+//! | `GET /clock` · `POST /clock/advance` `{ms}` | the time; moves a stepped clock |
+//!
+//! # Limits
+//!
+//! [`Number::throughput`], [`NumberLimits`], [`AccountLimits`] and [`Rules`] hold them, each with Meta's value and each off at 0. They go by
+//! the sandbox's clock, so that a day passes in no time. All are looked at before any of them counts a message. What the reference
+//! leaves open is a setting: the code of the messaging limit, the strict reading of the pair limit, whether what customers write
+//! counts towards the throughput.
+//!
+//! # Without sockets
+//!
+//! [`Sandbox::embed`] makes a sandbox that opens none: requests go in by [`Sandbox::call`] or [`Sandbox::router`], webhooks come out by a
+//! [`Subscriber`], and a stepped clock moves with [`Sandbox::advance`] (each thing at its time) or [`Sandbox::pass`] (in one go). On a
+//! runtime of one thread, the same seed then gives the same history, byte for byte.
+//!
+//! ```
+//! # use std::{sync::Arc, time::Duration};
+//! # use tidings_sandbox::{Content, Object, Options, Sandbox, Time};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let options = Options {
+//!     time: Time::Stepped { start_millis: 1_795_000_000_000 },
+//!     ..Options::default()
+//! };
+//! // Any router can be the subscriber; this one answers nothing but 404, so that its handshake fails.
+//! let sandbox = Sandbox::embed(options, Arc::new(axum::Router::new())).unwrap();
+//! let refused = sandbox.subscribe(Object::WhatsApp, "http://hub.invalid/hook", "token").await;
+//! assert_eq!(refused.unwrap_err().code, 2200);
+//! let hello = Content::Text { text: "Hello".to_owned(), reply_to: None };
+//! sandbox.write("amara", "200000000000001", hello).unwrap();
+//! sandbox.advance(Duration::from_secs(60)).await;
+//! assert_eq!(sandbox.summary().accounts["200000000000001"].written, 1);
+//! # }
+//! ```
 
+mod accounts;
 mod clock;
 mod control;
 mod customers;
+mod desk;
 mod engine;
 mod faults;
 mod graph;
 mod ids;
 mod ledger;
+mod limits;
+mod mail;
 mod media;
 mod options;
 mod phone;
@@ -31,30 +93,43 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{Request, Response};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 
+pub use accounts::{
+    AccountChange, AccountError, AddedInstagramAccount, AddedNumber, NewInstagramAccount, NewNumber, NumberChange,
+};
 pub use clock::Time;
 pub use customers::acts::{Content, WriteError};
 pub use customers::people::{Channel, Identity, NewCustomer, Reply};
 pub use customers::script::{Line, Load, Script, ScriptError};
 pub use faults::{FaultKind, FaultRequest};
-pub use ledger::{LedgerEntry, LedgerKind};
+pub use ledger::{AccountSummary, LedgerEntry, LedgerKind, Summary, Troubles};
+pub use limits::{AccountLimits, NumberLimits, NumberStatus, Quality};
+pub use mail::{Mail, SmtpAuth, SmtpOptions};
 pub use options::{Delays, EchoTiming, Limits, Options, Rules, WebhookOptions, WindowRefusal};
 pub use state::AddCustomerError;
+pub use webhooks::carry::Subscriber;
 pub use webhooks::{EventId, Object};
-pub use world::{App, InstagramAccount, Number, Template, Token, TokenKind, World};
+pub use world::{App, InstagramAccount, Number, Template, TemplateStatus, Token, TokenKind, World};
 
+use accounts::TokenEnd;
 use clock::Clock;
 use control::Changes;
 use engine::{Act, Engine};
 use ids::Ids;
 use ledger::{Ledger, Subject};
+use mail::{Mailbox, Wanted};
 use state::State;
 use webhooks::Subscription;
+use webhooks::carry::Carrier;
 use webhooks::deliver::millis;
 
 /// A running sandbox. Dropping it without [`Sandbox::stop`] stops it too, without waiting.
@@ -62,6 +137,7 @@ use webhooks::deliver::millis;
 pub struct Sandbox {
     core: Arc<Core>,
     url: String,
+    smtp_address: Option<SocketAddr>,
     environment: Vec<(String, String)>,
 }
 
@@ -88,6 +164,11 @@ pub enum StartError {
     #[error("can't follow the script")]
     Script(#[from] ScriptError),
 }
+
+/// A request had no answer: its connection was cut, as a fault asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the connection was cut")]
+pub struct Cut;
 
 /// Why a callback was not subscribed: what the Graph call would have answered.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +204,8 @@ pub(crate) struct Core {
     pub(crate) engine: Engine,
     pub(crate) ledger: Ledger,
     pub(crate) changes: Changes,
-    pub(crate) http: reqwest::Client,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) carrier: Carrier,
     pub(crate) whatsapp_secret: String,
     pub(crate) instagram_secret: String,
     pub(crate) stopping: CancellationToken,
@@ -137,27 +219,52 @@ pub(crate) struct Core {
     traces: AtomicU64,
     handshakes: AtomicU64,
     faults: AtomicU64,
+    account_events: AtomicU64,
 }
 
 impl Sandbox {
     /// Starts a sandbox; it serves once this returns.
     pub async fn start(options: Options) -> Result<Self, StartError> {
+        let address = options.listen;
+        let listening = |source| StartError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listening)?;
+        let address = listener.local_addr().map_err(listening)?;
+        let mut sink = None;
+        if let Some(smtp) = options.smtp.clone() {
+            let address = smtp.listen;
+            let listening = |source| StartError::Listen { address, source };
+            let listener = TcpListener::bind(address).await.map_err(listening)?;
+            let address = listener.local_addr().map_err(listening)?;
+            sink = Some((smtp, listener, address));
+        }
+        let carrier = Carrier::http(options.webhooks.timeout).map_err(StartError::Client)?;
+        let mut sandbox = Self::new(options, &format!("http://{address}"), carrier)?;
+        let core = &sandbox.core;
+        if let Some((smtp, listener, address)) = sink {
+            sandbox.environment.extend(smtp_environment(&smtp, address));
+            sandbox.smtp_address = Some(address);
+            core.tasks.spawn(mail::smtp::serve(Arc::clone(core), smtp, listener));
+        }
+        core.tasks.spawn(serve(Arc::clone(core), listener));
+        Ok(sandbox)
+    }
+
+    /// A sandbox without sockets: it is called with [`Sandbox::call`] or through [`Sandbox::router`], and calls the subscriber within the
+    /// process. Has to be called within a tokio runtime; with one thread, a stepped clock and a subscriber that is as
+    /// deterministic, everything happens in the same order each time.
+    pub fn embed(options: Options, subscriber: Arc<dyn Subscriber>) -> Result<Self, StartError> {
+        Self::new(options, "http://sandbox.invalid", Carrier::Within(subscriber))
+    }
+
+    fn new(options: Options, address: &str, carrier: Carrier) -> Result<Self, StartError> {
         if let Time::Scaled(factor) = options.time
             && !(factor.is_finite() && factor > 0.0)
         {
             return Err(StartError::Scale(factor));
         }
-        let address = options.listen;
-        let listening = |source| StartError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(listening)?;
-        let url = format!("http://{}", listener.local_addr().map_err(listening)?);
+        let url = options.url.clone().unwrap_or_else(|| address.to_owned());
+        let url = url.trim_end_matches('/').to_owned();
         let environment = environment(&options.world, &url);
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(options.webhooks.timeout)
-            .build()
-            .map_err(StartError::Client)?;
         let ids = Ids::new(options.seed);
         let limits = options.limits;
         let core = Arc::new_cyclic(|myself| Core {
@@ -169,9 +276,10 @@ impl Sandbox {
             state: Mutex::new(State::new(options.world.clone(), ids, limits)),
             subscriptions: Mutex::default(),
             engine: Engine::new(limits.planned, options.webhooks.waiting_max),
-            ledger: Ledger::new(limits.ledger_entries),
+            ledger: Ledger::new(limits.ledger_entries, limits.summary_keys),
             changes: Changes::new(),
-            http,
+            mailbox: Mailbox::new(&options.smtp.clone().unwrap_or_default()),
+            carrier,
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
@@ -181,19 +289,52 @@ impl Sandbox {
             traces: AtomicU64::default(),
             handshakes: AtomicU64::default(),
             faults: AtomicU64::default(),
+            account_events: AtomicU64::default(),
             options,
         });
         if let Some(script) = &core.options.script {
             customers::script::start(&core, script)?;
         }
         core.tasks.spawn(drive(Arc::clone(&core)));
-        core.tasks.spawn(serve(Arc::clone(&core), listener));
-        Ok(Self { core, url, environment })
+        Ok(Self {
+            core,
+            url,
+            smtp_address: None,
+            environment,
+        })
+    }
+
+    /// Everything that is served: Graph, control API, pages.
+    pub fn router(&self) -> Router {
+        router(Arc::clone(&self.core))
+    }
+
+    /// Answers a request without a socket. The error is a connection that was cut.
+    pub async fn call(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Cut> {
+        let Ok(answer) = self.router().oneshot(request.map(Body::from)).await;
+        let (parts, body) = answer.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.map_err(|_| Cut)?;
+        Ok(Response::from_parts(parts, body))
     }
 
     /// The address of everything: Graph, control API, phone page.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where the SMTP sink listens, if there is one.
+    pub fn smtp_address(&self) -> Option<SocketAddr> {
+        self.smtp_address
+    }
+
+    /// What came to the SMTP sink and is still kept, oldest first.
+    pub fn mailbox(&self) -> Vec<Mail> {
+        self.core.mailbox.read(&Wanted::default(), usize::MAX)
+    }
+
+    /// Empties the mailbox.
+    pub fn clear_mailbox(&self) {
+        self.core.mailbox.remove(&Wanted::default());
     }
 
     /// What a hub has to be configured with, as environment variables.
@@ -252,6 +393,47 @@ impl Sandbox {
         })
     }
 
+    /// Adds a WhatsApp number, with a token of its own.
+    pub fn add_number(&self, new: NewNumber) -> Result<AddedNumber, AccountError> {
+        self.core.add_number(new)
+    }
+
+    /// Adds an Instagram account, with a token of its own.
+    pub fn add_instagram_account(&self, new: NewInstagramAccount) -> Result<AddedInstagramAccount, AccountError> {
+        self.core.add_instagram_account(new)
+    }
+
+    /// Changes what a number may do, and posts the webhooks that tell of it.
+    pub fn change_number(&self, phone_number_id: &str, change: NumberChange) -> Result<(), AccountError> {
+        self.core.change_number(phone_number_id, change)
+    }
+
+    /// Changes what an Instagram account may do.
+    pub fn change_instagram_account(&self, id: &str, change: AccountChange) -> Result<(), AccountError> {
+        self.core.change_account(id, change)
+    }
+
+    /// Changes where a template is in its life, and posts the webhook that tells of it.
+    pub fn change_template(&self, name: &str, language: &str, status: TemplateStatus) -> Result<(), AccountError> {
+        self.core.change_template(name, language, status)
+    }
+
+    /// Makes one more token for a number or an account, as good as those that it has; it ends when told to, or never.
+    pub fn mint_token(&self, account: &str, expires_in: Option<Duration>) -> Result<String, AccountError> {
+        let expires_in = expires_in.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        self.core.mint_token(account, expires_in)
+    }
+
+    /// Lets every token of a number or an account, or this one token, expire; answers how many.
+    pub fn expire_tokens(&self, account_or_token: &str) -> Result<usize, AccountError> {
+        self.core.end_tokens(account_or_token, TokenEnd::Expired)
+    }
+
+    /// Revokes every token of a number or an account, or this one token; answers how many.
+    pub fn revoke_tokens(&self, account_or_token: &str) -> Result<usize, AccountError> {
+        self.core.end_tokens(account_or_token, TokenEnd::Revoked)
+    }
+
     /// Puts a fault in force until it is used up or [`Sandbox::clear_faults`]. The error says what is wrong with it.
     pub fn fault(&self, request: FaultRequest) -> Result<(), &'static str> {
         self.core.add_fault(request).map(|_| ())
@@ -267,6 +449,16 @@ impl Sandbox {
         self.core.ledger.all()
     }
 
+    /// What everything that happened adds up to, also what is no longer kept.
+    pub fn summary(&self) -> Summary {
+        self.core.ledger.summary()
+    }
+
+    /// Empties the ledger and its summary.
+    pub fn clear_ledger(&self) {
+        self.core.ledger.clear();
+    }
+
     /// The time by the sandbox's clock, in milliseconds since 1970.
     pub fn now(&self) -> i64 {
         self.core.clock.now()
@@ -276,6 +468,17 @@ impl Sandbox {
     /// clock moves on. Other clocks are left alone.
     pub async fn advance(&self, by: Duration) {
         self.core.advance(by).await;
+    }
+
+    /// Moves a stepped clock in one go, without waiting for what becomes due: [`Sandbox::settled`] waits for it. What
+    /// follows of it is planned from where the clock then stands, so that a message that is sent and delivered takes two such steps.
+    pub fn pass(&self, by: Duration) {
+        self.core.clock.advance_to(self.core.after(by));
+    }
+
+    /// When the next thing is due, by the sandbox's clock.
+    pub fn next_due(&self) -> Option<i64> {
+        self.core.engine.next_due()
     }
 
     /// Resolves when no webhook waits. With a stepped clock, what is due later doesn't count, since only
@@ -320,6 +523,10 @@ impl Core {
         self.faults.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    pub(crate) fn count_account_event(&self) -> u64 {
+        self.account_events.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     pub(crate) async fn advance(&self, by: Duration) {
         let _one_at_a_time = self.advancing.lock().await;
         let target = self.after(by);
@@ -345,6 +552,7 @@ impl Core {
 
     async fn settle(&self, planned_too: bool) {
         tokio::select! {
+            biased;
             () = self.stopping.cancelled() => {}
             () = self.engine.idle(|| self.clock.now(), planned_too) => {}
         }
@@ -421,6 +629,7 @@ async fn drive(core: Arc<Core>) {
             }
         };
         tokio::select! {
+            biased;
             () = core.stopping.cancelled() => return,
             _ = changed.changed() => {}
             () = due => {}
@@ -430,11 +639,7 @@ async fn drive(core: Arc<Core>) {
 
 async fn serve(core: Arc<Core>, listener: TcpListener) {
     let stopping = core.stopping.clone();
-    let router = control::routes()
-        .merge(phone::routes())
-        .fallback(graph::handle)
-        .with_state(core);
-    let served = axum::serve(listener, router)
+    let served = axum::serve(listener, router(core))
         .with_graceful_shutdown(async move { stopping.cancelled().await })
         .await;
     if let Err(error) = served {
@@ -442,21 +647,45 @@ async fn serve(core: Arc<Core>, listener: TcpListener) {
     }
 }
 
+fn router(core: Arc<Core>) -> Router {
+    control::routes()
+        .merge(phone::routes())
+        .merge(desk::routes())
+        .fallback(graph::handle)
+        .with_state(core)
+}
+
 /// Locks, also when a holder has panicked: what it guards is changed in single steps.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn smtp_environment(options: &SmtpOptions, address: SocketAddr) -> [(String, String); 2] {
+    let login = match &options.auth {
+        SmtpAuth::Only { user, password } => format!("{user}:{password}@"),
+        SmtpAuth::Anybody | SmtpAuth::Nobody => String::new(),
+    };
+    [
+        ("SMTP_URL".to_owned(), format!("smtp://{login}{address}")),
+        (
+            "SMTP_FROM".to_owned(),
+            "Sandbox Records <records@sandbox.example>".to_owned(),
+        ),
+    ]
+}
+
 fn environment(world: &World, url: &str) -> Vec<(String, String)> {
     let number = world.numbers.first();
+    let backup = world.numbers.get(1);
     let account = world.instagram_accounts.first();
-    let token = |kind: TokenKind| {
-        world
+    let token = |asset: &str| {
+        let token = world
             .tokens
             .iter()
-            .find(|token| token.kind == kind)
-            .map(|token| token.value.as_str())
+            .find(|token| token.assets.iter().any(|granted| granted == asset));
+        token.map(|token| token.value.as_str())
     };
+    let token_of = |number: &Number| token(&number.business_account_id);
     let variables = [
         ("WHATSAPP_API_BASE_URL", Some(url)),
         ("META_GRAPH_API_BASE_URL", Some(url)),
@@ -466,12 +695,17 @@ fn environment(world: &World, url: &str) -> Vec<(String, String)> {
             "WHATSAPP_BUSINESS_ACCOUNT_ID",
             number.map(|number| number.business_account_id.as_str()),
         ),
-        ("WHATSAPP_ACCESS_TOKEN", token(TokenKind::SystemUser)),
+        ("WHATSAPP_ACCESS_TOKEN", number.and_then(token_of)),
+        (
+            "WHATSAPP_BACKUP_PHONE_NUMBER_ID",
+            backup.map(|number| number.id.as_str()),
+        ),
+        ("WHATSAPP_BACKUP_ACCESS_TOKEN", backup.and_then(token_of)),
         ("WHATSAPP_APP_SECRET", Some(&world.app.secret)),
         ("WHATSAPP_VERIFY_TOKEN", Some(&world.whatsapp_verify_token)),
         ("META_APP_ID", Some(&world.app.id)),
         ("META_IG_BUSINESS_ID", account.map(|account| account.id.as_str())),
-        ("META_IG_ACCESS_TOKEN", token(TokenKind::InstagramUser)),
+        ("META_IG_ACCESS_TOKEN", account.and_then(|account| token(&account.id))),
         ("INSTAGRAM_APP_ID", Some(&world.instagram_app.id)),
         ("INSTAGRAM_APP_SECRET", Some(&world.instagram_app.secret)),
         ("INSTAGRAM_VERIFY_TOKEN", Some(&world.instagram_verify_token)),

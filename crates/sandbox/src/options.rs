@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Time;
 use crate::customers::script::Script;
+use crate::mail::SmtpOptions;
 use crate::world::World;
 
 /// What a sandbox is started with. [`Options::default`] suits a person who wants to look around; a test sets
@@ -13,6 +14,8 @@ use crate::world::World;
 pub struct Options {
     /// Where to listen; port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// What links to media lead to, where that is another address than the one listened on.
+    pub url: Option<String>,
     /// Same seed, same ids, same order.
     pub seed: u64,
     /// How time passes.
@@ -25,6 +28,8 @@ pub struct Options {
     pub rules: Rules,
     /// Bounds of what is kept in memory.
     pub limits: Limits,
+    /// The SMTP sink, if there is to be one.
+    pub smtp: Option<SmtpOptions>,
     /// Customers who act by themselves.
     pub script: Option<Script>,
     /// Numbers, accounts, tokens, customers.
@@ -35,12 +40,14 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            url: None,
             seed: 1,
             time: Time::Real,
             webhooks: WebhookOptions::default(),
             delays: Delays::default(),
             rules: Rules::default(),
             limits: Limits::default(),
+            smtp: None,
             script: None,
             world: World::default(),
         }
@@ -109,6 +116,19 @@ impl Default for Delays {
 pub struct Rules {
     /// Whether WhatsApp's pair limit holds: 131056 beyond 45 messages to one person and one each 6 s (whatsapp.md 13.2).
     pub pair_limit: bool,
+    /// Whether a burst to one person has to be paid back in silence, which is the stricter reading of the pair limit.
+    pub pair_strict: bool,
+    /// Whether what customers write counts towards a number's throughput, as Meta's page has it (whatsapp.md 13.1).
+    pub throughput_counts_inbound: bool,
+    /// The code that the messaging limit answers with. Meta's pages name none; 131048 and 130429 are seen (whatsapp.md 13.3).
+    pub tier_code: i64,
+    /// Whether the countries that Meta exempts from the marketing limit are exempt here, and numbers of the United States, which
+    /// get no marketing at all, get none (whatsapp.md 13.7).
+    pub marketing_by_country: bool,
+    /// Calls in any hour for each app: code 4 beyond it. 0 is off; at Meta 200 for each daily user (graph-api.md 4).
+    pub app_calls_per_hour: u32,
+    /// From how many percent of a limit on answers tell what is used of it: they do "after enough calls" (graph-api.md 4).
+    pub usage_told_from: u32,
     /// How WhatsApp refuses a free-form message outside the window.
     pub window_refusal: WindowRefusal,
     /// When the echo of an Instagram message comes.
@@ -119,6 +139,12 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             pair_limit: true,
+            pair_strict: false,
+            throughput_counts_inbound: false,
+            tier_code: 131_048,
+            marketing_by_country: true,
+            app_calls_per_hour: 0,
+            usage_told_from: 1,
             window_refusal: WindowRefusal::default(),
             echo: EchoTiming::default(),
         }
@@ -150,8 +176,10 @@ pub enum EchoTiming {
 /// Bounds of what is kept in memory.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Entries of the ledger.
+    /// Entries of the ledger; the oldest go. With 0 there is only its summary.
     pub ledger_entries: usize,
+    /// Keys by which the ledger's summary knows doubles and disorder.
+    pub summary_keys: usize,
     /// Messages of one thread; the oldest go.
     pub thread_messages: usize,
     /// Things planned for later (statuses, repeats, replies); when reached, sends are answered with code 2.
@@ -166,6 +194,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             ledger_entries: 200_000,
+            summary_keys: 1_000_000,
             thread_messages: 500,
             planned: 1_000_000,
             customers: 200_000,

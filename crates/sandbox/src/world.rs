@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::customers::people::NewCustomer;
+use crate::limits::{AccountLimits, NumberLimits, NumberStatus, Quality};
 
 /// What exists at the start. [`World::default`]: one WhatsApp number, one Instagram account, a token for each, two
 /// templates, four customers.
@@ -13,7 +14,7 @@ pub struct World {
     /// The Instagram app of the same product: Instagram webhooks are signed with its secret, as production code has it
     /// (graph-api.md 9.2).
     pub instagram_app: App,
-    /// WhatsApp numbers; the first one is told by `Sandbox::environment`.
+    /// WhatsApp numbers; the first one is told by `Sandbox::environment`, and the second one as its backup.
     pub numbers: Vec<Number>,
     /// Instagram accounts; the first one is told by `Sandbox::environment`.
     pub instagram_accounts: Vec<InstagramAccount>,
@@ -40,7 +41,7 @@ pub struct App {
     pub secret: String,
 }
 
-/// A WhatsApp number.
+/// A WhatsApp number. [`Number::default`] is the one of the default world.
 #[derive(Debug, Clone)]
 pub struct Number {
     /// The phone number id, as in paths.
@@ -53,14 +54,24 @@ pub struct Number {
     pub display: String,
     /// The verified name.
     pub name: String,
-    /// Most messages a second that it may send: 80 usually, 1000 at the high level (whatsapp.md 13.1).
+    /// Most messages a second that it may send: 80 usually, 1000 at the high level (whatsapp.md 13.1); 130429 beyond it. 0 is off.
     pub throughput: u32,
+    /// Whether it is used in the WhatsApp Business app too; such a number sends at most 20 messages a second (whatsapp.md 13.1).
+    pub shared_with_phone: bool,
+    /// What it may still do.
+    pub status: NumberStatus,
+    /// How people take its messages; left out, their blocks decide.
+    pub quality: Option<Quality>,
+    /// For a test number: the phone numbers, digits only, that it may write to. All others are refused with 131030.
+    pub allowed: Option<Vec<String>>,
+    /// Its other limits.
+    pub limits: NumberLimits,
     /// Whether the app is subscribed to the business account from the start; without it no webhook is made
     /// (whatsapp.md 12.4).
     pub subscribed: bool,
 }
 
-/// An Instagram professional account.
+/// An Instagram professional account. [`InstagramAccount::default`] is the one of the default world.
 #[derive(Debug, Clone)]
 pub struct InstagramAccount {
     /// The professional account id (17841…).
@@ -73,6 +84,8 @@ pub struct InstagramAccount {
     pub name: String,
     /// Whether the app is installed on the account from the start; without it no webhook is made.
     pub subscribed: bool,
+    /// Its limits.
+    pub limits: AccountLimits,
 }
 
 /// An access token.
@@ -126,13 +139,73 @@ pub struct Template {
     /// The labels of its quick-reply buttons.
     #[serde(default)]
     pub buttons: Vec<String>,
-    /// Whether Meta has approved it.
-    #[serde(default = "yes")]
-    pub approved: bool,
+    /// What Meta thinks of it; only an approved one can be sent.
+    #[serde(default)]
+    pub status: TemplateStatus,
 }
 
-fn yes() -> bool {
-    true
+/// Where a template is in its life (whatsapp.md 8, 10.2, 13.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+#[non_exhaustive]
+pub enum TemplateStatus {
+    /// It can be sent.
+    #[default]
+    Approved,
+    /// It is being looked at: 132001.
+    Pending,
+    /// It was refused: 132001.
+    Rejected,
+    /// People did not like it, for now: 132015.
+    Paused,
+    /// They did not like it three times: 132016.
+    Disabled,
+}
+
+/// The most that a number sends in a second that is used in the WhatsApp Business app too (whatsapp.md 13.1).
+const SHARED_THROUGHPUT: u32 = 20;
+
+impl Number {
+    /// Most messages a second; 0 is off.
+    pub(crate) fn pace(&self) -> u32 {
+        if self.shared_with_phone && self.throughput != 0 {
+            self.throughput.min(SHARED_THROUGHPUT)
+        } else {
+            self.throughput
+        }
+    }
+}
+
+impl Default for Number {
+    fn default() -> Self {
+        Self {
+            id: "200000000000001".to_owned(),
+            business_account_id: "100000000000001".to_owned(),
+            phone: "442079460100".to_owned(),
+            display: "+44 20 7946 0100".to_owned(),
+            name: "Sandbox Records".to_owned(),
+            throughput: 80,
+            shared_with_phone: false,
+            status: NumberStatus::Connected,
+            quality: None,
+            allowed: None,
+            limits: NumberLimits::default(),
+            subscribed: true,
+        }
+    }
+}
+
+impl Default for InstagramAccount {
+    fn default() -> Self {
+        Self {
+            id: "17841400000000001".to_owned(),
+            scoped_id: "9000000000000001".to_owned(),
+            username: "sandbox.records".to_owned(),
+            name: "Sandbox Records".to_owned(),
+            subscribed: true,
+            limits: AccountLimits::default(),
+        }
+    }
 }
 
 impl Default for World {
@@ -147,22 +220,8 @@ impl Default for World {
             name: "Sandbox-IG".to_owned(),
             secret: "5a17db0c5ec2e7000000000000000002".to_owned(),
         };
-        let number = Number {
-            id: "200000000000001".to_owned(),
-            business_account_id: "100000000000001".to_owned(),
-            phone: "442079460100".to_owned(),
-            display: "+44 20 7946 0100".to_owned(),
-            name: "Sandbox Records".to_owned(),
-            throughput: 80,
-            subscribed: true,
-        };
-        let account = InstagramAccount {
-            id: "17841400000000001".to_owned(),
-            scoped_id: "9000000000000001".to_owned(),
-            username: "sandbox.records".to_owned(),
-            name: "Sandbox Records".to_owned(),
-            subscribed: true,
-        };
+        let number = Number::default();
+        let account = InstagramAccount::default();
         let tokens = vec![
             Token {
                 value: "EAAsandboxSystemUserToken".to_owned(),
@@ -198,7 +257,7 @@ impl Default for World {
                 body: "This is a first message, sent from a template without parameters.".to_owned(),
                 footer: Some("Sandbox Records".to_owned()),
                 buttons: Vec::new(),
-                approved: true,
+                status: TemplateStatus::Approved,
             },
             Template {
                 name: "mr_dj_booking_confirmation".to_owned(),
@@ -208,7 +267,7 @@ impl Default for World {
                 body: "Your booking on {{1}} at {{2}} is confirmed. See you there!".to_owned(),
                 footer: None,
                 buttons: Vec::new(),
-                approved: true,
+                status: TemplateStatus::Approved,
             },
         ];
         Self {
@@ -222,6 +281,30 @@ impl Default for World {
             whatsapp_verify_token: "sandbox-whatsapp-verify".to_owned(),
             instagram_verify_token: "sandbox-instagram-verify".to_owned(),
         }
+    }
+}
+
+impl World {
+    /// The default world with a second number, which has a business account and a token of its own: `Sandbox::environment` tells it
+    /// as the backup.
+    pub fn with_backup() -> Self {
+        let mut world = Self::default();
+        let backup = Number {
+            id: "200000000000002".to_owned(),
+            business_account_id: "100000000000002".to_owned(),
+            phone: "442079460101".to_owned(),
+            display: "+44 20 7946 0101".to_owned(),
+            name: "Sandbox Records backup".to_owned(),
+            ..Number::default()
+        };
+        let token = Token {
+            value: "EAAsandboxBackupToken".to_owned(),
+            assets: vec![backup.business_account_id.clone()],
+            ..world.tokens[0].clone()
+        };
+        world.numbers.push(backup);
+        world.tokens.push(token);
+        world
     }
 }
 

@@ -80,7 +80,7 @@ CREATE TABLE contacts (
     profile_due_at BIGINT,             -- when to ask Meta for the profile; null: never
     merged_into BLOB,
     created_at BIGINT NOT NULL
-);
+) WITHOUT ROWID;
 CREATE INDEX contacts_by_merge ON contacts (merged_into) WHERE merged_into IS NOT NULL;
 CREATE INDEX contacts_by_profile_due ON contacts (profile_due_at) WHERE profile_due_at IS NOT NULL;
 
@@ -112,7 +112,7 @@ CREATE TABLE conversations (
     merged_into BLOB,
     created_at BIGINT NOT NULL,
     UNIQUE (channel_id, contact_id)
-);
+) WITHOUT ROWID;
 CREATE INDEX conversations_by_channel ON conversations (channel_id, last_message_at, id) WHERE merged_into IS NULL;
 CREATE INDEX conversations_by_contact ON conversations (contact_id);
 CREATE INDEX conversations_by_merge ON conversations (merged_into) WHERE merged_into IS NOT NULL;

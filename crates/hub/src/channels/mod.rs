@@ -1,74 +1,304 @@
-//! Connected numbers and accounts: which there are, whose account at Meta each is, and how Meta is called for it.
+//! Connected numbers, accounts and e-mail senders: which there are, how Meta is called for each, and whether each may send.
+//!
+//! The store is the only truth ([`crate::store::channels`]); channels that the settings name are written into it at start
+//! ([`settings`]). [`Channels`] is what this node knows: a copy in memory, which [`follow`] keeps in step, so that a change is known on
+//! every node within a second. What is sealed in the store is open there.
+//!
+//! - [`check`]: whether Meta takes credentials, asked before they are kept.
+//! - [`hold`]: a channel whose credentials Meta refuses sends nothing until they work again, or others are given.
 
 pub mod api;
+pub mod check;
+pub mod follow;
+pub mod hold;
+pub mod model;
+pub mod settings;
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, Mutex};
 
 use secrecy::SecretString;
 use tidings_meta::client::GraphClient;
 use tidings_meta::notification::Platform;
+use tokio::sync::watch;
 
-use crate::conversations::model::ChannelId;
+use crate::conversations::model::{ChannelId, Millis};
+use crate::crypto::{Keyring, OpenError, Place};
+use crate::flags::Flags;
+use model::{ChannelKind, Held, Limits, Source, StoredChannel};
 
-/// A connected number or account.
+/// A connected number, account or e-mail sender.
 #[derive(Debug, Clone)]
 pub struct Channel {
     /// Its name here.
     pub id: ChannelId,
-    /// Whose product it is.
-    pub platform: Platform,
-    /// Meta's id of it: the phone number's or the professional account's.
+    /// What it is a connection to.
+    pub kind: ChannelKind,
+    /// Meta's id of it: the phone number's or the professional account's. Of an e-mail sender, its address.
     pub account: String,
     /// The WhatsApp Business Account that it belongs to.
     pub business_account: Option<String>,
-    /// What Meta is called with; without one the channel only receives.
-    pub access_token: Option<SecretString>,
-    /// How Meta is called.
-    pub client: GraphClient,
+    /// What people call it.
+    pub name: Option<String>,
+    /// Where it comes from.
+    pub source: Source,
+    /// The channel whose place it takes when that one cannot send.
+    pub backup_for: Option<ChannelId>,
+    /// Pace and budgets, as far as they were set.
+    pub limits: Limits,
+    /// What it is called with, an access token or the address of an SMTP server; without any the channel only receives.
+    pub credentials: Option<SecretString>,
+    /// How often those have changed.
+    pub credentials_version: i64,
+    /// When they changed last.
+    pub credentials_at: Option<Millis>,
+    /// Why it sends nothing, if it is held.
+    pub held: Option<Held>,
+    /// How Meta is called; an e-mail sender has none.
+    pub client: Option<GraphClient>,
 }
 
-/// All channels. Cheap to clone.
-#[derive(Debug, Clone, Default)]
+/// How Meta is called for a channel.
+#[derive(Debug, Clone, Copy)]
+pub struct Connection<'c> {
+    /// Whose product it is.
+    pub platform: Platform,
+    /// With what.
+    pub client: &'c GraphClient,
+    /// As whom.
+    pub access_token: &'c SecretString,
+}
+
+/// Whether a channel sends, and if not, why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It sends.
+    Ready,
+    /// It has no credentials: it only receives.
+    ReceiveOnly,
+    /// Meta refuses its credentials, or its account.
+    Held,
+    /// Somebody has stopped it, or everything.
+    Stopped,
+}
+
+impl Standing {
+    /// Every standing.
+    pub const ALL: &[Self] = &[Self::Ready, Self::ReceiveOnly, Self::Held, Self::Stopped];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::ReceiveOnly => "receive_only",
+            Self::Held => "held",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl Channel {
+    /// Which of Meta's products it is; `None` where it is none.
+    pub fn platform(&self) -> Option<Platform> {
+        self.kind.platform()
+    }
+
+    /// How Meta is called for it; `None` without a token, and where it is not at Meta.
+    pub fn connection(&self) -> Option<Connection<'_>> {
+        Some(Connection {
+            platform: self.platform()?,
+            client: self.client.as_ref()?,
+            access_token: self.credentials.as_ref()?,
+        })
+    }
+
+    /// Whether it sends.
+    pub fn standing(&self, flags: &Flags) -> Standing {
+        if self.credentials.is_none() {
+            Standing::ReceiveOnly
+        } else if !flags.outbound_enabled() || !flags.channel_enabled(&self.id) {
+            Standing::Stopped
+        } else if self.held.is_some() {
+            Standing::Held
+        } else {
+            Standing::Ready
+        }
+    }
+}
+
+/// Where the credentials of a channel are kept.
+fn place(id: &ChannelId) -> Place<'_> {
+    Place {
+        table: "channels",
+        column: "credentials",
+        row: &id.0,
+    }
+}
+
+/// The channels as this node knows them. Cheap to clone; clones share what is known, and how to know more.
+#[derive(Clone)]
 pub struct Channels {
-    by_id: Arc<HashMap<ChannelId, Channel>>,
-    by_account: Arc<HashMap<(Platform, String), ChannelId>>,
+    parts: Arc<Parts>,
+}
+
+struct Parts {
+    keyring: Keyring,
+    whatsapp: GraphClient,
+    instagram: GraphClient,
+    /// The channels that the settings of this node name.
+    in_settings: Mutex<HashSet<ChannelId>>,
+    snapshot: watch::Sender<Arc<Snapshot>>,
+    /// Held while the store is looked at, so that an older look never replaces a newer one.
+    looking: tokio::sync::Mutex<()>,
+}
+
+/// All channels at one moment.
+#[derive(Debug, Default)]
+struct Snapshot {
+    revision: Option<i64>,
+    by_id: BTreeMap<ChannelId, Arc<Channel>>,
+    by_account: HashMap<(Platform, String), Arc<Channel>>,
+}
+
+/// Ready whenever channels or flags have changed since it was last ready.
+#[derive(Debug, Clone)]
+pub struct Changes(watch::Receiver<Arc<Snapshot>>);
+
+impl Changes {
+    /// Waits for a change.
+    pub async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            // Nobody can change anything any more.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl fmt::Debug for Channels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.parts.snapshot.borrow().by_id.keys())
+            .finish()
+    }
 }
 
 impl Channels {
-    /// From a list in which no id and no account stands twice.
-    pub fn new(channels: Vec<Channel>) -> Self {
-        let by_account = channels
-            .iter()
-            .map(|channel| ((channel.platform, channel.account.clone()), channel.id.clone()))
-            .collect();
-        let by_id = channels
-            .into_iter()
-            .map(|channel| (channel.id.clone(), channel))
-            .collect();
+    /// None yet: what is opened with this keyring and called with these clients.
+    pub fn new(keyring: Keyring, whatsapp: GraphClient, instagram: GraphClient) -> Self {
         Self {
-            by_id: Arc::new(by_id),
-            by_account: Arc::new(by_account),
+            parts: Arc::new(Parts {
+                keyring,
+                whatsapp,
+                instagram,
+                in_settings: Mutex::default(),
+                snapshot: watch::Sender::new(Arc::default()),
+                looking: tokio::sync::Mutex::default(),
+            }),
         }
     }
 
     /// The channel with this name.
-    pub fn get(&self, id: &ChannelId) -> Option<&Channel> {
-        self.by_id.get(id)
+    pub fn get(&self, id: &ChannelId) -> Option<Arc<Channel>> {
+        self.parts.snapshot.borrow().by_id.get(id).cloned()
     }
 
     /// The channel that an account at Meta is.
-    pub fn by_account(&self, platform: Platform, account: &str) -> Option<&Channel> {
-        // A key of borrowed parts cannot be looked up in a map of owned ones; there are few channels of a platform.
-        self.by_account
-            .get(&(platform, account.to_owned()))
-            .and_then(|id| self.by_id.get(id))
+    pub fn by_account(&self, platform: Platform, account: &str) -> Option<Arc<Channel>> {
+        // A key of borrowed parts cannot be looked up in a map of owned ones.
+        let key = (platform, account.to_owned());
+        self.parts.snapshot.borrow().by_account.get(&key).cloned()
     }
 
     /// All, in the order of their names.
-    pub fn all(&self) -> Vec<&Channel> {
-        let mut all: Vec<&Channel> = self.by_id.values().collect();
-        all.sort_by(|a, b| a.id.cmp(&b.id));
-        all
+    pub fn all(&self) -> Vec<Arc<Channel>> {
+        self.parts.snapshot.borrow().by_id.values().cloned().collect()
+    }
+
+    /// Tells of changes from now on.
+    pub fn changes(&self) -> Changes {
+        Changes(self.parts.snapshot.subscribe())
+    }
+
+    /// Seals the credentials of a channel.
+    pub fn seal(&self, id: &ChannelId, credentials: &SecretString) -> Vec<u8> {
+        self.parts.keyring.seal(place(id), credentials)
+    }
+
+    /// The client for one of Meta's products.
+    pub fn client(&self, platform: Platform) -> &GraphClient {
+        match platform {
+            Platform::WhatsApp => &self.parts.whatsapp,
+            Platform::Instagram => &self.parts.instagram,
+        }
+    }
+
+    /// Whether everything that is sealed opens with the key that is here.
+    fn try_open(&self, stored: &StoredChannel) -> Result<Option<SecretString>, OpenError> {
+        let sealed = stored.credentials.as_deref();
+        sealed
+            .map(|sealed| self.parts.keyring.open(place(&stored.id), sealed))
+            .transpose()
+    }
+
+    fn name_in_settings(&self, ids: HashSet<ChannelId>) {
+        *self
+            .parts
+            .in_settings
+            .lock()
+            .expect("no thread panics while it holds this lock") = ids;
+    }
+
+    fn revision(&self) -> Option<i64> {
+        self.parts.snapshot.borrow().revision
+    }
+
+    /// Replaces what is known.
+    fn publish(&self, revision: i64, stored: Vec<StoredChannel>) {
+        let in_settings = self
+            .parts
+            .in_settings
+            .lock()
+            .expect("no thread panics while it holds this lock")
+            .clone();
+        let mut snapshot = Snapshot {
+            revision: Some(revision),
+            ..Snapshot::default()
+        };
+        for stored in stored {
+            // The store also remembers channels that are no longer in the settings; nothing is expected of those.
+            if stored.source == Source::Settings && !in_settings.contains(&stored.id) {
+                continue;
+            }
+            let channel = Arc::new(self.channel(stored));
+            if let Some(platform) = channel.platform() {
+                let key = (platform, channel.account.clone());
+                snapshot.by_account.insert(key, Arc::clone(&channel));
+            }
+            snapshot.by_id.insert(channel.id.clone(), channel);
+        }
+        self.parts.snapshot.send_replace(Arc::new(snapshot));
+    }
+
+    fn channel(&self, stored: StoredChannel) -> Channel {
+        let credentials = self.try_open(&stored).unwrap_or_else(|error| {
+            tracing::error!(channel = %stored.id, %error, "the credentials of a channel cannot be opened: it only receives");
+            None
+        });
+        Channel {
+            credentials,
+            client: stored.kind.platform().map(|platform| self.client(platform).clone()),
+            id: stored.id,
+            kind: stored.kind,
+            account: stored.account,
+            business_account: stored.business_account,
+            name: stored.name,
+            source: stored.source,
+            backup_for: stored.backup_for,
+            limits: stored.limits,
+            credentials_version: stored.credentials_version,
+            credentials_at: stored.credentials_at,
+            held: stored.held,
+        }
     }
 }

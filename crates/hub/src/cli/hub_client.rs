@@ -78,6 +78,13 @@ impl HubClient {
         .await
     }
 
+    /// Has something set, changed or removed.
+    pub(super) async fn call(&self, method: Method, path: &str, body: &Value) -> Result<Value, Failure> {
+        let request = self.request(method, path).timeout(ANSWER_TIMEOUT);
+        let request = if body.is_null() { request } else { request.json(body) };
+        self.answer(request).await
+    }
+
     /// Opens the live stream, after the event with this id if there is one.
     pub(super) async fn stream(
         &self,
@@ -157,6 +164,18 @@ impl HubClient {
             url: self.url.clone(),
             what: what.to_owned(),
         }
+    }
+}
+
+/// A name that stands in an address: what cannot be one is refused here, so that it cannot lead elsewhere.
+pub(super) fn name_in_path<'n>(what: &str, name: &'n str) -> Result<&'n str, Failure> {
+    let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if !name.is_empty() && name.bytes().all(is_fit) && name.bytes().any(|byte| byte != b'.') {
+        Ok(name)
+    } else {
+        Err(Failure::Usage(format!(
+            "{name:?} is not {what}: it has letters, digits, - _ and . alone"
+        )))
     }
 }
 
@@ -294,6 +313,19 @@ pub(super) mod tests {
         });
         let () = accepted;
         assert!(asked.unwrap_err().to_string().contains("broke off the connection"));
+    }
+
+    #[test]
+    fn a_name_in_an_address_leads_nowhere_else() {
+        for name in ["whatsapp-nl", "channels.email.priority", "evt_1"] {
+            assert_eq!(name_in_path("a name", name).unwrap(), name);
+        }
+        for wrong in ["", "..", "../x", "a/b", "a?b", "a b"] {
+            assert!(
+                matches!(name_in_path("a name", wrong), Err(Failure::Usage(_))),
+                "{wrong}"
+            );
+        }
     }
 
     #[test]

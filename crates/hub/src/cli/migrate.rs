@@ -20,7 +20,7 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(settings: &SettingsArguments, arguments: Arguments) -> Result<(), Failure> {
     let config = settings.load()?.config;
-    let store = Store::open(&config.database_url)
+    let store = Store::open_trusting(&config.database_url, config.database_ca_cert_path.as_deref())
         .await
         .context("the store cannot be opened")?;
     let migrated = store

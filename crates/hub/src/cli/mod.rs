@@ -13,15 +13,19 @@
 //! What was asked for goes to standard output, all else to standard error. `--json` makes the former JSON: one document, or one
 //! object a line where output goes on.
 
+mod channel;
 mod config;
 mod demo;
 mod event_stream;
 mod events;
 mod failure;
+mod flag;
 mod hub_client;
 mod migrate;
 mod openapi;
+mod outbound;
 mod output;
+mod queue;
 mod sandbox;
 mod send;
 mod serve;
@@ -79,6 +83,14 @@ enum Command {
     Demo(demo::Arguments),
     Send(send::Arguments),
     #[command(subcommand)]
+    Channel(channel::Command),
+    #[command(subcommand)]
+    Flag(flag::Command),
+    #[command(subcommand)]
+    Outbound(outbound::Command),
+    #[command(subcommand)]
+    Queue(queue::Command),
+    #[command(subcommand)]
     Events(events::Command),
     #[command(subcommand)]
     Config(config::Command),
@@ -95,6 +107,10 @@ pub(crate) async fn run(command_line: CommandLine) -> ExitCode {
         Command::Sandbox(arguments) => sandbox::run(settings, arguments).await,
         Command::Demo(arguments) => demo::run(settings, &arguments).await,
         Command::Send(arguments) => send::run(settings, arguments).await,
+        Command::Channel(command) => channel::run(settings, command).await,
+        Command::Flag(command) => flag::run(settings, command).await,
+        Command::Outbound(command) => outbound::run(settings, command).await,
+        Command::Queue(command) => queue::run(settings, command).await,
         Command::Events(command) => events::run(settings, command).await,
         Command::Config(command) => config::run(settings, &command),
         Command::Migrate(arguments) => migrate::run(settings, arguments).await,

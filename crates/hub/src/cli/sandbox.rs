@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::{Map, Value, json};
 use tidings::logging;
-use tidings_sandbox::{Object, Options, Sandbox, Script, StartError, SubscribeError, Time};
+use tidings_sandbox::{Object, Options, Sandbox, Script, SmtpOptions, StartError, SubscribeError, Time, World};
 
 use super::SettingsArguments;
 use super::failure::Failure;
@@ -32,6 +32,12 @@ pub(super) struct Arguments {
     /// Subscribe the hub at this address as soon as it answers, such as http://127.0.0.1:8080
     #[arg(long, value_name = "URL")]
     hub: Option<String>,
+    /// Have a second WhatsApp number, for a hub to fall back to
+    #[arg(long)]
+    backup: bool,
+    /// Take e-mail at this address; port 0 lets the system choose
+    #[arg(long, value_name = "IP:PORT")]
+    smtp: Option<SocketAddr>,
     /// Print the variables as a JSON object
     #[arg(long)]
     json: bool,
@@ -54,6 +60,15 @@ pub(super) async fn run(settings: &SettingsArguments, arguments: Arguments) -> R
         seed: arguments.seed,
         time,
         script: at_start,
+        smtp: arguments.smtp.map(|listen| SmtpOptions {
+            listen,
+            ..SmtpOptions::default()
+        }),
+        world: if arguments.backup {
+            World::with_backup()
+        } else {
+            World::default()
+        },
         ..Options::default()
     };
     let sandbox = Sandbox::start(options).await.map_err(not_started)?;
@@ -85,7 +100,7 @@ fn not_started(error: StartError) -> Failure {
     match &error {
         StartError::Scale(_) => Failure::Usage(format!("--speed: {error}")),
         StartError::Listen { source, .. } => Failure::Failed(anyhow::anyhow!(
-            "{error} ({source}); name a free address with --listen, or port 0 for any"
+            "{error} ({source}); name a free address with --listen (or --smtp), or port 0 for any"
         )),
         _ => Failure::Failed(anyhow::Error::new(error).context("the sandbox cannot be started")),
     }
@@ -105,7 +120,7 @@ fn print_how_to_use(sandbox: &Sandbox, json: bool) {
         output::line(format!("{name}={value}"));
     }
     output::note(format!(
-        "\nThe sandbox is at {url}, the customers' phones at {url}/phone. A hub with the variables above (in its .env, say) takes it for \
+        "\nThe sandbox is at {url}, the customers' phones at {url}/phone, its faults and limits at {url}/desk. A hub with the variables above (in its .env, say) takes it for \
          Meta. Ctrl-C stops it.",
         url = sandbox.url()
     ));

@@ -1,4 +1,4 @@
-//! `tidings serve`: the hub, until Ctrl-C or SIGTERM.
+//! `tidings serve`: the hub, until Ctrl-C or SIGTERM. SIGHUP has it read again what the settings say of channels.
 
 use std::net::SocketAddr;
 
@@ -25,11 +25,26 @@ pub(super) async fn run(settings: &SettingsArguments, arguments: Arguments) -> R
     let listen = arguments
         .listen
         .map(|listen| ("TIDINGS_LISTEN".to_owned(), listen.to_string()));
-    sources.overrides.extend(listen);
+    sources.overrides.extend(listen.clone());
     let loaded = Config::load(sources)?;
     logging::init(&loaded.config.log).map_err(anyhow::Error::new)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    Ok(server::run(loaded.config, stop).await?)
+    let mut reload = stop_signal::ReloadSignal::listen()?;
+    let reread = async || loop {
+        reload.received().await;
+        // What the command line said when the hub was started holds on.
+        match reread(settings, listen.as_ref()) {
+            Ok(config) => return config,
+            Err(failure) => tracing::error!("the settings were not taken over, and those from before hold: {failure}"),
+        }
+    };
+    Ok(server::run(loaded.config, stop, reread).await?)
+}
+
+fn reread(settings: &SettingsArguments, listen: Option<&(String, String)>) -> Result<Config, Failure> {
+    let mut sources = settings.sources()?;
+    sources.overrides.extend(listen.cloned());
+    Ok(Config::load(sources)?.config)
 }

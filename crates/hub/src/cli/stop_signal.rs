@@ -1,4 +1,4 @@
-//! When to stop: Ctrl-C, or SIGTERM from whoever supervises the process.
+//! When to stop: Ctrl-C, or SIGTERM from whoever supervises the process; and when to read the settings again: SIGHUP.
 
 use anyhow::Context;
 
@@ -63,5 +63,35 @@ impl Signal {
             Self::Interrupt(mut signal) => signal.recv().await,
             Self::Terminate(mut signal) => signal.recv().await,
         };
+    }
+}
+
+/// Tells when the settings are to be read again; on Windows, never.
+pub(super) struct ReloadSignal {
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl ReloadSignal {
+    /// Listens from now on: from here the signal does not end the process.
+    pub(super) fn listen() -> anyhow::Result<Self> {
+        #[cfg(unix)]
+        {
+            let hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
+            Ok(Self {
+                hangup: hangup.context("signals cannot be listened to")?,
+            })
+        }
+        #[cfg(not(unix))]
+        Ok(Self {})
+    }
+
+    /// Waits for the next one.
+    pub(super) async fn received(&mut self) {
+        #[cfg(unix)]
+        if self.hangup.recv().await.is_some() {
+            return;
+        }
+        std::future::pending::<()>().await;
     }
 }

@@ -2,27 +2,29 @@
 
 use std::collections::BTreeMap;
 
-use tidings_meta::notification::Platform;
+use secrecy::SecretString;
 use toml::Value;
 
 use super::layers::{Given, Written, did_you_mean, read_value};
 use super::mistakes::{Mistake, Place};
 use super::reading::{Reading, shown};
 use super::settings::Show;
-use super::{ChannelConfig, EffectiveSetting, values};
+use super::{ChannelConfig, EffectiveSetting, PaceOverrides, values};
+use crate::channels::model::ChannelKind;
 
 /// A channel that variables alone can make.
 pub(super) struct FromVariables {
     id: &'static str,
-    platform: Platform,
+    kind: ChannelKind,
     account: &'static str,
     business_account: Option<&'static str>,
-    access_token: &'static str,
+    credentials: &'static str,
+    backup_for: Option<&'static str>,
 }
 
 impl FromVariables {
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
-        [Some(self.account), self.business_account, Some(self.access_token)]
+        [Some(self.account), self.business_account, Some(self.credentials)]
             .into_iter()
             .flatten()
     }
@@ -31,7 +33,7 @@ impl FromVariables {
         match field {
             ACCOUNT => Some(self.account),
             BUSINESS_ACCOUNT => self.business_account,
-            ACCESS_TOKEN => Some(self.access_token),
+            field if field == credentials_of(self.kind) => Some(self.credentials),
             _ => None,
         }
     }
@@ -41,24 +43,35 @@ impl FromVariables {
 pub(super) const FROM_VARIABLES: &[FromVariables] = &[
     FromVariables {
         id: "whatsapp",
-        platform: Platform::WhatsApp,
+        kind: ChannelKind::WhatsApp,
         account: "WHATSAPP_PHONE_NUMBER_ID",
         business_account: Some("WHATSAPP_BUSINESS_ACCOUNT_ID"),
-        access_token: "WHATSAPP_ACCESS_TOKEN",
+        credentials: "WHATSAPP_ACCESS_TOKEN",
+        backup_for: None,
     },
     FromVariables {
         id: "whatsapp-backup",
-        platform: Platform::WhatsApp,
+        kind: ChannelKind::WhatsApp,
         account: "WHATSAPP_BACKUP_PHONE_NUMBER_ID",
         business_account: None,
-        access_token: "WHATSAPP_BACKUP_ACCESS_TOKEN",
+        credentials: "WHATSAPP_BACKUP_ACCESS_TOKEN",
+        backup_for: Some("whatsapp"),
     },
     FromVariables {
         id: "instagram",
-        platform: Platform::Instagram,
+        kind: ChannelKind::Instagram,
         account: "META_IG_BUSINESS_ID",
         business_account: None,
-        access_token: "META_IG_ACCESS_TOKEN",
+        credentials: "META_IG_ACCESS_TOKEN",
+        backup_for: None,
+    },
+    FromVariables {
+        id: "email",
+        kind: ChannelKind::Email,
+        account: "SMTP_FROM",
+        business_account: None,
+        credentials: "SMTP_URL",
+        backup_for: None,
     },
 ];
 
@@ -67,7 +80,46 @@ const PLATFORM: &str = "platform";
 const ACCOUNT: &str = "account";
 const BUSINESS_ACCOUNT: &str = "business_account";
 const ACCESS_TOKEN: &str = "access_token";
-const FIELDS: [&str; 5] = [ID, PLATFORM, ACCOUNT, BUSINESS_ACCOUNT, ACCESS_TOKEN];
+const SMTP_URL: &str = "smtp_url";
+const PER_SECOND: &str = "messages_per_second";
+const PAIR_PAUSE: &str = "pair_pause_secs";
+const PAIR_BURST: &str = "pair_burst";
+const PER_DAY: &str = "messages_per_day";
+const CONTACTS_PER_DAY: &str = "contacts_per_day";
+const CONTACT_PER_HOUR: &str = "messages_per_contact_hour";
+const PER_HOUR: &str = "messages_per_hour";
+const PACE_FIELDS: [&str; 7] = [
+    PER_SECOND,
+    PAIR_PAUSE,
+    PAIR_BURST,
+    PER_DAY,
+    CONTACTS_PER_DAY,
+    CONTACT_PER_HOUR,
+    PER_HOUR,
+];
+const FIELDS: [&str; 13] = [
+    ID,
+    PLATFORM,
+    ACCOUNT,
+    BUSINESS_ACCOUNT,
+    ACCESS_TOKEN,
+    SMTP_URL,
+    PER_SECOND,
+    PAIR_PAUSE,
+    PAIR_BURST,
+    PER_DAY,
+    CONTACTS_PER_DAY,
+    CONTACT_PER_HOUR,
+    PER_HOUR,
+];
+
+/// The field that holds the credentials of a kind of channel.
+fn credentials_of(kind: ChannelKind) -> &'static str {
+    match kind {
+        ChannelKind::WhatsApp | ChannelKind::Instagram => ACCESS_TOKEN,
+        ChannelKind::Email => SMTP_URL,
+    }
+}
 
 /// A channel as far as the sources have told of it.
 struct Draft {
@@ -78,7 +130,7 @@ struct Draft {
     place: Place,
     fields: BTreeMap<&'static str, Given>,
     /// Set where variables make the channel and no file names it.
-    platform: Option<Platform>,
+    kind: Option<ChannelKind>,
 }
 
 /// Reads all channels, in the order of the variables and then of the file.
@@ -172,7 +224,7 @@ fn draft_of(reading: &mut Reading<'_>, place: &Place, number: usize, value: &Val
         name: nth,
         place: place.clone(),
         fields,
-        platform: None,
+        kind: None,
     })
 }
 
@@ -181,7 +233,7 @@ fn with_variables(reading: &mut Reading<'_>, mut from_file: Vec<Draft>) -> Vec<D
     let mut drafts = Vec::new();
     for made in FROM_VARIABLES {
         let mut fields = BTreeMap::new();
-        for field in [ACCOUNT, BUSINESS_ACCOUNT, ACCESS_TOKEN] {
+        for field in [ACCOUNT, BUSINESS_ACCOUNT, ACCESS_TOKEN, SMTP_URL] {
             let given = made
                 .variable_of(field)
                 .and_then(|variable| reading.layers.variable(variable));
@@ -196,8 +248,12 @@ fn with_variables(reading: &mut Reading<'_>, mut from_file: Vec<Draft>) -> Vec<D
         }
         if !fields.contains_key(ACCOUNT) {
             for given in fields.values() {
+                let what = match made.kind {
+                    ChannelKind::WhatsApp | ChannelKind::Instagram => "Meta's id of it",
+                    ChannelKind::Email => "the e-mail address that it writes as",
+                };
                 let problem = format!(
-                    "belongs to an account that is not named; set {} to Meta's id of it, or leave out {}",
+                    "belongs to an account that is not named; set {} to {what}, or leave out {}",
                     made.account, given.name
                 );
                 reading.mistakes.push(given.mistake(problem));
@@ -205,13 +261,13 @@ fn with_variables(reading: &mut Reading<'_>, mut from_file: Vec<Draft>) -> Vec<D
             continue;
         }
         let place = fields[ACCOUNT].place.clone();
-        let platform = Some(made.platform);
+        let kind = Some(made.kind);
         drafts.push(Draft {
             id: made.id.to_owned(),
             name: made.account.to_owned(),
             place,
             fields,
-            platform,
+            kind,
         });
     }
     drafts.append(&mut from_file);
@@ -231,42 +287,79 @@ fn finish(reading: &mut Reading<'_>, draft: Draft) -> Option<Finished> {
         place: draft.place.clone(),
         problem: format!("has no {field}; add it, such as {field} = \"{example}\""),
     };
-    let platform = match (draft.platform, draft.fields.get(PLATFORM)) {
-        (Some(platform), _) => Some(platform),
-        (None, Some(given)) => field_text(reading, Some(given), platform_of),
+    let kind = match (draft.kind, draft.fields.get(PLATFORM)) {
+        (Some(kind), _) => Some(kind),
+        (None, Some(given)) => field_text(reading, Some(given), kind_of),
         (None, None) => {
             reading.mistakes.push(missing(PLATFORM, "whatsapp"));
             None
         }
     };
-    let account = field_text(reading, draft.fields.get(ACCOUNT), values::meta_id);
+    let account = match kind {
+        Some(ChannelKind::Email) => field_text(reading, draft.fields.get(ACCOUNT), values::mailbox),
+        _ => field_text(reading, draft.fields.get(ACCOUNT), values::meta_id),
+    };
     if !draft.fields.contains_key(ACCOUNT) {
         reading.mistakes.push(missing(ACCOUNT, "106540352242922"));
     }
     let business_account = field_text(reading, draft.fields.get(BUSINESS_ACCOUNT), values::meta_id);
-    if let (Some(Platform::Instagram), Some(given)) = (platform, draft.fields.get(BUSINESS_ACCOUNT)) {
+    if let (Some(ChannelKind::Instagram | ChannelKind::Email), Some(given)) = (kind, draft.fields.get(BUSINESS_ACCOUNT))
+    {
         reading
             .mistakes
             .push(given.mistake("only a WhatsApp channel has a business account; leave it out"));
     }
-    let access_token = draft.fields.get(ACCESS_TOKEN);
-    let access_token = access_token.and_then(|given| one_field(reading, given, Show::Masked, values::secret));
+    let credentials = credentials(reading, &draft, kind);
+    let made = FROM_VARIABLES.iter().find(|made| made.id == draft.id);
+    let pace = pace_of(reading, &draft);
     Some(Finished {
         account: draft.fields.get(ACCOUNT)?.clone(),
         channel: ChannelConfig {
             id: draft.id,
-            platform: platform?,
+            kind: kind?,
             account: account?,
             business_account,
-            access_token,
+            credentials,
+            backup_for: made.and_then(|made| made.backup_for).map(str::to_owned),
+            pace,
         },
     })
+}
+
+/// The credentials of a channel; those of another kind are a mistake.
+fn credentials(reading: &mut Reading<'_>, draft: &Draft, kind: Option<ChannelKind>) -> Option<SecretString> {
+    let own = kind.map_or(ACCESS_TOKEN, credentials_of);
+    let others = [ACCESS_TOKEN, SMTP_URL].into_iter().filter(|field| *field != own);
+    if let Some(kind) = kind {
+        for given in others.filter_map(|field| draft.fields.get(field)) {
+            let problem = format!("is not what a channel of the platform {kind} has; it has {own}");
+            reading.mistakes.push(given.mistake(problem));
+        }
+    }
+    let given = draft.fields.get(own)?;
+    match own {
+        SMTP_URL => one_field(reading, given, Show::Masked, values::smtp_url),
+        _ => one_field(reading, given, Show::Masked, values::secret),
+    }
+}
+
+fn pace_of(reading: &mut Reading<'_>, draft: &Draft) -> PaceOverrides {
+    let given = |field: &str| draft.fields.get(field);
+    PaceOverrides {
+        per_second: field_text(reading, given(PER_SECOND), values::pace),
+        pair_pause: field_text(reading, given(PAIR_PAUSE), values::seconds(0..=3_600)),
+        pair_burst: field_text(reading, given(PAIR_BURST), values::number(1..=1_000)),
+        per_day: field_text(reading, given(PER_DAY), values::count),
+        contacts_per_day: field_text(reading, given(CONTACTS_PER_DAY), values::count),
+        contact_per_hour: field_text(reading, given(CONTACT_PER_HOUR), values::pace),
+        per_hour: field_text(reading, given(PER_HOUR), values::count),
+    }
 }
 
 fn refuse_shared_accounts(reading: &mut Reading<'_>, channels: &[Finished]) {
     for (index, later) in channels.iter().enumerate() {
         let same = |other: &&Finished| {
-            other.channel.platform == later.channel.platform && other.channel.account == later.channel.account
+            other.channel.kind == later.channel.kind && other.channel.account == later.channel.account
         };
         if let Some(earlier) = channels[..index].iter().find(same) {
             let problem = format!(
@@ -278,11 +371,9 @@ fn refuse_shared_accounts(reading: &mut Reading<'_>, channels: &[Finished]) {
     }
 }
 
-fn platform_of(text: &str) -> values::Parsed<Platform> {
-    [Platform::WhatsApp, Platform::Instagram]
-        .into_iter()
-        .find(|platform| platform.as_str() == text)
-        .ok_or_else(|| values::NotAValue("is not \"whatsapp\" or \"instagram\"".to_owned()))
+fn kind_of(text: &str) -> values::Parsed<ChannelKind> {
+    ChannelKind::from_word(text)
+        .ok_or_else(|| values::NotAValue("is not \"whatsapp\", \"instagram\" or \"email\"".to_owned()))
 }
 
 fn field_text<T>(
@@ -310,19 +401,29 @@ fn one_field<T>(
 
 fn note(reading: &mut Reading<'_>, draft: &Draft) {
     let made = FROM_VARIABLES.iter().find(|made| made.id == draft.id);
-    for field in &FIELDS[1..] {
+    let email = draft.kind == Some(ChannelKind::Email) || draft.fields.contains_key(SMTP_URL);
+    let other = credentials_of(if email {
+        ChannelKind::WhatsApp
+    } else {
+        ChannelKind::Email
+    });
+    for field in FIELDS[1..].iter().filter(|field| **field != other) {
         let given = draft.fields.get(field);
+        if given.is_none() && PACE_FIELDS.contains(field) {
+            // What its platform has holds, and is shown there.
+            continue;
+        }
         let text = given.and_then(|given| match &given.written {
             Written::Text(text) => Some(text.as_str()),
             Written::List(_) => None,
         });
-        let (value, source) = match (*field, draft.platform) {
-            (PLATFORM, Some(platform)) => (Some(platform.to_string()), format!("{}: {}", draft.place, draft.name)),
+        let (value, source) = match (*field, draft.kind) {
+            (PLATFORM, Some(kind)) => (Some(kind.to_string()), format!("{}: {}", draft.place, draft.name)),
             (field, _) => {
-                let show = if field == ACCESS_TOKEN {
-                    Show::Masked
-                } else {
-                    Show::Plain
+                let show = match field {
+                    ACCESS_TOKEN => Show::Masked,
+                    SMTP_URL => Show::Address,
+                    _ => Show::Plain,
                 };
                 let source = given.map_or_else(|| "not set".to_owned(), source_of);
                 (text.map(|text| shown(show, text)), source)

@@ -38,6 +38,7 @@ use tidings_meta::notification::Platform;
 pub use mistakes::{ConfigErrors, Mistake, Place};
 pub use sources::{ConfigFile, Sources};
 
+use crate::channels::model::ChannelKind;
 use layers::Layers;
 use reading::Reading;
 
@@ -50,10 +51,14 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the store is: `sqlite://…` or `postgres://…`.
     pub database_url: SecretString,
+    /// Whose certificates vouch for a Postgres that is reached by TLS, beside the system's authorities.
+    pub database_ca_cert_path: Option<PathBuf>,
     /// What Meta and browsers call this hub by; no slash at its end.
     pub public_url: Option<String>,
     /// An API key that is valid from the start.
     pub admin_key: Option<SecretString>,
+    /// The key that secrets in the store are sealed with; without one it is in a file of the data folder.
+    pub master_key: Option<SecretString>,
     /// Logging.
     pub log: LogConfig,
     /// What Meta posts.
@@ -149,19 +154,23 @@ pub struct GraphConfig {
     pub connect_timeout: Duration,
 }
 
-/// A connected number or account.
+/// A connected number, account or e-mail sender.
 #[derive(Debug, Clone)]
 pub struct ChannelConfig {
     /// Its name here: small letters, digits, hyphens.
     pub id: String,
-    /// Whose product it is.
-    pub platform: Platform,
-    /// Meta's id of it: the phone number's or the professional account's.
+    /// What it is a connection to.
+    pub kind: ChannelKind,
+    /// Meta's id of it: the phone number's or the professional account's. Of an e-mail sender, its address.
     pub account: String,
     /// The WhatsApp Business Account that it belongs to.
     pub business_account: Option<String>,
-    /// What Meta is called with; without one the channel only receives.
-    pub access_token: Option<SecretString>,
+    /// What it is called with, an access token or the address of an SMTP server; without any the channel only receives.
+    pub credentials: Option<SecretString>,
+    /// The channel whose place it takes when that one cannot send, unless something else is said while the hub runs.
+    pub backup_for: Option<String>,
+    /// What it has in place of its platform's pace.
+    pub pace: PaceOverrides,
 }
 
 /// Messages on their way out.
@@ -169,10 +178,81 @@ pub struct ChannelConfig {
 pub struct SendingConfig {
     /// How many calls of one channel may be under way at once; at least 1.
     pub parallel: usize,
+    /// How many calls of all channels may be under way at once; at least 1.
+    pub parallel_total: usize,
+    /// How long a node that shows no life keeps the channels that it leads.
+    pub lease: Duration,
+    /// The pace of WhatsApp channels that say nothing else.
+    pub whatsapp: PaceConfig,
+    /// The pace of Instagram channels that say nothing else.
+    pub instagram: PaceConfig,
     /// How long to wait for a status of a message of which it is unknown whether Meta took it.
     pub unknown_after: Duration,
     /// How long a message is tried for when its sender names no time.
     pub expires_after: Duration,
+}
+
+/// How fast a channel may send; 0 stands for no limit everywhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PaceConfig {
+    /// Messages in any one second.
+    pub per_second: u32,
+    /// One message takes up so much of a recipient's time.
+    pub pair_pause: Duration,
+    /// How many messages to one recipient may borrow that time at once.
+    pub pair_burst: u32,
+    /// Messages in a day.
+    pub per_day: u32,
+    /// People written to outside of a window in a day.
+    pub contacts_per_day: u32,
+    /// Messages to one recipient in an hour.
+    pub contact_per_hour: u32,
+    /// Messages in an hour.
+    pub per_hour: u32,
+}
+
+/// What one channel has in place of its platform's pace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PaceOverrides {
+    /// For [`PaceConfig::per_second`].
+    pub per_second: Option<u32>,
+    /// For [`PaceConfig::pair_pause`].
+    pub pair_pause: Option<Duration>,
+    /// For [`PaceConfig::pair_burst`].
+    pub pair_burst: Option<u32>,
+    /// For [`PaceConfig::per_day`].
+    pub per_day: Option<u32>,
+    /// For [`PaceConfig::contacts_per_day`].
+    pub contacts_per_day: Option<u32>,
+    /// For [`PaceConfig::contact_per_hour`].
+    pub contact_per_hour: Option<u32>,
+    /// For [`PaceConfig::per_hour`].
+    pub per_hour: Option<u32>,
+}
+
+impl PaceOverrides {
+    /// A platform's pace with what the channel has in its place.
+    pub fn over(&self, platform: &PaceConfig) -> PaceConfig {
+        PaceConfig {
+            per_second: self.per_second.unwrap_or(platform.per_second),
+            pair_pause: self.pair_pause.unwrap_or(platform.pair_pause),
+            pair_burst: self.pair_burst.unwrap_or(platform.pair_burst),
+            per_day: self.per_day.unwrap_or(platform.per_day),
+            contacts_per_day: self.contacts_per_day.unwrap_or(platform.contacts_per_day),
+            contact_per_hour: self.contact_per_hour.unwrap_or(platform.contact_per_hour),
+            per_hour: self.per_hour.unwrap_or(platform.per_hour),
+        }
+    }
+}
+
+impl SendingConfig {
+    /// The pace of a platform's channels that say nothing else.
+    pub fn pace(&self, platform: Platform) -> &PaceConfig {
+        match platform {
+            Platform::WhatsApp => &self.whatsapp,
+            Platform::Instagram => &self.instagram,
+        }
+    }
 }
 
 /// The server's bounds.
@@ -197,6 +277,8 @@ pub struct RetentionConfig {
     pub parked: Duration,
     /// How long a repeated `Idempotency-Key` gets the first answer again.
     pub idempotency: Duration,
+    /// How long it is kept what was said to Meta about a message.
+    pub attempts: Duration,
 }
 
 /// Settings that were read without a mistake.
@@ -261,9 +343,13 @@ impl Config {
         Self {
             listen,
             database_url,
+            database_ca_cert_path: reading
+                .optional("database_ca_cert_path", values::text)
+                .map(PathBuf::from),
             data_dir: PathBuf::from(data_dir),
             public_url: reading.optional("public_url", values::base_url),
             admin_key: reading.optional("admin_key", values::admin_key),
+            master_key: reading.optional("master_key", values::master_key),
             meta_app_id: reading.optional("meta_app_id", values::meta_id),
             instagram_app_id: reading.optional("instagram_app_id", values::meta_id),
             metrics_allow: reading.list("metrics_allow", values::ip_address),
@@ -296,8 +382,28 @@ impl Config {
             },
             sending: SendingConfig {
                 parallel: reading.required("sending.parallel", values::number(1..=1000)),
+                parallel_total: reading.required("sending.parallel_total", values::number(1..=100_000)),
+                lease: reading.required("sending.lease_ms", values::milliseconds(100..=60_000)),
                 unknown_after: reading.required("sending.unknown_after_secs", values::seconds(1..=86_400)),
                 expires_after: reading.required("sending.expires_after_secs", values::seconds(1..=30 * 86_400)),
+                whatsapp: PaceConfig {
+                    per_second: reading.required("sending.whatsapp.messages_per_second", values::pace),
+                    pair_pause: reading.required("sending.whatsapp.pair_pause_secs", values::seconds(0..=3_600)),
+                    pair_burst: reading.required("sending.whatsapp.pair_burst", values::number(1..=1_000)),
+                    per_day: reading.required("sending.whatsapp.messages_per_day", values::count),
+                    contacts_per_day: reading.required("sending.whatsapp.contacts_per_day", values::count),
+                    contact_per_hour: reading.required("sending.whatsapp.messages_per_contact_hour", values::pace),
+                    per_hour: reading.required("sending.whatsapp.messages_per_hour", values::count),
+                },
+                instagram: PaceConfig {
+                    per_second: reading.required("sending.instagram.messages_per_second", values::pace),
+                    pair_pause: reading.required("sending.instagram.pair_pause_secs", values::seconds(0..=3_600)),
+                    pair_burst: reading.required("sending.instagram.pair_burst", values::number(1..=1_000)),
+                    per_day: reading.required("sending.instagram.messages_per_day", values::count),
+                    contacts_per_day: reading.required("sending.instagram.contacts_per_day", values::count),
+                    contact_per_hour: reading.required("sending.instagram.messages_per_contact_hour", values::pace),
+                    per_hour: reading.required("sending.instagram.messages_per_hour", values::count),
+                },
             },
             http: HttpConfig {
                 connections_max: reading.required("http.connections_max", values::number(1..=1_000_000)),
@@ -309,6 +415,7 @@ impl Config {
                 quarantined_max: reading.required("retention.quarantined_max", values::number(0..=10_000_000)),
                 parked: reading.required("retention.parked_hours", values::hours),
                 idempotency: reading.required("retention.idempotency_hours", values::hours),
+                attempts: reading.required("retention.attempts_hours", values::hours),
             },
             channels: channels::read(reading),
         }

@@ -53,8 +53,10 @@ pub(super) const SETTINGS: &[Setting] = &[
     plain("listen", &["TIDINGS_LISTEN"]),
     plain("data_dir", &["TIDINGS_DATA_DIR"]),
     address("database_url", &["DATABASE_URL"]),
+    plain("database_ca_cert_path", &["DATABASE_CA_CERT_PATH"]),
     address("public_url", &["TIDINGS_PUBLIC_URL"]),
     secret("admin_key", &["TIDINGS_ADMIN_KEY"]),
+    secret("master_key", &["TIDINGS_MASTER_KEY"]),
     plain("meta_app_id", &["META_APP_ID"]),
     plain("instagram_app_id", &["INSTAGRAM_APP_ID"]),
     plain("metrics_allow", &["TIDINGS_METRICS_ALLOW"]),
@@ -92,8 +94,63 @@ pub(super) const SETTINGS: &[Setting] = &[
     plain("graph.request_timeout_ms", &["WHATSAPP_REQUEST_TIMEOUT_MS"]),
     plain("graph.connect_timeout_ms", &["TIDINGS_GRAPH_CONNECT_TIMEOUT_MS"]),
     plain("sending.parallel", &["TIDINGS_SENDING_PARALLEL"]),
+    plain("sending.parallel_total", &["TIDINGS_SENDING_PARALLEL_TOTAL"]),
+    plain("sending.lease_ms", &["TIDINGS_SENDING_LEASE_MS"]),
     plain("sending.unknown_after_secs", &["TIDINGS_SENDING_UNKNOWN_AFTER_SECS"]),
     plain("sending.expires_after_secs", &["TIDINGS_SENDING_EXPIRES_AFTER_SECS"]),
+    plain(
+        "sending.whatsapp.messages_per_second",
+        &["TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_SECOND"],
+    ),
+    plain(
+        "sending.whatsapp.pair_pause_secs",
+        &["TIDINGS_SENDING_WHATSAPP_PAIR_PAUSE_SECS"],
+    ),
+    plain("sending.whatsapp.pair_burst", &["TIDINGS_SENDING_WHATSAPP_PAIR_BURST"]),
+    plain(
+        "sending.whatsapp.messages_per_day",
+        &["TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_DAY"],
+    ),
+    plain(
+        "sending.whatsapp.contacts_per_day",
+        &["TIDINGS_SENDING_WHATSAPP_CONTACTS_PER_DAY"],
+    ),
+    plain(
+        "sending.whatsapp.messages_per_contact_hour",
+        &["TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_CONTACT_HOUR"],
+    ),
+    plain(
+        "sending.whatsapp.messages_per_hour",
+        &["TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_HOUR"],
+    ),
+    plain(
+        "sending.instagram.messages_per_second",
+        &["TIDINGS_SENDING_INSTAGRAM_MESSAGES_PER_SECOND"],
+    ),
+    plain(
+        "sending.instagram.pair_pause_secs",
+        &["TIDINGS_SENDING_INSTAGRAM_PAIR_PAUSE_SECS"],
+    ),
+    plain(
+        "sending.instagram.pair_burst",
+        &["TIDINGS_SENDING_INSTAGRAM_PAIR_BURST"],
+    ),
+    plain(
+        "sending.instagram.messages_per_day",
+        &["TIDINGS_SENDING_INSTAGRAM_MESSAGES_PER_DAY"],
+    ),
+    plain(
+        "sending.instagram.contacts_per_day",
+        &["TIDINGS_SENDING_INSTAGRAM_CONTACTS_PER_DAY"],
+    ),
+    plain(
+        "sending.instagram.messages_per_contact_hour",
+        &["TIDINGS_SENDING_INSTAGRAM_MESSAGES_PER_CONTACT_HOUR"],
+    ),
+    plain(
+        "sending.instagram.messages_per_hour",
+        &["TIDINGS_SENDING_INSTAGRAM_MESSAGES_PER_HOUR"],
+    ),
     plain("http.connections_max", &["TIDINGS_HTTP_CONNECTIONS_MAX"]),
     plain("http.header_timeout_secs", &["TIDINGS_HTTP_HEADER_TIMEOUT_SECS"]),
     plain("http.body_timeout_secs", &["TIDINGS_HTTP_BODY_TIMEOUT_SECS"]),
@@ -101,6 +158,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     plain("retention.quarantined_max", &["TIDINGS_RETENTION_QUARANTINED_MAX"]),
     plain("retention.parked_hours", &["TIDINGS_RETENTION_PARKED_HOURS"]),
     plain("retention.idempotency_hours", &["TIDINGS_RETENTION_IDEMPOTENCY_HOURS"]),
+    plain("retention.attempts_hours", &["TIDINGS_RETENTION_ATTEMPTS_HOURS"]),
 ];
 
 /// The setting of that name in the file.

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use tidings_meta::notification::Platform;
 
 use super::layers::DEFAULTS;
 use super::settings::SETTINGS;
 use super::{Config, ConfigFile, Loaded, LogFormat, Sources};
+use crate::channels::model::ChannelKind;
 
 fn variables(list: &[(&str, &str)]) -> BTreeMap<String, String> {
     list.iter()
@@ -101,7 +101,9 @@ fn without_any_source_the_defaults_hold() {
     assert_eq!(config.graph.version, "v26.0");
     assert_eq!(config.graph.request_timeout, Duration::from_secs(10));
     assert_eq!(config.graph.connect_timeout, Duration::from_secs(5));
-    assert_eq!(config.sending.parallel, 16);
+    assert_eq!(config.sending.parallel, 500);
+    assert_eq!(config.sending.whatsapp.per_second, 80);
+    assert_eq!(config.sending.instagram.per_hour, 200);
     assert_eq!(config.sending.unknown_after, Duration::from_mins(1));
     assert_eq!(config.sending.expires_after, Duration::from_hours(24));
     assert_eq!(config.http.connections_max, 10_000);
@@ -319,16 +321,24 @@ fn variables_make_channels() {
         ("WHATSAPP_BACKUP_ACCESS_TOKEN", "EAAtwo"),
         ("META_IG_BUSINESS_ID", "1784"),
         ("META_IG_ACCESS_TOKEN", "IGAA"),
+        ("SMTP_FROM", "The Shop <shop@example.com>"),
+        ("SMTP_URL", "smtps://shop:pw@smtp.example.com"),
     ]))
     .config;
+    let backups: Vec<_> = config
+        .channels
+        .iter()
+        .map(|channel| channel.backup_for.as_deref())
+        .collect();
+    assert_eq!(backups, [None, Some("whatsapp"), None, None]);
     let told: Vec<_> = config
         .channels
         .iter()
         .map(|channel| {
-            let token = channel.access_token.as_ref().map(ExposeSecret::expose_secret);
+            let token = channel.credentials.as_ref().map(ExposeSecret::expose_secret);
             (
                 channel.id.as_str(),
-                channel.platform,
+                channel.kind,
                 channel.account.as_str(),
                 channel.business_account.as_deref(),
                 token,
@@ -338,10 +348,57 @@ fn variables_make_channels() {
     assert_eq!(
         told,
         [
-            ("whatsapp", Platform::WhatsApp, "1001", Some("1000"), Some("EAAone")),
-            ("whatsapp-backup", Platform::WhatsApp, "1002", None, Some("EAAtwo")),
-            ("instagram", Platform::Instagram, "1784", None, Some("IGAA")),
+            ("whatsapp", ChannelKind::WhatsApp, "1001", Some("1000"), Some("EAAone")),
+            ("whatsapp-backup", ChannelKind::WhatsApp, "1002", None, Some("EAAtwo")),
+            ("instagram", ChannelKind::Instagram, "1784", None, Some("IGAA")),
+            (
+                "email",
+                ChannelKind::Email,
+                "The Shop <shop@example.com>",
+                None,
+                Some("smtps://shop:pw@smtp.example.com")
+            ),
         ]
+    );
+}
+
+#[test]
+fn an_email_sender_has_an_address_and_the_address_of_a_server() {
+    is_refused(
+        environment(&[("SMTP_URL", "smtp://localhost")]),
+        "SMTP_URL (environment): belongs to an account that is not named; set SMTP_FROM to the e-mail address that it writes as, or leave out \
+         SMTP_URL",
+    );
+    let from = ("SMTP_FROM", "shop@example.com");
+    is_refused(
+        environment(&[from, ("SMTP_URL", "https://example.com")]),
+        "SMTP_URL (environment): the value is not an address such as smtps://USER:PASSWORD@smtp.example.com, with signs other than letters \
+         and digits written as %40 and so on",
+    );
+    is_refused(
+        environment(&[("SMTP_FROM", "shop")]),
+        "SMTP_FROM (environment): \"shop\" is not an e-mail address, such as shop@example.com or The Shop <shop@example.com>",
+    );
+    is_refused(
+        file("[[channels]]\nid = \"post\"\nplatform = \"email\"\naccount = \"a@b\"\naccess_token = \"x\"\n"),
+        "channels, no. 1: access_token (tidings.toml): is not what a channel of the platform email has; it has smtp_url",
+    );
+    let loaded = load(environment(&[from, ("SMTP_URL", "smtps://shop:pw@smtp.example.com")]));
+    let (shown, _) = shown(&loaded, "channels.email.smtp_url");
+    assert!(shown.is_some_and(|url| !url.contains("pw")), "{shown:?}");
+}
+
+#[test]
+fn a_master_key_is_64_hexadecimal_digits() {
+    is_refused(
+        environment(&[("TIDINGS_MASTER_KEY", "secret")]),
+        "TIDINGS_MASTER_KEY (environment): the value is not a master key: 64 hexadecimal digits; `openssl rand -hex 32` makes one",
+    );
+    assert!(
+        load(environment(&[("TIDINGS_MASTER_KEY", &"0f".repeat(32))]))
+            .config
+            .master_key
+            .is_some()
     );
 }
 
@@ -349,7 +406,7 @@ fn variables_make_channels() {
 fn a_channel_without_a_token_only_receives() {
     let config = load(environment(&[("META_IG_BUSINESS_ID", "1784")])).config;
     assert_eq!(config.channels.len(), 1);
-    assert!(config.channels[0].access_token.is_none());
+    assert!(config.channels[0].credentials.is_none());
 }
 
 #[test]
@@ -371,7 +428,7 @@ fn the_file_adds_channels_and_variables_change_them() {
         .collect();
     assert_eq!(told, [("whatsapp-backup", "3"), ("whatsapp", "1"), ("shop-nl", "2")]);
     let token = loaded.config.channels[1]
-        .access_token
+        .credentials
         .as_ref()
         .map(ExposeSecret::expose_secret);
     assert_eq!(token, Some("new"));
@@ -444,7 +501,7 @@ fn every_mistake_in_a_channel_is_told() {
         "channels, no. 2: id (tidings.toml): \"Shop\" is not an id of a channel: up to 64 small letters, digits and hyphens, such as whatsapp-nl",
         "channels, no. 3: acces_token (tidings.toml): a channel has no such setting; did you mean access_token?",
         "channels, no. 5 (tidings.toml): another channel has the id \"b\" already; each needs one of its own",
-        "channels, no. 3: platform (tidings.toml): \"telegram\" is not \"whatsapp\" or \"instagram\"",
+        "channels, no. 3: platform (tidings.toml): \"telegram\" is not \"whatsapp\", \"instagram\" or \"email\"",
         "channels, no. 3: account (tidings.toml): \"+31 6\" is not an id of Meta's: digits alone (of a phone number it is the id that is \
          meant, not the number)",
         "channels, no. 4 (tidings.toml): has no platform; add it, such as platform = \"whatsapp\"",

@@ -8,6 +8,9 @@ use reqwest::Url;
 use secrecy::SecretString;
 
 use super::LogFormat;
+use crate::channels::check::{SMTP_URL_EXPECTED, is_smtp_url};
+use crate::channels::model::{ChannelKind, is_account, is_channel_id};
+use crate::crypto;
 
 /// Why a text is not a value: a sentence that begins after the quoted text, such as `is not a number from 1 to 1000`.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,6 +49,15 @@ pub(super) fn admin_key(text: &str) -> Parsed<SecretString> {
 
 const ADMIN_KEY_CHARS_MIN: usize = 16;
 
+/// The key that secrets in the store are sealed with.
+pub(super) fn master_key(text: &str) -> Parsed<SecretString> {
+    if crypto::is_master_key(text) {
+        secret(text)
+    } else {
+        not("a master key: 64 hexadecimal digits; `openssl rand -hex 32` makes one")
+    }
+}
+
 pub(super) fn boolean(text: &str) -> Parsed<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),
@@ -66,6 +78,16 @@ pub(super) fn number<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&st
                 Ok,
             )
     }
+}
+
+/// A pace: low enough for a channel to remember every message of its span.
+pub(super) fn pace(text: &str) -> Parsed<u32> {
+    number(0..=10_000)(text)
+}
+
+/// So many messages or people.
+pub(super) fn count(text: &str) -> Parsed<u32> {
+    number(0..=1_000_000_000)(text)
 }
 
 pub(super) fn milliseconds(range: RangeInclusive<u64>) -> impl Fn(&str) -> Parsed<Duration> {
@@ -195,9 +217,28 @@ pub(super) fn shown_address(text: &str) -> String {
 /// What is shown in the place of a secret.
 pub(super) const MASKED: &str = "********";
 
+/// What an e-mail sender writes as: an address, with or without a name.
+pub(super) fn mailbox(text: &str) -> Parsed<String> {
+    if is_account(ChannelKind::Email, text) {
+        Ok(text.to_owned())
+    } else {
+        not("an e-mail address, such as shop@example.com or The Shop <shop@example.com>")
+    }
+}
+
+/// The address of an SMTP server, with user and password.
+pub(super) fn smtp_url(text: &str) -> Parsed<SecretString> {
+    let url = SecretString::from(text);
+    if is_smtp_url(&url) {
+        Ok(url)
+    } else {
+        Err(NotAValue(SMTP_URL_EXPECTED.to_owned()))
+    }
+}
+
 /// Meta's id of a number, an account or an app.
 pub(super) fn meta_id(text: &str) -> Parsed<String> {
-    if !text.is_empty() && text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+    if is_account(ChannelKind::WhatsApp, text) {
         Ok(text.to_owned())
     } else {
         not("an id of Meta's: digits alone (of a phone number it is the id that is meant, not the number)")
@@ -206,8 +247,7 @@ pub(super) fn meta_id(text: &str) -> Parsed<String> {
 
 /// The id of a channel: it stands in addresses, metrics and keys.
 pub(super) fn channel_id(text: &str) -> Parsed<String> {
-    let is_fit = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if !text.is_empty() && text.len() <= 64 && text.bytes().all(is_fit) {
+    if is_channel_id(text) {
         Ok(text.to_owned())
     } else {
         not("an id of a channel: up to 64 small letters, digits and hyphens, such as whatsapp-nl")

@@ -53,7 +53,11 @@ fn unchecked_webhooks(config: &Config, warnings: &mut Vec<String>) {
 
 /// A channel whose webhooks would all be refused.
 fn incomplete_webhooks(config: &Config, platform: Platform, warnings: &mut Vec<String>) {
-    if !config.channels.iter().any(|channel| channel.platform == platform) {
+    if !config
+        .channels
+        .iter()
+        .any(|channel| channel.kind.platform() == Some(platform))
+    {
         return;
     }
     let webhooks = config.webhooks.platform(platform);

@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::access::Caller;
 use crate::app::App;
 use crate::conversations::attention;
-use crate::conversations::model::{ChannelId, Conversation, ConversationStatus, Millis};
+use crate::conversations::model::{ChannelId, ConversationStatus, Millis};
 use crate::conversations::timeline::{Timeline, TimelineView};
 use crate::conversations::view::{ContactView, ConversationView, Conversations, IdentityView, MessageView, Messages};
 use crate::http::cursor;
@@ -70,7 +70,8 @@ impl FromParameters for ConversationQuery {
 pub struct ConversationList {
     /// Those with the newest message first.
     conversations: Vec<ConversationView>,
-    /// Where it goes on; absent at the end.
+    /// Where it goes on; absent at the end. A list that leaves conversations out looks at 10,000 of each channel: it may have fewer than
+    /// `limit`, or none, and go on all the same.
     next_cursor: Option<String>,
 }
 
@@ -100,18 +101,16 @@ pub async fn list_conversations(
         if let Some(contact) = filter.contact_id {
             filter.contact_id = tx.contact_by_id(contact)?.map(|contact| contact.id);
             if filter.contact_id.is_none() {
-                return Ok((Vec::new(), Conversations::default()));
+                return Ok((Vec::new(), None, Conversations::default()));
             }
         }
-        let found = tx.conversations(&filter, limit + 1)?;
-        let beside = Conversations::load(tx, &found)?;
-        Ok::<_, StoreError>((found, beside))
+        let page = tx.conversations(&filter, limit)?;
+        let beside = Conversations::load(tx, &page.conversations)?;
+        Ok::<_, StoreError>((page.conversations, page.next, beside))
     });
-    let (mut found, beside) = read.await?;
+    let (found, next, beside) = read.await?;
 
-    let next_cursor = cursor::cut(&mut found, limit, |conversation: &Conversation| {
-        (conversation.last_message_at, conversation.id)
-    });
+    let next_cursor = next.as_ref().map(cursor::encode);
     let now = app.clock.now_millis();
     let conversations = found
         .iter()
@@ -261,8 +260,8 @@ pub async fn show_timeline(
     let platform = app
         .channels
         .get(&timeline.message().channel_id)
-        .map(|channel| channel.platform);
-    Ok(Json(timeline.view(platform)))
+        .and_then(|channel| channel.platform());
+    Ok(Json(timeline.view(platform, app.clock.now_millis())))
 }
 
 /// Which page of contacts.

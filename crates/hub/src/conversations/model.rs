@@ -22,6 +22,15 @@ impl std::fmt::Display for ChannelId {
     }
 }
 
+impl std::str::FromStr for ChannelId {
+    type Err = std::convert::Infallible;
+
+    /// Any text; whether there is such a channel is for others to say.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
 /// Who said a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sender {
@@ -268,8 +277,10 @@ impl Message {
             }
         }
         if let Some(reached) = self.receipts.status() {
-            // It was ended here without knowing whether Meta took it. Meta has now said so.
-            if matches!(self.status, Status::Failed | Status::Expired) && self.receipts.failed_at.is_none() {
+            // It was ended here without knowing whether Meta took it, or withdrawn before it was repeated. Meta has now said so.
+            if matches!(self.status, Status::Failed | Status::Expired | Status::Cancelled)
+                && self.receipts.failed_at.is_none()
+            {
                 self.failure = None;
             }
             self.status = reached;
@@ -489,6 +500,8 @@ pub struct Contact {
     pub username: Option<String>,
     /// Their picture (Instagram); such links die within days.
     pub picture_url: Option<String>,
+    /// From when on their profile is asked for again, once something is heard of them; absent if it was never asked for, or is to be already.
+    pub profile_stale_at: Option<Millis>,
     /// When they became known.
     pub created_at: Millis,
 }

@@ -29,6 +29,8 @@ pub struct People {
     pub merges: Vec<(usize, ContactId, ContactId)>,
     /// The index of the event that is looked at.
     event: usize,
+    /// Addresses that nobody had before.
+    pub new: Vec<IdentityKey>,
     /// Conversations that were merged, with what they were merged into.
     pub merged_conversations: Vec<(ConversationId, ConversationId)>,
 }
@@ -47,12 +49,10 @@ impl People {
                 keys.push(identity.key.clone());
             }
         }
-        keys.sort();
+        keys.sort_unstable();
         keys.dedup();
         let mut people = Self::default();
-        for (key, contact) in tx.contacts_by_identities(&keys)? {
-            people.by_identity.insert(key, contact.id);
-        }
+        people.by_identity.extend(tx.contacts_by_identities(&keys)?);
         let mut resolved = Vec::with_capacity(events.len());
         for (index, (understood, at)) in events.iter().enumerate() {
             people.event = index;
@@ -62,6 +62,18 @@ impl People {
         for contact in &mut resolved {
             *contact = contact.map(|id| people.current(id));
         }
+        // Only Instagram has profiles that are asked for: its webhooks bear no names.
+        let mut heard_of: Vec<ContactId> = events
+            .iter()
+            .zip(&resolved)
+            .filter(|((understood, _), _)| {
+                addresses(understood).any(|identity| identity.key.kind == IdentityKind::Igsid)
+            })
+            .filter_map(|(_, contact)| *contact)
+            .collect();
+        heard_of.sort_unstable();
+        heard_of.dedup();
+        tx.want_stale_profiles(&heard_of, now)?;
         Ok((people, resolved))
     }
 
@@ -87,15 +99,23 @@ impl People {
         if person.identities.is_empty() && moved_to.is_empty() {
             return Ok(None);
         }
+        // Who is not known yet would not be known by it afterwards either: so it must not tell more of those who are.
+        if matches!(understood.effect, Effect::Nothing) {
+            return Ok(None);
+        }
         // A receipt tells about people that we wrote to; it does not make new ones.
-        let creates = !matches!(understood.effect, Effect::Receipt { .. } | Effect::Nothing);
+        let creates = !matches!(understood.effect, Effect::Receipt { .. });
         // Of somebody who has moved, the old address is remembered also where it was not known: what they wrote from there may come later.
-        let addresses = if person.identities.is_empty() {
-            moved_to
-        } else {
-            &person.identities
-        };
-        let Some(contact) = self.contact_of(tx, addresses, creates, at, ids, now)? else {
+        let mut addresses = person.identities.clone();
+        if addresses.is_empty() {
+            addresses.extend_from_slice(moved_to);
+        } else if !moved_to.is_empty() {
+            // What they left is not where they are written to, also if nothing has come from the new place yet.
+            for left in &mut addresses {
+                left.seen_at -= 1;
+            }
+        }
+        let Some(contact) = self.contact_of(tx, &addresses, creates, at, ids, now)? else {
             return Ok(None);
         };
         let contact = self.moved(tx, contact, moved_to, now)?;
@@ -209,6 +229,7 @@ impl People {
             name_at: 0,
             username: None,
             picture_url: None,
+            profile_stale_at: None,
             created_at: now.min(at),
         });
         id
@@ -216,11 +237,15 @@ impl People {
 
     fn bind(&mut self, identity: &Identity, contact: ContactId) {
         let before = self.known(&identity.key);
+        if before.is_none() {
+            self.new.push(identity.key.clone());
+        }
         self.by_identity.insert(identity.key.clone(), contact);
         match self.bindings.get_mut(&identity.key) {
             Some((bound, owner)) => {
                 *owner = contact;
-                if identity.seen_at >= bound.seen_at {
+                // Of two spellings of one moment the greater stands, so that their order does not matter.
+                if (identity.seen_at, &identity.shown) > (bound.seen_at, &bound.shown) {
                     *bound = identity.clone();
                 }
             }

@@ -16,6 +16,7 @@ use crate::conversations::model::{ChannelId, Conversation, IdentityKey, Message,
 use crate::conversations::people::People;
 use crate::conversations::understand::{Effect, Said, Understood};
 use crate::ids::{ContactId, ConversationId, EventId, Ids, MessageId};
+use crate::sending::fallback;
 use crate::store::messages::{MessageFact, ReactionRow};
 use crate::store::{StoreError, Tx};
 use crate::stream::model::Change;
@@ -67,6 +68,10 @@ struct Batch<'a> {
     touched_messages: HashSet<MessageId>,
     in_flight: Vec<MessageId>,
     given_up: Vec<MessageId>,
+    /// Ids from before a message was queued again.
+    former: HashMap<(ChannelId, String), MessageId>,
+    /// Messages that a status has told to have failed because the window was closed.
+    closed: Vec<(MessageId, usize)>,
     facts: Vec<MessageFact>,
     reactions: HashMap<(MessageId, bool), ReactionRow>,
     parked: Vec<(ChannelId, String, EventId)>,
@@ -89,6 +94,8 @@ impl<'a> Batch<'a> {
             touched_messages: HashSet::new(),
             in_flight: Vec::new(),
             given_up: Vec::new(),
+            former: HashMap::new(),
+            closed: Vec::new(),
             facts: Vec::new(),
             reactions: HashMap::new(),
             parked: Vec::new(),
@@ -105,6 +112,8 @@ impl<'a> Batch<'a> {
         for (event, from, into) in people.merges {
             self.change(event, Change::ContactMerged { from, into });
         }
+        self.known
+            .extend(people.new.iter().map(|key| (ANY_CHANNEL, person_mark(key))));
         self.load_conversations(tx, incoming)?;
         self.load_messages(tx, incoming)
     }
@@ -154,6 +163,20 @@ impl<'a> Batch<'a> {
         for message in tx.lock_messages_by_external_ids(&keys)? {
             self.remember(message);
         }
+        let unknown: Vec<(ChannelId, String)> = incoming
+            .iter()
+            .filter_map(|event| match &event.understood.effect {
+                Effect::Receipt { external_id, .. } => Some((event.channel_id.clone(), external_id.clone())),
+                _ => None,
+            })
+            .filter(|key| !self.by_external_id.contains_key(key))
+            .collect();
+        for (key, id) in tx.messages_of_former_external_ids(&unknown)? {
+            ids.push(id);
+            self.former.insert(key, id);
+        }
+        ids.sort();
+        ids.dedup();
         ids.retain(|id| !self.messages.contains_key(id));
         for message in tx.lock_messages(&ids)? {
             self.remember(message);
@@ -360,6 +383,13 @@ impl<'a> Batch<'a> {
         }
         let came_alive = message.inert && !said.inert;
         message.inert &= said.inert;
+        if message.edited_at.is_some() && message.deleted_at.is_none() && said.content != Content::Placeholder {
+            let said_at = message.occurred_at;
+            self.note_first_wording(tx, known, said_at, event.event_id, &said.content)?;
+        }
+        let Some(message) = self.messages.get(&known) else {
+            return Ok(());
+        };
         let (message, changed) = (message.clone(), *message != before);
         if changed {
             self.touched_messages.insert(known);
@@ -386,6 +416,25 @@ impl<'a> Batch<'a> {
         }
         let kind = if said.outbound { "echo" } else { "again" };
         self.note(known, said.at, event.event_id, kind, "{}".to_owned());
+        Ok(())
+    }
+
+    /// The first wording of an edited message may come after those that replaced it.
+    fn note_first_wording(
+        &mut self,
+        tx: &mut Tx<'_>,
+        id: MessageId,
+        said_at: Millis,
+        event_id: EventId,
+        content: &Content,
+    ) -> Result<(), StoreError> {
+        let detail = wording_detail(&wording(content));
+        let is_it = |fact: &MessageFact| {
+            fact.message_id == id && fact.kind == "edited" && fact.at == said_at && fact.detail == detail
+        };
+        if !self.facts.iter().any(is_it) && !tx.message_facts(id)?.iter().any(is_it) {
+            self.note(id, said_at, event_id, "edited", detail);
+        }
         Ok(())
     }
 
@@ -452,6 +501,16 @@ impl<'a> Batch<'a> {
             .push((event.channel_id.clone(), external_id.to_owned(), event.event_id));
     }
 
+    /// What an event tells of somebody who is not known by any of their addresses is heard again once they are.
+    fn park_for_person(&mut self, index: usize, event: &Incoming) {
+        let Some(person) = &event.understood.person else { return };
+        if self.contacts[index].is_none() {
+            let marks = person.identities.iter().map(|identity| person_mark(&identity.key));
+            self.parked
+                .extend(marks.map(|mark| (ANY_CHANNEL, mark, event.event_id)));
+        }
+    }
+
     fn receive(
         &mut self,
         index: usize,
@@ -461,6 +520,12 @@ impl<'a> Batch<'a> {
         receipt: &Receipt,
         at: Millis,
     ) {
+        self.park_for_person(index, event);
+        let key = (event.channel_id.clone(), external_id.to_owned());
+        if let Some(id) = self.former.get(&key).copied() {
+            self.receive_of_earlier(index, event, id, receipt, at);
+            return;
+        }
         // The request's own mark is the surest: it is there before Meta's id is known (reference `whatsapp.md` 5, rule 4). Of a message
         // that was sent twice Meta may have two, under two ids, and how far the one got that the customer saw is how far it got.
         let marked = message_id.filter(|id| {
@@ -496,12 +561,35 @@ impl<'a> Batch<'a> {
         }
         changed |= message.receive(receipt, at);
         let told = (message.status != status_before || unknown_before).then(|| Change::status_of(message));
+        if message.status == Status::Failed
+            && matches!(receipt, Receipt::Failed(Some(failure)) if fallback::is_about_the_window(failure))
+        {
+            self.closed.push((id, index));
+        }
         if changed || unknown_before {
             self.touched_messages.insert(id);
         }
         if let Some(change) = told {
             self.change(index, change);
         }
+        self.note_receipt(id, event, receipt, at);
+    }
+
+    /// What Meta says of a message by an id from before it was queued again. That it failed is known; that it arrived ends what follows.
+    fn receive_of_earlier(&mut self, index: usize, event: &Incoming, id: MessageId, receipt: &Receipt, at: Millis) {
+        let Some(message) = self.messages.get_mut(&id) else {
+            return;
+        };
+        if matches!(receipt, Receipt::Delivered | Receipt::Read | Receipt::Played) && message.receive(receipt, at) {
+            let change = Change::status_of(message);
+            self.touched_messages.insert(id);
+            self.done.settled.push(id);
+            self.change(index, change);
+        }
+        self.note_receipt(id, event, receipt, at);
+    }
+
+    fn note_receipt(&mut self, id: MessageId, event: &Incoming, receipt: &Receipt, at: Millis) {
         let (kind, detail) = match receipt {
             Receipt::Accepted => ("accepted", "{}".to_owned()),
             Receipt::Sent => ("sent", "{}".to_owned()),
@@ -549,14 +637,14 @@ impl<'a> Batch<'a> {
             self.note(id, at, event.event_id, "edited", "{}".to_owned());
             return tx.redact_event(event.event_id, REDACTED);
         }
-        let wording = |content: &Content| serde_json::to_string(content).unwrap_or_default();
         let earlier = wording(&message.content);
         let later = wording(content);
         // Of two wordings of one moment the greater stands, so that their order does not matter.
         let newer = message
             .edited_at
             .is_none_or(|edited_at| (at, &later) > (edited_at, &earlier));
-        let first_wording = message.edited_at.is_none().then_some((message.occurred_at, earlier));
+        let first_wording = (message.edited_at.is_none() && message.content != Content::Placeholder)
+            .then_some((message.occurred_at, earlier));
         let conversation = message.conversation_id;
         if newer {
             message.content = content.clone();
@@ -577,9 +665,9 @@ impl<'a> Batch<'a> {
                 .get(&id)
                 .and_then(|message| message.event_id)
                 .unwrap_or(event.event_id);
-            self.note(id, said_at, event_id, "edited", format!(r#"{{"content":{earlier}}}"#));
+            self.note(id, said_at, event_id, "edited", wording_detail(&earlier));
         }
-        self.note(id, at, event.event_id, "edited", format!(r#"{{"content":{later}}}"#));
+        self.note(id, at, event.event_id, "edited", wording_detail(&later));
         Ok(())
     }
 
@@ -786,8 +874,26 @@ impl<'a> Batch<'a> {
         for id in &self.done.settled {
             tx.settle_outbox_by_event(*id)?;
         }
+        let mut closed: Vec<MessageId> = self.closed.iter().map(|(id, _)| *id).collect();
+        closed.sort();
+        closed.dedup();
+        for message in fallback::send_in_place_of(tx, &closed, self.now)? {
+            let told = self.closed.iter().find(|(id, _)| *id == message.id);
+            if let Some(changes) = told.and_then(|(_, index)| self.done.changes.get_mut(*index)) {
+                changes.extend([Change::updated(&message), Change::status_of(&message)]);
+            }
+        }
         Ok(self.done)
     }
+}
+
+fn wording(content: &Content) -> String {
+    serde_json::to_string(content).unwrap_or_default()
+}
+
+/// What the timeline keeps of a wording.
+fn wording_detail(wording: &str) -> String {
+    format!(r#"{{"content":{wording}}}"#)
 }
 
 /// How many messages are looked up at once of those that a contact has seen.
@@ -806,6 +912,14 @@ fn conversation_mark(identity: &IdentityKey) -> String {
         identity.value
     )
 }
+
+/// Stands in the place of a message's id for what waits until somebody is known, on whichever channel.
+fn person_mark(identity: &IdentityKey) -> String {
+    format!("{} {} {}", identity.kind.as_str(), identity.scope, identity.value)
+}
+
+/// No channel has an empty name.
+const ANY_CHANNEL: ChannelId = ChannelId(String::new());
 
 /// What stands in the place of a payload whose content was taken back: an entry that means nothing.
 const REDACTED: &str = r#"{"id":"","changes":[{"field":"redacted","value":{}}]}"#;

@@ -14,11 +14,14 @@ use crate::conversations::view::ErrorView;
 use crate::http::timestamp::Time;
 use crate::http::word::words;
 use crate::ids::{AttemptId, EventId, MessageId};
-use crate::sending::model::{Attempt, EntryState, OutboxEntry};
+use crate::sending::model::{Attempt, ChannelPace, EntryState, FallbackTaken, OutboxEntry, Scheduled, Wait};
 use crate::store::messages::MessageFact;
 use crate::store::{StoreError, Tx};
 
-words! { EntryStateWord of EntryState as "OutboxState"; }
+words! {
+    EntryStateWord of EntryState as "OutboxState";
+    WaitWord of Wait as "Wait";
+}
 
 /// What is kept of what happened to one message.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub struct Timeline {
     attempts: Vec<Attempt>,
     facts: Vec<MessageFact>,
     entry: Option<OutboxEntry>,
+    fallback: Option<FallbackTaken>,
+    pace: Option<ChannelPace>,
 }
 
 impl Timeline {
@@ -35,10 +40,21 @@ impl Timeline {
         let Some(message) = tx.message_by_id(id)? else {
             return Ok(None);
         };
+        let entry = match tx.entry_of_message(id)? {
+            None => tx
+                .scheduled_message(id)?
+                .map(|scheduled| scheduled.entry(0, Some(Scheduled::REASON))),
+            entry => entry,
+        };
+        let terms = tx.terms_of_messages(&message.channel_id, &[id])?.into_iter().next();
         Ok(Some(Self {
             attempts: tx.attempts_of_message(id)?,
             facts: tx.message_facts(id)?,
-            entry: tx.entry_of_message(id)?,
+            entry,
+            fallback: terms
+                .and_then(|terms| terms.fallback)
+                .and_then(|fallback| fallback.taken),
+            pace: tx.channel_pace(&message.channel_id)?,
             message,
         }))
     }
@@ -49,19 +65,33 @@ impl Timeline {
     }
 
     /// Puts it in order; `platform` is that of the message's channel, if there still is one.
-    pub fn view(&self, platform: Option<Platform>) -> TimelineView {
+    pub fn view(&self, platform: Option<Platform>, now: Millis) -> TimelineView {
         let mut items: Vec<TimelineItem> = self
             .attempts
             .iter()
             .map(|attempt| of_attempt(attempt, platform))
             .collect();
         items.extend(self.facts.iter().map(of_fact));
-        items.sort_by_key(|item| item.at);
+        items.extend(self.fallback.as_ref().map(of_fallback));
+        items.sort_by_key(|item| (item.at, self.order_in_one_moment(item)));
         items.insert(0, self.beginning());
         TimelineView {
             message_id: self.message.id,
             timeline: items,
-            waiting: self.entry.as_ref().map(WaitingView::from),
+            waiting: self
+                .entry
+                .as_ref()
+                .map(|entry| WaitingView::new(entry, self.pace.as_ref(), now)),
+        }
+    }
+
+    /// Of one moment: what was tried before a template took its place, then that it did, then everything else.
+    fn order_in_one_moment(&self, item: &TimelineItem) -> u8 {
+        let is_of_template = |attempt: &AttemptView| attempt.request["type"] == "template";
+        match (&self.fallback, &item.attempt) {
+            (Some(_), Some(attempt)) if !is_of_template(attempt) => 0,
+            (Some(_), None) if item.kind == "fallback" => 1,
+            (Some(_) | None, _) => 2,
         }
     }
 
@@ -105,14 +135,14 @@ pub struct TimelineItem {
     /// When, by Meta's clock, where Meta has told it.
     #[serde(skip_serializing_if = "Option::is_none")]
     occurred_at: Option<Time>,
-    /// `received`, `echoed` or `queued` first; then `attempt` for a try, and for an event `accepted`, `sent`, `delivered`, `read`,
+    /// `received`, `echoed` or `queued` first; then `attempt` for a try, `fallback` where its template took its place, and for an event `accepted`, `sent`, `delivered`, `read`,
     /// `played`, `failed`, `edited`, `deleted`, `echo` or `reaction`.
     kind: String,
     /// The event that told it: see `GET /api/webhooks/events/{id}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     event_id: Option<EventId>,
-    /// More about what an event told: the wording of an edit, the emoji of a reaction.
+    /// More about it: the wording of an edit, the emoji of a reaction, what a template took the place of and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     detail: Option<serde_json::Value>,
@@ -138,6 +168,13 @@ fn of_attempt(attempt: &Attempt, platform: Option<Platform>) -> TimelineItem {
     TimelineItem {
         attempt: Some(AttemptView::new(attempt, platform)),
         ..TimelineItem::new(attempt.started_at, "attempt")
+    }
+}
+
+fn of_fallback(taken: &FallbackTaken) -> TimelineItem {
+    TimelineItem {
+        detail: Some(serde_json::json!({ "reason": taken.reason, "instead": taken.said })),
+        ..TimelineItem::new(taken.at, "fallback")
     }
 }
 
@@ -217,13 +254,20 @@ pub struct WaitingView {
     expires_at: Time,
     /// How many tries have counted against it.
     attempts: u32,
-    /// Why it waits.
+    /// What it waits for: something of its own, or what its whole channel waits for.
+    waits_for: WaitWord,
+    /// Until when it waits for that, where it is known.
+    waits_until: Option<Time>,
+    /// Why it waits, in more words.
     reason: Option<String>,
 }
 
-impl From<&OutboxEntry> for WaitingView {
-    fn from(entry: &OutboxEntry) -> Self {
+impl WaitingView {
+    fn new(entry: &OutboxEntry, pace: Option<&ChannelPace>, now: Millis) -> Self {
+        let (waits_for, until) = entry.waits_for(pace, now);
         Self {
+            waits_for: waits_for.into(),
+            waits_until: until.map(Time),
             state: entry.state.into(),
             due_at: Time(entry.due_at),
             expires_at: Time(entry.expires_at),

@@ -232,7 +232,7 @@ impl Messages {
 
     /// Renders one of them.
     pub fn view(&self, message: &Message, channels: &Channels) -> MessageView {
-        let platform = channels.get(&message.channel_id).map(|channel| channel.platform);
+        let platform = channels.get(&message.channel_id).and_then(|channel| channel.platform());
         let receipts = &message.receipts;
         let reactions = self.reactions.get(&message.id).map(Vec::as_slice).unwrap_or_default();
         MessageView {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{FromRequest, FromRequestParts, Path, Query as Pairs, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query as Pairs, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
@@ -188,6 +188,26 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     }
 }
 
+/// A body in JSON that may be left out.
+#[derive(Debug, Clone)]
+pub struct OptionalJson<T>(pub Option<T>);
+
+impl<T: DeserializeOwned> FromRequest<App> for OptionalJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let is_json = is_json(request.headers());
+        let body = read_body(request, app, BODY_BYTES_MAX).await?;
+        if body.trim_ascii().is_empty() {
+            return Ok(Self(None));
+        }
+        if !is_json {
+            return Err(not_json());
+        }
+        parse(&body).map(|value| Self(Some(value)))
+    }
+}
+
 /// A body in JSON, and as it came: for whoever has to tell one body from another.
 #[derive(Debug, Clone)]
 pub struct RawJson<T> {
@@ -209,18 +229,47 @@ impl<T: DeserializeOwned> FromRequest<App> for RawJson<T> {
     }
 }
 
-async fn read_json(request: Request, app: &App) -> Result<Bytes, Problem> {
-    if !is_json(request.headers()) {
-        return Err(Problem::new(
-            Code::UnsupportedMediaType,
-            "The header `Content-Type` must be `application/json`.",
-        ));
+/// A body in JSON that may be as large as [`BULK_BYTES_MAX`]: for what brings many things at once.
+#[derive(Debug, Clone)]
+pub struct BulkJson<T>(pub RawJson<T>);
+
+impl<T: DeserializeOwned> FromRequest<App> for BulkJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(mut request: Request, app: &App) -> Result<Self, Problem> {
+        DefaultBodyLimit::max(BULK_BYTES_MAX).apply(&mut request);
+        let raw = read_json_within(request, app, BULK_BYTES_MAX).await?;
+        Ok(Self(RawJson {
+            value: parse(&raw)?,
+            raw,
+        }))
     }
+}
+
+async fn read_json(request: Request, app: &App) -> Result<Bytes, Problem> {
+    read_json_within(request, app, BODY_BYTES_MAX).await
+}
+
+async fn read_json_within(request: Request, app: &App, bytes_max: usize) -> Result<Bytes, Problem> {
+    if !is_json(request.headers()) {
+        return Err(not_json());
+    }
+    read_body(request, app, bytes_max).await
+}
+
+fn not_json() -> Problem {
+    Problem::new(
+        Code::UnsupportedMediaType,
+        "The header `Content-Type` must be `application/json`.",
+    )
+}
+
+async fn read_body(request: Request, app: &App, bytes_max: usize) -> Result<Bytes, Problem> {
     let limit = app.config.http.body_timeout;
     tokio::time::timeout(limit, Bytes::from_request(request, app))
         .await
         .map_err(|_| Problem::new(Code::RequestTimeout, "The body did not come in time."))?
-        .map_err(|rejection| unreadable(&rejection))
+        .map_err(|rejection| unreadable(&rejection, bytes_max))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -231,17 +280,20 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
 }
 
-fn unreadable(rejection: &BytesRejection) -> Problem {
+fn unreadable(rejection: &BytesRejection, bytes_max: usize) -> Problem {
     // The rejection's own text tells of our inside; its status tells the two cases apart.
     match rejection.status() {
-        axum::http::StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
-            Code::PayloadTooLarge,
-            format!("A body has {BODY_BYTES_MAX} bytes at most."),
-        ),
+        axum::http::StatusCode::PAYLOAD_TOO_LARGE => too_large(bytes_max),
         _ => Problem::new(Code::InvalidJson, "The body broke off."),
     }
 }
 
+fn too_large(bytes_max: usize) -> Problem {
+    Problem::new(Code::PayloadTooLarge, format!("A body has {bytes_max} bytes at most."))
+}
+
+/// How large a body may be that brings many things at once.
+pub const BULK_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How large a body may be, but for notifications, which have a limit of their own.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 

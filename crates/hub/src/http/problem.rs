@@ -271,8 +271,26 @@ codes! {
         "Use a new `Idempotency-Key` for each new request.";
     MessageNotFound "message_not_found" UNPROCESSABLE_ENTITY "The message that is answered is not in this conversation"
         "Name a message of the same conversation, or leave `replyTo` out.";
+    ChannelExists "channel_exists" CONFLICT "The id or the account of the channel is in use"
+        "Choose another id; or change the channel that there is.";
+    ChannelInUse "channel_in_use" CONFLICT "Messages of the channel wait to be sent"
+        "Wait until they are sent, or cancel them; then remove the channel.";
+    ChannelOfSettings "channel_of_settings" CONFLICT "The settings name the channel"
+        "Take it out of the settings, and start the hub anew.";
+    CredentialsRefused "credentials_refused" UNPROCESSABLE_ENTITY "The credentials do not work for the account"
+        "Give a token that is valid, has the permissions, and is of the account; nothing was changed.";
+    MetaUnavailable "meta_unavailable" SERVICE_UNAVAILABLE "Meta did not answer"
+        "Try again after the time in `Retry-After`; nothing was changed.";
+    UnknownFlag "unknown_flag" NOT_FOUND "There is no such flag"
+        "Name one of the flags that `GET /api/v1/flags` lists.";
+    OutboundStopped "outbound_stopped" SERVICE_UNAVAILABLE "Sending is stopped"
+        "Wait until it is started again, or send with `?queue=true` to have the message wait.";
     NotCancellable "not_cancellable" CONFLICT "The message can no longer be cancelled"
         "Only messages that still wait can be cancelled.";
+    NotRetryable "not_retryable" CONFLICT "The message cannot be sent again"
+        "Only messages that failed or expired, or that wait on a pause, can be sent again; send a new one instead.";
+    MayHaveArrived "may_have_arrived" CONFLICT "The message may have arrived"
+        "Look at its timeline; to send it again for all that, add `force=true`: the contact may get it twice.";
     StoreUnavailable "store_unavailable" SERVICE_UNAVAILABLE "The store cannot be used at the moment"
         "Try again after the time in `Retry-After`.";
     Internal "internal" INTERNAL_SERVER_ERROR "Something went wrong in Tidings"

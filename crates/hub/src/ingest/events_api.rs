@@ -1,7 +1,8 @@
 //! `/api/webhooks/events`: the log of what Meta told, and telling it again; `/api/webhooks/notifications/quarantined`.
 //!
-//! A list is cheap however many events there are: it walks along one index from the newest, and its total comes from counters, or from
-//! looking at a bounded number of events (`totalIsExact` says which).
+//! A list is cheap however many events there are, and however rare those that it is asked for: it walks along one index from the newest, looks
+//! at a bounded number of events, and says where it goes on. Its total comes from counters, or from looking at as many (`totalIsExact` says
+//! which). A replay finds its events in the same way, without holding up who writes.
 
 use axum::Json;
 use axum::extract::State;
@@ -31,6 +32,8 @@ const LIMIT_MAX: u32 = 500;
 const OFFSET_MAX: u32 = 10_000;
 /// How many events one call of a replay takes.
 const REPLAY_MAX: u32 = 1_000;
+/// How many of them are put back into the queue in one unit of work.
+const REPLAY_UNIT: usize = 100;
 /// How many quarantined notifications a list has at most.
 const QUARANTINED_MAX: u32 = 200;
 /// How much of a quarantined body a list shows.
@@ -70,7 +73,7 @@ pub struct EventQuery {
     /// How many.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 50)]
     limit: u32,
-    /// How many to leave out first.
+    /// How many of those that are found to leave out first. Beyond the 10,000 that one list looks at, go on by `cursor`.
     #[param(value_type = Option<u32>, maximum = 10_000, default = 0)]
     offset: u32,
     /// Where to go on: `nextCursor` of the list before.
@@ -118,7 +121,8 @@ pub struct EventList {
     limit: u32,
     /// How many were left out first.
     offset: u32,
-    /// Where it goes on; absent at the end.
+    /// Where it goes on; absent at the end. A list that leaves events out looks at 10,000 of them: it may have fewer than `limit`, or none, and
+    /// go on all the same.
     next_cursor: Option<String>,
 }
 
@@ -202,20 +206,19 @@ pub async fn list_events(
     };
 
     let read = app.store.read(move |tx| {
-        let events = tx.events(&filter, limit + 1, offset)?;
+        let page = tx.events(&filter, limit, offset)?;
         let count = tx.count_events_found(&filter)?;
-        Ok::<_, StoreError>((events, count))
+        Ok::<_, StoreError>((page, count))
     });
-    let (mut events, count) = read.await?;
+    let (page, count) = read.await?;
 
-    let next_cursor = cursor::cut(&mut events, limit, |event| event.id);
     Ok(Json(EventList {
-        events: events.iter().map(EventView::from).collect(),
+        events: page.events.iter().map(EventView::from).collect(),
         total: count.total,
         total_is_exact: count.is_exact,
         limit,
         offset,
-        next_cursor,
+        next_cursor: page.next.as_ref().map(cursor::encode),
     }))
 }
 
@@ -255,7 +258,8 @@ pub async fn show_event(
 pub struct Replay {
     /// How many events are processed again.
     replayed: usize,
-    /// Pass it on as `cursor` to replay the next ones; absent if there are none.
+    /// Pass it on as `cursor` to replay the next ones; absent if there are none. A call looks at 10,000 events, and may go on without having
+    /// found any.
     next_cursor: Option<String>,
 }
 
@@ -351,20 +355,16 @@ pub async fn replay_events(
 ) -> Result<(StatusCode, Json<Replay>), Problem> {
     let filter = request.filter()?;
     let now = app.clock.now_millis();
-    let found = app
-        .store
-        .write(move |tx| tx.requeue_events(&filter, now, REPLAY_MAX))
-        .await?;
-    app.projector.notify_one();
-    let is_last = found.len() < REPLAY_MAX as usize;
-    let next_cursor = found.last().filter(|_| !is_last).map(|event| cursor::encode(&event.id));
-    Ok((
-        StatusCode::ACCEPTED,
-        Json(Replay {
-            replayed: count_requeued(&found),
-            next_cursor,
-        }),
-    ))
+    let page = app.store.read(move |tx| tx.events(&filter, REPLAY_MAX, 0)).await?;
+    let replayed = count_requeued(&page.events);
+    let next_cursor = page.next.as_ref().map(cursor::encode);
+    // Looking for them holds nobody up, and each part of them only for a moment.
+    for part in page.events.chunks(REPLAY_UNIT) {
+        let part = part.to_vec();
+        app.store.write(move |tx| tx.requeue_events(&part, now)).await?;
+        app.projector.notify_one();
+    }
+    Ok((StatusCode::ACCEPTED, Json(Replay { replayed, next_cursor })))
 }
 
 /// Those that waited already go on waiting.

@@ -88,7 +88,10 @@ pub async fn project_due(app: &App) -> Result<usize, StoreError> {
             // What has come in since then is for the next time.
             return Ok(processed + write(app, &worker, batch).await?);
         }
+        let began = Instant::now();
         let (written, next) = tokio::join!(write(app, &worker, batch), worker.read(app, Some(last), limit));
+        // With a backlog, what comes in must not wait for ever more of it: others have the writer for a third of the time.
+        tokio::time::sleep(began.elapsed() / 2).await;
         processed += written?;
         batch = next?;
     }
@@ -99,7 +102,9 @@ pub async fn project_due(app: &App) -> Result<usize, StoreError> {
 async fn write(app: &App, worker: &Worker, batch: Vec<Due>) -> Result<usize, StoreError> {
     let (unit, limit) = (worker.clone(), batch.len());
     let batch = Arc::new(batch);
-    match app.store.write_unflushed(move |tx| unit.project(tx, &batch)).await {
+    // What is left of the batch is dropped here, not on the thread that everybody waits for.
+    let shared = Arc::clone(&batch);
+    match app.store.write_unflushed(move |tx| unit.project(tx, &shared)).await {
         Ok(done) => Ok(report(app, &done)),
         Err(error @ (StoreError::Unavailable(_) | StoreError::Closed)) => Err(error),
         Err(error) => {

@@ -1,4 +1,7 @@
-//! Takes a message for sending: everything that can be known wrong is refused here, the rest is kept in one transaction.
+//! Takes messages for sending: everything that can be known wrong is refused here, the rest is kept in one transaction.
+//!
+//! Of each message everything is looked up and checked before anything is written, so that in a batch one that is refused leaves its
+//! neighbours, which are kept by the same transaction, as they are.
 
 use std::time::Duration;
 
@@ -6,24 +9,27 @@ use aws_lc_rs::digest;
 use tidings_meta::notification::Platform;
 
 use crate::app::App;
-use crate::channels::Channel;
-use crate::conversations::content::Content;
-use crate::conversations::model::{
-    ChannelId, Contact, Conversation, Identity, IdentityKey, IdentityKind, Message, Millis, Receipts, Sender, Status,
-};
-use crate::conversations::phone::{self, PhoneNumber};
+use crate::conversations::content::{Content, Template};
+use crate::conversations::model::{ChannelId, Conversation, Message, Millis, Receipts, Sender, Status};
 use crate::ids::{ContactId, ConversationId, MessageId};
-use crate::sending::model::{EntryState, OutboxEntry, Priority};
+use crate::sending::model::{Fallback, Priority, Purpose, Scheduled, Terms};
+use crate::sending::recipient::{self, Found, Newcomer};
 use crate::sending::request::{self, Fault};
+use crate::sending::window;
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx, UnitError};
 use crate::stream::model::Change;
 
+/// How far ahead a message can be scheduled.
+pub const AHEAD_MAX: Duration = Duration::from_hours(366 * 24);
+/// How many messages of a batch are kept by one transaction.
+const UNIT_MAX: usize = 100;
+
 /// A message that somebody wants sent.
 #[derive(Debug, Clone)]
 pub struct Order {
-    /// By which channel; `None` with a conversation, which knows its own.
-    pub channel: Option<ChannelId>,
+    /// By what way.
+    pub by: By,
     /// To whom.
     pub to: To,
     /// What.
@@ -32,12 +38,33 @@ pub struct Order {
     pub sender: Sender,
     /// Which message it answers.
     pub reply_to: Option<MessageId>,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// How urgent it is; `None`: as follows from the purpose and the window.
+    pub priority: Option<Priority>,
+    /// Not before.
+    pub send_at: Option<Millis>,
     /// Not after.
     pub expires_at: Option<Millis>,
+    /// What to send in its place where the window has closed.
+    pub fallback: Option<Template>,
     /// A document of the caller's own.
     pub metadata: Option<String>,
+    /// Taken also while sending is stopped: it waits.
+    pub queue: bool,
     /// The same key with the same order is one message.
     pub idempotency: Option<Idempotency>,
+}
+
+/// By what way a message goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum By {
+    /// By this channel.
+    Channel(ChannelId),
+    /// By the channel of the conversation that it is for.
+    Conversation,
+    /// By the channel that suits best: see [`recipient::find`].
+    Auto,
 }
 
 /// What makes two requests one.
@@ -92,6 +119,15 @@ pub enum AcceptError {
     /// The channel can only receive.
     #[error("channel `{0}` has no access token")]
     ChannelNotUsable(ChannelId),
+    /// The channel is a route of other channels' messages, and not one to send by.
+    #[error("channel `{0}` is a route of other channels' messages")]
+    ChannelIsRoute(ChannelId),
+    /// Sending is stopped: altogether, or on this channel.
+    #[error("sending is stopped")]
+    OutboundStopped(Option<ChannelId>),
+    /// No channel can send.
+    #[error("no channel can send")]
+    NoChannel,
     /// The recipient cannot be one of this channel's.
     #[error("{0}")]
     InvalidRecipient(String),
@@ -110,9 +146,15 @@ pub enum AcceptError {
         /// Where a template could help.
         platform: Platform,
     },
-    /// The time by which it must be sent has passed already.
-    #[error("expiresAt has passed")]
+    /// A template stands ready that the channel's product does not have, or for a message that needs none.
+    #[error("the fallback cannot be sent")]
+    Fallback(Vec<Fault>),
+    /// The time by which it must be sent is before the one at which it may be sent, or has passed already.
+    #[error("expiresAt is over before the message may be sent")]
     Expired,
+    /// The time from which it may be sent is too far away, or not in the future.
+    #[error("sendAt is out of bounds")]
+    SendAt,
     /// The key was used for another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,
@@ -133,18 +175,80 @@ impl UnitError for AcceptError {
 
 /// Takes a message; once this returns, it will be sent, or its failure shown.
 pub async fn accept(app: &App, order: Order) -> Result<Accepted, AcceptError> {
-    let acceptor = Acceptor {
-        app: app.clone(),
-        now: app.clock.now_millis(),
-        message_id: app.ids.next(),
-        order,
-    };
-    let (accepted, channel) = app.store.write(move |tx| acceptor.run(tx)).await?;
-    if let Some(channel) = channel {
-        app.senders.nudge(&channel);
-        app.stream.nudge();
+    let answers = accept_all(app, vec![order]).await;
+    answers.into_iter().next().unwrap_or(Err(StoreError::Closed.into()))
+}
+
+/// Takes many messages, in few transactions; answers for each one, in their order. One that is refused does not stop the others.
+pub async fn accept_all(app: &App, orders: Vec<Order>) -> Vec<Result<Accepted, AcceptError>> {
+    let mut answers = Vec::with_capacity(orders.len());
+    let mut orders = orders.into_iter();
+    loop {
+        let acceptors: Vec<Acceptor> = orders
+            .by_ref()
+            .take(UNIT_MAX)
+            .map(|order| Acceptor {
+                app: app.clone(),
+                now: app.clock.now_millis(),
+                message_id: app.ids.next(),
+                order,
+            })
+            .collect();
+        if acceptors.is_empty() {
+            return answers;
+        }
+        let count = acceptors.len();
+        match app.store.write(move |tx| keep_unit(tx, &acceptors)).await {
+            Ok(unit) => {
+                for channel in &unit.channels {
+                    app.senders.nudge(channel);
+                }
+                if !unit.channels.is_empty() {
+                    app.stream.nudge();
+                }
+                answers.extend(unit.answers);
+            }
+            Err(error) => answers.extend((0..count).map(|_| Err(AcceptError::Store(error.again())))),
+        }
     }
-    Ok(accepted)
+}
+
+/// What became of the messages that one transaction was for.
+struct Unit {
+    answers: Vec<Result<Accepted, AcceptError>>,
+    channels: Vec<ChannelId>,
+}
+
+fn keep_unit(tx: &mut Tx<'_>, acceptors: &[Acceptor]) -> Result<Unit, StoreError> {
+    let mut unit = Unit {
+        answers: Vec::with_capacity(acceptors.len()),
+        channels: Vec::new(),
+    };
+    let mut told = Vec::new();
+    for acceptor in acceptors {
+        let answer = match acceptor.plan(tx) {
+            Ok(Plan::Repeated(message_id)) => Ok(Accepted {
+                message_id,
+                repeated: true,
+            }),
+            Ok(Plan::New(planned)) => {
+                told.push(acceptor.keep(tx, &planned)?);
+                let channel = planned.message.channel_id;
+                if !unit.channels.contains(&channel) {
+                    unit.channels.push(channel);
+                }
+                Ok(Accepted {
+                    message_id: acceptor.message_id,
+                    repeated: false,
+                })
+            }
+            Err(AcceptError::Store(error)) => return Err(error),
+            Err(refused) => Err(refused),
+        };
+        unit.answers.push(answer);
+    }
+    tx.insert_stream(&told)?;
+    Ok(unit)
 }
 
 struct Acceptor {
@@ -154,87 +258,139 @@ struct Acceptor {
     order: Order,
 }
 
+/// What is to be done about an order.
+enum Plan {
+    /// Nothing: it came before, and is this message.
+    Repeated(MessageId),
+    New(Box<Planned>),
+}
+
+/// Everything that is to be written.
+struct Planned {
+    newcomer: Option<Newcomer>,
+    conversation: Conversation,
+    is_new: bool,
+    message: Message,
+    terms: Option<Terms>,
+    /// Due when it may be sent.
+    scheduled: Scheduled,
+}
+
 impl Acceptor {
-    fn run(&self, tx: &mut Tx<'_>) -> Result<(Accepted, Option<ChannelId>), AcceptError> {
+    /// Looks everything up and checks it. Writes nothing.
+    fn plan(&self, tx: &mut Tx<'_>) -> Result<Plan, AcceptError> {
         if let Some(earlier) = self.earlier_answer(tx)? {
-            return Ok((earlier, None));
+            return Ok(Plan::Repeated(earlier));
         }
-        let (channel, mut conversation, is_new) = self.conversation(tx)?;
-        let channel_id = channel.id.clone();
-        if channel.access_token.is_none() {
-            return Err(AcceptError::ChannelNotUsable(channel_id));
+        let order = &self.order;
+        let Found {
+            channel,
+            platform,
+            conversation,
+            is_new,
+            newcomer,
+        } = recipient::find(tx, &self.app, order, self.now)?;
+        if channel.credentials.is_none() {
+            return Err(AcceptError::ChannelNotUsable(channel.id.clone()));
         }
-        let faults = request::check(channel.platform, &self.order.content);
+        self.refuse_while_stopped(&channel.id)?;
+        let faults = request::check(platform, &order.content);
         if !faults.is_empty() {
             return Err(AcceptError::Content(faults));
         }
-        if request::needs_open_window(&self.order.content) && !conversation.window_is_open(self.now) {
-            return Err(AcceptError::WindowClosed {
-                platform: channel.platform,
-            });
+        self.check_fallback(platform)?;
+        let window_ends_at = conversation.window_ends_at;
+        let fallback = order.fallback.as_ref();
+        if !window::at_accept(
+            platform,
+            order.sender,
+            &order.content,
+            fallback,
+            window_ends_at,
+            self.now,
+        ) {
+            return Err(AcceptError::WindowClosed { platform });
         }
-        let lifetime = Duration::as_millis(&self.app.config.sending.expires_after);
-        let expires_at = self
-            .order
-            .expires_at
-            .unwrap_or(self.now + i64::try_from(lifetime).unwrap_or(i64::MAX / 2));
-        if expires_at <= self.now {
-            return Err(AcceptError::Expired);
-        }
+        let (due_at, expires_at) = self.times()?;
+        let usual = Priority::usual(order.purpose, conversation.window_is_open(self.now));
+        let priority = order.priority.unwrap_or(usual) as i64;
+        let is_usual = order.purpose == Purpose::Service && order.priority.is_none() && order.fallback.is_none();
         let message = self.message(tx, &conversation)?;
-        let entry = OutboxEntry {
+        let terms = (!is_usual).then(|| Terms {
             message_id: message.id,
-            channel_id: channel_id.clone(),
-            conversation_id: conversation.id,
-            position: conversation.next_position,
-            state: EntryState::Waiting,
-            priority: if conversation.window_is_open(self.now) {
-                Priority::Reply
-            } else {
-                Priority::Notification
-            } as i64,
-            due_at: self.now,
+            channel_id: channel.id.clone(),
+            purpose: order.purpose,
+            priority,
             expires_at,
-            attempts: 0,
-            attempt_id: None,
-            reason: None,
+            fallback: order
+                .fallback
+                .clone()
+                .map(|template| Fallback { template, taken: None }),
+        });
+        let scheduled = Scheduled {
+            message_id: message.id,
+            channel_id: channel.id.clone(),
+            conversation_id: conversation.id,
+            priority,
+            due_at,
+            expires_at,
             queued_at: self.now,
         };
-        conversation.next_position += 1;
-        conversation.note(&message, false);
-        if is_new {
+        Ok(Plan::New(Box::new(Planned {
+            newcomer,
+            conversation,
+            is_new,
+            message,
+            terms,
+            scheduled,
+        })))
+    }
+
+    /// Writes what was planned; answers with what to tell of it.
+    fn keep(&self, tx: &mut Tx<'_>, planned: &Planned) -> Result<NewStreamRow, StoreError> {
+        if let Some(newcomer) = &planned.newcomer {
+            newcomer.keep(tx)?;
+        }
+        let mut conversation = planned.conversation.clone();
+        let position = conversation.next_position;
+        let waits_for_its_time = planned.scheduled.due_at > self.now;
+        if !waits_for_its_time {
+            conversation.next_position += 1;
+        }
+        conversation.note(&planned.message, false);
+        if planned.is_new {
             tx.insert_conversations(&[&conversation])?;
         } else {
             tx.update_conversations(&[&conversation])?;
         }
-        tx.insert_messages(&[&message])?;
-        tx.insert_outbox(&entry)?;
+        tx.insert_messages(&[&planned.message])?;
+        tx.insert_terms(planned.terms.as_slice())?;
+        if waits_for_its_time {
+            tx.insert_scheduled(&planned.scheduled)?;
+        } else {
+            tx.insert_outbox(&planned.scheduled.entry(position, None))?;
+        }
         if let Some(key) = &self.order.idempotency {
-            let answer = message.id.to_string();
+            let answer = self.message_id.to_string();
             if !tx.insert_idempotent_answer(&key.caller, &key.key, &key.fingerprint, &answer, self.now)? {
                 // Another request with this key was faster by a moment: this one is run again, and finds its answer.
-                return Err(StoreError::Conflict("another request has the same Idempotency-Key".to_owned()).into());
+                return Err(StoreError::Conflict(
+                    "another request has the same Idempotency-Key".to_owned(),
+                ));
             }
         }
-        tx.insert_stream(&[NewStreamRow {
+        Ok(NewStreamRow {
             at: self.now,
-            channel_id: Some(channel_id.clone()),
+            channel_id: Some(conversation.channel_id.clone()),
             event_id: None,
             changes: vec![Change::MessageCreated {
-                message: message.id,
+                message: self.message_id,
                 conversation: conversation.id,
             }],
-        }])?;
-        Ok((
-            Accepted {
-                message_id: message.id,
-                repeated: false,
-            },
-            Some(channel_id),
-        ))
+        })
     }
 
-    fn earlier_answer(&self, tx: &mut Tx<'_>) -> Result<Option<Accepted>, AcceptError> {
+    fn earlier_answer(&self, tx: &mut Tx<'_>) -> Result<Option<MessageId>, AcceptError> {
         let Some(key) = &self.order.idempotency else {
             return Ok(None);
         };
@@ -244,89 +400,67 @@ impl Acceptor {
         if fingerprint != key.fingerprint {
             return Err(AcceptError::KeyReused);
         }
-        let message_id = answer
-            .parse()
-            .map_err(|_| StoreError::corrupt(1, "holds no message id"))?;
-        Ok(Some(Accepted {
-            message_id,
-            repeated: true,
-        }))
+        // What a batch was answered as a whole is kept under its key, and is no message.
+        answer.parse().map(Some).map_err(|_| AcceptError::KeyReused)
     }
 
-    fn channel(&self, id: &ChannelId) -> Result<&Channel, AcceptError> {
-        self.app
-            .channels
-            .get(id)
-            .ok_or_else(|| AcceptError::UnknownChannel(id.0.clone()))
-    }
-
-    /// The channel and conversation that the message goes out in, the latter locked; whether it is new.
-    fn conversation(&self, tx: &mut Tx<'_>) -> Result<(&Channel, Conversation, bool), AcceptError> {
-        if let To::Conversation(id) = self.order.to {
-            let conversation = tx
-                .lock_conversation(id)?
-                .ok_or_else(|| AcceptError::UnknownRecipient(format!("there is no conversation `{id}`")))?;
-            let channel = self.channel(&conversation.channel_id)?;
-            if self.order.channel.as_ref().is_some_and(|wanted| *wanted != channel.id) {
-                let detail = format!("conversation `{id}` is on channel `{}`", channel.id);
-                return Err(AcceptError::InvalidRecipient(detail));
-            }
-            return Ok((channel, conversation, false));
+    fn refuse_while_stopped(&self, channel: &ChannelId) -> Result<(), AcceptError> {
+        if self.order.queue {
+            Ok(())
+        } else if !self.app.flags.outbound_enabled() {
+            Err(AcceptError::OutboundStopped(None))
+        } else if !self.app.flags.channel_enabled(channel) {
+            Err(AcceptError::OutboundStopped(Some(channel.clone())))
+        } else {
+            Ok(())
         }
-        let wanted = self
+    }
+
+    fn check_fallback(&self, platform: Platform) -> Result<(), AcceptError> {
+        let Some(template) = &self.order.fallback else {
+            return Ok(());
+        };
+        let fault = |detail: &str| {
+            vec![Fault {
+                field: "fallbackTemplate".to_owned(),
+                detail: detail.to_owned(),
+            }]
+        };
+        let faults = match (&self.order.content, platform) {
+            (Content::Template(_), _) => fault("is for free-form messages: this one is a template already"),
+            // Which channel it would be was not known to whoever asked.
+            (_, Platform::Instagram) if self.order.by == By::Auto => Vec::new(),
+            (_, Platform::Instagram) => fault("can be sent on WhatsApp only: leave it out"),
+            (_, Platform::WhatsApp) => {
+                let mut faults = request::check(platform, &Content::Template(template.clone()));
+                for fault in &mut faults {
+                    fault.field = fault.field.replacen("content", "fallbackTemplate", 1);
+                }
+                faults
+            }
+        };
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(AcceptError::Fallback(faults))
+        }
+    }
+
+    /// When it is due, and when it expires.
+    fn times(&self) -> Result<(Millis, Millis), AcceptError> {
+        let due_at = match self.order.send_at {
+            None => self.now,
+            Some(at) if at > self.now && at <= self.now + millis(AHEAD_MAX) => at,
+            Some(_) => return Err(AcceptError::SendAt),
+        };
+        let expires_at = self
             .order
-            .channel
-            .as_ref()
-            .ok_or_else(|| AcceptError::UnknownChannel(String::new()))?;
-        let channel = self.channel(wanted)?;
-        let contact = self.contact(tx, channel)?;
-        let known = tx
-            .lock_conversations(&[(channel.id.clone(), contact)])?
-            .into_iter()
-            .next();
-        let is_new = known.is_none();
-        let conversation =
-            known.unwrap_or_else(|| Conversation::new(self.app.ids.next(), channel.id.clone(), contact, self.now));
-        Ok((channel, conversation, is_new))
-    }
-
-    fn contact(&self, tx: &mut Tx<'_>, channel: &Channel) -> Result<ContactId, AcceptError> {
-        match &self.order.to {
-            To::Contact(id) => {
-                let unknown = || AcceptError::UnknownRecipient(format!("there is no contact `{id}`"));
-                let contact = tx.contact_by_id(*id)?.ok_or_else(unknown)?;
-                let identities = tx.identities_of_contact(contact.id)?;
-                if request::address_of(channel.platform, &channel.account, &identities).is_none() {
-                    let detail = format!("contact `{id}` has no address on channel `{}`", channel.id);
-                    return Err(AcceptError::UnknownRecipient(detail));
-                }
-                Ok(contact.id)
-            }
-            To::Address(text) => {
-                let identity = identity(channel, text, self.now)?;
-                if let Some((_, contact)) = tx
-                    .contacts_by_identities(std::slice::from_ref(&identity.key))?
-                    .into_iter()
-                    .next()
-                {
-                    return Ok(contact.id);
-                }
-                let id: ContactId = self.app.ids.next();
-                let contact = Contact {
-                    id,
-                    name: None,
-                    name_at: 0,
-                    username: None,
-                    picture_url: None,
-                    created_at: self.now,
-                };
-                let profile_due_at = (channel.platform == Platform::Instagram).then_some(self.now);
-                tx.insert_contacts(&[(contact, profile_due_at)])?;
-                tx.bind_identities(&[(identity, id)])?;
-                Ok(id)
-            }
-            To::Conversation(_) => unreachable!("a conversation knows its contact"),
+            .expires_at
+            .unwrap_or_else(|| due_at.saturating_add(millis(self.app.config.sending.expires_after)));
+        if expires_at <= due_at {
+            return Err(AcceptError::Expired);
         }
+        Ok((due_at, expires_at))
     }
 
     fn message(&self, tx: &mut Tx<'_>, conversation: &Conversation) -> Result<Message, AcceptError> {
@@ -367,67 +501,6 @@ impl Acceptor {
     }
 }
 
-/// Understands an address as one of the channel's.
-fn identity(channel: &Channel, text: &str, now: Millis) -> Result<Identity, AcceptError> {
-    let text = text.trim();
-    let (kind, scope, value, shown) = match channel.platform {
-        Platform::WhatsApp if is_user_id(text) => {
-            (IdentityKind::UserId, String::new(), text.to_owned(), text.to_owned())
-        }
-        Platform::WhatsApp => {
-            let number = PhoneNumber::parse(text).ok_or_else(|| {
-                let detail = "must be a phone number with its country code, such as `+31612345678`, or a business-scoped user id";
-                AcceptError::InvalidRecipient(detail.to_owned())
-            })?;
-            let digits = number.digits().to_owned();
-            (IdentityKind::Phone, String::new(), phone::compared(&digits), digits)
-        }
-        Platform::Instagram
-            if !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_digit()) =>
-        {
-            (
-                IdentityKind::Igsid,
-                channel.account.clone(),
-                text.to_owned(),
-                text.to_owned(),
-            )
-        }
-        Platform::Instagram => {
-            let detail = "must be an Instagram-scoped id: the digits that Meta's webhooks give as `sender.id`";
-            return Err(AcceptError::InvalidRecipient(detail.to_owned()));
-        }
-    };
-    // An address that a caller named is not yet one that Meta has used: what Meta writes later is taken in its place.
-    let seen_at = now.min(0);
-    Ok(Identity {
-        key: IdentityKey { kind, scope, value },
-        shown,
-        seen_at,
-    })
-}
-
-/// `CC.…` (reference `whatsapp.md` 6.1).
-fn is_user_id(text: &str) -> bool {
-    let Some((country, rest)) = text.split_once('.') else {
-        return false;
-    };
-    let rest = rest.strip_prefix("ENT.").unwrap_or(rest);
-    country.len() == 2
-        && country.bytes().all(|byte| byte.is_ascii_uppercase())
-        && (1..=128).contains(&rest.len())
-        && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_user_id;
-
-    #[test]
-    fn user_ids_are_told_from_phone_numbers() {
-        assert!(is_user_id("GB.48201937562840117365"));
-        assert!(is_user_id("GB.ENT.90217744530128866104"));
-        for text in ["+447700900123", "gb.123", "GBR.123", "GB.", "GB.12-3", "GB"] {
-            assert!(!is_user_id(text), "{text}");
-        }
-    }
+fn millis(duration: Duration) -> Millis {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::conversations::content::{Content, Template};
 use crate::conversations::model::{ChannelId, Failure, Millis};
 use crate::ids::{AttemptId, ConversationId, MessageId};
 
@@ -35,6 +36,84 @@ impl EntryState {
     }
 }
 
+/// What an entry of the outbox waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Wait {
+    /// Its turn: the entries before it, and the channel.
+    Turn,
+    /// The time that its sender named.
+    Scheduled,
+    /// The pause after a temporary error.
+    Retry,
+    /// Meta found the channel too fast.
+    Throttled,
+    /// The recipient gets no more so soon.
+    PairLimit,
+    /// The recipient gets no more advertising for now, from anybody.
+    MarketingCap,
+    /// The channel has had its calls of the last hour.
+    HourlyLimit,
+    /// The account has had its messages of the last day.
+    DailyLimit,
+    /// The account has written to as many people as it may in a day.
+    TierLimit,
+    /// A token that works.
+    Credentials,
+    /// The channel's pace. Never an entry's own: the channel waits for it.
+    RateLimit,
+    /// Somebody to let the channel go on. Never an entry's own.
+    Stopped,
+    /// An event that tells what became of an attempt that had no answer.
+    UnknownOutcome,
+    /// The same, of an attempt that Meta answered with an error after which the message may have arrived.
+    UnknownAfterError,
+}
+
+impl Wait {
+    /// Every one.
+    pub const ALL: [Self; 14] = [
+        Self::Turn,
+        Self::Scheduled,
+        Self::Retry,
+        Self::Throttled,
+        Self::PairLimit,
+        Self::MarketingCap,
+        Self::HourlyLimit,
+        Self::DailyLimit,
+        Self::TierLimit,
+        Self::Credentials,
+        Self::RateLimit,
+        Self::Stopped,
+        Self::UnknownOutcome,
+        Self::UnknownAfterError,
+    ];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Turn => "turn",
+            Self::Scheduled => "scheduled",
+            Self::Retry => "retry",
+            Self::Throttled => "throttled",
+            Self::PairLimit => "pair_limit",
+            Self::MarketingCap => "marketing_cap",
+            Self::HourlyLimit => "hourly_limit",
+            Self::DailyLimit => "daily_limit",
+            Self::TierLimit => "tier_limit",
+            Self::Credentials => "credentials",
+            Self::RateLimit => "rate_limit",
+            Self::Stopped => "stopped",
+            Self::UnknownOutcome => "unknown_outcome",
+            Self::UnknownAfterError => "unknown_after_error",
+        }
+    }
+
+    /// From the word for it.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|wait| wait.as_str() == word)
+    }
+}
+
 /// Which messages go first where not all can go at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
@@ -44,6 +123,142 @@ pub enum Priority {
     Notification = 1,
     /// One of many.
     Bulk = 2,
+}
+
+impl Priority {
+    /// Every priority, the most urgent first.
+    pub const ALL: [Self; 3] = [Self::Reply, Self::Notification, Self::Bulk];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reply => "reply",
+            Self::Notification => "notification",
+            Self::Bulk => "bulk",
+        }
+    }
+
+    /// From the word for it.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|priority| priority.as_str() == word)
+    }
+
+    /// What a message has for which nobody asked for another one.
+    pub fn usual(purpose: Purpose, window_is_open: bool) -> Self {
+        match purpose {
+            Purpose::Marketing => Self::Bulk,
+            Purpose::Service if window_is_open => Self::Reply,
+            Purpose::Service => Self::Notification,
+        }
+    }
+}
+
+/// What a message is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It concerns something that the contact has to do with.
+    Service,
+    /// It advertises.
+    Marketing,
+}
+
+impl Purpose {
+    /// Every purpose.
+    pub const ALL: [Self; 2] = [Self::Service, Self::Marketing];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Marketing => "marketing",
+        }
+    }
+
+    /// From the word for it.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|purpose| purpose.as_str() == word)
+    }
+}
+
+/// What a message was accepted with beside its content. Kept only where it is not the usual.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Terms {
+    /// Of which message.
+    pub message_id: MessageId,
+    /// On which channel.
+    pub channel_id: ChannelId,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// How urgent it is.
+    pub priority: i64,
+    /// Not after.
+    pub expires_at: Millis,
+    /// What to send where the window has closed.
+    pub fallback: Option<Fallback>,
+}
+
+/// A template that stands ready for a free-form message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fallback {
+    /// The template.
+    pub template: Template,
+    /// When it was taken, if it was: it is taken once.
+    pub taken: Option<FallbackTaken>,
+}
+
+/// That a template took the place of a message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FallbackTaken {
+    /// When.
+    pub at: Millis,
+    /// Why.
+    pub reason: String,
+    /// What the message said before.
+    pub said: Content,
+}
+
+/// A message that is to be sent at a time. Until then it is in no queue, and in nobody's way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scheduled {
+    /// The message.
+    pub message_id: MessageId,
+    /// The channel that it goes out by.
+    pub channel_id: ChannelId,
+    /// Its conversation.
+    pub conversation_id: ConversationId,
+    /// Lower goes first, once it is due.
+    pub priority: i64,
+    /// When it is due.
+    pub due_at: Millis,
+    /// Not after.
+    pub expires_at: Millis,
+    /// When it was accepted from the caller.
+    pub queued_at: Millis,
+}
+
+impl Scheduled {
+    /// Why it waits.
+    pub const REASON: &str = "scheduled";
+
+    /// Its entry: as it is shown before it is due, and as it is put into the outbox then.
+    pub fn entry(&self, position: i64, reason: Option<&str>) -> OutboxEntry {
+        OutboxEntry {
+            message_id: self.message_id,
+            channel_id: self.channel_id.clone(),
+            conversation_id: self.conversation_id,
+            position,
+            state: EntryState::Waiting,
+            priority: self.priority,
+            due_at: self.due_at,
+            expires_at: self.expires_at,
+            attempts: 0,
+            attempt_id: None,
+            waits_for: if reason.is_some() { Wait::Scheduled } else { Wait::Turn },
+            reason: reason.map(str::to_owned),
+            // What it waits in the queue begins when it is due.
+            queued_at: self.due_at,
+        }
+    }
 }
 
 /// A message that still has to be sent.
@@ -69,10 +284,70 @@ pub struct OutboxEntry {
     pub attempts: u32,
     /// The attempt under way, or of unknown outcome.
     pub attempt_id: Option<AttemptId>,
-    /// Why it waits.
+    /// What it waits for.
+    pub waits_for: Wait,
+    /// Why it waits, in more words.
     pub reason: Option<String>,
     /// When it was accepted from the caller.
     pub queued_at: Millis,
+}
+
+/// An entry that goes back: waiting, or of unknown outcome, until it is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Postponement {
+    /// Its message.
+    pub message_id: MessageId,
+    /// Where it is then.
+    pub state: EntryState,
+    /// Not before.
+    pub due_at: Millis,
+    /// How many attempts have counted against it.
+    pub attempts: u32,
+    /// What it waits for.
+    pub waits_for: Wait,
+    /// Why, in more words.
+    pub reason: Option<String>,
+}
+
+/// How many entries of a channel are in one state and wait for one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxFigure {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// Where they are.
+    pub state: EntryState,
+    /// What they wait for.
+    pub waits_for: Wait,
+    /// How many.
+    pub count: i64,
+}
+
+/// What a whole channel waits for, as its leader last said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelPace {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// What it waits for: [`Wait::RateLimit`] while it goes at its pace.
+    pub waits_for: Wait,
+    /// Until when, where that is known.
+    pub until: Option<Millis>,
+    /// How many messages a second it may send at present; `None` without a limit.
+    pub per_second: Option<u32>,
+    /// When its leader said so.
+    pub said_at: Millis,
+}
+
+impl OutboxEntry {
+    /// What it waits for, and until when where that is known: something of its own, or what its whole channel waits for.
+    pub fn waits_for(&self, channel: Option<&ChannelPace>, now: Millis) -> (Wait, Option<Millis>) {
+        let is_its_turn = self.state == EntryState::Waiting && self.due_at <= now;
+        match channel.filter(|pace| is_its_turn && pace.waits_for != Wait::Turn) {
+            Some(pace) if pace.until.is_none_or(|until| until > now) => (pace.waits_for, pace.until),
+            _ if is_its_turn => (Wait::Turn, None),
+            _ if self.state == EntryState::Sending => (Wait::Turn, None),
+            _ => (self.waits_for, Some(self.due_at)),
+        }
+    }
 }
 
 /// One try of a message at Meta, with what was said.
@@ -132,6 +407,8 @@ pub enum Outcome {
     Unknown {
         /// What happened.
         failure: Failure,
+        /// Whether Meta answered at all: with an error after which the message may have arrived, but most often has not.
+        answered: bool,
     },
     /// Never: Meta will not take this message, or not for this recipient.
     Failed {
@@ -153,6 +430,8 @@ pub enum Cause {
     PairLimit,
     /// The channel's token does not work, or its account is held; counts against nobody.
     Credentials,
+    /// The recipient gets no more advertising for a day. It is tried once more.
+    MarketingCap,
 }
 
 impl Cause {
@@ -163,6 +442,18 @@ impl Cause {
             Self::Throttled => "throttled",
             Self::PairLimit => "pair_limit",
             Self::Credentials => "credentials",
+            Self::MarketingCap => "marketing_cap",
+        }
+    }
+
+    /// What a message waits for that it is a cause for.
+    pub fn wait(self) -> Wait {
+        match self {
+            Self::Temporary => Wait::Retry,
+            Self::Throttled => Wait::Throttled,
+            Self::PairLimit => Wait::PairLimit,
+            Self::Credentials => Wait::Credentials,
+            Self::MarketingCap => Wait::MarketingCap,
         }
     }
 }
@@ -181,11 +472,22 @@ impl Outcome {
         }
     }
 
+    /// Whether a template could be sent instead.
+    pub fn is_window_closed(&self) -> bool {
+        matches!(
+            self,
+            Self::Failed {
+                window_closed: true,
+                ..
+            }
+        )
+    }
+
     /// The error, if there was one.
     pub fn failure(&self) -> Option<&Failure> {
         match self {
             Self::Accepted { .. } => None,
-            Self::Again { failure, .. } | Self::Unknown { failure } | Self::Failed { failure, .. } => Some(failure),
+            Self::Again { failure, .. } | Self::Unknown { failure, .. } | Self::Failed { failure, .. } => Some(failure),
         }
     }
 }

@@ -13,6 +13,9 @@ use crate::sending::model::{Cause, Outcome, Recipient};
 /// it says nothing about recipients elsewhere: the message fails, and the channel goes on.
 const COUNTRY_NOT_ALLOWED: i64 = 130_497;
 
+/// The recipient gets no more advertising for now, from anybody (reference `whatsapp.md` 13.7).
+pub(super) const MARKETING_CAP: i64 = 131_049;
+
 /// Reads the answer to a send call.
 pub fn of(platform: Platform, exchange: &Exchange<Sent>) -> Outcome {
     match &exchange.outcome {
@@ -26,6 +29,7 @@ pub fn of(platform: Platform, exchange: &Exchange<Sent>) -> Outcome {
             },
             None => Outcome::Unknown {
                 failure: Failure::ours("Meta answered without an id"),
+                answered: false,
             },
         },
         Err(CallError::NotSent { reason }) => Outcome::Again {
@@ -35,8 +39,10 @@ pub fn of(platform: Platform, exchange: &Exchange<Sent>) -> Outcome {
         },
         Err(CallError::Unknown { reason, .. }) => Outcome::Unknown {
             failure: Failure::ours(reason),
+            answered: false,
         },
-        // An answer that cannot be read says nothing about the message; a 4xx one at least says that it was refused.
+        // An answer that cannot be read says nothing about the message; a 4xx one at least says that it was refused. Behind a 5xx the
+        // message may be on its way all the same (reference `whatsapp.md` 13.9).
         Err(CallError::Unreadable {
             http_status,
             reason,
@@ -49,10 +55,9 @@ pub fn of(platform: Platform, exchange: &Exchange<Sent>) -> Outcome {
                     failure,
                     wait: *retry_after,
                 },
-                500..=599 => Outcome::Again {
-                    cause: Cause::Temporary,
+                500..=599 => Outcome::Unknown {
                     failure,
-                    wait: *retry_after,
+                    answered: true,
                 },
                 _ => Outcome::Failed {
                     failure,
@@ -74,7 +79,19 @@ pub fn of(platform: Platform, exchange: &Exchange<Sent>) -> Outcome {
             } else {
                 explanation.class
             };
-            from_class(class, failure, wait)
+            match class {
+                Class::Temporary if explanation.may_have_arrived => Outcome::Unknown {
+                    failure,
+                    answered: true,
+                },
+                // The one error of its class that a day's rest can mend without anybody's doing (reference `whatsapp.md` 13.7).
+                Class::Later if platform == Platform::WhatsApp && refusal.code == MARKETING_CAP => Outcome::Again {
+                    cause: Cause::MarketingCap,
+                    failure,
+                    wait,
+                },
+                class => from_class(class, failure, wait),
+            }
         }
     }
 }

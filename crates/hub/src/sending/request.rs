@@ -176,11 +176,6 @@ fn check_link(faults: &mut Vec<Fault>, field: &str, link: &str) {
     }
 }
 
-/// Whether a message may go out though the window is closed.
-pub fn needs_open_window(content: &Content) -> bool {
-    !matches!(content, Content::Template(_))
-}
-
 /// The body of a send call. `callback` comes back in every status of the message (WhatsApp).
 pub fn body(address: &Address, content: &Content, reply_to: Option<&str>, callback: &str) -> Value {
     match address {
@@ -240,6 +235,12 @@ fn instagram(igsid: &str, content: &Content, reply_to: Option<&str>) -> Value {
         body["reply_to"] = json!({ "mid": mid });
     }
     body
+}
+
+/// Marks the body of an Instagram message as one that a person has written, after the day but within the week (reference `instagram.md` 3.5).
+pub fn tag_human_agent(body: &mut Value) {
+    body["messaging_type"] = "MESSAGE_TAG".into();
+    body["tag"] = "HUMAN_AGENT".into();
 }
 
 #[cfg(test)]

@@ -1,122 +1,192 @@
-//! The task that sends a channel's messages.
+//! What a sender does with the store: takes messages in hand, and settles what came of them.
 //!
 //! Guarantee: at least one attempt for every entry until it is settled; who prevents doubles is the outbox: an entry is marked `sending`,
 //! with its attempt, in a commit before Meta is called, and only heads of conversations are taken, so that within a conversation the
-//! next one waits for the one before. A crash between that commit and the settling leaves the entry `sending`: its lease runs out, and it
-//! becomes `unknown` ([`super::take_over`]).
+//! next one waits for the one before. A crash between that commit and the settling leaves the entry `sending`: whoever leads the channel
+//! next finds it of `unknown` outcome ([`super::take_over`]).
 //!
-//! Pace, routes and held channels have their places here: `Gate` says when the channel may send again, and `Sender::settle` is the
-//! one place where an outcome is turned into what happens next.
+//! [`Sender::settle`] is the one place where an outcome is turned into what happens next. When calls are made is up to
+//! [`super::leader`]; whether the channel sends at all, `Turn` says: one that is stopped rests, one whose credentials Meta refused asks whether
+//! they work again ([`hold`]).
 
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use secrecy::SecretString;
-use tidings_meta::client::{CallError, Exchange, Sent};
+use tidings_meta::client::{CallError, Exchange, GraphClient, Sent};
 use tidings_meta::error;
 use tidings_meta::notification::Platform;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::channels::Channel;
+use crate::channels::hold::{self, Prober};
+use crate::channels::{Channel, Connection, Standing, follow};
+use crate::config::PaceConfig;
 use crate::conversations::model::{
-    ChannelId, Failure, Identity, IdentityKey, IdentityKind, Message, Millis, Receipt, Status,
+    ChannelId, Conversation, Failure, Identity, IdentityKey, IdentityKind, Message, Millis, Receipt, Status,
 };
 use crate::conversations::phone;
 use crate::conversations::understand::callback_of;
-use crate::ids::AttemptId;
-use crate::sending::model::{self, Attempt, AttemptEnd, Cause, EntryState, OutboxEntry, Outcome};
-use crate::sending::{outcome, request};
+use crate::ids::{AttemptId, ContactId, ConversationId, MessageId};
+use crate::sending::leader::Leader;
+use crate::sending::lease::Lead;
+use crate::sending::model::{
+    self, Attempt, AttemptEnd, Cause, EntryState, OutboxEntry, Outcome, Postponement, Priority, Terms, Wait,
+};
+use crate::sending::pace::{Pace, Shares};
+use crate::sending::window::{self, AtSend, Permit};
+use crate::sending::{fallback, pace, request};
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx};
 use crate::stream::model::Change;
 
-/// How long to wait for a nudge before looking again: other nodes accept messages too.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// How long to rest after the store failed.
-const REST: Duration = Duration::from_millis(500);
-/// How much longer than the call itself an entry is leased.
-const LEASE_MARGIN: Duration = Duration::from_secs(5);
-/// After Meta refused the credentials or was too busy without saying until when.
-const HOLD: Duration = Duration::from_secs(10);
-/// An answer of Meta's is kept up to this length.
-const ANSWER_CHARS_MAX: usize = 4_000;
+/// How much longer than the call itself an entry is marked as being sent.
+const LEASE_MARGIN: Duration = Duration::from_secs(30);
+/// A wait that is shorter than this is waited out in hand: writing it down would cost more.
+const SHORT_WAIT: Millis = 1_000;
+/// How often a message is tried that Meta answers with errors after which it may have arrived (reference `whatsapp.md` 13.9).
+const ANSWERED_UNKNOWN_MAX: u32 = 5;
+/// Over how long messages are spread that were held back for a day (reference `whatsapp.md` 13.9: "with jitter over hours").
+const CAP_SPREAD: Duration = Duration::from_hours(4);
+/// How long the recipient gets no more advertising where Meta does not say (reference `whatsapp.md` 13.7).
+const CAP_WAIT: Duration = Duration::from_hours(24);
 
-/// Runs until told to stop; then lets calls that are under way finish.
+/// How long a channel that does not send waits for a change before it looks again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Runs until told to stop: sends a channel's messages for as long as this node leads it and the channel may send.
 pub async fn run(app: App, channel_id: ChannelId, stop: CancellationToken) {
-    let Some(channel) = app.channels.get(&channel_id).cloned() else {
-        return stop.cancelled().await;
-    };
-    let Some(token) = channel.access_token.clone() else {
-        // A channel without a token only receives.
-        return stop.cancelled().await;
-    };
-    let sender = Arc::new(Sender { app, channel, token });
-    let mut gate = Gate::default();
-    let mut calls: JoinSet<Option<Hold>> = JoinSet::new();
+    let (mut changes, mut leases) = (app.channels.changes(), app.leases.changes());
+    let mut prober = Prober::default();
+    let mut has_led = false;
     while !stop.is_cancelled() {
-        let rest = sender.fill(&mut calls, &gate).await;
+        let rest = match (Turn::of(&app, &channel_id), app.leases.lead(&channel_id)) {
+            (Turn::Send(sender), Some(mut lead)) => {
+                // What this node has sent a moment ago counts like what another one has.
+                lead.follows |= has_led;
+                has_led = true;
+                Leader::new(Arc::new(*sender), lead).run(&stop).await;
+                continue;
+            }
+            (Turn::Probe(channel), Some(_)) => tokio::select! {
+                biased;
+                rest = prober.tend(&app, &channel) => rest.min(LOOK_AGAIN),
+                () = changes.changed() => Duration::ZERO,
+                () = stop.cancelled() => Duration::ZERO,
+            },
+            (Turn::Send(_) | Turn::Probe(_) | Turn::Rest, _) => LOOK_AGAIN,
+        };
         tokio::select! {
             biased;
-            Some(done) = calls.join_next() => match done {
-                Ok(hold) => gate.note(hold, &sender.app),
-                Err(error) => tracing::error!(%error, channel = %channel_id, "a send panicked; its message is taken over later"),
-            },
-            () = sender.app.senders.nudged(&channel_id) => {}
-            () = tokio::time::sleep(rest) => {}
             () = stop.cancelled() => {}
+            () = changes.changed() => {}
+            // The other end is in `app`, and lives as long as this.
+            _ = leases.changed() => {}
+            () = tokio::time::sleep(rest) => {}
         }
     }
-    while calls.join_next().await.is_some() {}
 }
 
-/// When the channel may send again: it waits where Meta has said so. The place for pace.
-#[derive(Debug, Default)]
-struct Gate {
-    closed_until: Millis,
+/// What a channel's sender does next.
+enum Turn {
+    /// It sends.
+    Send(Box<Sender>),
+    /// Its credentials were refused: it asks whether they work again.
+    Probe(Arc<Channel>),
+    /// It waits for a change.
+    Rest,
 }
 
-/// Until when a channel is to be silent.
-#[derive(Debug, Clone, Copy)]
-struct Hold {
-    until: Millis,
-}
-
-impl Gate {
-    fn note(&mut self, hold: Option<Hold>, app: &App) {
-        if let Some(hold) = hold {
-            self.closed_until = self.closed_until.max(hold.until);
-            let pause = (hold.until - app.clock.now_millis()).max(0);
-            tracing::warn!(pause_millis = pause, "the channel pauses");
+impl Turn {
+    fn of(app: &App, channel_id: &ChannelId) -> Self {
+        let Some(channel) = app.channels.get(channel_id) else {
+            return Self::Rest;
+        };
+        match (channel.standing(&app.flags), channel.connection()) {
+            (
+                Standing::Ready,
+                Some(Connection {
+                    platform,
+                    client,
+                    access_token,
+                }),
+            ) => Self::Send(Box::new(Sender {
+                app: app.clone(),
+                platform,
+                client: client.clone(),
+                token: access_token.clone(),
+                channel,
+            })),
+            (Standing::Held, Some(_)) => Self::Probe(channel),
+            _ => Self::Rest,
         }
     }
-
-    fn is_open(&self, now: Millis) -> bool {
-        now >= self.closed_until
-    }
 }
 
-struct Sender {
-    app: App,
-    channel: Channel,
+/// A channel, and what is needed to send for it.
+pub(super) struct Sender {
+    pub(super) app: App,
+    pub(super) channel: Arc<Channel>,
+    pub(super) platform: Platform,
+    client: GraphClient,
     token: SecretString,
 }
 
 /// A message in hand: marked as being sent, its attempt noted.
-struct InHand {
-    entry: OutboxEntry,
-    attempt_id: AttemptId,
-    message: Message,
-    body: serde_json::Value,
+pub(super) struct InHand {
+    /// As it was before it was taken.
+    pub(super) entry: OutboxEntry,
+    pub(super) attempt_id: AttemptId,
+    pub(super) kind: &'static str,
+    pub(super) body: serde_json::Value,
+    /// Whether it may have been sent before.
+    was_duplicate: bool,
+    /// Its recipient is not to get it before.
+    pub(super) not_before: Millis,
+}
+
+/// What a leader asks for.
+#[derive(Clone)]
+pub(super) struct Claim {
+    pub(super) now: Millis,
+    /// How many.
+    pub(super) count: u32,
+    pub(super) lead: Lead,
+    pub(super) shares: Shares,
 }
 
 /// What came of taking due entries.
-struct Taken {
-    in_hand: Vec<InHand>,
+#[derive(Default)]
+pub(super) struct Taken {
+    /// Another node leads the channel.
+    pub(super) is_lost: bool,
+    pub(super) in_hand: Vec<InHand>,
     /// The kinds of the messages that failed or expired instead; counted once the unit is committed, since a unit may be run again.
-    ended: Vec<&'static str>,
-    next_due: Option<Millis>,
+    pub(super) ended: Vec<&'static str>,
+    /// Who was written to outside of a window, and when last before.
+    pub(super) reached: Vec<(ConversationId, Option<Millis>)>,
+    /// There may be more that is due.
+    pub(super) is_full: bool,
+    pub(super) next_due: Option<Millis>,
+    pub(super) shares: Shares,
+}
+
+/// A message that is not in hand any more.
+pub(super) struct Ended {
+    pub(super) in_hand: InHand,
+    /// `None`: its call was not made.
+    pub(super) made: Option<Made>,
+}
+
+/// A call that was made.
+pub(super) struct Made {
+    pub(super) outcome: Outcome,
+    pub(super) end: AttemptEnd,
+    /// Until when the channel is silent for it.
+    pub(super) hold_until: Option<Millis>,
+    /// A number from 0 to 1, for jitter.
+    pub(super) fraction: f64,
 }
 
 /// How a message ends that is not to be sent (again).
@@ -128,6 +198,8 @@ enum End {
     ExpiredUnknown,
     /// It was repeated after an unknown outcome, and the outcome of that is unknown too.
     TwiceUnknown,
+    /// Its outcome is unknown, and it cannot be repeated, since the window has closed.
+    ClosedUnknown,
 }
 
 impl End {
@@ -141,7 +213,7 @@ impl End {
             } else {
                 Self::NeverSent
             })
-        } else if unknown && message.maybe_duplicate {
+        } else if unknown && message.maybe_duplicate && !may_go_on(entry) {
             Some(Self::TwiceUnknown)
         } else {
             None
@@ -158,7 +230,11 @@ impl End {
             ),
             Self::TwiceUnknown => (
                 Status::Failed,
-                "it is not known whether Meta took it, after two attempts; it may have arrived",
+                "it is not known whether Meta took it, after several attempts; it may have arrived",
+            ),
+            Self::ClosedUnknown => (
+                Status::Failed,
+                "it is not known whether Meta took it, and the window closed before it could be sent again; it may have arrived",
             ),
         };
         message.status = status;
@@ -169,196 +245,344 @@ impl End {
     }
 }
 
+/// Whether an entry of unknown outcome may be repeated more than once: Meta did answer, and no event came, so most likely it has nothing.
+fn may_go_on(entry: &OutboxEntry) -> bool {
+    entry.waits_for == Wait::UnknownAfterError && entry.attempts < ANSWERED_UNKNOWN_MAX
+}
+
+/// What a unit that takes entries has found out about them.
+struct Known {
+    messages: HashMap<MessageId, Message>,
+    conversations: HashMap<ConversationId, Conversation>,
+    identities: HashMap<ContactId, Vec<Identity>>,
+    terms: HashMap<MessageId, Terms>,
+    /// When those were last written to outside of a window to whom that is about to be done.
+    reached: HashMap<ConversationId, Millis>,
+}
+
+/// What a unit that takes entries is going to write.
+#[derive(Default)]
+struct Writes {
+    removed: Vec<MessageId>,
+    updated: Vec<Message>,
+    /// Those of them whose template takes the place of what they said.
+    replaced: Vec<Message>,
+    /// When and why it does.
+    taken_up: Vec<Terms>,
+    postponed: Vec<Postponement>,
+    changes: Vec<Change>,
+}
+
 impl Sender {
-    /// Starts as many calls as there is room for; answers with how long to wait for the next look.
-    async fn fill(self: &Arc<Self>, calls: &mut JoinSet<Option<Hold>>, gate: &Gate) -> Duration {
-        let now = self.app.clock.now_millis();
-        if !gate.is_open(now) {
-            return Duration::from_millis((gate.closed_until - now).unsigned_abs()).min(LOOK_AGAIN);
+    /// Takes due entries in hand: those that have expired are ended, those whose recipient has to be left alone put back, the others
+    /// marked.
+    pub(super) fn take(&self, tx: &mut Tx<'_>, claim: &Claim, pace: &Mutex<Pace>) -> Result<Taken, StoreError> {
+        if !tx.keep_lease(&self.channel.id, &claim.lead.node(), claim.lead.epoch())? {
+            return Ok(Taken {
+                is_lost: true,
+                ..Taken::default()
+            });
         }
-        let room = self.app.config.sending.parallel.saturating_sub(calls.len());
-        if room == 0 {
-            return LOOK_AGAIN;
-        }
-        let taken = {
-            let sender = Arc::clone(self);
-            self.app.store.write(move |tx| sender.take(tx, now, room as u32)).await
+        let mut taken = Taken {
+            shares: claim.shares,
+            ..Taken::default()
         };
-        match taken {
-            Ok(Taken {
-                in_hand,
-                ended,
-                next_due,
-            }) => {
-                for kind in ended {
-                    self.app.metrics.count_sent(self.channel.platform, false, kind);
-                }
-                for message in in_hand {
-                    let sender = Arc::clone(self);
-                    calls.spawn(async move { sender.send(message).await });
-                }
-                let until_next = next_due.map_or(LOOK_AGAIN, |due| {
-                    Duration::from_millis((due - now).max(1).unsigned_abs())
-                });
-                until_next.min(LOOK_AGAIN)
+        let entries = self.claim(tx, claim, &mut taken)?;
+        let known = self.look_up(tx, &entries, claim.now)?;
+        let mut writes = Writes::default();
+        {
+            // Nobody else holds it for longer than a moment, and nothing is waited for under it.
+            let pace = pace.lock().expect("no thread panics while it holds this lock");
+            self.decide(entries, known, claim, &pace, &mut taken, &mut writes);
+        }
+        self.mark(tx, &taken, claim)?;
+        let updated: Vec<&Message> = writes.updated.iter().chain(&writes.replaced).collect();
+        tx.update_messages(&updated)?;
+        tx.keep_fallbacks_taken(&writes.taken_up.iter().collect::<Vec<_>>())?;
+        tx.remove_entries(&writes.removed)?;
+        tx.postpone_entries(&writes.postponed)?;
+        taken.is_full |= !writes.postponed.is_empty() || !writes.removed.is_empty();
+        if !taken.is_full {
+            taken.next_due = tx.next_entry_due(&self.channel.id, claim.now)?;
+        }
+        self.tell(tx, writes.changes, claim.now)?;
+        Ok(taken)
+    }
+
+    /// Those that go next: of unknown outcome a quarter at most (but one at least), so that no backlog starves them; then those that wait,
+    /// each priority by its share.
+    fn claim(&self, tx: &mut Tx<'_>, claim: &Claim, taken: &mut Taken) -> Result<Vec<OutboxEntry>, StoreError> {
+        let channel = &self.channel.id;
+        let mut entries = tx.take_unknown_entries(channel, claim.now, (claim.count / 4).max(1))?;
+        let room = claim.count.saturating_sub(entries.len() as u32);
+        let mut queues: [VecDeque<OutboxEntry>; 3] = Default::default();
+        for (queue, priority) in queues.iter_mut().zip(Priority::ALL) {
+            *queue = tx.take_due_entries(channel, priority, claim.now, room)?.into();
+        }
+        while entries.len() < claim.count as usize
+            && let Some(next) = taken
+                .shares
+                .next([0, 1, 2].map(|index: usize| !queues[index].is_empty()))
+        {
+            entries.extend(queues[next].pop_front());
+        }
+        taken.is_full = entries.len() >= claim.count as usize;
+        Ok(entries)
+    }
+
+    fn look_up(&self, tx: &mut Tx<'_>, entries: &[OutboxEntry], now: Millis) -> Result<Known, StoreError> {
+        let mut ids: Vec<MessageId> = entries.iter().map(|entry| entry.message_id).collect();
+        ids.sort_unstable();
+        let messages = tx.lock_messages(&ids)?.into_iter();
+        let terms = tx.terms_of_messages(&self.channel.id, &ids)?.into_iter();
+        let wanted: Vec<ConversationId> = entries.iter().map(|entry| entry.conversation_id).collect();
+        let mut conversations: HashMap<_, _> = tx
+            .conversations_by_ids(&wanted)?
+            .into_iter()
+            .map(|conversation| (conversation.id, conversation))
+            .collect();
+        for id in &wanted {
+            // One that was merged into another one since the entry was read.
+            if !conversations.contains_key(id)
+                && let Some(conversation) = tx.conversation_by_id(*id)?
+            {
+                conversations.insert(*id, conversation);
             }
-            Err(error) => {
-                tracing::error!(%error, channel = %self.channel.id, "the outbox cannot be read");
-                REST
+        }
+        let contacts: HashSet<ContactId> = conversations
+            .values()
+            .map(|conversation| conversation.contact_id)
+            .collect();
+        let contacts: Vec<ContactId> = contacts.into_iter().collect();
+        let mut identities: HashMap<ContactId, Vec<Identity>> = HashMap::new();
+        for (contact, identity) in tx.identities_of_contacts(&contacts)? {
+            identities.entry(contact).or_default().push(identity);
+        }
+        let initiated: Vec<ConversationId> = conversations
+            .iter()
+            .filter(|(_, conversation)| !conversation.window_is_open(now))
+            .map(|(id, _)| *id)
+            .collect();
+        let reached = if self.limits().contacts_per_day > 0 {
+            tx.contacts_reached(&self.channel.id, &initiated)?.into_iter().collect()
+        } else {
+            HashMap::new()
+        };
+        Ok(Known {
+            messages: messages.map(|message| (message.id, message)).collect(),
+            conversations,
+            identities,
+            terms: terms.map(|terms| (terms.message_id, terms)).collect(),
+            reached,
+        })
+    }
+
+    /// The pace that the channel is to keep: its platform's, over which stand the settings' own for it, over which stands what was set while the
+    /// hub runs.
+    pub(super) fn limits(&self) -> PaceConfig {
+        let config = &self.app.config;
+        let platform = config.sending.pace(self.platform);
+        let own = config.channels.iter().find(|channel| channel.id == self.channel.id.0);
+        let given = own.map_or_else(|| platform.clone(), |channel| channel.pace.over(platform));
+        self.channel.limits.pace().over(&given)
+    }
+
+    /// Whether the channel is still as this sender knows it, and may send.
+    pub(super) fn is_current(&self) -> bool {
+        self.app.channels.get(&self.channel.id).is_some_and(|channel| {
+            channel.standing(&self.app.flags) == Standing::Ready
+                && channel.credentials_version == self.channel.credentials_version
+                && channel.limits == self.channel.limits
+        })
+    }
+
+    /// The channel may be held by now: whoever looks next is to know.
+    pub(super) async fn know_of_hold(&self) {
+        if let Err(error) = follow::refresh(&self.app).await {
+            tracing::warn!(%error, channel = %self.channel.id, "that the channel is held will be known a moment later");
+        }
+    }
+
+    /// How a message may be sent now. Where the window has closed since it was accepted, its template takes its place; `None` if it has none.
+    fn permit(
+        &self,
+        message: &mut Message,
+        terms: Option<&mut Terms>,
+        window_ends_at: Option<Millis>,
+        now: Millis,
+    ) -> Option<Permit> {
+        let fallback = terms.as_ref().and_then(|terms| terms.fallback.as_ref());
+        match window::at_send(
+            self.platform,
+            message.sender,
+            &message.content,
+            fallback,
+            window_ends_at,
+            now,
+        ) {
+            AtSend::Send(permit) => Some(permit),
+            // It may have arrived as it was: then nothing else is to be said.
+            AtSend::SendInstead if message.maybe_duplicate => None,
+            AtSend::SendInstead => {
+                let why = "the window closed before it could be sent".to_owned();
+                fallback::take(message, terms, why, now).then_some(Permit::Plain)
+            }
+            AtSend::Closed => None,
+        }
+    }
+
+    fn decide(
+        &self,
+        entries: Vec<OutboxEntry>,
+        mut known: Known,
+        claim: &Claim,
+        pace: &Pace,
+        taken: &mut Taken,
+        writes: &mut Writes,
+    ) {
+        let now = claim.now;
+        let (mut contacts_left, contacts_more_at) = pace.contacts_left(now);
+        let mut reached_now = HashSet::new();
+        for entry in entries {
+            let Some(mut message) = known.messages.remove(&entry.message_id) else {
+                // Its message was erased.
+                writes.removed.push(entry.message_id);
+                continue;
+            };
+            if let Some(end) = End::of(&entry, &message, now) {
+                end.apply(&mut message, now);
+                taken.ended.push(message.content.kind());
+                writes.end(entry.message_id, message);
+                continue;
+            }
+            let conversation = known.conversations.get(&entry.conversation_id);
+            let identities = conversation.and_then(|conversation| known.identities.get(&conversation.contact_id));
+            let address = request::address_of(
+                self.platform,
+                &self.channel.account,
+                identities.map_or(&[], Vec::as_slice),
+            );
+            let Some(address) = address else {
+                let failure = Failure::ours("the contact has no address on this channel any more");
+                message.receive(&Receipt::Failed(Some(failure)), now);
+                taken.ended.push(message.content.kind());
+                writes.end(entry.message_id, message);
+                continue;
+            };
+            let wait = pace.lanes.wait(entry.conversation_id, now);
+            if let Some((waits_for, until)) = wait
+                && until - now > SHORT_WAIT
+            {
+                writes.put_back(&entry, waits_for, until);
+                continue;
+            }
+            let is_maybe_double = message.maybe_duplicate || entry.state == EntryState::Unknown;
+            let was_duplicate = std::mem::replace(&mut message.maybe_duplicate, is_maybe_double);
+            let mut terms = known.terms.remove(&message.id);
+            let said = message.content.clone();
+            let window_ends_at = conversation.and_then(|conversation| conversation.window_ends_at);
+            let Some(permit) = self.permit(&mut message, terms.as_mut(), window_ends_at, now) else {
+                if message.maybe_duplicate {
+                    End::ClosedUnknown.apply(&mut message, now);
+                } else {
+                    message.receive(&Receipt::Failed(Some(window::closed(self.platform))), now);
+                }
+                taken.ended.push(message.content.kind());
+                writes.end(entry.message_id, message);
+                continue;
+            };
+            let is_initiated = conversation.is_some_and(|conversation| !conversation.window_is_open(now));
+            if pace.counts_contacts() && is_initiated && reached_now.insert(entry.conversation_id) {
+                let before = known.reached.get(&entry.conversation_id).copied();
+                let is_new = before.is_none_or(|at| pace::span_of(at) < pace::spans_since(now));
+                if is_new && contacts_left <= 0 {
+                    writes.put_back(&entry, Wait::TierLimit, contacts_more_at.max(now + SHORT_WAIT));
+                    continue;
+                }
+                contacts_left -= i64::from(is_new);
+                taken.reached.push((entry.conversation_id, before));
+            }
+            let attempt_id: AttemptId = self.app.ids.next();
+            let callback = callback_of(message.id, attempt_id);
+            let mut body = request::body(&address, &message.content, message.reply_to.as_deref(), &callback);
+            if permit == Permit::HumanAgent {
+                request::tag_human_agent(&mut body);
+            }
+            taken.in_hand.push(InHand {
+                attempt_id,
+                kind: message.content.kind(),
+                body,
+                was_duplicate,
+                not_before: wait.map_or(now, |(_, until)| until),
+                entry,
+            });
+            if message.content != said {
+                message.status = Status::Sending;
+                writes.changes.push(Change::updated(&message));
+                writes.replaced.push(message);
+                writes.taken_up.extend(terms);
             }
         }
     }
 
-    /// Takes due entries in hand: those that have expired are ended, the others marked.
-    fn take(&self, tx: &mut Tx<'_>, now: Millis, room: u32) -> Result<Taken, StoreError> {
-        let entries = tx.take_due_entries(&self.channel.id, now, room)?;
-        let ids: Vec<_> = entries.iter().map(|entry| entry.message_id).collect();
-        let mut messages = tx.lock_messages(&ids)?;
-        let mut in_hand = Vec::with_capacity(entries.len());
-        let mut ended = Vec::new();
-        let mut changes = Vec::new();
-        for entry in entries {
-            let Some(at) = messages.iter().position(|message| message.id == entry.message_id) else {
-                // Its message was erased.
-                tx.remove_entry(&entry)?;
-                continue;
-            };
-            let mut message = messages.swap_remove(at);
-            if let Some(end) = End::of(&entry, &message, now) {
-                end.apply(&mut message, now);
-                changes.push(Change::status_of(&message));
-                tx.update_messages(&[&message])?;
-                tx.remove_entry(&entry)?;
-                ended.push(message.content.kind());
-                continue;
-            }
-            message.maybe_duplicate |= entry.state == EntryState::Unknown;
-            message.status = Status::Sending;
-            in_hand.push((entry, message));
-        }
-        let in_hand = self.address(tx, in_hand, &mut ended, &mut changes, now)?;
-        let marks: Vec<_> = in_hand
+    /// Writes down what was taken in hand.
+    fn mark(&self, tx: &mut Tx<'_>, taken: &Taken, claim: &Claim) -> Result<(), StoreError> {
+        let channel = &self.channel.id;
+        let marks: Vec<_> = taken
+            .in_hand
             .iter()
             .map(|message| (message.entry.message_id, message.attempt_id))
             .collect();
-        let lease = self.app.config.graph.request_timeout + self.app.config.graph.connect_timeout + LEASE_MARGIN;
-        tx.mark_sending(&marks, "hub", now + millis(lease))?;
-        let sending: Vec<&Message> = in_hand.iter().map(|in_hand| &in_hand.message).collect();
-        tx.update_messages(&sending)?;
-        let attempts: Vec<Attempt> = in_hand
+        let graph = &self.app.config.graph;
+        let until = claim.now + millis(graph.request_timeout + graph.connect_timeout + LEASE_MARGIN);
+        tx.mark_sending(&marks, &claim.lead.owner(), until)?;
+        let shown: Vec<_> = taken
+            .in_hand
+            .iter()
+            .map(|message| {
+                let may_be_double = message.was_duplicate || message.entry.state == EntryState::Unknown;
+                (message.entry.message_id, may_be_double)
+            })
+            .collect();
+        tx.show_sending(&shown)?;
+        let attempts: Vec<Attempt> = taken
+            .in_hand
             .iter()
             .map(|in_hand| Attempt {
                 id: in_hand.attempt_id,
                 message_id: in_hand.entry.message_id,
-                channel_id: self.channel.id.clone(),
-                started_at: now,
+                channel_id: channel.clone(),
+                started_at: claim.now,
                 ended: None,
                 request: in_hand.body.to_string(),
             })
             .collect();
         tx.insert_attempts(&attempts)?;
-        let next_due = tx.next_entry_due(&self.channel.id)?;
-        self.tell(tx, changes, now)?;
-        Ok(Taken {
-            in_hand,
-            ended,
-            next_due,
-        })
+        self.count_calls(tx, claim.now, marks.len() as i64)?;
+        let reached: Vec<ConversationId> = taken.reached.iter().map(|(conversation, _)| *conversation).collect();
+        tx.note_contacts_reached(channel, &reached, claim.now)
     }
 
-    /// Finds out where each message goes; one that can go nowhere fails.
-    fn address(
-        &self,
-        tx: &mut Tx<'_>,
-        messages: Vec<(OutboxEntry, Message)>,
-        ended: &mut Vec<&'static str>,
-        changes: &mut Vec<Change>,
-        now: Millis,
-    ) -> Result<Vec<InHand>, StoreError> {
-        let mut in_hand = Vec::with_capacity(messages.len());
-        for (entry, mut message) in messages {
-            let conversation = tx.conversation_by_id(entry.conversation_id)?;
-            let identities = match &conversation {
-                Some(conversation) => tx.identities_of_contact(conversation.contact_id)?,
-                None => Vec::new(),
-            };
-            let Some(address) = request::address_of(self.channel.platform, &self.channel.account, &identities) else {
-                let failure = Failure::ours("the contact has no address on this channel any more");
-                message.receive(&Receipt::Failed(Some(failure)), now);
-                changes.push(Change::status_of(&message));
-                tx.update_messages(&[&message])?;
-                tx.remove_entry(&entry)?;
-                ended.push(message.content.kind());
-                continue;
-            };
-            let attempt_id: AttemptId = self.app.ids.next();
-            let callback = callback_of(message.id, attempt_id);
-            let body = request::body(&address, &message.content, message.reply_to.as_deref(), &callback);
-            in_hand.push(InHand {
-                entry,
-                attempt_id,
-                message,
-                body,
-            });
+    /// Notes calls that are about to be made, or, where it is negative, that were not made after all.
+    fn count_calls(&self, tx: &mut Tx<'_>, now: Millis, count: i64) -> Result<(), StoreError> {
+        let limits = self.limits();
+        if count == 0 || (limits.per_day == 0 && limits.per_hour == 0) {
+            return Ok(());
         }
-        Ok(in_hand)
+        tx.add_pace_count(&self.channel.id, pace::span_of(now), count)
     }
 
-    /// Calls Meta, and settles what came of it; answers with how long the channel must be silent, if it must.
-    async fn send(self: Arc<Self>, in_hand: InHand) -> Option<Hold> {
-        // The entry is as it was before it was taken: without an attempt, it has never been sent. (`attempts` leaves out held ones.)
-        if in_hand.entry.attempt_id.is_none() {
-            let waited = (self.app.clock.now_millis() - in_hand.entry.queued_at).max(0);
-            self.app
-                .metrics
-                .observe_queue_wait(Duration::from_millis(waited.unsigned_abs()));
-        }
-        let exchange = self.call(&in_hand.body).await;
-        let outcome = outcome::of(self.channel.platform, &exchange);
-        self.count(&exchange, &outcome, &in_hand);
-        let in_hand = Arc::new(in_hand);
-        let end = AttemptEnd {
-            at: self.app.clock.now_millis(),
-            outcome: outcome.as_str().to_owned(),
-            http_status: exchange.http_status,
-            failure: outcome.failure().cloned(),
-            answer: (!exchange.answer.is_empty()).then(|| exchange.answer.chars().take(ANSWER_CHARS_MAX).collect()),
-            duration_micros: i64::try_from(exchange.elapsed.as_micros()).unwrap_or(i64::MAX),
-        };
-        // The outcome is known to nobody else: it is worth trying to keep it for as long as the lease holds.
-        for _ in 0..10 {
-            let (sender, settled, outcome, end) =
-                (Arc::clone(&self), Arc::clone(&in_hand), outcome.clone(), end.clone());
-            match self
-                .app
-                .store
-                .write(move |tx| sender.settle(tx, &settled, &outcome, &end))
-                .await
-            {
-                Ok(hold) => {
-                    self.app.stream.nudge();
-                    self.app.projector.notify_one();
-                    return hold;
-                }
-                Err(error) => {
-                    tracing::error!(%error, message = %in_hand.message.id, "the outcome of a send could not be kept; trying again");
-                    tokio::time::sleep(REST).await;
-                }
-            }
-        }
-        None
-    }
-
-    async fn call(&self, body: &serde_json::Value) -> Exchange<Sent> {
-        let (client, account) = (&self.channel.client, &self.channel.account);
-        match self.channel.platform {
+    /// Calls Meta.
+    pub(super) async fn call(&self, body: &serde_json::Value) -> Exchange<Sent> {
+        let (client, account) = (&self.client, &self.channel.account);
+        match self.platform {
             Platform::WhatsApp => client.send_whatsapp(&self.token, account, body).await,
             Platform::Instagram => client.send_instagram(&self.token, account, body).await,
         }
     }
 
-    fn count(&self, exchange: &Exchange<Sent>, outcome: &Outcome, in_hand: &InHand) {
-        let platform = self.channel.platform;
+    pub(super) fn count(&self, exchange: &Exchange<Sent>, outcome: &Outcome, in_hand: &InHand) {
+        let platform = self.platform;
         let error = outcome.failure().map(|failure| {
             let class = match &exchange.outcome {
                 Err(CallError::Refused(refusal)) => error::explain(platform, refusal).class.as_str(),
@@ -368,7 +592,7 @@ impl Sender {
         });
         if let Some((code, class)) = error {
             tracing::warn!(
-                message = %in_hand.message.id,
+                message = %in_hand.entry.message_id,
                 attempt = %in_hand.attempt_id,
                 channel = %self.channel.id,
                 code,
@@ -382,120 +606,215 @@ impl Sender {
         self.app.metrics.count_call(platform, "messages", error);
         self.app.metrics.observe_send(exchange.elapsed);
         match outcome {
-            Outcome::Accepted { .. } => self
-                .app
-                .metrics
-                .count_sent(platform, true, in_hand.message.content.kind()),
-            Outcome::Failed { .. } => self
-                .app
-                .metrics
-                .count_sent(platform, false, in_hand.message.content.kind()),
+            Outcome::Accepted { .. } => self.app.metrics.count_sent(platform, true, in_hand.kind),
+            Outcome::Failed { .. } => self.app.metrics.count_sent(platform, false, in_hand.kind),
             Outcome::Again { .. } | Outcome::Unknown { .. } => {}
         }
     }
 
-    /// What an outcome leads to. The one place for it.
-    fn settle(
-        &self,
-        tx: &mut Tx<'_>,
-        in_hand: &InHand,
-        outcome: &Outcome,
-        end: &AttemptEnd,
-    ) -> Result<Option<Hold>, StoreError> {
-        tx.finish_attempt(in_hand.attempt_id, end)?;
-        let Some(mut message) = tx.lock_messages(&[in_hand.entry.message_id])?.into_iter().next() else {
-            return Ok(None);
+    /// What became of messages that were in hand, several in one unit. The one place for it.
+    pub(super) fn settle(&self, tx: &mut Tx<'_>, group: &[Ended], now: Millis) -> Result<(), StoreError> {
+        self.release(tx, group, now)?;
+        let mut ids: Vec<MessageId> = group
+            .iter()
+            .filter(|ended| ended.made.is_some())
+            .map(|ended| ended.in_hand.entry.message_id)
+            .collect();
+        ids.sort_unstable();
+        let mut settling = Settling {
+            messages: tx
+                .lock_messages(&ids)?
+                .into_iter()
+                .map(|message| (message.id, message))
+                .collect(),
+            ..Settling::default()
         };
-        let Some(entry) = tx
-            .lock_entry(message.id)?
-            .filter(|entry| entry.attempt_id == Some(in_hand.attempt_id))
-        else {
-            // Somebody else has taken it over, or an event has settled it; what Meta answered is in the attempt.
-            self.settle_late(tx, message, outcome, end.at)?;
-            return Ok(None);
-        };
-        let mut hold = None;
-        match outcome {
-            Outcome::Accepted { external_id, recipient } => {
-                identify(tx, &mut message, external_id, end.at)?;
-                learn_addresses(tx, &entry, recipient, end.at)?;
-                tx.remove_entry(&entry)?;
-            }
-            // An event was faster than the answer: Meta has it, whatever became of the answer.
-            Outcome::Again { .. } | Outcome::Unknown { .. } if message.external_id.is_some() => {
-                tx.finish_attempt(
-                    in_hand.attempt_id,
-                    &AttemptEnd {
-                        outcome: Outcome::ACCEPTED.to_owned(),
-                        ..end.clone()
-                    },
-                )?;
-                tx.remove_entry(&entry)?;
-            }
-            Outcome::Again { cause, failure, wait } => {
-                let (attempts, due_at) = self.again(&entry, *cause, *wait, end.at);
-                message.status = Status::Queued;
-                tx.postpone_entry(
-                    message.id,
-                    EntryState::Waiting,
-                    due_at,
-                    attempts,
-                    &reason(*cause, failure),
-                )?;
-                hold = match cause {
-                    Cause::Throttled | Cause::Credentials => Some(Hold { until: due_at }),
-                    Cause::Temporary | Cause::PairLimit => None,
-                };
-            }
-            Outcome::Unknown { failure } => {
-                let due_at = end.at + millis(self.app.config.sending.unknown_after);
-                let why = format!("it is not known whether Meta took it: {}", failure.text);
-                tx.postpone_entry(message.id, EntryState::Unknown, due_at, entry.attempts + 1, &why)?;
-            }
-            Outcome::Failed { failure, .. } => {
-                message.receive(&Receipt::Failed(Some(failure.clone())), end.at);
-                tx.remove_entry(&entry)?;
-            }
+        let mut entries: HashMap<MessageId, OutboxEntry> = tx
+            .lock_entries(&ids)?
+            .into_iter()
+            .map(|entry| (entry.message_id, entry))
+            .collect();
+        let closed: Vec<MessageId> = group
+            .iter()
+            .filter(|ended| ended.made.as_ref().is_some_and(|made| made.outcome.is_window_closed()))
+            .map(|ended| ended.in_hand.entry.message_id)
+            .collect();
+        let terms = tx.terms_of_messages(&self.channel.id, &closed)?.into_iter();
+        settling.terms = terms.map(|terms| (terms.message_id, terms)).collect();
+        for ended in group {
+            let Some(made) = &ended.made else { continue };
+            let id = ended.in_hand.entry.message_id;
+            let entry = entries
+                .remove(&id)
+                .filter(|entry| entry.attempt_id == Some(ended.in_hand.attempt_id));
+            self.settle_one(&mut settling, &ended.in_hand, entry, made);
         }
-        tx.update_messages(&[&message])?;
-        self.tell(tx, vec![Change::status_of(&message)], end.at)?;
-        Ok(hold)
-    }
-
-    /// The entry is not ours any more. Meta's id is still worth having.
-    fn settle_late(
-        &self,
-        tx: &mut Tx<'_>,
-        mut message: Message,
-        outcome: &Outcome,
-        at: Millis,
-    ) -> Result<(), StoreError> {
-        if let Outcome::Accepted { external_id, .. } = outcome
-            && message.external_id.is_none()
+        if let Some((failure, at)) = &settling.refused
+            && hold::hold(&self.app, tx, &self.channel, failure, *at)?
         {
-            identify(tx, &mut message, external_id, at)?;
-            tx.update_messages(&[&message])?;
-            tx.settle_outbox_by_event(message.id)?;
-            self.tell(tx, vec![Change::status_of(&message)], at)?;
+            tracing::error!(channel = %self.channel.id, code = failure.code, reason = failure.text, "Meta refuses the channel: it is held, and its messages wait");
+        }
+        tx.keep_fallbacks_taken(&settling.terms.values().collect::<Vec<_>>())?;
+        settling.identify(tx, &self.channel.id)?;
+        settling.learn_addresses(tx)?;
+        let changed: Vec<&Message> = settling
+            .changed
+            .iter()
+            .filter_map(|id| settling.messages.get(id))
+            .collect();
+        tx.update_messages(&changed)?;
+        let rows: Vec<NewStreamRow> = changed
+            .iter()
+            .map(|message| {
+                let updated = settling
+                    .replaced
+                    .contains(&message.id)
+                    .then(|| Change::updated(message));
+                NewStreamRow {
+                    at: now,
+                    channel_id: Some(self.channel.id.clone()),
+                    event_id: None,
+                    changes: updated.into_iter().chain([Change::status_of(message)]).collect(),
+                }
+            })
+            .collect();
+        tx.finish_attempts(&settling.finished)?;
+        tx.remove_entries(&settling.removed)?;
+        tx.postpone_entries(&settling.postponed)?;
+        for id in &settling.late {
+            tx.settle_outbox_by_event(*id)?;
+        }
+        if !rows.is_empty() {
+            tx.insert_stream(&rows)?;
         }
         Ok(())
     }
 
-    fn again(&self, entry: &OutboxEntry, cause: Cause, wait: Option<Duration>, now: Millis) -> (u32, Millis) {
-        match cause {
-            Cause::Temporary => {
-                let attempts = entry.attempts + 1;
-                let pause = model::pause(attempts, self.app.ids.fraction());
-                (attempts, now + millis(wait.map_or(pause, |wait| wait.max(pause))))
-            }
-            Cause::Throttled | Cause::Credentials => (entry.attempts, now + millis(wait.unwrap_or(HOLD))),
-            // 4 to the power of the number of refusals, in seconds (reference `whatsapp.md` 13.2).
-            Cause::PairLimit => {
-                let attempts = entry.attempts + 1;
-                let pause = Duration::from_secs(4_u64.saturating_pow(attempts.min(6).saturating_sub(1)));
-                (attempts, now + millis(wait.unwrap_or(pause)))
+    /// Those whose call was not made are as they were.
+    fn release(&self, tx: &mut Tx<'_>, group: &[Ended], now: Millis) -> Result<(), StoreError> {
+        let unsent: Vec<(OutboxEntry, AttemptId)> = group
+            .iter()
+            .filter(|ended| ended.made.is_none())
+            .map(|ended| (ended.in_hand.entry.clone(), ended.in_hand.attempt_id))
+            .collect();
+        if unsent.is_empty() {
+            return Ok(());
+        }
+        tx.release_entries(&unsent, now)?;
+        self.count_calls(tx, now, -(unsent.len() as i64))?;
+        let (mut queued, mut sending) = (Vec::new(), Vec::new());
+        for ended in group.iter().filter(|ended| ended.made.is_none()) {
+            let shown = (ended.in_hand.entry.message_id, ended.in_hand.was_duplicate);
+            match ended.in_hand.entry.state {
+                EntryState::Waiting => queued.push(shown),
+                EntryState::Sending | EntryState::Unknown => sending.push(shown),
             }
         }
+        tx.show_queued(&queued)?;
+        tx.show_sending(&sending)
+    }
+
+    fn settle_one(&self, settling: &mut Settling, in_hand: &InHand, entry: Option<OutboxEntry>, made: &Made) {
+        let (outcome, at) = (&made.outcome, made.end.at);
+        settling.finished.push((in_hand.attempt_id, made.end.clone()));
+        let id = in_hand.entry.message_id;
+        let Some(message) = settling.messages.get_mut(&id) else {
+            return;
+        };
+        let Some(entry) = entry else {
+            // Somebody else has taken it over, or an event has settled it; what Meta answered is in the attempt. Meta's id is still worth
+            // having.
+            if let Outcome::Accepted { external_id, .. } = outcome
+                && message.external_id.is_none()
+            {
+                settling.accepted.push((id, external_id.clone(), at));
+                settling.late.push(id);
+                settling.changed.push(id);
+            }
+            return;
+        };
+        let mut postpone = |state: EntryState, due_at: Millis, attempts: u32, waits_for: Wait, reason: String| {
+            settling.postponed.push(Postponement {
+                message_id: id,
+                state,
+                due_at,
+                attempts,
+                waits_for,
+                reason: Some(reason),
+            });
+        };
+        match outcome {
+            Outcome::Accepted { external_id, recipient } => {
+                settling.accepted.push((id, external_id.clone(), at));
+                settling.recipients.push((entry.conversation_id, recipient.clone(), at));
+                settling.removed.push(id);
+            }
+            // An event was faster than the answer: Meta has it, whatever became of the answer.
+            Outcome::Again { .. } | Outcome::Unknown { .. } if message.external_id.is_some() => {
+                if let Some((_, end)) = settling.finished.last_mut() {
+                    Outcome::ACCEPTED.clone_into(&mut end.outcome);
+                }
+                settling.removed.push(id);
+            }
+            Outcome::Again {
+                cause: Cause::MarketingCap,
+                failure,
+                ..
+            } if in_hand.entry.waits_for == Wait::MarketingCap
+                || again(&entry, Cause::MarketingCap, None, made).1 >= entry.expires_at =>
+            {
+                message.receive(&Receipt::Failed(Some(failure.clone())), at);
+                settling.removed.push(id);
+            }
+            Outcome::Again { cause, failure, wait } => {
+                let (attempts, due_at) = again(&entry, *cause, *wait, made);
+                message.status = Status::Queued;
+                if *cause == Cause::Credentials {
+                    // All of the channel waits, on every node, until the credentials work again.
+                    settling.refused.get_or_insert((failure.clone(), at));
+                }
+                postpone(
+                    EntryState::Waiting,
+                    due_at,
+                    attempts,
+                    cause.wait(),
+                    reason(*cause, failure),
+                );
+            }
+            Outcome::Unknown { failure, answered } => {
+                let attempts = entry.attempts + 1;
+                let listen = self.app.config.sending.unknown_after;
+                let (pause, waits_for) = if *answered {
+                    let pause = model::pause(attempts, made.fraction);
+                    (listen.max(pause), Wait::UnknownAfterError)
+                } else {
+                    (listen, Wait::UnknownOutcome)
+                };
+                let why = if failure.code == 0 {
+                    format!("it is not known whether Meta took it: {}", failure.text)
+                } else {
+                    format!(
+                        "it is not known whether Meta took it ({}): {}",
+                        failure.code, failure.text
+                    )
+                };
+                postpone(EntryState::Unknown, at + millis(pause), attempts, waits_for, why);
+            }
+            Outcome::Failed {
+                failure,
+                window_closed: true,
+            } if fallback::take(message, settling.terms.get_mut(&id), fallback::refused(failure), at) => {
+                message.status = Status::Queued;
+                settling.replaced.push(id);
+                let why = format!("window_closed ({}): its template takes its place", failure.code);
+                postpone(EntryState::Waiting, at, entry.attempts, Wait::Turn, why);
+            }
+            Outcome::Failed { failure, .. } => {
+                message.receive(&Receipt::Failed(Some(failure.clone())), at);
+                settling.removed.push(id);
+            }
+        }
+        settling.changed.push(id);
     }
 
     fn tell(&self, tx: &mut Tx<'_>, changes: Vec<Change>, at: Millis) -> Result<(), StoreError> {
@@ -512,77 +831,169 @@ impl Sender {
     }
 }
 
-/// Meta's id of the message is known: what was said about it before is applied.
-fn identify(tx: &mut Tx<'_>, message: &mut Message, external_id: &str, at: Millis) -> Result<(), StoreError> {
-    message.receive(&Receipt::Accepted, at);
-    if message.external_id.is_some() {
-        return Ok(());
+impl Writes {
+    fn end(&mut self, id: MessageId, message: Message) {
+        self.changes.push(Change::status_of(&message));
+        self.updated.push(message);
+        self.removed.push(id);
     }
-    let key = (message.channel_id.clone(), external_id.to_owned());
-    // Its echo may have come before the answer, and have been taken for something said on the phone.
-    for echo in tx.lock_messages_by_external_ids(std::slice::from_ref(&key))? {
-        if echo.id != message.id {
-            for (receipt, time) in [
-                (Receipt::Sent, echo.receipts.sent_at),
-                (Receipt::Delivered, echo.receipts.delivered_at),
-                (Receipt::Read, echo.receipts.read_at),
-            ] {
-                if let Some(time) = time {
-                    message.receive(&receipt, time);
-                }
-            }
-            tx.absorb_message(echo.id, message.id)?;
-        }
+
+    fn put_back(&mut self, entry: &OutboxEntry, waits_for: Wait, until: Millis) {
+        self.postponed.push(Postponement {
+            message_id: entry.message_id,
+            state: entry.state,
+            due_at: until,
+            attempts: entry.attempts,
+            // What is of unknown outcome stays what it is.
+            waits_for: if entry.state == EntryState::Waiting {
+                waits_for
+            } else {
+                entry.waits_for
+            },
+            reason: entry.reason.clone(),
+        });
     }
-    message.external_id = Some(external_id.to_owned());
-    tx.unpark_events(&[key], at)?;
-    Ok(())
 }
 
-/// Meta may know the recipient by other addresses than the one that was sent to (reference `whatsapp.md` 9.1).
-fn learn_addresses(
-    tx: &mut Tx<'_>,
-    entry: &OutboxEntry,
-    recipient: &model::Recipient,
-    at: Millis,
-) -> Result<(), StoreError> {
-    let Some(conversation) = tx.conversation_by_id(entry.conversation_id)? else {
-        return Ok(());
-    };
-    let phone = recipient
-        .phone
-        .as_deref()
-        .and_then(phone::PhoneNumber::parse)
-        .map(|number| {
-            (
-                IdentityKind::Phone,
-                phone::compared(number.digits()),
-                number.digits().to_owned(),
-            )
-        });
-    let user_id = recipient
-        .user_id
-        .clone()
-        .map(|id| (IdentityKind::UserId, id.clone(), id));
-    for (kind, value, shown) in phone.into_iter().chain(user_id) {
-        let key = IdentityKey {
-            kind,
-            scope: String::new(),
-            value,
-        };
-        // One that belongs to somebody else is not taken away on the word of an answer; their next event decides.
-        if tx.contacts_by_identities(std::slice::from_ref(&key))?.is_empty() {
-            tx.bind_identities(&[(
-                Identity {
-                    key,
-                    shown,
-                    seen_at: at,
-                },
-                conversation.contact_id,
-            )])?;
+/// How often a message has been tried, and when it is due again.
+fn again(entry: &OutboxEntry, cause: Cause, wait: Option<Duration>, made: &Made) -> (u32, Millis) {
+    let at = made.end.at;
+    match cause {
+        Cause::Temporary => {
+            let attempts = entry.attempts + 1;
+            let pause = model::pause(attempts, made.fraction);
+            (attempts, at + millis(wait.map_or(pause, |wait| wait.max(pause))))
+        }
+        Cause::Throttled => (entry.attempts, made.hold_until.unwrap_or(at)),
+        // It is the channel that waits: once it goes on, the message is due.
+        Cause::Credentials => (entry.attempts, at),
+        // 4 to the power of the number of refusals, in seconds (reference `whatsapp.md` 13.2).
+        Cause::PairLimit => {
+            let attempts = entry.attempts + 1;
+            let pause = Duration::from_secs(4_u64.saturating_pow(attempts.min(6).saturating_sub(1)));
+            (attempts, at + millis(wait.unwrap_or(pause)))
+        }
+        Cause::MarketingCap => {
+            let spread = CAP_SPREAD.mul_f64(made.fraction.clamp(0.0, 1.0));
+            (entry.attempts + 1, at + millis(wait.unwrap_or(CAP_WAIT) + spread))
         }
     }
-    Ok(())
+}
+
+/// What a unit that settles a group has in hand, and is going to write.
+#[derive(Default)]
+struct Settling {
+    messages: HashMap<MessageId, Message>,
+    /// Of those that found their window closed.
+    terms: HashMap<MessageId, Terms>,
+    /// Those of them whose template takes their place.
+    replaced: Vec<MessageId>,
+    /// What Meta said if it refused the credentials.
+    refused: Option<(Failure, Millis)>,
+    finished: Vec<(AttemptId, AttemptEnd)>,
+    removed: Vec<MessageId>,
+    postponed: Vec<Postponement>,
+    changed: Vec<MessageId>,
+    /// What Meta has taken, and calls so since then.
+    accepted: Vec<(MessageId, String, Millis)>,
+    /// Those of them whose entry somebody else has in hand.
+    late: Vec<MessageId>,
+    recipients: Vec<(ConversationId, model::Recipient, Millis)>,
+}
+
+impl Settling {
+    /// Meta's ids of messages are known: what was said about them before is applied.
+    fn identify(&mut self, tx: &mut Tx<'_>, channel: &ChannelId) -> Result<(), StoreError> {
+        let keys: Vec<(ChannelId, String)> = self
+            .accepted
+            .iter()
+            .map(|(_, external_id, _)| (channel.clone(), external_id.clone()))
+            .collect();
+        // An echo may have come before the answer, and have been taken for something said on the phone.
+        let mut echoes: HashMap<String, Message> = HashMap::new();
+        for echo in tx.lock_messages_by_external_ids(&keys)? {
+            echoes.extend(echo.external_id.clone().map(|id| (id, echo)));
+        }
+        let mut unparked = Vec::new();
+        for (id, external_id, at) in &self.accepted {
+            let Some(message) = self.messages.get_mut(id) else {
+                continue;
+            };
+            message.receive(&Receipt::Accepted, *at);
+            if message.external_id.is_some() {
+                continue;
+            }
+            if let Some(echo) = echoes.remove(external_id)
+                && echo.id != message.id
+            {
+                for (receipt, time) in [
+                    (Receipt::Sent, echo.receipts.sent_at),
+                    (Receipt::Delivered, echo.receipts.delivered_at),
+                    (Receipt::Read, echo.receipts.read_at),
+                ] {
+                    if let Some(time) = time {
+                        message.receive(&receipt, time);
+                    }
+                }
+                tx.absorb_message(echo.id, message.id)?;
+            }
+            message.external_id = Some(external_id.clone());
+            unparked.push((channel.clone(), external_id.clone()));
+        }
+        if let Some((_, _, at)) = self.accepted.first() {
+            tx.unpark_events(&unparked, *at)?;
+        }
+        Ok(())
+    }
+
+    /// Meta may know recipients by other addresses than the ones that were sent to (reference `whatsapp.md` 9.1).
+    fn learn_addresses(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        let mut told: Vec<(ConversationId, Identity)> = Vec::new();
+        for (conversation, recipient, at) in &self.recipients {
+            let phone = recipient
+                .phone
+                .as_deref()
+                .and_then(phone::PhoneNumber::parse)
+                .map(|number| {
+                    let digits = number.digits().to_owned();
+                    (IdentityKind::Phone, phone::compared(&digits), digits)
+                });
+            let user_id = recipient
+                .user_id
+                .clone()
+                .map(|id| (IdentityKind::UserId, id.clone(), id));
+            for (kind, value, shown) in phone.into_iter().chain(user_id) {
+                let key = IdentityKey {
+                    kind,
+                    scope: String::new(),
+                    value,
+                };
+                let identity = Identity {
+                    key,
+                    shown,
+                    seen_at: *at,
+                };
+                told.push((*conversation, identity));
+            }
+        }
+        let keys: Vec<IdentityKey> = told.iter().map(|(_, identity)| identity.key.clone()).collect();
+        // One that belongs to somebody is not taken away on the word of an answer; their next event decides.
+        let mut known: Vec<IdentityKey> = tx
+            .contacts_by_identities(&keys)?
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect();
+        for (conversation, identity) in told {
+            if known.contains(&identity.key) {
+                continue;
+            }
+            if let Some(conversation) = tx.conversation_by_id(conversation)? {
+                known.push(identity.key.clone());
+                tx.bind_identities(&[(identity, conversation.contact_id)])?;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn reason(cause: Cause, failure: &Failure) -> String {

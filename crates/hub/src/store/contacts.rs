@@ -20,7 +20,10 @@ impl Tx<'_> {
     /// Which contacts have these identities; keys that nobody has are absent from the answer. The contacts, and the identities whether or
     /// not somebody has them, are locked until the unit ends: two units cannot make two contacts of one person, nor put
     /// something into a conversation that is being merged away.
-    pub fn contacts_by_identities(&mut self, keys: &[IdentityKey]) -> Result<Vec<(IdentityKey, Contact)>, StoreError> {
+    pub fn contacts_by_identities(
+        &mut self,
+        keys: &[IdentityKey],
+    ) -> Result<Vec<(IdentityKey, ContactId)>, StoreError> {
         self.lock_names(
             keys.iter()
                 .map(|key| [key.kind.as_str(), key.scope.as_str(), key.value.as_str()]),
@@ -29,16 +32,18 @@ impl Tx<'_> {
         for key in keys {
             rows.push(params![key.kind.as_str(), &key.scope, &key.value]);
         }
+        // The contact's own row is looked at only to be locked: where one writes at a time, a merge has moved the identities already.
         let found = self.query_rows(
-            "SELECT i.kind, i.scope, i.value, c.id, c.name, c.name_at, c.username, c.picture_url, c.created_at, c.merged_into
+            "SELECT i.kind, i.scope, i.value, i.contact_id, {sqlite NULL}{postgres c.merged_into}
              FROM {each r: kind text, scope text, value text} contact_identities AS i
-             CROSS JOIN contacts AS c WHERE i.kind = r.kind AND i.scope = r.scope AND i.value = r.value AND c.id = i.contact_id ORDER BY c.id {lock c}",
+             {postgres CROSS JOIN contacts AS c} WHERE i.kind = r.kind AND i.scope = r.scope AND i.value = r.value
+             {postgres AND c.id = i.contact_id ORDER BY c.id} {lock c}",
             &rows,
         )?;
         found
             .iter()
             .map(|row| {
-                if row.get::<Option<ContactId>>(9)?.is_some() {
+                if row.get::<Option<ContactId>>(4)?.is_some() {
                     return Err(StoreError::Conflict(
                         "a contact was merged while it was waited for".to_owned(),
                     ));
@@ -48,7 +53,36 @@ impl Tx<'_> {
                     scope: row.get(1)?,
                     value: row.get(2)?,
                 };
-                Ok((key, contact(row, 3)?))
+                Ok((key, row.get(3)?))
+            })
+            .collect()
+    }
+
+    /// The addresses of many people at once, in no particular order.
+    pub fn identities_of_contacts(&mut self, ids: &[ContactId]) -> Result<Vec<(ContactId, Identity)>, StoreError> {
+        let mut rows = Rows::new();
+        for id in ids {
+            rows.push(params![id]);
+        }
+        let found = self.query_rows(
+            "SELECT i.contact_id, i.kind, i.scope, i.value, i.shown, i.seen_at FROM {each r: id blob} contact_identities AS i
+             WHERE i.contact_id = r.id",
+            &rows,
+        )?;
+        found
+            .iter()
+            .map(|row| {
+                let key = IdentityKey {
+                    kind: row.get(1)?,
+                    scope: row.get(2)?,
+                    value: row.get(3)?,
+                };
+                let identity = Identity {
+                    key,
+                    shown: row.get(4)?,
+                    seen_at: row.get(5)?,
+                };
+                Ok((row.get(0)?, identity))
             })
             .collect()
     }
@@ -81,7 +115,7 @@ impl Tx<'_> {
             rows.push(params![id]);
         }
         let found = self.query_rows(
-            "SELECT c.id, c.name, c.name_at, c.username, c.picture_url, c.created_at
+            "SELECT c.id, c.name, c.name_at, c.username, c.picture_url, c.profile_stale_at, c.created_at
              FROM {each r: id blob} contacts AS c WHERE c.id = r.id AND c.merged_into IS NULL",
             &rows,
         )?;
@@ -95,13 +129,13 @@ impl Tx<'_> {
         // one is for a merge that came in between.
         for _ in 0..3 {
             let Some(row) = self.query_opt(
-                "SELECT id, name, name_at, username, picture_url, created_at, merged_into FROM contacts WHERE id = ?1",
+                "SELECT id, name, name_at, username, picture_url, profile_stale_at, created_at, merged_into FROM contacts WHERE id = ?1",
                 params![&id],
             )?
             else {
                 return Ok(None);
             };
-            match row.get::<Option<ContactId>>(6)? {
+            match row.get::<Option<ContactId>>(7)? {
                 Some(into) => id = into,
                 None => return contact(&row, 0).map(Some),
             }
@@ -169,7 +203,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Binds identities to contacts; one that belonged to another contact changes hands. No identity may stand twice in the list.
+    /// Binds identities to contacts; one that belonged to another contact changes hands. It is shown as it was seen last; of two spellings of
+    /// one time the greater stands. No identity may stand twice in the list.
     pub fn bind_identities(&mut self, bindings: &[(Identity, ContactId)]) -> Result<(), StoreError> {
         let mut rows = Rows::new();
         for (identity, contact) in bindings {
@@ -187,8 +222,11 @@ impl Tx<'_> {
             "INSERT INTO contact_identities (kind, scope, value, shown, contact_id, seen_at)
              {insert r.kind, r.scope, r.value, r.shown, r.contact_id, r.seen_at of r: kind text, scope text, value text, shown text, contact_id blob, seen_at int}
              ON CONFLICT (kind, scope, value) DO UPDATE SET contact_id = EXCLUDED.contact_id,
-                shown = CASE WHEN EXCLUDED.seen_at >= contact_identities.seen_at THEN EXCLUDED.shown ELSE contact_identities.shown END,
-                seen_at = CASE WHEN EXCLUDED.seen_at >= contact_identities.seen_at THEN EXCLUDED.seen_at ELSE contact_identities.seen_at END",
+                shown = CASE WHEN EXCLUDED.seen_at > contact_identities.seen_at OR (EXCLUDED.seen_at = contact_identities.seen_at
+                    AND EXCLUDED.shown {postgres COLLATE \"C\"} > contact_identities.shown)
+                    THEN EXCLUDED.shown ELSE contact_identities.shown END,
+                seen_at = CASE WHEN EXCLUDED.seen_at > contact_identities.seen_at
+                    THEN EXCLUDED.seen_at ELSE contact_identities.seen_at END",
             &rows,
         )?;
         Ok(())
@@ -217,6 +255,7 @@ impl Tx<'_> {
         self.execute(
             "UPDATE contacts SET picture_url = COALESCE(contacts.picture_url, o.picture_url),
                 profile_due_at = COALESCE(contacts.profile_due_at, o.profile_due_at),
+                profile_stale_at = COALESCE(contacts.profile_stale_at, o.profile_stale_at),
                 created_at = CASE WHEN o.created_at < contacts.created_at THEN o.created_at ELSE contacts.created_at END
              FROM contacts AS o WHERE contacts.id = ?2 AND o.id = ?1",
             params![&from, &into],
@@ -275,7 +314,21 @@ impl Tx<'_> {
         Ok(due)
     }
 
-    /// Writes what Meta said of a contact, and when to ask again.
+    /// These contacts have been heard of: of those whose profiles are stale, Meta is asked for them from now on.
+    pub fn want_stale_profiles(&mut self, ids: &[ContactId], now: Millis) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        for id in ids {
+            rows.push(params![id, now]);
+        }
+        self.execute_rows(
+            "UPDATE contacts SET profile_due_at = r.now, profile_stale_at = NULL
+             {from r: id blob, now int} WHERE contacts.id = r.id AND contacts.profile_due_at IS NULL AND contacts.profile_stale_at <= r.now",
+            &rows,
+        )?;
+        Ok(())
+    }
+
+    /// Writes what Meta said of a contact, and from when on that is stale.
     pub fn update_profile(
         &mut self,
         id: ContactId,
@@ -283,13 +336,13 @@ impl Tx<'_> {
         username: Option<&str>,
         picture_url: Option<&str>,
         now: Millis,
-        due_at: Option<Millis>,
+        stale_at: Millis,
     ) -> Result<(), StoreError> {
         let searched = name.map(searched);
         self.execute(
             "UPDATE contacts SET name = COALESCE(?2, name), name_searched = COALESCE(?7, name_searched), name_at = ?5,
-                username = COALESCE(?3, username), username_at = ?5, picture_url = ?4, profile_due_at = ?6 WHERE id = ?1",
-            params![&id, name, username, picture_url, now, due_at, &searched],
+                username = COALESCE(?3, username), username_at = ?5, picture_url = ?4, profile_due_at = NULL, profile_stale_at = ?6 WHERE id = ?1",
+            params![&id, name, username, picture_url, now, stale_at, &searched],
         )?;
         Ok(())
     }
@@ -298,7 +351,7 @@ impl Tx<'_> {
     pub fn contacts(&mut self, before: Option<ContactId>, limit: u32) -> Result<Vec<Contact>, StoreError> {
         let before = before.unwrap_or(ContactId::MAX);
         let rows = self.query(
-            "SELECT id, name, name_at, username, picture_url, created_at FROM contacts
+            "SELECT id, name, name_at, username, picture_url, profile_stale_at, created_at FROM contacts
              WHERE id < ?1 AND merged_into IS NULL ORDER BY id DESC LIMIT ?2",
             params![&before, limit],
         )?;
@@ -318,7 +371,8 @@ fn contact(row: &Row, first: usize) -> Result<Contact, StoreError> {
         name_at: row.get(first + 2)?,
         username: row.get(first + 3)?,
         picture_url: row.get(first + 4)?,
-        created_at: row.get(first + 5)?,
+        profile_stale_at: row.get(first + 5)?,
+        created_at: row.get(first + 6)?,
     })
 }
 

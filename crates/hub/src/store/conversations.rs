@@ -26,6 +26,51 @@ pub struct ConversationFilter {
     pub after: Option<(Millis, ConversationId)>,
 }
 
+/// A place in a list of conversations: the time of the last message, and the id.
+pub type ConversationPlace = (Millis, ConversationId);
+
+/// How many conversations of a channel a page of a list looks at.
+pub const LOOKED_AT_MAX: u32 = 10_000;
+
+/// A page of a list of conversations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConversationPage {
+    /// Those that were found, the one with the newest message first.
+    pub conversations: Vec<Conversation>,
+    /// The `after` of the page after it; absent at the end. It is there also if nothing was found among what was looked at.
+    pub next: Option<ConversationPlace>,
+}
+
+impl ConversationFilter {
+    /// The index along which a list of a channel goes: that of the condition that narrows most.
+    fn walk(&self) -> Walk {
+        match (self.contact_id, &self.assignee, self.status) {
+            (Some(_), _, _) => Walk::Contact,
+            (None, Some(_), _) => Walk::Assignee,
+            // Most are open, and those that are have had the newest messages.
+            (None, None, Some(status)) if status != ConversationStatus::Open => Walk::Status,
+            (None, None, _) => Walk::Channel,
+        }
+    }
+
+    /// Whether a walk leaves conversations out.
+    fn leaves_out(&self, walk: Walk) -> bool {
+        self.unread
+            || self.name.is_some()
+            || (self.status.is_some() && walk != Walk::Status)
+            || (self.assignee.is_some() && walk != Walk::Assignee)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Walk {
+    /// A contact has one conversation a channel: all are looked at.
+    Contact,
+    Assignee,
+    Status,
+    Channel,
+}
+
 /// The columns that [`conversation`] reads, of the alias `c`, and where a merged one went.
 macro_rules! select_conversations {
     ($($rest:expr),*) => {
@@ -230,54 +275,110 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Conversations, the one with the newest message first.
-    pub fn conversations(&mut self, filter: &ConversationFilter, limit: u32) -> Result<Vec<Conversation>, StoreError> {
-        if filter.contact_id.is_some() {
-            return self.walk_conversations(LIST_OF_CONTACT, filter, filter.channel_id.as_ref(), limit);
-        }
-        if filter.channel_id.is_some() {
-            return self.walk_conversations(LIST_OF_CHANNEL, filter, filter.channel_id.as_ref(), limit);
+    /// Conversations, the one with the newest message first: `limit` at most, among the next [`LOOKED_AT_MAX`] of each channel along the index
+    /// that narrows most.
+    pub fn conversations(&mut self, filter: &ConversationFilter, limit: u32) -> Result<ConversationPage, StoreError> {
+        let walk = filter.walk();
+        if walk == Walk::Contact || filter.channel_id.is_some() {
+            return self.walk_conversations(walk, filter, filter.channel_id.as_ref(), limit);
         }
         // Each channel has its own order by time. There are few channels, and an order over all would have to be kept at every message.
-        let mut all = Vec::new();
+        let mut all = ConversationPage {
+            conversations: Vec::new(),
+            next: None,
+        };
         for channel in self.channel_activity()? {
-            all.extend(self.walk_conversations(LIST_OF_CHANNEL, filter, Some(&channel.id), limit)?);
+            let page = self.walk_conversations(walk, filter, Some(&channel.id), limit)?;
+            all.conversations.extend(page.conversations);
+            all.next = all.next.max(page.next);
         }
-        all.sort_by_key(|conversation| std::cmp::Reverse((conversation.last_message_at, conversation.id)));
-        all.truncate(limit as usize);
+        // Of a channel that was looked at further, what lies beyond the end of another one is for the next page.
+        let end = all.next;
+        all.conversations
+            .retain(|conversation| end.is_none_or(|end| place(conversation) >= end));
+        all.conversations
+            .sort_by_key(|conversation| std::cmp::Reverse(place(conversation)));
+        if all.conversations.len() > limit as usize {
+            all.conversations.truncate(limit as usize);
+            all.next = all.conversations.last().map(place);
+        }
         Ok(all)
     }
 
     fn walk_conversations(
         &mut self,
-        walk: &'static str,
+        walk: Walk,
         filter: &ConversationFilter,
         channel: Option<&ChannelId>,
         limit: u32,
-    ) -> Result<Vec<Conversation>, StoreError> {
+    ) -> Result<ConversationPage, StoreError> {
         let (after_at, after_id) = filter.after.unwrap_or((Millis::MAX, ConversationId::MAX));
+        let channel = channel.map(|channel| channel.0.as_str());
+        let status = filter.status.map(ConversationStatus::as_str);
+        let mut last = None;
+        if filter.leaves_out(walk) {
+            let skipped = LOOKED_AT_MAX - 1;
+            let row = match walk {
+                Walk::Contact => None,
+                Walk::Assignee => self.query_opt(
+                    LAST_OF_ASSIGNEE,
+                    params![channel, after_at, &after_id, skipped, &filter.assignee],
+                )?,
+                Walk::Status => {
+                    self.query_opt(LAST_OF_STATUS, params![channel, after_at, &after_id, skipped, status])?
+                }
+                Walk::Channel => self.query_opt(LAST_OF_CHANNEL, params![channel, after_at, &after_id, skipped])?,
+            };
+            last = row
+                .map(|row| Ok::<_, StoreError>((row.get(0)?, row.get(1)?)))
+                .transpose()?;
+        }
+        let (last_at, last_id) = last.unwrap_or((Millis::MIN, ConversationId::MIN));
         let name = filter.name.as_ref().map(|name| escaped(&searched(name)));
+        let one_more = limit.saturating_add(1);
         let values = params![
-            channel.map(|channel| channel.0.as_str()),
-            filter.status.map(ConversationStatus::as_str),
+            channel,
+            status,
             &filter.assignee,
             filter.contact_id.as_ref().map(|contact| &contact.as_bytes()[..]),
             filter.unread,
             &name,
             after_at,
             &after_id,
-            limit,
+            one_more,
+            last_at,
+            &last_id,
         ];
-        self.query(walk, values)?.iter().map(conversation).collect()
+        let rows = match walk {
+            Walk::Contact => self.query(LIST_OF_CONTACT, values)?,
+            Walk::Assignee => self.query(LIST_OF_ASSIGNEE, values)?,
+            Walk::Status => self.query(LIST_OF_STATUS, values)?,
+            Walk::Channel => self.query(LIST_OF_CHANNEL, values)?,
+        };
+        let mut conversations: Vec<Conversation> = rows.iter().map(conversation).collect::<Result<_, _>>()?;
+        if conversations.len() > limit as usize {
+            conversations.truncate(limit as usize);
+            last = conversations.last().map(place);
+        }
+        Ok(ConversationPage {
+            conversations,
+            next: last,
+        })
     }
 }
 
+fn place(conversation: &Conversation) -> ConversationPlace {
+    (conversation.last_message_at, conversation.id)
+}
+
 macro_rules! list {
-    ($first:literal) => {
+    ($index:literal, $first:literal) => {
         concat!(
-            select_conversations!("FROM conversations AS c WHERE c.merged_into IS NULL AND "),
+            select_conversations!("FROM conversations AS c "),
+            $index,
+            "WHERE c.merged_into IS NULL AND ",
             $first,
-            " AND (c.last_message_at, c.id) < (?7, ?8)
+            " AND (c.last_message_at, c.id) < (?7, ?8) AND (c.last_message_at, c.id) >= (?10, ?11)
               AND (CAST(?1 AS TEXT) IS NULL OR c.channel_id = ?1) AND (CAST(?2 AS TEXT) IS NULL OR c.status = ?2)
               AND (CAST(?3 AS TEXT) IS NULL OR c.assignee = ?3)
               AND (CAST(?4 AS {sqlite BLOB}{postgres BYTEA}) IS NULL OR c.contact_id = ?4)
@@ -290,8 +391,32 @@ macro_rules! list {
     };
 }
 
-const LIST_OF_CHANNEL: &str = list!("c.channel_id = ?1");
-const LIST_OF_CONTACT: &str = list!("c.contact_id = ?4");
+/// Where a page along an index ends, if there may be more beyond it.
+macro_rules! last {
+    ($first:literal) => {
+        concat!(
+            "SELECT c.last_message_at, c.id FROM conversations AS c WHERE c.merged_into IS NULL AND ",
+            $first,
+            " AND (c.last_message_at, c.id) < (?2, ?3) ORDER BY c.last_message_at DESC, c.id DESC LIMIT 1 OFFSET ?4"
+        )
+    };
+}
+
+const LIST_OF_CHANNEL: &str = list!("", "c.channel_id = ?1");
+const LIST_OF_CONTACT: &str = list!("", "c.contact_id = ?4");
+// The conditions of the partial indexes are said in full, so that the engines know them again. SQLite has no statistics to see by that they
+// narrow more.
+const LIST_OF_STATUS: &str = list!(
+    "{sqlite INDEXED BY conversations_by_status }",
+    "c.channel_id = ?1 AND c.status = ?2 AND c.status <> 'open'"
+);
+const LIST_OF_ASSIGNEE: &str = list!(
+    "{sqlite INDEXED BY conversations_by_assignee }",
+    "c.channel_id = ?1 AND c.assignee = ?3 AND c.assignee IS NOT NULL"
+);
+const LAST_OF_CHANNEL: &str = last!("c.channel_id = ?1");
+const LAST_OF_STATUS: &str = last!("c.channel_id = ?1 AND c.status = ?5 AND c.status <> 'open'");
+const LAST_OF_ASSIGNEE: &str = last!("c.channel_id = ?1 AND c.assignee = ?5 AND c.assignee IS NOT NULL");
 
 fn conversation(row: &Row) -> Result<Conversation, StoreError> {
     Ok(Conversation {

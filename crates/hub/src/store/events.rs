@@ -47,8 +47,17 @@ pub struct EventFilter {
 /// Where an event stands in the queue: when it is due, and its id.
 pub type QueuePlace = (Millis, EventId);
 
-/// How many events a filtered count looks at.
-pub const COUNT_MAX: i64 = 10_000;
+/// How many events a page of a filtered list, or a filtered count, looks at.
+pub const LOOKED_AT_MAX: u32 = 10_000;
+
+/// A page of a list of events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventPage {
+    /// Those that were found, the newest first, without their raw values.
+    pub events: Vec<StoredEvent>,
+    /// The `before` of the page after it; absent at the end. It is there also if nothing was found among what was looked at.
+    pub next: Option<EventId>,
+}
 
 /// How many events a filter finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,15 +89,51 @@ impl EventFilter {
         match (self.status, self.kind, &self.account) {
             (Some(EventStatus::Pending), _, _) => Walk::Pending,
             (Some(status), _, _) if status.is_exception() => Walk::Exceptions,
-            (_, _, Some(_)) => Walk::Account,
-            (_, Some(_), None) => Walk::Kind,
-            (_, None, None) => Walk::All,
+            _ => self.walk_of_all(),
         }
+    }
+
+    /// The walk that does not go by status.
+    fn walk_of_all(&self) -> Walk {
+        match (self.kind, &self.account) {
+            (_, Some(_)) => Walk::Account,
+            (Some(_), None) => Walk::Kind,
+            (None, None) => Walk::All,
+        }
+    }
+
+    /// Whether a walk leaves events out.
+    fn leaves_out(&self, walk: Walk) -> bool {
+        let Self {
+            kind,
+            status,
+            platform,
+            channel_id,
+            account,
+            from: _,
+            to: _,
+            text,
+            before: _,
+        } = self;
+        let by_status = matches!(walk, Walk::Pending | Walk::Exceptions);
+        platform.is_some()
+            || channel_id.is_some()
+            || text.is_some()
+            || (status.is_some() && !by_status)
+            || (kind.is_some() && !matches!(walk, Walk::Kind))
+            || (account.is_some() && !matches!(walk, Walk::Account))
+    }
+
+    /// The ids between which it finds events: from the first, up to but without the second.
+    fn range(&self) -> (EventId, EventId) {
+        let from = self.from.map_or(EventId::MIN, first_id_at);
+        let to = self.to.map_or(EventId::MAX, first_id_at);
+        (from, to)
     }
 }
 
 /// The index along which a list goes: that of the condition that narrows most. Each is in the order of the answer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Walk {
     Pending,
     Exceptions,
@@ -373,37 +418,85 @@ impl Tx<'_> {
             .transpose()
     }
 
-    /// Events, the newest first, without their raw values.
-    pub fn events(&mut self, filter: &EventFilter, limit: u32, offset: u32) -> Result<Vec<StoredEvent>, StoreError> {
+    /// Events, the newest first: after `offset` of them, `limit` at most, among the next [`LOOKED_AT_MAX`] along the index that narrows most.
+    pub fn events(&mut self, filter: &EventFilter, limit: u32, offset: u32) -> Result<EventPage, StoreError> {
+        let walk = self.walk(filter)?;
+        let (from, to) = filter.range();
+        let before = filter.before.map_or(to, |before| before.min(to));
+        let last = if filter.leaves_out(walk) {
+            self.last_looked_at(walk, filter, from, before)?
+        } else {
+            None
+        };
         let text = filter.text.as_deref().map(contains);
-        let before = filter.before.unwrap_or(EventId::MAX);
-        let from = filter.from.map(|from| EventBound::first(from).0);
-        let to = filter.to.map(|to| EventBound::first(to).0);
+        let one_more = limit.saturating_add(1);
         let values = params![
             filter.kind.map(EventKind::as_str),
             filter.status.map(EventStatus::as_str),
             filter.platform.map(Platform::as_str),
             filter.channel_id.as_ref().map(|channel| channel.0.as_str()),
             &filter.account,
-            from.as_ref().map(|bound| &bound[..]),
-            to.as_ref().map(|bound| &bound[..]),
-            &text,
+            last.as_ref().unwrap_or(&from),
             &before,
-            limit,
+            &text,
+            one_more,
             offset,
         ];
-        let rows = match filter.walk() {
+        let rows = match walk {
             Walk::Pending => self.query(LIST_PENDING, values)?,
             Walk::Exceptions => self.query(LIST_EXCEPTIONS, values)?,
             Walk::Account => self.query(LIST_BY_ACCOUNT, values)?,
             Walk::Kind => self.query(LIST_BY_KIND, values)?,
             Walk::All => self.query(LIST, values)?,
         };
-        rows.iter().map(stored_event).collect()
+        let mut events: Vec<StoredEvent> = rows.iter().map(stored_event).collect::<Result<_, _>>()?;
+        let next = if events.len() > limit as usize {
+            events.truncate(limit as usize);
+            events.last().map(|event| event.id)
+        } else {
+            last
+        };
+        Ok(EventPage { events, next })
+    }
+
+    /// Along which index a list goes. The queue is as long as the backlog, and in another order: if it is not short, what is pending is
+    /// among the newest.
+    fn walk(&mut self, filter: &EventFilter) -> Result<Walk, StoreError> {
+        let walk = filter.walk();
+        if walk == Walk::Pending && self.waiting_events(LOOKED_AT_MAX + 1)?.0 > i64::from(LOOKED_AT_MAX) {
+            return Ok(filter.walk_of_all());
+        }
+        Ok(walk)
+    }
+
+    /// The last event that a page looks at, if there may be more beyond it.
+    fn last_looked_at(
+        &mut self,
+        walk: Walk,
+        filter: &EventFilter,
+        from: EventId,
+        before: EventId,
+    ) -> Result<Option<EventId>, StoreError> {
+        let skipped = LOOKED_AT_MAX - 1;
+        let row = match walk {
+            // The queue was short enough.
+            Walk::Pending => return Ok(None),
+            Walk::Exceptions => {
+                let status = filter.status.map(EventStatus::as_str);
+                self.query_opt(LAST_OF_EXCEPTIONS, params![&from, &before, skipped, status])?
+            }
+            Walk::Account => self.query_opt(LAST_BY_ACCOUNT, params![&from, &before, skipped, &filter.account])?,
+            Walk::Kind => {
+                let kind = filter.kind.map(EventKind::as_str);
+                self.query_opt(LAST_BY_KIND, params![&from, &before, skipped, kind])?
+            }
+            Walk::All => self.query_opt(LAST, params![&from, &before, skipped])?,
+        };
+        row.map(|row| row.get(0)).transpose()
     }
 
     /// How many events the filter finds, whatever its `before`: from the counters where they can tell, otherwise among the newest
-    /// [`COUNT_MAX`] along the index that narrows most.
+    /// [`LOOKED_AT_MAX`] along the index that narrows most.
     pub fn count_events_found(&mut self, filter: &EventFilter) -> Result<EventCount, StoreError> {
         if filter.is_counted() {
             let counts = self.event_counts()?;
@@ -422,20 +515,19 @@ impl Tx<'_> {
             });
         }
         let text = filter.text.as_deref().map(contains);
-        let from = filter.from.map(|from| EventBound::first(from).0);
-        let to = filter.to.map(|to| EventBound::first(to).0);
+        let (from, to) = filter.range();
         let values = params![
             filter.kind.map(EventKind::as_str),
             filter.status.map(EventStatus::as_str),
             filter.platform.map(Platform::as_str),
             filter.channel_id.as_ref().map(|channel| channel.0.as_str()),
             &filter.account,
-            from.as_ref().map(|bound| &bound[..]),
-            to.as_ref().map(|bound| &bound[..]),
+            &from,
+            &to,
             &text,
-            COUNT_MAX,
+            LOOKED_AT_MAX,
         ];
-        let row = match filter.walk() {
+        let row = match self.walk(filter)? {
             Walk::Pending => self.query_opt(COUNT_PENDING, values)?,
             Walk::Exceptions => self.query_opt(COUNT_EXCEPTIONS, values)?,
             Walk::Account => self.query_opt(COUNT_BY_ACCOUNT, values)?,
@@ -451,20 +543,13 @@ impl Tx<'_> {
         let (looked_at, total): (i64, i64) = (row.get(0)?, row.get(1)?);
         Ok(EventCount {
             total,
-            is_exact: looked_at < COUNT_MAX,
+            is_exact: looked_at < i64::from(LOOKED_AT_MAX),
         })
     }
 
-    /// Moves up to `limit` events of the filter, older than `filter.before`, back to pending and into the queue; answers with them.
-    pub fn requeue_events(
-        &mut self,
-        filter: &EventFilter,
-        now: Millis,
-        limit: u32,
-    ) -> Result<Vec<StoredEvent>, StoreError> {
-        let found = self.events(filter, limit, 0)?;
-        self.requeue(&found, now)?;
-        Ok(found)
+    /// Moves events that were listed back to pending and into the queue, but for those that have changed their status since then.
+    pub fn requeue_events(&mut self, found: &[StoredEvent], now: Millis) -> Result<(), StoreError> {
+        self.requeue(found, now)
     }
 
     /// Moves one event back to pending and into the queue; answers with it as it was.
@@ -643,27 +728,25 @@ macro_rules! list {
             " AND (CAST(?1 AS TEXT) IS NULL OR e.kind = ?1) AND (CAST(?2 AS TEXT) IS NULL OR e.status = ?2)
               AND (CAST(?3 AS TEXT) IS NULL OR e.platform = ?3) AND (CAST(?4 AS TEXT) IS NULL OR e.channel_id = ?4)
               AND (CAST(?5 AS TEXT) IS NULL OR e.account = ?5)
-              AND (CAST(?6 AS {sqlite BLOB}{postgres BYTEA}) IS NULL OR e.id >= ?6)
-              AND (CAST(?7 AS {sqlite BLOB}{postgres BYTEA}) IS NULL OR e.id < ?7)
               AND (CAST(?8 AS TEXT) IS NULL OR e.external_id {sqlite LIKE}{postgres ILIKE} ?8 ESCAPE '\\'
                 OR e.payload {sqlite LIKE}{postgres ILIKE} ?8 ESCAPE '\\')
              ORDER BY ",
             $order,
-            " DESC LIMIT ?10 OFFSET ?11"
+            " DESC LIMIT ?9 OFFSET ?10"
         )
     };
 }
 
-const LIST: &str = list!("events AS e WHERE e.id < ?9", "e.id");
-const LIST_BY_KIND: &str = list!("events AS e WHERE e.kind = ?1 AND e.id < ?9", "e.id");
-const LIST_BY_ACCOUNT: &str = list!("events AS e WHERE e.account = ?5 AND e.id < ?9", "e.id");
+const LIST: &str = list!("events AS e WHERE e.id >= ?6 AND e.id < ?7", "e.id");
+const LIST_BY_KIND: &str = list!("events AS e WHERE e.kind = ?1 AND e.id >= ?6 AND e.id < ?7", "e.id");
+const LIST_BY_ACCOUNT: &str = list!("events AS e WHERE e.account = ?5 AND e.id >= ?6 AND e.id < ?7", "e.id");
 // An event can stand in the queue twice, and is listed once.
 const LIST_PENDING: &str = list!(
-    "events AS e WHERE e.id IN (SELECT q.event_id FROM event_queue AS q) AND e.id < ?9",
+    "events AS e WHERE e.id IN (SELECT q.event_id FROM event_queue AS q) AND e.id >= ?6 AND e.id < ?7",
     "e.id"
 );
 const LIST_EXCEPTIONS: &str = list!(
-    "event_exceptions AS x JOIN events AS e ON e.id = x.event_id WHERE x.status = ?2 AND x.event_id < ?9",
+    "event_exceptions AS x JOIN events AS e ON e.id = x.event_id WHERE x.status = ?2 AND x.event_id >= ?6 AND x.event_id < ?7",
     "x.event_id"
 );
 
@@ -678,26 +761,31 @@ macro_rules! count {
                 THEN 1 ELSE 0 END), 0) AS BIGINT)
              FROM (SELECT e.kind, e.status, e.platform, e.channel_id, e.account, e.external_id, e.payload FROM ",
             $from,
-            " AND (CAST(?6 AS {sqlite BLOB}{postgres BYTEA}) IS NULL OR e.id >= ?6)
-              AND (CAST(?7 AS {sqlite BLOB}{postgres BYTEA}) IS NULL OR e.id < ?7)
-             ORDER BY ",
+            " ORDER BY ",
             $order,
             " DESC LIMIT ?9) AS e"
         )
     };
 }
 
-const COUNT: &str = count!("events AS e WHERE true", "e.id");
-const COUNT_BY_KIND: &str = count!("events AS e WHERE e.kind = ?1", "e.id");
-const COUNT_BY_ACCOUNT: &str = count!("events AS e WHERE e.account = ?5", "e.id");
+const COUNT: &str = count!("events AS e WHERE e.id >= ?6 AND e.id < ?7", "e.id");
+const COUNT_BY_KIND: &str = count!("events AS e WHERE e.kind = ?1 AND e.id >= ?6 AND e.id < ?7", "e.id");
+const COUNT_BY_ACCOUNT: &str = count!("events AS e WHERE e.account = ?5 AND e.id >= ?6 AND e.id < ?7", "e.id");
 const COUNT_PENDING: &str = count!(
-    "events AS e WHERE e.id IN (SELECT q.event_id FROM event_queue AS q)",
+    "events AS e WHERE e.id IN (SELECT q.event_id FROM event_queue AS q) AND e.id >= ?6 AND e.id < ?7",
     "e.id"
 );
 const COUNT_EXCEPTIONS: &str = count!(
-    "event_exceptions AS x JOIN events AS e ON e.id = x.event_id WHERE x.status = ?2",
+    "event_exceptions AS x JOIN events AS e ON e.id = x.event_id WHERE x.status = ?2 AND x.event_id >= ?6 AND x.event_id < ?7",
     "x.event_id"
 );
+
+const LAST: &str = "SELECT e.id FROM events AS e WHERE e.id >= ?1 AND e.id < ?2 ORDER BY e.id DESC LIMIT 1 OFFSET ?3";
+const LAST_BY_KIND: &str =
+    "SELECT e.id FROM events AS e WHERE e.kind = ?4 AND e.id >= ?1 AND e.id < ?2 ORDER BY e.id DESC LIMIT 1 OFFSET ?3";
+const LAST_BY_ACCOUNT: &str = "SELECT e.id FROM events AS e WHERE e.account = ?4 AND e.id >= ?1 AND e.id < ?2 ORDER BY e.id DESC LIMIT 1 OFFSET ?3";
+const LAST_OF_EXCEPTIONS: &str = "SELECT x.event_id FROM event_exceptions AS x
+     WHERE x.status = ?4 AND x.event_id >= ?1 AND x.event_id < ?2 ORDER BY x.event_id DESC LIMIT 1 OFFSET ?3";
 
 /// A text as a `LIKE` pattern that finds it anywhere.
 fn contains(text: &str) -> String {
@@ -717,14 +805,10 @@ pub(super) fn escaped(text: &str) -> String {
 }
 
 /// The least id that could have been made at a time: ids begin with it (RFC 9562, 5.7).
-struct EventBound([u8; 16]);
-
-impl EventBound {
-    fn first(at: Millis) -> Self {
-        let mut bytes = [0; 16];
-        bytes[..6].copy_from_slice(&u64::try_from(at).unwrap_or(0).to_be_bytes()[2..]);
-        Self(bytes)
-    }
+fn first_id_at(at: Millis) -> EventId {
+    let mut bytes = [0; 16];
+    bytes[..6].copy_from_slice(&u64::try_from(at).unwrap_or(0).to_be_bytes()[2..]);
+    EventId::from_slice(&bytes).unwrap_or(EventId::MIN)
 }
 
 fn stored_event(row: &Row) -> Result<StoredEvent, StoreError> {

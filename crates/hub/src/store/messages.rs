@@ -284,6 +284,34 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Shows messages as being sent; `true` for those that may arrive twice.
+    pub fn show_sending(&mut self, messages: &[(MessageId, bool)]) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        for (id, maybe_duplicate) in messages {
+            rows.push(params![id, *maybe_duplicate]);
+        }
+        self.execute_rows(
+            "UPDATE messages SET status = 'sending', maybe_duplicate = r.maybe_duplicate {from r: id blob, maybe_duplicate int}
+             WHERE messages.id = r.id",
+            &rows,
+        )?;
+        Ok(())
+    }
+
+    /// Shows messages as queued again that were shown as being sent, and are not.
+    pub fn show_queued(&mut self, messages: &[(MessageId, bool)]) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        for (id, maybe_duplicate) in messages {
+            rows.push(params![id, *maybe_duplicate]);
+        }
+        self.execute_rows(
+            "UPDATE messages SET status = 'queued', maybe_duplicate = r.maybe_duplicate {from r: id blob, maybe_duplicate int}
+             WHERE messages.id = r.id AND messages.status = 'sending'",
+            &rows,
+        )?;
+        Ok(())
+    }
+
     /// Takes a message out that turned out to be another one seen twice, and hands what became of it over.
     pub fn absorb_message(&mut self, gone: MessageId, into: MessageId) -> Result<(), StoreError> {
         // The event that brought it tells what the other one says, and must be found should that be taken back.

@@ -29,6 +29,10 @@ macro_rules! migrations {
 
 const MIGRATIONS: &[Migration] = migrations! {
     1 "0001_first",
+    2 "0002_lists_and_profiles",
+    3 "0003_channels",
+    4 "0004_sending",
+    5 "0005_requests",
 };
 
 impl Tx<'_> {

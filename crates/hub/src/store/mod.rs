@@ -9,7 +9,7 @@
 //! The files beside this one, a capability each, hold every statement that there is, as methods of [`Tx`].
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -24,15 +24,21 @@ use postgres_store::PostgresStore;
 use sqlite_store::SqliteStore;
 use unit::{Flush, Job, Mode};
 
+pub mod audit;
 pub mod channels;
 pub mod contacts;
 pub mod conversations;
 pub mod events;
+pub mod flags;
 mod inline_store;
+pub mod leases;
 pub mod messages;
 mod migrate;
 pub mod outbox;
+pub mod pace;
 mod postgres_store;
+mod postgres_tls;
+pub mod queue;
 mod sqlite_store;
 mod statement;
 pub mod stream;
@@ -66,11 +72,18 @@ impl fmt::Debug for Store {
 impl Store {
     /// Opens the store at a `sqlite://…` or `postgres://…` address. It is not migrated yet: see [`Store::migrate`].
     pub async fn open(url: &SecretString) -> Result<Self, OpenError> {
+        Self::open_trusting(url, None).await
+    }
+
+    /// Like [`open`](Self::open); a Postgres that is reached by TLS may also be vouched for by the authorities whose certificates (PEM) are in
+    /// this file.
+    pub async fn open_trusting(url: &SecretString, authorities: Option<&Path>) -> Result<Self, OpenError> {
         let url = url.expose_secret().to_owned();
+        let authorities = authorities.map(Path::to_owned);
         // Connecting blocks; it happens once, at start.
         tokio::task::spawn_blocking(move || {
             let backend = if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-                Backend::Postgres(PostgresStore::open(&url)?)
+                Backend::Postgres(PostgresStore::open(&url, authorities.as_deref())?)
             } else if url.starts_with("sqlite:") {
                 Backend::Sqlite(SqliteStore::open(&sqlite_store::path_of(&url))?)
             } else {
@@ -152,6 +165,15 @@ impl Store {
             Backend::Sqlite(sqlite) => submit(sqlite.urgent(), mode, work).await,
             Backend::Postgres(postgres) => submit(postgres.urgent(), mode, work).await,
             Backend::Inline(inline) => inline.submit(mode, work).await,
+        }
+    }
+
+    /// Ready when a node, this one or another, may have changed channels or flags. Only makes a look at the revision sooner: on SQLite it
+    /// is never ready, and on Postgres it may be ready for nothing.
+    pub async fn changed(&self) {
+        match &*self.backend {
+            Backend::Sqlite(_) | Backend::Inline(_) => std::future::pending().await,
+            Backend::Postgres(postgres) => postgres.heard().notified().await,
         }
     }
 
@@ -243,7 +265,7 @@ impl StoreError {
     }
 
     /// The same error for another caller of the same transaction.
-    fn again(&self) -> Self {
+    pub(crate) fn again(&self) -> Self {
         match self {
             Self::Unavailable(text) => Self::Unavailable(text.clone()),
             Self::Conflict(text) => Self::Conflict(text.clone()),
@@ -319,11 +341,25 @@ pub enum OpenError {
     /// The address cannot be understood.
     #[error("DATABASE_URL is not an address of Postgres")]
     PostgresUrl(#[source] postgres::Error),
-    /// The address wants TLS.
+    /// The authorities' certificates cannot be read.
     #[error(
-        "DATABASE_URL asks for TLS (`sslmode=require`), which is not built in yet; use a local socket, a private network or a TLS tunnel, and `sslmode=prefer`"
+        "DATABASE_CA_CERT_PATH: the certificates of {path} cannot be read ({reason}); name a file in PEM form",
+        path = .path.display()
     )]
-    PostgresTls,
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Authorities are named for a connection without TLS.
+    #[error("DATABASE_CA_CERT_PATH is set, but DATABASE_URL does not ask for TLS: add `sslmode=verify-full` to it")]
+    AuthoritiesWithoutTls,
+    /// TLS cannot be set up.
+    #[error(
+        "TLS towards Postgres cannot be set up; without certificates of the system's own, name some with DATABASE_CA_CERT_PATH"
+    )]
+    Tls(#[source] rustls::Error),
     /// Postgres cannot be reached or refused us.
     #[error("Postgres at DATABASE_URL cannot be used")]
     Postgres(#[source] Box<postgres::Error>),

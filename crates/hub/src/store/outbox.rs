@@ -9,14 +9,14 @@ use super::value::{FromValue, Row, Rows, Value, params};
 use super::{StoreError, Tx};
 use crate::conversations::model::{ChannelId, Failure, Millis};
 use crate::ids::{AttemptId, ConversationId, MessageId};
-use crate::sending::model::{Attempt, AttemptEnd, EntryState, OutboxEntry};
+use crate::sending::model::{Attempt, AttemptEnd, EntryState, OutboxEntry, OutboxFigure, Postponement, Priority, Wait};
 
 /// The columns that [`entry`] reads, of the alias `o`.
 macro_rules! select_entries {
     ($rest:literal) => {
         concat!(
             "SELECT o.message_id, o.channel_id, o.conversation_id, o.position, o.state, o.priority, o.due_at, o.expires_at, o.attempts,
-                o.attempt_id, o.reason, o.queued_at ",
+                o.attempt_id, o.reason, o.queued_at, o.waits_for ",
             $rest
         )
     };
@@ -28,8 +28,8 @@ impl Tx<'_> {
         let head = !self.lock_head(&entry.channel_id, entry.conversation_id)?;
         self.execute(
             "INSERT INTO outbox (message_id, channel_id, conversation_id, position, head, state, priority, due_at, expires_at, attempts,
-                attempt_id, reason, queued_at)
-             VALUES (?1, ?2, ?3, ?4, ?13, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                attempt_id, reason, queued_at, waits_for)
+             VALUES (?1, ?2, ?3, ?4, ?13, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?14)",
             params![
                 &entry.message_id,
                 &entry.channel_id.0,
@@ -44,6 +44,7 @@ impl Tx<'_> {
                 &entry.reason,
                 entry.queued_at,
                 head,
+                entry.waits_for.as_str(),
             ],
         )?;
         Ok(())
@@ -75,50 +76,73 @@ impl Tx<'_> {
         Ok(true)
     }
 
-    /// Heads of a channel that are due, locked until the unit ends: those of unknown outcome, a quarter of the limit at most (but one
-    /// at least), so that no backlog starves them; then those that wait, the most urgent first.
-    ///
-    /// One of unknown outcome stays as long as an event waits to be understood that came in before it was due: it may be the one that
-    /// tells the outcome.
+    /// Heads of a channel that wait and are due, of one priority, locked until the unit ends: the longest due first.
     pub fn take_due_entries(
         &mut self,
         channel: &ChannelId,
+        priority: Priority,
         now: Millis,
         limit: u32,
     ) -> Result<Vec<OutboxEntry>, StoreError> {
         let rows = self.query(
             select_entries!(
-                "FROM outbox AS o WHERE o.channel_id = ?1 AND o.head = 1 AND o.state = 'unknown' AND o.due_at <= ?2
-                    AND NOT EXISTS (SELECT 1 FROM event_queue AS q WHERE q.due_at <= o.due_at)
-                 ORDER BY o.due_at, o.message_id LIMIT ?3 {take o}"
+                "FROM outbox AS o WHERE o.channel_id = ?1 AND o.head = 1 AND o.state = 'waiting' AND o.priority = ?2 AND o.due_at <= ?3
+                 ORDER BY o.due_at, o.message_id LIMIT ?4 {take o}"
             ),
-            params![&channel.0, now, (limit / 4).max(1).min(limit)],
+            params![&channel.0, priority as i32, now, limit],
         )?;
-        let unknown: Vec<OutboxEntry> = rows.iter().map(entry).collect::<Result<_, _>>()?;
-        let rows = self.query(
-            select_entries!(
-                "FROM outbox AS o WHERE o.channel_id = ?1 AND o.head = 1 AND o.state = 'waiting' AND o.due_at <= ?2
-                 ORDER BY o.priority, o.due_at, o.message_id LIMIT ?3 {take o}"
-            ),
-            params![&channel.0, now, limit.saturating_sub(unknown.len() as u32)],
-        )?;
-        let mut due = unknown;
-        for row in &rows {
-            due.push(entry(row)?);
+        rows.iter().map(entry).collect()
+    }
+
+    /// Entries of a channel whose outcome is unknown and whose time is up, locked until the unit ends: the longest due first.
+    ///
+    /// One stays as long as an event waits to be understood that came in before it was due: it may be the one that tells the outcome.
+    pub fn take_unknown_entries(
+        &mut self,
+        channel: &ChannelId,
+        now: Millis,
+        limit: u32,
+    ) -> Result<Vec<OutboxEntry>, StoreError> {
+        let mut due = Vec::new();
+        for priority in Priority::ALL {
+            let rows = self.query(
+                select_entries!(
+                    "FROM outbox AS o WHERE o.channel_id = ?1 AND o.head = 1 AND o.state = 'unknown' AND o.priority = ?2 AND o.due_at <= ?3
+                        AND NOT EXISTS (SELECT 1 FROM event_queue AS q WHERE q.due_at <= o.due_at)
+                     ORDER BY o.due_at, o.message_id LIMIT ?4 {take o}"
+                ),
+                params![&channel.0, priority as i32, now, limit],
+            )?;
+            for row in &rows {
+                due.push(entry(row)?);
+            }
         }
+        due.sort_by_key(|entry| (entry.due_at, entry.message_id));
+        due.truncate(limit as usize);
         Ok(due)
     }
 
-    /// When the next head of a channel is due; those that wait for events to be understood are left out.
-    pub fn next_entry_due(&mut self, channel: &ChannelId) -> Result<Option<Millis>, StoreError> {
-        let row = self.query_opt(
-            "SELECT MIN(due_at) FROM (
-                SELECT MIN(due_at) AS due_at FROM outbox WHERE channel_id = ?1 AND head = 1 AND state = 'waiting'
-                UNION ALL SELECT MIN(o.due_at) FROM outbox AS o WHERE o.channel_id = ?1 AND o.head = 1 AND o.state = 'unknown'
-                    AND NOT EXISTS (SELECT 1 FROM event_queue AS q WHERE q.due_at <= o.due_at)) AS d",
-            params![&channel.0],
-        )?;
-        row.map_or(Ok(None), |row| row.get(0))
+    /// When the next head of a channel is due after a time; those that wait for events to be understood are left out.
+    pub fn next_entry_due(&mut self, channel: &ChannelId, after: Millis) -> Result<Option<Millis>, StoreError> {
+        let mut next: Option<Millis> = None;
+        for priority in Priority::ALL {
+            let waiting = self.query_opt(
+                "SELECT due_at FROM outbox WHERE channel_id = ?1 AND head = 1 AND state = 'waiting' AND priority = ?2 AND due_at > ?3
+                 ORDER BY due_at LIMIT 1",
+                params![&channel.0, priority as i32, after],
+            )?;
+            let unknown = self.query_opt(
+                "SELECT o.due_at FROM outbox AS o WHERE o.channel_id = ?1 AND o.head = 1 AND o.state = 'unknown' AND o.priority = ?2
+                    AND o.due_at > ?3 AND NOT EXISTS (SELECT 1 FROM event_queue AS q WHERE q.due_at <= o.due_at)
+                 ORDER BY o.due_at LIMIT 1",
+                params![&channel.0, priority as i32, after],
+            )?;
+            for row in [waiting, unknown].into_iter().flatten() {
+                let due_at: Millis = row.get(0)?;
+                next = Some(next.map_or(due_at, |next| next.min(due_at)));
+            }
+        }
+        Ok(next)
     }
 
     /// An entry, locked until the unit ends; `None` once it is done with.
@@ -131,7 +155,22 @@ impl Tx<'_> {
         .transpose()
     }
 
-    /// Marks entries as being sent, by this process, until a time after which another one may wonder what became of them.
+    /// These entries, locked until the unit ends; those that are done with are absent.
+    pub fn lock_entries(&mut self, messages: &[MessageId]) -> Result<Vec<OutboxEntry>, StoreError> {
+        let mut rows = Rows::new();
+        for message in messages {
+            rows.push(params![message]);
+        }
+        let found = self.query_rows(
+            select_entries!(
+                "FROM {each r: id blob} outbox AS o WHERE o.message_id = r.id ORDER BY o.message_id {lock o}"
+            ),
+            &rows,
+        )?;
+        found.iter().map(entry).collect()
+    }
+
+    /// Marks entries as being sent, by this owner, until a time after which it may be wondered what became of them.
     pub fn mark_sending(
         &mut self,
         entries: &[(MessageId, AttemptId)],
@@ -143,34 +182,80 @@ impl Tx<'_> {
             rows.push(params![message, attempt, owner, leased_until]);
         }
         self.execute_rows(
-            "UPDATE outbox SET state = 'sending', attempt_id = r.attempt_id, owner = r.owner, leased_until = r.leased_until, reason = NULL
+            "UPDATE outbox SET state = 'sending', attempt_id = r.attempt_id, owner = r.owner, leased_until = r.leased_until,
+                waits_for = 'turn', reason = NULL
              {from r: id blob, attempt_id blob, owner text, leased_until int} WHERE outbox.message_id = r.id",
             &rows,
         )?;
         Ok(())
     }
 
-    /// Puts an entry back: waiting, or of unknown outcome, until it is due.
-    pub fn postpone_entry(
-        &mut self,
-        message: MessageId,
-        state: EntryState,
-        due_at: Millis,
-        attempts: u32,
-        reason: &str,
-    ) -> Result<(), StoreError> {
-        self.execute(
-            "UPDATE outbox SET state = ?2, due_at = ?3, attempts = ?4, reason = ?5, owner = NULL, leased_until = NULL WHERE message_id = ?1",
-            params![&message, state.as_str(), due_at, attempts, reason],
+    /// Puts entries back.
+    pub fn postpone_entries(&mut self, postponed: &[Postponement]) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        let mut waiting = Rows::new();
+        for entry in postponed {
+            rows.push(params![
+                &entry.message_id,
+                entry.state.as_str(),
+                entry.due_at,
+                entry.attempts,
+                entry.waits_for.as_str(),
+                &entry.reason,
+            ]);
+            if entry.state == EntryState::Waiting {
+                waiting.push(params![&entry.message_id]);
+            }
+        }
+        self.execute_rows(
+            "UPDATE outbox SET state = r.state, due_at = r.due_at, attempts = r.attempts, waits_for = r.waits_for, reason = r.reason,
+                owner = NULL, leased_until = NULL
+             {from r: id blob, state text, due_at int, attempts int, waits_for text, reason text} WHERE outbox.message_id = r.id",
+            &rows,
         )?;
         // After a merge another entry of the conversation may be under way, or wait as its head: this one goes behind it.
-        self.execute(
-            "UPDATE outbox SET head = 0 WHERE message_id = ?1 AND state = 'waiting' AND head = 1 AND EXISTS (
-                SELECT 1 FROM outbox AS o WHERE o.channel_id = outbox.channel_id AND o.conversation_id = outbox.conversation_id
-                AND o.head = 1 AND o.message_id <> outbox.message_id)",
-            params![&message],
+        self.execute_rows(
+            "UPDATE outbox SET head = 0 {from r: id blob} WHERE outbox.message_id = r.id AND outbox.state = 'waiting' AND outbox.head = 1
+                AND EXISTS (SELECT 1 FROM outbox AS o WHERE o.channel_id = outbox.channel_id
+                    AND o.conversation_id = outbox.conversation_id AND o.head = 1 AND o.message_id <> outbox.message_id)",
+            &waiting,
         )?;
         Ok(())
+    }
+
+    /// Puts entries back whose attempt was not made after all, as if it had never been begun; answers with how many.
+    ///
+    /// Whoever took the channel over may have called their outcome unknown meanwhile: who began an attempt knows better.
+    pub fn release_entries(&mut self, unsent: &[(OutboxEntry, AttemptId)], due_at: Millis) -> Result<u64, StoreError> {
+        let (mut rows, mut waiting, mut attempts) = (Rows::new(), Rows::new(), Rows::new());
+        for (before, attempt) in unsent {
+            rows.push(params![
+                &before.message_id,
+                attempt,
+                before.state.as_str(),
+                due_at,
+                &before.attempt_id,
+                before.waits_for.as_str(),
+                &before.reason,
+            ]);
+            waiting.push(params![&before.message_id]);
+            attempts.push(params![attempt]);
+        }
+        let released = self.execute_rows(
+            "UPDATE outbox SET state = r.state, due_at = r.due_at, attempt_id = r.before, waits_for = r.waits_for, reason = r.reason,
+                owner = NULL, leased_until = NULL
+             {from r: id blob, attempt_id blob, state text, due_at int, before blob, waits_for text, reason text}
+             WHERE outbox.message_id = r.id AND outbox.attempt_id = r.attempt_id AND outbox.state <> 'waiting'",
+            &rows,
+        )?;
+        self.execute_rows(
+            "UPDATE outbox SET head = 0 {from r: id blob} WHERE outbox.message_id = r.id AND outbox.state = 'waiting' AND outbox.head = 1
+                AND EXISTS (SELECT 1 FROM outbox AS o WHERE o.channel_id = outbox.channel_id
+                    AND o.conversation_id = outbox.conversation_id AND o.head = 1 AND o.message_id <> outbox.message_id)",
+            &waiting,
+        )?;
+        self.execute_rows("DELETE FROM attempts WHERE id {in r.id of r: id blob}", &attempts)?;
+        Ok(released)
     }
 
     /// Gives the entries of a channel whose outcome is unknown until a time at least; answers with how many are due later for it.
@@ -183,13 +268,37 @@ impl Tx<'_> {
 
     /// Takes an entry out: the next one of its conversation becomes the head.
     pub fn remove_entry(&mut self, entry: &OutboxEntry) -> Result<(), StoreError> {
-        // Its conversation may have been merged into another one since the entry was read.
-        let removed = self.query_opt(
-            "DELETE FROM outbox WHERE message_id = ?1 RETURNING channel_id, conversation_id",
-            params![&entry.message_id],
+        self.remove_entries(&[entry.message_id])
+    }
+
+    /// Takes entries out: the next ones of their conversations become the heads.
+    pub fn remove_entries(&mut self, messages: &[MessageId]) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        for message in messages {
+            rows.push(params![message]);
+        }
+        // Their conversations may have been merged into others since the entries were read.
+        let removed = self.query_rows(
+            "DELETE FROM outbox WHERE message_id {in r.id of r: id blob} RETURNING channel_id, conversation_id",
+            &rows,
         )?;
-        let Some(removed) = removed else { return Ok(()) };
-        self.promote_head(&ChannelId(removed.get(0)?), removed.get(1)?)
+        let mut left = Vec::with_capacity(removed.len());
+        for row in &removed {
+            left.push((row.get::<String>(0)?, row.get::<ConversationId>(1)?));
+        }
+        let mut rows = Rows::new();
+        for (channel, conversation) in &left {
+            rows.push(params![channel, conversation]);
+        }
+        self.execute_rows(
+            "UPDATE outbox SET head = 1 {from r: channel_id text, conversation_id blob}
+             WHERE outbox.channel_id = r.channel_id AND outbox.conversation_id = r.conversation_id AND outbox.position =
+                (SELECT MIN(o.position) FROM outbox AS o WHERE o.channel_id = r.channel_id AND o.conversation_id = r.conversation_id)
+             AND NOT EXISTS (SELECT 1 FROM outbox AS o WHERE o.channel_id = r.channel_id AND o.conversation_id = r.conversation_id
+                AND o.head = 1)",
+            &rows,
+        )?;
+        Ok(())
     }
 
     /// Makes the first entry of a conversation its head, if it has entries and no head.
@@ -243,25 +352,79 @@ impl Tx<'_> {
         }
     }
 
-    /// Entries that a process has left behind: being sent under a lease that has run out, or, with `all`, at all.
-    pub fn entries_left_behind(&mut self, now: Millis, all: bool, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {
-        let until = if all { Millis::MAX } else { now };
+    /// Entries of a channel that are marked as being sent and are not: by another owner than the one that leads the channel now, or, by
+    /// this one, past their time.
+    pub fn entries_left_behind(
+        &mut self,
+        channel: &ChannelId,
+        owner: &str,
+        now: Millis,
+        limit: u32,
+    ) -> Result<Vec<OutboxEntry>, StoreError> {
         let rows = self.query(
             select_entries!(
-                "FROM outbox AS o WHERE o.state = 'sending' AND o.leased_until <= ?1 ORDER BY o.leased_until LIMIT ?2 {take o}"
+                "FROM outbox AS o WHERE o.channel_id = ?1 AND o.state = 'sending' AND (o.owner IS DISTINCT FROM ?2 OR o.leased_until <= ?3)
+                 LIMIT ?4 {take o}"
             ),
-            params![until, limit],
+            params![&channel.0, owner, now, limit],
         )?;
         rows.iter().map(entry).collect()
     }
 
-    /// How many entries wait on each channel, by state; counts up to `limit` of each.
-    pub fn outbox_lengths(&mut self, channel: &ChannelId, state: EntryState, limit: u32) -> Result<i64, StoreError> {
-        let row = self.query_opt(
-            "SELECT COUNT(*) FROM (SELECT 1 AS one FROM outbox WHERE channel_id = ?1 AND head IN (0, 1) AND state = ?2 LIMIT ?3) AS q",
-            params![&channel.0, state.as_str(), limit],
+    /// How many entries there are: by channel, state and what they wait for.
+    pub fn outbox_figures(&mut self) -> Result<Vec<OutboxFigure>, StoreError> {
+        let rows = self.query(
+            "SELECT channel_id, state, waits_for, CAST(SUM(count) AS BIGINT) FROM outbox_counts GROUP BY channel_id, state, waits_for
+             HAVING SUM(count) <> 0 ORDER BY channel_id, state, waits_for",
+            params![],
         )?;
-        row.map_or(Ok(0), |row| row.get(0))
+        rows.iter()
+            .map(|row| {
+                Ok(OutboxFigure {
+                    channel_id: ChannelId(row.get(0)?),
+                    state: row.get(1)?,
+                    waits_for: row.get(2)?,
+                    count: row.get(3)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Entries in one state of a channel that wait for one thing, the first accepted first, after a place in the list.
+    pub fn outbox_entries(
+        &mut self,
+        channel: &ChannelId,
+        state: EntryState,
+        waits_for: Wait,
+        after: Option<MessageId>,
+        limit: u32,
+    ) -> Result<Vec<OutboxEntry>, StoreError> {
+        let after = after.unwrap_or(MessageId::MIN);
+        let rows = self.query(
+            select_entries!(
+                "FROM outbox AS o WHERE o.channel_id = ?1 AND o.state = ?2 AND o.waits_for = ?3 AND o.message_id > ?4
+                 ORDER BY o.message_id LIMIT ?5"
+            ),
+            params![&channel.0, state.as_str(), waits_for.as_str(), &after, limit],
+        )?;
+        rows.iter().map(entry).collect()
+    }
+
+    /// Makes entries of a channel due now that wait for a pause of this kind, `limit` at most; answers with how many. They wait for their
+    /// turn from then on, so that asking again until none is left comes to an end.
+    pub fn hurry_entries(
+        &mut self,
+        channel: &ChannelId,
+        waits_for: Wait,
+        now: Millis,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        self.execute(
+            "UPDATE outbox SET due_at = ?3, waits_for = 'turn' WHERE message_id IN
+                (SELECT o.message_id FROM outbox AS o WHERE o.channel_id = ?1 AND o.state = 'waiting' AND o.waits_for = ?2
+                 ORDER BY o.message_id LIMIT ?4 {lock o})",
+            params![&channel.0, waits_for.as_str(), now, limit],
+        )
     }
 
     /// Keeps attempts that begin now.
@@ -294,14 +457,13 @@ impl Tx<'_> {
         .transpose()
     }
 
-    /// Notes how an attempt ended.
-    pub fn finish_attempt(&mut self, id: AttemptId, end: &AttemptEnd) -> Result<(), StoreError> {
-        let failure = end.failure.as_ref();
-        self.execute(
-            "UPDATE attempts SET finished_at = ?2, outcome = ?3, http_status = ?4, error_code = ?5, error_subcode = ?6, error_text = ?7,
-                answer = ?8, duration_micros = ?9 WHERE id = ?1",
-            params![
-                &id,
+    /// Notes how attempts ended.
+    pub fn finish_attempts(&mut self, ended: &[(AttemptId, AttemptEnd)]) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        for (id, end) in ended {
+            let failure = end.failure.as_ref();
+            rows.push(params![
+                id,
                 end.at,
                 &end.outcome,
                 end.http_status,
@@ -310,9 +472,43 @@ impl Tx<'_> {
                 failure.map(|failure| failure.text.as_str()),
                 &end.answer,
                 end.duration_micros,
-            ],
+            ]);
+        }
+        self.execute_rows(
+            "UPDATE attempts SET finished_at = r.at, outcome = r.outcome, http_status = r.http_status, error_code = r.code,
+                error_subcode = r.subcode, error_text = r.text, answer = r.answer, duration_micros = r.duration_micros
+             {from r: id blob, at int, outcome text, http_status int, code int, subcode int, text text, answer text, duration_micros int}
+             WHERE attempts.id = r.id",
+            &rows,
         )?;
         Ok(())
+    }
+
+    /// The attempts of a channel that were begun since a place in the order of their making and may have reached somebody, the first one
+    /// first: each with its conversation and when it began.
+    pub fn attempts_of_channel(
+        &mut self,
+        channel: &ChannelId,
+        after: AttemptId,
+        limit: u32,
+    ) -> Result<Vec<(AttemptId, ConversationId, Millis)>, StoreError> {
+        let rows = self.query(
+            "SELECT a.id, m.conversation_id, a.started_at FROM attempts AS a JOIN messages AS m ON m.id = a.message_id
+             WHERE a.id > ?2 AND a.channel_id = ?1 AND (a.outcome IS NULL OR a.outcome IN ('accepted', 'unknown'))
+             ORDER BY a.id LIMIT ?3",
+            params![&channel.0, &after, limit],
+        )?;
+        rows.iter()
+            .map(|row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .collect()
+    }
+
+    /// Forgets attempts that were begun before a place in the order of their making, a thousand at most; answers with how many.
+    pub fn prune_attempts(&mut self, before: AttemptId) -> Result<u64, StoreError> {
+        self.execute(
+            "DELETE FROM attempts WHERE id IN (SELECT id FROM attempts WHERE id < ?1 ORDER BY id LIMIT 1000)",
+            params![&before],
+        )
     }
 
     /// The attempts of a message, the first one first.
@@ -377,6 +573,7 @@ fn entry(row: &Row) -> Result<OutboxEntry, StoreError> {
         attempt_id: row.get(9)?,
         reason: row.get(10)?,
         queued_at: row.get(11)?,
+        waits_for: row.get(12)?,
     })
 }
 
@@ -410,6 +607,12 @@ fn attempt(row: &Row) -> Result<Attempt, StoreError> {
 }
 
 impl FromValue for EntryState {
+    fn from_value(value: &Value) -> Option<Self> {
+        Self::from_word(&String::from_value(value)?)
+    }
+}
+
+impl FromValue for Wait {
     fn from_value(value: &Value) -> Option<Self> {
         Self::from_word(&String::from_value(value)?)
     }

@@ -1,4 +1,5 @@
-//! Postgres: a fixed number of threads, each with a connection of its own, and one more for notifications from Meta.
+//! Postgres: a fixed number of threads, each with a connection of its own, one more for notifications from Meta, and one that listens to what
+//! other nodes announce.
 //!
 //! A unit is one transaction (`READ COMMITTED`, rows locked where they are read to be changed). One that loses to another transaction
 //! (deadlock, serialization) is run again. A connection that broke is opened anew for the next unit; the unit that it broke under
@@ -8,24 +9,30 @@
 //! calling that an error. So a unit that goes on after a failed statement and calls itself done is failed with that statement's error.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::ToSql;
 use postgres::{Client, Config, NoTls, Statement};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::statement::{Dialect, Translations, key};
 use super::tx::{Session, Tx, arrays, postgres_row};
 use super::unit::{Job, Mode, Verdict};
 use super::value::{Param, Row, Rows};
-use super::{OpenError, StoreError};
+use super::{OpenError, StoreError, postgres_tls};
 
 const QUEUE_UNITS_MAX: usize = 1_024;
 const CONNECTIONS: usize = 6;
 /// How often a unit is run again after it lost to another transaction.
 const CONFLICTS_MAX: u32 = 8;
+/// How soon the thread that listens notices that it is to end.
+const LISTEN_STOPS_WITHIN: Duration = Duration::from_millis(100);
+const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A server that takes nothing for so long is gone; without this a connection to it hangs for a quarter of an hour.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(10);
@@ -40,16 +47,16 @@ pub(super) struct PostgresStore {
     urgent: mpsc::Sender<Job>,
     units: mpsc::Sender<Job>,
     translations: Arc<Translations>,
+    heard: Arc<Notify>,
+    /// Dropped to end the thread that listens.
+    listening: std::sync::mpsc::Sender<()>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl PostgresStore {
     /// Connects once, so that a wrong address is told at start.
-    pub(super) fn open(url: &str) -> Result<Self, OpenError> {
-        let mut config: Config = url.parse().map_err(OpenError::PostgresUrl)?;
-        if config.get_ssl_mode() == postgres::config::SslMode::Require {
-            return Err(OpenError::PostgresTls);
-        }
+    pub(super) fn open(url: &str, authorities: Option<&Path>) -> Result<Self, OpenError> {
+        let (mut config, tls) = postgres_tls::settings_of(url, authorities)?;
         config.connect_timeout(CONNECT_TIMEOUT);
         config.tcp_user_timeout(UNACKNOWLEDGED_MAX);
         config.keepalives_idle(KEEPALIVE_AFTER);
@@ -61,7 +68,7 @@ impl PostgresStore {
         let unit_jobs = Arc::new(Mutex::new(unit_jobs));
         let mut threads = Vec::with_capacity(CONNECTIONS + 1);
         for index in 0..=CONNECTIONS {
-            let mut session = PostgresSession::new(config.clone(), Arc::clone(&translations));
+            let mut session = PostgresSession::new(config.clone(), tls.clone(), Arc::clone(&translations));
             if index == 0 {
                 session
                     .connect()
@@ -70,10 +77,16 @@ impl PostgresStore {
             let jobs = Arc::clone(if index == 0 { &urgent_jobs } else { &unit_jobs });
             threads.push(super::thread("store-postgres", move || work(&mut session, &jobs))?);
         }
+        let heard = Arc::new(Notify::new());
+        let (listening, stop) = std::sync::mpsc::channel();
+        let hears = Arc::clone(&heard);
+        threads.push(super::thread("store-listener", move || listen(&config, &hears, &stop))?);
         Ok(Self {
             urgent,
             units,
             translations,
+            heard,
+            listening,
             threads: Mutex::new(threads),
         })
     }
@@ -86,6 +99,11 @@ impl PostgresStore {
         &self.units
     }
 
+    /// Notified when a node may have changed something.
+    pub(super) fn heard(&self) -> &Notify {
+        &self.heard
+    }
+
     pub(super) fn statements(&self) -> Vec<String> {
         self.translations.all()
     }
@@ -95,9 +113,11 @@ impl PostgresStore {
             urgent,
             units,
             translations: _,
+            heard: _,
+            listening,
             threads,
         } = self;
-        drop((urgent, units));
+        drop((urgent, units, listening));
         for thread in threads.into_inner().expect("no thread panics while it holds this lock") {
             // A panic inside a unit is caught where it runs, so there is nothing to learn from the thread's own result.
             let _ = thread.join();
@@ -116,9 +136,50 @@ fn work(session: &mut PostgresSession, jobs: &Mutex<mpsc::Receiver<Job>>) {
     }
 }
 
+/// Listens until `stop` has no sender any more. What is announced while there is no connection is missed, so that every new one counts as an
+/// announcement.
+fn listen(config: &Config, heard: &Notify, stop: &std::sync::mpsc::Receiver<()>) {
+    use std::sync::mpsc::RecvTimeoutError::Disconnected;
+    use std::sync::mpsc::TryRecvError;
+    let mut client = None;
+    loop {
+        let Some(connected) = &mut client else {
+            client = start_listening(config).ok();
+            heard.notify_one();
+            let pause = if client.is_some() {
+                Duration::ZERO
+            } else {
+                LISTEN_AGAIN_AFTER
+            };
+            if stop.recv_timeout(pause) == Err(Disconnected) {
+                return;
+            }
+            continue;
+        };
+        let announced = Client::notifications(connected)
+            .timeout_iter(LISTEN_STOPS_WITHIN)
+            .next();
+        match announced {
+            Ok(Some(_)) => heard.notify_one(),
+            Ok(None) if !connected.is_closed() => {}
+            Ok(None) | Err(_) => client = None,
+        }
+        if stop.try_recv() == Err(TryRecvError::Disconnected) {
+            return;
+        }
+    }
+}
+
+fn start_listening(config: &Config) -> Result<Client, postgres::Error> {
+    let mut client = config.connect(NoTls)?;
+    client.batch_execute("LISTEN tidings_revision")?;
+    Ok(client)
+}
+
 /// A connection that is opened when it is needed, and the statements that it has prepared.
 pub(super) struct PostgresSession {
     config: Config,
+    tls: Option<MakeRustlsConnect>,
     client: Option<Client>,
     statements: HashMap<(usize, usize), Statement>,
     translations: Arc<Translations>,
@@ -136,9 +197,10 @@ impl std::fmt::Debug for PostgresSession {
 }
 
 impl PostgresSession {
-    fn new(config: Config, translations: Arc<Translations>) -> Self {
+    fn new(config: Config, tls: Option<MakeRustlsConnect>, translations: Arc<Translations>) -> Self {
         Self {
             config,
+            tls,
             client: None,
             statements: HashMap::new(),
             translations,
@@ -151,7 +213,10 @@ impl PostgresSession {
             return Ok(());
         }
         self.statements.clear();
-        let mut client = self.config.connect(NoTls)?;
+        let mut client = match &self.tls {
+            Some(tls) => self.config.connect(tls.clone())?,
+            None => self.config.connect(NoTls)?,
+        };
         client.batch_execute(SESSION)?;
         self.client = Some(client);
         Ok(())

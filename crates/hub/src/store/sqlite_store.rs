@@ -1,10 +1,16 @@
 //! The embedded engine: one file, one writing connection, several reading ones.
 //!
-//! Guarantee: a unit submitted with [`Flush::Now`] is answered after a commit that was flushed to disk (`synchronous=FULL`). One submitted
+//! Guarantee: a unit submitted with [`Flush::Now`] is answered after a commit that was flushed to disk. One submitted
 //! with [`Flush::Later`] is answered after a commit that survives a crash of the process, and is flushed with the next one that
 //! is; until then a power cut may take it back as a whole. Units are grouped: what waits is run under one transaction, each unit under
 //! a savepoint of its own, so that one that fails takes only itself back.
+//!
+//! Flushing is the work of a thread of its own. SQLite is left at `synchronous=NORMAL`, where a commit appends to the write-ahead log
+//! without waiting for the disk (and only moving the log into the database waits); the flusher then flushes the log, once for all commits
+//! that have come in meanwhile, and answers their units. That is what `synchronous=FULL` does too, but while the disk works the
+//! writer goes on. The log is written in the order of the commits: whatever a flushed commit has seen is on disk with it.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -26,9 +32,13 @@ const QUEUE_UNITS_MAX: usize = 1_024;
 const READERS: usize = 3;
 /// Prepared statements that a connection keeps.
 const STATEMENTS_MAX: usize = 256;
-/// Pages that the write-ahead log grows to before they are moved into the database (a larger log makes commits quicker and its
-/// move longer).
-const CHECKPOINT_PAGES: u32 = 4_000;
+/// Pages that the write-ahead log grows to before they are moved into the database: 64 MiB. A page that many commits have written is moved
+/// once, so that a larger log means fewer moves, each of them longer.
+const CHECKPOINT_PAGES: u32 = 16_000;
+/// What the writing connection keeps of the database in memory, in KiB: the upper levels of the indexes and what is written over and over.
+const WRITER_CACHE_KIB: i64 = 8_192;
+/// How many groups are flushed at once at most; the writer waits when there are more.
+const FLUSH_GROUPS_MAX: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct SqliteStore {
@@ -57,9 +67,18 @@ impl SqliteStore {
         let (urgent, urgent_jobs) = mpsc::channel(QUEUE_UNITS_MAX);
         let (writes, write_jobs) = mpsc::channel(QUEUE_UNITS_MAX);
         let (reads, read_jobs) = mpsc::channel(QUEUE_UNITS_MAX);
-        let mut threads = vec![super::thread("store-writer", move || {
-            Writer::new(writer).run(urgent_jobs, write_jobs);
-        })?];
+        let (committed, unflushed) = mpsc::channel(FLUSH_GROUPS_MAX);
+        let log = Log { path: log_of(path) };
+        let mut threads = vec![
+            super::thread("store-writer", move || {
+                Writer {
+                    session: writer,
+                    committed,
+                }
+                .run(urgent_jobs, write_jobs);
+            })?,
+            super::thread("store-flusher", move || flush_all(&log, unflushed))?,
+        ];
         let read_jobs = Arc::new(Mutex::new(read_jobs));
         for _ in 0..READERS {
             let reader = SqliteSession::open(path, Access::Read, Arc::clone(&translations)).map_err(failed)?;
@@ -128,11 +147,14 @@ impl SqliteSession {
         connection.busy_timeout(Duration::from_secs(10))?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "foreign_keys", "OFF")?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         match access {
-            Access::Write => connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?,
+            Access::Write => {
+                connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+                connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+            }
             Access::Read => connection.pragma_update(None, "query_only", "ON")?,
         }
         Ok(Self {
@@ -187,14 +209,6 @@ impl SqliteSession {
     pub(super) fn control(&self, sql: &'static str) -> rusqlite::Result<()> {
         self.connection.prepare_cached(sql)?.execute([]).map(|_| ())
     }
-
-    fn set_synchronous(&self, flush: Flush) -> rusqlite::Result<()> {
-        let level = match flush {
-            Flush::Now => "FULL",
-            Flush::Later => "NORMAL",
-        };
-        self.connection.pragma_update(None, "synchronous", level)
-    }
 }
 
 fn collect(
@@ -213,17 +227,10 @@ fn collect(
 /// The one thread that writes.
 struct Writer {
     session: SqliteSession,
-    synchronous: Flush,
+    committed: mpsc::Sender<Vec<Job>>,
 }
 
 impl Writer {
-    fn new(session: SqliteSession) -> Self {
-        Self {
-            session,
-            synchronous: Flush::Now,
-        }
-    }
-
     /// Serves both queues in turn, the urgent one (notifications from Meta) first, so that an acknowledgement waits for one other
     /// transaction at most; ends when nobody can submit any more.
     fn run(mut self, mut urgent: mpsc::Receiver<Job>, mut normal: mpsc::Receiver<Job>) {
@@ -258,12 +265,7 @@ impl Writer {
         if group.is_empty() {
             return;
         }
-        let flush = if group.iter().any(|job| job.mode() == Mode::Write(Flush::Now)) {
-            Flush::Now
-        } else {
-            Flush::Later
-        };
-        if let Err(error) = self.begin(flush) {
+        if let Err(error) = self.session.control("BEGIN IMMEDIATE") {
             fail(group, &error.into());
             return;
         }
@@ -276,20 +278,22 @@ impl Writer {
             }
         }
         match self.session.control("COMMIT") {
-            Ok(()) => group.drain(..).for_each(Job::answer),
+            Ok(()) => {
+                let unflushed: Vec<Job> = group
+                    .extract_if(.., |job| job.mode() == Mode::Write(Flush::Now))
+                    .collect();
+                group.drain(..).for_each(Job::answer);
+                if !unflushed.is_empty()
+                    && let Err(mpsc::error::SendError(mut unflushed)) = self.committed.blocking_send(unflushed)
+                {
+                    fail(&mut unflushed, &StoreError::Closed);
+                }
+            }
             Err(error) => {
                 let _ = self.session.connection.execute_batch("ROLLBACK");
                 fail(group, &error.into());
             }
         }
-    }
-
-    fn begin(&mut self, flush: Flush) -> rusqlite::Result<()> {
-        if self.synchronous != flush {
-            self.session.set_synchronous(flush)?;
-            self.synchronous = flush;
-        }
-        self.session.control("BEGIN IMMEDIATE")
     }
 
     fn run_one(&self, job: &mut Job) -> Result<(), StoreError> {
@@ -298,6 +302,41 @@ impl Writer {
             self.session.control("ROLLBACK TO unit")?;
         }
         Ok(self.session.control("RELEASE unit")?)
+    }
+}
+
+/// The write-ahead log, as a file.
+struct Log {
+    path: PathBuf,
+}
+
+impl Log {
+    /// Flushes what has been written to it so far. It is opened anew each time, which costs little beside the flush: so no other process
+    /// that opened and closed the database can have left us with a log that is no longer the database's.
+    fn flush(&self) -> std::io::Result<()> {
+        File::open(&self.path)?.sync_data()
+    }
+}
+
+/// Flushes the log after commits and answers their units, until nobody commits any more.
+fn flush_all(log: &Log, mut unflushed: mpsc::Receiver<Vec<Job>>) {
+    while let Some(first) = unflushed.blocking_recv() {
+        let mut groups = vec![first];
+        while groups.len() < FLUSH_GROUPS_MAX
+            && let Ok(next) = unflushed.try_recv()
+        {
+            groups.push(next);
+        }
+        match log.flush() {
+            Ok(()) => groups.into_iter().flatten().for_each(Job::answer),
+            Err(error) => {
+                // Kept as far as the process is concerned; whether a power cut would take it back, nobody knows.
+                let error = StoreError::Unavailable(format!("the write-ahead log could not be flushed: {error}"));
+                for group in &mut groups {
+                    fail(group, &error);
+                }
+            }
+        }
     }
 }
 
@@ -337,6 +376,13 @@ fn read_all(session: &SqliteSession, jobs: &Mutex<mpsc::Receiver<Job>>) {
             }
         }
     }
+}
+
+/// Where SQLite keeps the write-ahead log of a database.
+fn log_of(database: &Path) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push("-wal");
+    path.into()
 }
 
 /// The file that a `sqlite://…` address names.

@@ -88,6 +88,16 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// Wakes the nodes that listen, once this unit is committed; there are others than this one on Postgres alone.
+    pub(super) fn announce(&mut self) -> Result<(), StoreError> {
+        match &mut self.session {
+            Session::Sqlite(_) => Ok(()),
+            Session::Postgres(session) => session
+                .query("SELECT pg_notify('tidings_revision', '')::text", &[])
+                .map(|_| ()),
+        }
+    }
+
     /// Takes a lock on each of these names, which need no row of their own, until the end of the transaction: who is about to make
     /// what does not exist yet keeps others from making it too. In one order everywhere, so that two units cannot hold what the other
     /// one waits for.

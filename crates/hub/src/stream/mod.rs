@@ -70,6 +70,16 @@ impl Stream {
         self.closed.cancel();
     }
 
+    /// Hears what is told from now on, on all nodes.
+    pub fn listen(&self) -> broadcast::Receiver<Told> {
+        self.told.subscribe()
+    }
+
+    /// Resolves when the streams are ended.
+    pub async fn ended(&self) {
+        self.closed.cancelled().await;
+    }
+
     fn seat(app: &App) -> Option<Seat> {
         let permit = Arc::clone(&app.stream.seats).try_acquire_owned().ok()?;
         let seat = Seat {

@@ -54,6 +54,14 @@ impl Change {
             status: message.status,
         }
     }
+
+    /// That a message says something else than before.
+    pub fn updated(message: &Message) -> Self {
+        Self::MessageUpdated {
+            message: message.id,
+            conversation: message.conversation_id,
+        }
+    }
 }
 
 impl Change {

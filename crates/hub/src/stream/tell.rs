@@ -75,6 +75,8 @@ pub struct Told {
     pub r#type: &'static str,
     /// On which channel, if on one.
     pub channel_id: Option<ChannelId>,
+    /// The message whose status it tells, if it tells one.
+    pub message_id: Option<MessageId>,
     /// As it is sent.
     pub frame: Bytes,
 }
@@ -255,10 +257,15 @@ impl Rows {
                 let Some((r#type, data)) = item else { continue };
                 let place = Place { seq: row.seq, index };
                 let frame = frame(place, r#type, &data);
+                let message_id = match &data {
+                    StreamData::MessageStatus { message_id, .. } => Some(*message_id),
+                    _ => None,
+                };
                 told.push(Told {
                     place,
                     r#type,
                     channel_id: row.channel_id.clone(),
+                    message_id,
                     frame,
                 });
             }
@@ -312,7 +319,10 @@ impl Rows {
 
     fn error(&self, app: &App, message: MessageId) -> Option<ErrorView> {
         let message = self.messages.get(&message)?;
-        let platform = app.channels.get(&message.channel_id).map(|channel| channel.platform);
+        let platform = app
+            .channels
+            .get(&message.channel_id)
+            .and_then(|channel| channel.platform());
         message
             .failure
             .as_ref()

@@ -85,13 +85,9 @@ impl Meta {
         let lost_answers = FaultRequest {
             endpoint: "messages".to_owned(),
             kind: FaultKind::TimeoutAfterAccept,
-            code: None,
-            subcode: None,
-            http_status: None,
-            message: None,
             delay_ms: Some(100),
-            count: None,
             share: Some(0.05),
+            ..FaultRequest::default()
         };
         sandbox.fault(lost_answers).unwrap();
         let http = reqwest::Client::builder()

@@ -106,6 +106,11 @@ impl Launch {
             .env("TIDINGS_LISTEN", self.address.to_string())
             .env("TIDINGS_DATA_DIR", self.folder.join("data"))
             .env("TIDINGS_ADMIN_KEY", ADMIN_KEY)
+            // A hub lives for less than a second, and the next one has to wait for its leases to run out.
+            .env("TIDINGS_SENDING_LEASE_MS", "100")
+            // And without a pace it need not let a second pass either.
+            .env("TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_SECOND", "0")
+            .env("TIDINGS_SENDING_INSTAGRAM_MESSAGES_PER_SECOND", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -6,8 +6,11 @@
 
 mod api;
 mod circle;
+mod commands;
 mod conversations;
 mod harness;
+mod requests;
 mod secrets;
+mod sending;
 mod tidy;
 mod webhooks;

@@ -303,7 +303,7 @@ async fn exercise(caller: &Caller, sandbox: &Sandbox) {
     let outcomes = [
         (Channel::WhatsApp, None, "accepted"),
         (Channel::WhatsApp, Some(refused(131_008)), "failed"),
-        (Channel::WhatsApp, Some(refused(131_000)), "temporary"),
+        (Channel::WhatsApp, Some(refused(133_004)), "temporary"),
         (Channel::WhatsApp, Some(fault(FaultKind::ResetBefore)), "unknown"),
         (Channel::WhatsApp, Some(refused(130_429)), "throttled"),
         (Channel::Instagram, None, "accepted"),

@@ -10,10 +10,10 @@ use axum::extract::ConnectInfo;
 use axum::http::{Request, StatusCode};
 use rand::Rng;
 use serde_json::{Value, json};
-use tidings::channels::{Channel, Channels};
+use tidings::channels::Channels;
 use tidings::clock::from_millis;
 use tidings::config::{Config, Sources};
-use tidings::conversations::model::ChannelId;
+use tidings::crypto::Keyring;
 use tidings::ids::Ids;
 use tidings::routes;
 use tidings::server::Works;
@@ -33,6 +33,7 @@ use crate::plan::Fault;
 use crate::world::{Answer, Happening, Inner, UnderWay, World};
 
 const ADMIN_KEY: &str = "a-key-for-simulations-alone";
+const MASTER_KEY: &str = "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
 const SECRET: &str = "a-secret-for-simulations-alone";
 /// How long Meta waits for an answer to a notification.
 const POST_WITHIN: Duration = Duration::from_secs(10);
@@ -103,7 +104,8 @@ impl Process {
         let store = Store::inline(database, around);
         // Another process makes other ids.
         let ids = Ids::seeded(clock.clone(), seed);
-        let works = Works::prepare(config, store, channels(world), clock, ids).await;
+        let channels = channels(&config, world);
+        let works = Works::prepare(config, store, channels, clock, ids).await;
         let started = match works {
             Ok(works) => works.start().await,
             Err(error) => Err(error),
@@ -550,6 +552,7 @@ fn config(unknown_after_secs: i64, parallel: usize) -> Config {
     static CONFIG: LazyLock<Config> = LazyLock::new(|| {
         let environment = [
             ("TIDINGS_ADMIN_KEY", ADMIN_KEY),
+            ("TIDINGS_MASTER_KEY", MASTER_KEY),
             ("WHATSAPP_PHONE_NUMBER_ID", NUMBER),
             ("WHATSAPP_BUSINESS_ACCOUNT_ID", BUSINESS_ACCOUNT),
             ("WHATSAPP_ACCESS_TOKEN", "token"),
@@ -577,21 +580,14 @@ fn config(unknown_after_secs: i64, parallel: usize) -> Config {
     config
 }
 
-/// The channels of the settings, with this Meta at the other end.
-fn channels(world: &World) -> Channels {
+/// No channels yet, with this Meta at the other end of what they are called with.
+fn channels(config: &Config, world: &World) -> Channels {
     static CLIENT: LazyLock<GraphClient> = LazyLock::new(|| {
         GraphClient::new(ClientOptions::new("http://meta.invalid", "v26.0")).expect("its options are good ones")
     });
     let client = CLIENT.carried_by(Arc::new(Wire(world.clone())));
-    let channels = config(1, 1).channels.into_iter().map(|channel| Channel {
-        id: ChannelId(channel.id),
-        platform: channel.platform,
-        account: channel.account,
-        business_account: channel.business_account,
-        access_token: channel.access_token,
-        client: client.clone(),
-    });
-    Channels::new(channels.collect())
+    let keyring = Keyring::load(config).expect("the settings have a key");
+    Channels::new(keyring, client.clone(), client)
 }
 
 fn is_empty(database: &InlineDatabase) -> bool {

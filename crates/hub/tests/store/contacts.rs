@@ -56,9 +56,9 @@ fn a_contact_is_found_by_each_of_its_identities() {
         let mut found = lab.write(move |tx| tx.contacts_by_identities(&wanted)).await;
         found.sort_by(|(a, _), (b, _)| a.cmp(b));
         let mut expected = vec![
-            (keys[0].clone(), priya.clone()),
-            (keys[1].clone(), priya),
-            (keys[2].clone(), tom),
+            (keys[0].clone(), priya.id),
+            (keys[1].clone(), priya.id),
+            (keys[2].clone(), tom.id),
         ];
         expected.sort_by(|(a, _), (b, _)| a.cmp(b));
         assert_eq!(found, expected);
@@ -246,9 +246,9 @@ fn profiles_are_asked_for_when_due_and_again_later() {
                 Some("zoe"),
                 Some("https://example.invalid/z"),
                 BEGIN + 40,
-                None,
+                BEGIN + 8_000,
             )?;
-            tx.update_profile(second, None, None, None, BEGIN + 40, Some(BEGIN + 9_000))
+            tx.update_profile(second, None, None, None, BEGIN + 40, BEGIN + 9_000)
         })
         .await;
         let known = by_id(lab, first).await.unwrap();
@@ -260,16 +260,32 @@ fn profiles_are_asked_for_when_due_and_again_later() {
             (known.picture_url.as_deref(), known.name_at),
             (Some("https://example.invalid/z"), BEGIN + 40)
         );
-        lab.write(move |tx| tx.update_profile(first, None, None, None, BEGIN + 50, None))
+        lab.write(move |tx| tx.update_profile(first, None, None, None, BEGIN + 50, BEGIN + 8_000))
             .await;
         assert_eq!(
             by_id(lab, first).await.unwrap().name.as_deref(),
             Some("Zoë"),
             "what Meta does not tell stays"
         );
-        assert_eq!(due(BEGIN + 8_999, 10).await, []);
-        assert_eq!(due(BEGIN + 9_000, 10).await.len(), 1);
-        for plan in lab.plans(&["c.profile_due_at <=", "SELECT"]) {
+        // However old it is, it is asked for again only when something is heard of them.
+        assert_eq!(due(BEGIN + 90_000, 10).await, []);
+        assert_eq!(by_id(lab, second).await.unwrap().profile_stale_at, Some(BEGIN + 9_000));
+        lab.write(move |tx| tx.want_stale_profiles(&[second], BEGIN + 8_999))
+            .await;
+        assert_eq!(
+            by_id(lab, second).await.unwrap().profile_stale_at,
+            Some(BEGIN + 9_000),
+            "it is not stale yet"
+        );
+        lab.write(move |tx| tx.want_stale_profiles(&[second], BEGIN + 90_001))
+            .await;
+        assert_eq!(by_id(lab, second).await.unwrap().profile_stale_at, None);
+        assert_eq!(due(BEGIN + 90_000, 10).await, []);
+        assert_eq!(due(BEGIN + 90_001, 10).await.len(), 1);
+        // Who is asked for already is not asked for sooner.
+        lab.write(move |tx| tx.want_stale_profiles(&[second], BEGIN)).await;
+        assert_eq!(due(BEGIN + 90_002, 10).await, []);
+        for plan in lab.sqlite_plans(&["c.profile_due_at <=", "SELECT"]) {
             let walk = "SEARCH c USING INDEX contacts_by_profile_due (profile_due_at<?)";
             assert!(plan.starts_with(walk) && !plan.contains("TEMP B-TREE"), "{plan}");
         }
@@ -287,7 +303,7 @@ fn a_person_who_is_met_by_several_at_once_is_one_contact() {
                         let addresses = [user_id("GB.1"), phone("447700900123")];
                         let keys = addresses.clone().map(|identity| identity.key);
                         if let Some((_, known)) = tx.contacts_by_identities(&keys)?.first() {
-                            return Ok::<ContactId, StoreError>(known.id);
+                            return Ok::<ContactId, StoreError>(*known);
                         }
                         tx.insert_contacts(&[(new.clone(), None)])?;
                         tx.bind_identities(&addresses.map(|identity| (identity, new.id)))?;
@@ -329,9 +345,35 @@ fn whoever_waits_for_a_contact_that_is_being_merged_gets_the_other_one() {
         open.send(()).unwrap();
         merger.await.unwrap();
         let found = waiter.await.unwrap();
-        assert_eq!(
-            found.iter().map(|(_, contact)| contact.id).collect::<Vec<_>>(),
-            [old_id]
-        );
+        assert_eq!(found.iter().map(|(_, contact)| *contact).collect::<Vec<_>>(), [old_id]);
+    });
+}
+
+#[test]
+fn the_addresses_of_several_people_are_found_at_once() {
+    on_both(async |lab| {
+        let people = [contact(lab, "Priya"), contact(lab, "Ana"), contact(lab, "Jo")];
+        let [priya, ana, jo] = people.clone().map(|contact| contact.id);
+        let bindings = vec![
+            (phone("447700900123"), priya),
+            (user_id("GB.1"), priya),
+            (phone("447700900124"), ana),
+        ];
+        lab.write(move |tx| {
+            let rows: Vec<_> = people.iter().map(|contact| (contact.clone(), None)).collect();
+            tx.insert_contacts(&rows)?;
+            tx.bind_identities(&bindings)
+        })
+        .await;
+        let found = lab.read(move |tx| tx.identities_of_contacts(&[priya, jo, ana])).await;
+        let mut found: Vec<_> = found
+            .into_iter()
+            .map(|(contact, identity)| (contact, identity.key.value))
+            .collect();
+        found.sort();
+        let mut expected = [(priya, "447700900123"), (priya, "GB.1"), (ana, "447700900124")]
+            .map(|(contact, value)| (contact, value.to_owned()));
+        expected.sort();
+        assert_eq!(found, expected);
     });
 }

@@ -1,8 +1,10 @@
 //! Conversations and their lists.
 
-use tidings::conversations::model::{ChannelId, Conversation, ConversationStatus, Handler, Millis};
-use tidings::ids::ConversationId;
-use tidings::store::conversations::ConversationFilter;
+use tidings::conversations::model::{ChannelId, Conversation, ConversationStatus, Handler};
+use tidings::ids::{ContactId, ConversationId};
+use tidings::store::conversations::{ConversationFilter, LOOKED_AT_MAX};
+
+use tidings::sending::model::Priority;
 
 use crate::harness::{BEGIN, Lab, on_both};
 use crate::samples::{backup, channels, contact, conversation, conversation_with, entry, inbound, outbound, whatsapp};
@@ -124,7 +126,8 @@ fn one_conversation_made_of_two_has_everything_of_both() {
         );
         let listed = lab
             .read(|tx| tx.conversations(&ConversationFilter::default(), 10))
-            .await;
+            .await
+            .conversations;
         assert_eq!(
             listed.iter().map(|conversation| conversation.id).collect::<Vec<_>>(),
             [first.id]
@@ -162,7 +165,9 @@ fn a_merge_keeps_the_order_of_both_outboxes_and_one_head() {
         .await;
         let mut sent = Vec::new();
         loop {
-            let due = lab.write(|tx| tx.take_due_entries(&whatsapp(), BEGIN, 10)).await;
+            let due = lab
+                .write(|tx| tx.take_due_entries(&whatsapp(), Priority::Reply, BEGIN, 10))
+                .await;
             assert!(due.len() <= 1, "one head at most: {due:?}");
             let Some(head) = due.into_iter().next() else { break };
             sent.push(head.message_id);
@@ -192,19 +197,11 @@ fn a_list_is_paged_through_ties_without_losing_or_doubling_any() {
         channels(lab).await;
         let all = many(lab, &[whatsapp(), backup()], 22).await;
         for (channel, limit) in [(None, 3), (Some(whatsapp()), 2), (None, 1), (Some(backup()), 100)] {
-            let mut after: Option<(Millis, ConversationId)> = None;
-            let mut found = Vec::new();
-            loop {
-                let filter = ConversationFilter {
-                    channel_id: channel.clone(),
-                    after,
-                    ..ConversationFilter::default()
-                };
-                let page = lab.read(move |tx| tx.conversations(&filter, limit)).await;
-                let Some(last) = page.last() else { break };
-                after = Some((last.last_message_at, last.id));
-                found.extend(page.into_iter().map(|conversation| conversation.id));
-            }
+            let filter = ConversationFilter {
+                channel_id: channel.clone(),
+                ..ConversationFilter::default()
+            };
+            let found = pages(lab, filter, limit).await.concat();
             let expected: Vec<ConversationId> = all
                 .iter()
                 .filter(|conversation| {
@@ -216,13 +213,152 @@ fn a_list_is_paged_through_ties_without_losing_or_doubling_any() {
                 .collect();
             assert_eq!(found, expected, "{channel:?} by {limit}");
         }
-        for plan in lab.plans(&["FROM conversations AS c", "ORDER BY c.last_message_at DESC"]) {
-            assert!(
-                plan.starts_with("SEARCH c USING INDEX conversations_by_channel"),
-                "{plan}"
+    });
+}
+
+/// Goes through a list to its end: what was found in each page.
+async fn pages(lab: &Lab, mut filter: ConversationFilter, limit: u32) -> Vec<Vec<ConversationId>> {
+    let mut pages = Vec::new();
+    loop {
+        let wanted = filter.clone();
+        let page = lab.read(move |tx| tx.conversations(&wanted, limit)).await;
+        pages.push(page.conversations.iter().map(|conversation| conversation.id).collect());
+        let Some(next) = page.next else { return pages };
+        filter.after = Some(next);
+    }
+}
+
+/// So many conversations on a channel, kept past the store: the `n`th is the `n`th newest.
+fn many_past_the_store(lab: &Lab, channel: &ChannelId, count: u32, contact: ContactId) {
+    let zeros = if lab.is_postgres() {
+        "decode(lpad(to_hex(n), 32, '0'), 'hex')"
+    } else {
+        "unhex(printf('%032x', n))"
+    };
+    let contact = hex::encode(contact.as_bytes());
+    let of_contact = if lab.is_postgres() {
+        format!("decode('{contact}', 'hex')")
+    } else {
+        format!("unhex('{contact}')")
+    };
+    lab.execute(&format!(
+        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})
+         INSERT INTO conversations (id, channel_id, contact_id, status, handler, unread, read_up_to, last_message_at, next_position, created_at)
+         SELECT {zeros}, '{channel}', CASE WHEN n = 1 THEN {of_contact} ELSE {zeros} END, 'open', 'automation', 0, 0, {BEGIN} - n, 1, {BEGIN}
+         FROM numbers"
+    ));
+}
+
+#[test]
+fn a_page_looks_at_so_many_conversations_and_says_where_it_goes_on() {
+    on_both(async |lab| {
+        channels(lab).await;
+        let priya = contact(lab, "Priya Shah");
+        let known = priya.clone();
+        lab.write(move |tx| tx.insert_contacts(&[(known.clone(), None)])).await;
+        let bound = LOOKED_AT_MAX;
+        many_past_the_store(lab, &whatsapp(), bound * 2 + 2, priya.id);
+        let (third, oldest) = (bound + 3, bound * 2 + 2);
+        lab.execute(&format!(
+            "UPDATE conversations SET unread = 1 WHERE last_message_at IN ({BEGIN} - 1, {BEGIN} - {third});
+             UPDATE conversations SET status = 'resolved', assignee = 'sales' WHERE last_message_at IN ({BEGIN} - {third}, {BEGIN} - {oldest});"
+        ));
+        let sizes = async |filter: ConversationFilter, limit: u32| {
+            let pages = pages(lab, filter, limit).await;
+            pages.into_iter().map(|page| page.len()).collect::<Vec<_>>()
+        };
+        let all = || ConversationFilter::default();
+        for channel_id in [None, Some(whatsapp())] {
+            let all = || ConversationFilter {
+                channel_id: channel_id.clone(),
+                ..all()
+            };
+            // What few are has an index of its own; the rest is looked at in parts.
+            let resolved = ConversationFilter {
+                status: Some(ConversationStatus::Resolved),
+                ..all()
+            };
+            assert_eq!(sizes(resolved.clone(), 10).await, [2]);
+            assert_eq!(sizes(resolved.clone(), 1).await, [1, 1]);
+            let assigned = ConversationFilter {
+                assignee: Some("sales".to_owned()),
+                ..all()
+            };
+            assert_eq!(sizes(assigned.clone(), 10).await, [2]);
+            let both = ConversationFilter {
+                status: Some(ConversationStatus::Resolved),
+                unread: true,
+                ..assigned
+            };
+            assert_eq!(sizes(both, 10).await, [1]);
+            assert_eq!(
+                sizes(
+                    ConversationFilter {
+                        unread: true,
+                        ..resolved
+                    },
+                    10
+                )
+                .await,
+                [1]
             );
-            assert!(!plan.contains("TEMP B-TREE"), "a page is not sorted: {plan}");
+            assert_eq!(sizes(ConversationFilter { unread: true, ..all() }, 10).await, [1, 1, 0]);
+            let named = ConversationFilter {
+                name: Some("priya".to_owned()),
+                ..all()
+            };
+            assert_eq!(sizes(named, 10).await, [1, 0, 0]);
+            let open = ConversationFilter {
+                status: Some(ConversationStatus::Open),
+                ..all()
+            };
+            assert_eq!(
+                sizes(open, bound).await,
+                [bound, bound - 1, 1].map(|size| size as usize)
+            );
         }
+
+        let lists = lab.sqlite_plans(&["FROM conversations AS c", "ORDER BY c.last_message_at DESC"]);
+        assert_eq!(lists.len(), 6);
+        for index in [
+            "conversations_by_channel",
+            "conversations_by_status",
+            "conversations_by_assignee",
+        ] {
+            assert_eq!(
+                lists.iter().filter(|plan| plan.contains(index)).count(),
+                2,
+                "{index}: {lists:#?}"
+            );
+        }
+        for plan in lists {
+            let is_sorted = plan.contains("TEMP B-TREE") || plan.contains("Sort");
+            assert!(!is_sorted && !plan.contains("Seq Scan"), "a page is not sorted: {plan}");
+        }
+    });
+}
+
+#[test]
+fn what_lies_beyond_the_end_of_another_channel_is_for_the_next_page() {
+    on_both(async |lab| {
+        channels(lab).await;
+        let bound = LOOKED_AT_MAX;
+        let nobody: ContactId = lab.ids.next();
+        many_past_the_store(lab, &whatsapp(), bound + 2, nobody);
+        lab.execute(&format!(
+            "UPDATE conversations SET unread = 1 WHERE last_message_at IN ({BEGIN} - 5, {BEGIN} - {bound} - 2)"
+        ));
+        let mut older = conversation(lab, &backup(), "Priya Shah").await;
+        older.unread = 1;
+        older.last_message_at = BEGIN - i64::from(bound) - 1;
+        update(lab, &older).await;
+        let unread = ConversationFilter {
+            unread: true,
+            ..ConversationFilter::default()
+        };
+        let pages = pages(lab, unread, 10).await;
+        assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(pages[1][0], older.id);
     });
 }
 
@@ -254,7 +390,7 @@ fn conversations_are_listed_by_every_filter() {
         conversations.push(second);
         let expect = async |filter: ConversationFilter, expected: &[usize]| {
             let wanted = filter.clone();
-            let found = lab.read(move |tx| tx.conversations(&wanted, 100)).await;
+            let found = lab.read(move |tx| tx.conversations(&wanted, 100)).await.conversations;
             let found: Vec<ConversationId> = found.iter().map(|conversation| conversation.id).collect();
             let expected: Vec<ConversationId> = expected.iter().map(|index| conversations[*index].id).collect();
             assert_eq!(found, expected, "{filter:?}");

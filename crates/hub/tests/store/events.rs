@@ -7,7 +7,9 @@ use tidings::conversations::model::Millis;
 use tidings::ids::EventId;
 use tidings::ingest::model::{EventStatus, NewEvent, StoredEvent};
 use tidings::store::StoreError;
-use tidings::store::events::{CountSlot, EventCount, EventFilter, QuarantinedNotification, QueuePlace};
+use tidings::store::events::{
+    CountSlot, EventCount, EventFilter, EventPage, LOOKED_AT_MAX, QuarantinedNotification, QueuePlace,
+};
 use tidings_meta::notification::{EventKind, Platform};
 
 use crate::harness::{BEGIN, Lab, on_both, on_postgres};
@@ -25,9 +27,18 @@ async fn take(lab: &Lab, now: Millis, limit: u32) -> Vec<StoredEvent> {
 async fn list(lab: &Lab, filter: EventFilter) -> Vec<EventId> {
     lab.read(move |tx| tx.events(&filter, 100, 0))
         .await
+        .events
         .iter()
         .map(|event| event.id)
         .collect()
+}
+
+/// Puts a page of events back into the queue, and answers with them as they were.
+async fn replay(lab: &Lab, filter: EventFilter, now: Millis, limit: u32) -> EventPage {
+    let page = lab.read(move |tx| tx.events(&filter, limit, 0)).await;
+    let found = page.events.clone();
+    lab.write(move |tx| tx.requeue_events(&found, now)).await;
+    page
 }
 
 fn sorted(mut ids: Vec<EventId>) -> Vec<EventId> {
@@ -216,7 +227,7 @@ fn due_events_are_taken_the_longest_due_first_and_come_back_if_the_unit_fails() 
         assert_eq!(take(lab, BEGIN + 100, 2).await.len(), 0);
         assert_eq!(lab.read(|tx| tx.next_event_due()).await, None);
         assert_eq!(lab.read(|tx| tx.waiting_events(100)).await, (0, None));
-        for plan in lab.plans(&["FROM event_queue AS q", "LIMIT"]) {
+        for plan in lab.sqlite_plans(&["FROM event_queue AS q", "LIMIT"]) {
             assert_eq!(plan, "SEARCH q USING PRIMARY KEY (due_at<?)");
         }
     });
@@ -274,7 +285,7 @@ fn due_events_are_read_by_page_and_claimed_by_one() {
         let second = page(Some(first[1])).await;
         assert_eq!(second, [(BEGIN + 2, ids[3])]);
         assert_eq!(page(Some(second[0])).await, []);
-        for plan in lab.plans(&["FROM event_queue AS q JOIN events", "q.due_at <="]) {
+        for plan in lab.sqlite_plans(&["FROM event_queue AS q JOIN events", "q.due_at <="]) {
             let walk = "SEARCH q USING PRIMARY KEY ((due_at,event_id)>(?,?)";
             assert!(plan.starts_with(walk) && !plan.contains("TEMP B-TREE"), "{plan}");
         }
@@ -650,15 +661,141 @@ fn events_are_listed_newest_first_by_every_filter() {
             assert_eq!(count, EventCount { total, is_exact: true }, "{filter:?}");
         }
 
-        // Each way in walks an index in the order of the answer.
-        let plans = lab.plans(&["FROM events AS e WHERE", "ORDER BY e.id DESC LIMIT ?10"]);
-        for plan in plans
-            .iter()
-            .chain(&lab.plans(&["FROM event_exceptions AS x", "LIMIT ?10"]))
-        {
+        // Each way in walks an index in the order of the answer, also to find out where it stops.
+        let lists = lab.sqlite_plans(&["FROM events AS e WHERE", "ORDER BY e.id DESC LIMIT ?9 OFFSET ?10"]);
+        let exceptions = lab.sqlite_plans(&["FROM event_exceptions AS x", "LIMIT ?9 OFFSET ?10"]);
+        let ends = lab.sqlite_plans(&["DESC LIMIT 1 OFFSET ?3"]);
+        let expected = if lab.is_postgres() { (0, 0, 0) } else { (4, 1, 2) };
+        assert_eq!((lists.len(), exceptions.len(), ends.len()), expected);
+        for plan in lists.iter().chain(&exceptions).chain(&ends) {
             assert!(!plan.contains("TEMP B-TREE") && plan.starts_with("SEARCH"), "{plan}");
         }
-        assert_eq!(plans.len(), if lab.is_postgres() { 0 } else { 4 });
+    });
+}
+
+/// So many events, of which every `nth` says `rare`, kept past the store.
+fn many(lab: &Lab, count: u32, nth: u32, status: &str) {
+    let zeros = if lab.is_postgres() {
+        "lpad(to_hex(n), 32, '0')"
+    } else {
+        "printf('%032x', n)"
+    };
+    let decoded = if lab.is_postgres() {
+        format!("decode({zeros}, 'hex')")
+    } else {
+        format!("unhex({zeros})")
+    };
+    lab.execute(&format!(
+        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})
+         INSERT INTO events (id, platform, account, identity, external_id, channel_id, kind, received_at, signed, status, attempts, payload)
+         SELECT {decoded}, 'whatsapp', '{ACCOUNT}', {decoded}, 'message:' || n, 'whatsapp', 'messages', {BEGIN}, 1, '{status}', 1,
+            CASE WHEN n % {nth} = 0 THEN 'rare' ELSE 'common' END
+         FROM numbers"
+    ));
+}
+
+/// Goes through a list to its end: how many were found in each page.
+async fn pages(lab: &Lab, filter: EventFilter, limit: u32) -> Vec<usize> {
+    let (mut filter, mut pages) = (filter, Vec::new());
+    loop {
+        let wanted = filter.clone();
+        let page = lab.read(move |tx| tx.events(&wanted, limit, 0)).await;
+        pages.push(page.events.len());
+        let Some(next) = page.next else { return pages };
+        filter.before = Some(next);
+    }
+}
+
+#[test]
+fn a_page_looks_at_so_many_events_and_says_where_it_goes_on() {
+    on_both(async |lab| {
+        let bound = LOOKED_AT_MAX;
+        many(lab, bound * 2 + bound / 2, bound, "processed");
+        // The two rare ones are the 5,001st from the newest, and the same within the second page.
+        let rare = || EventFilter {
+            text: Some("rare".to_owned()),
+            ..EventFilter::default()
+        };
+        assert_eq!(pages(lab, rare(), 10).await, [1, 1, 0]);
+        let of_kind = EventFilter {
+            kind: Some(EventKind::Messages),
+            ..rare()
+        };
+        assert_eq!(pages(lab, of_kind, 1).await, [1, 1, 0]);
+        let elsewhere = |filter: EventFilter| EventFilter {
+            channel_id: Some(backup()),
+            ..filter
+        };
+        assert_eq!(pages(lab, elsewhere(EventFilter::default()), 10).await, [0, 0, 0]);
+        let of_account = EventFilter {
+            account: Some(ACCOUNT.to_owned()),
+            ..EventFilter::default()
+        };
+        assert_eq!(pages(lab, elsewhere(of_account.clone()), 10).await, [0, 0, 0]);
+        let ends = lab.sqlite_plans(&["DESC LIMIT 1 OFFSET ?3"]);
+        assert_eq!(ends.len(), if lab.is_postgres() { 0 } else { 3 });
+        for plan in ends {
+            let is_walk = plan.starts_with("SEARCH e USING COVERING INDEX") && !plan.contains("TEMP B-TREE");
+            assert!(is_walk, "{plan}");
+        }
+        // What leaves nothing out goes on as long as there is something.
+        assert_eq!(
+            pages(lab, of_account, bound).await,
+            [bound, bound, bound / 2].map(|count| count as usize)
+        );
+        // The offset counts what is found among what is looked at.
+        let beyond = lab.read(move |tx| tx.events(&rare(), 10, 1)).await;
+        assert_eq!(beyond.events, []);
+        assert!(beyond.next.is_some());
+        let count = lab.read(move |tx| tx.count_events_found(&rare())).await;
+        assert_eq!(
+            count,
+            EventCount {
+                total: 1,
+                is_exact: false
+            }
+        );
+    });
+}
+
+#[test]
+fn exceptions_and_a_long_queue_are_looked_at_in_parts_too() {
+    on_both(async |lab| {
+        let bound = LOOKED_AT_MAX;
+        many(lab, bound + 5, bound + 3, "failed");
+        lab.execute("INSERT INTO event_exceptions (status, event_id) SELECT 'failed', id FROM events");
+        let failed = EventFilter {
+            status: Some(EventStatus::Failed),
+            text: Some("rare".to_owned()),
+            ..EventFilter::default()
+        };
+        assert_eq!(pages(lab, failed, 10).await, [1, 0]);
+
+        lab.execute("UPDATE events SET status = 'pending'");
+        lab.execute("INSERT INTO event_queue (due_at, event_id) SELECT received_at, id FROM events");
+        let pending = EventFilter {
+            status: Some(EventStatus::Pending),
+            ..EventFilter::default()
+        };
+        assert_eq!(pages(lab, pending.clone(), bound).await, [bound as usize, 5]);
+        let filter = pending.clone();
+        let page = lab.read(move |tx| tx.events(&filter, 3, 0)).await;
+        assert_eq!(page.events.len(), 3);
+        let count = lab
+            .read(move |tx| {
+                tx.count_events_found(&EventFilter {
+                    from: Some(0),
+                    ..pending.clone()
+                })
+            })
+            .await;
+        assert_eq!(
+            count,
+            EventCount {
+                total: i64::from(bound),
+                is_exact: false
+            }
+        );
     });
 }
 
@@ -669,6 +806,7 @@ fn events_are_listed_by_page_and_without_raw_values() {
         let page = |limit: u32, offset: u32| async move {
             lab.read(move |tx| tx.events(&EventFilter::default(), limit, offset))
                 .await
+                .events
         };
         assert_eq!(
             page(2, 1).await.iter().map(|event| event.id).collect::<Vec<_>>(),
@@ -711,7 +849,7 @@ fn a_replay_puts_events_back_where_they_began() {
             ..EventFilter::default()
         };
         let filter = dead.clone();
-        let found = lab.write(move |tx| tx.requeue_events(&filter, now, 10)).await;
+        let found = replay(lab, filter, now, 10).await.events;
         assert_eq!(
             found.iter().map(|event| (event.id, event.status)).collect::<Vec<_>>(),
             [(ids[0], EventStatus::Dead)]
@@ -768,18 +906,17 @@ fn a_replay_by_filter_goes_on_where_it_stopped() {
             })
             .collect();
         lab.write(move |tx| tx.finish_events(&finished)).await;
-        let mut before = None;
+        let mut filter = EventFilter {
+            status: Some(EventStatus::Processed),
+            ..EventFilter::default()
+        };
         let mut pages = 0;
         loop {
-            let filter = EventFilter {
-                status: Some(EventStatus::Processed),
-                before,
-                ..EventFilter::default()
-            };
-            let page = lab.write(move |tx| tx.requeue_events(&filter, BEGIN, 2)).await;
-            let Some(last) = page.last() else { break };
-            before = Some(last.id);
+            let page = replay(lab, filter.clone(), BEGIN, 2).await;
             pages += 1;
+            assert!(page.events.len() <= 2);
+            let Some(next) = page.next else { break };
+            filter.before = Some(next);
         }
         assert_eq!(pages, 3);
         assert_eq!(take(lab, BEGIN, 100).await.len(), ids.len() - 1);

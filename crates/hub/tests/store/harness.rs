@@ -19,6 +19,7 @@ pub(crate) const BEGIN: Millis = 1_795_334_400_000;
 /// backlog: the list of what is pending reads through it, [`Lab::plans`] shows that taking from it does not.)
 const LARGE_TABLES: &[&str] = &[
     "attempts",
+    "audit",
     "contact_identities",
     "contacts",
     "conversations",
@@ -75,26 +76,68 @@ impl Lab {
         self.store.read(work).await.unwrap()
     }
 
-    /// How SQLite goes about each of the statements so far that contain all of these words; on Postgres none.
+    /// How the engine goes about each of the statements so far that contain all of these words. Postgres is asked as if its tables were too
+    /// long to be read through, whatever the parameters.
     pub(crate) fn plans(&self, words: &[&str]) -> Vec<String> {
-        let Place::Sqlite(file) = &self.place else {
-            return Vec::new();
-        };
-        let connection = rusqlite::Connection::open(file).unwrap();
-        let mut plans = Vec::new();
-        for sql in self.store.statements() {
+        let mut statements = self.store.statements();
+        statements.retain(|sql| {
             let one_line = sql.split_whitespace().collect::<Vec<_>>().join(" ");
-            if words.iter().all(|word| one_line.contains(word)) {
-                plans.push(plan(&connection, &sql).join("\n"));
+            words.iter().all(|word| one_line.contains(word))
+        });
+        let mut plans: Vec<String> = match &self.place {
+            Place::Sqlite(file) => {
+                let connection = rusqlite::Connection::open(file).unwrap();
+                let plans = statements.iter().map(|sql| plan(&connection, sql).join("\n"));
+                plans.collect()
             }
-        }
+            Place::Postgres(url) => tokio::task::block_in_place(|| {
+                let mut client = postgres::Client::connect(url, postgres::NoTls).unwrap();
+                client
+                    .batch_execute(
+                        "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off;
+                         SET plan_cache_mode = force_generic_plan",
+                    )
+                    .unwrap();
+                let explained = statements.iter().map(|sql| {
+                    let parameters = (1..100)
+                        .take_while(|number| sql.contains(&format!("${number}")))
+                        .count();
+                    let nulls = vec!["NULL"; parameters].join(", ");
+                    let asked = format!("PREPARE asked AS {sql}; EXPLAIN EXECUTE asked ({nulls}); DEALLOCATE asked");
+                    let messages = client.simple_query(&asked).unwrap();
+                    let lines = messages.iter().filter_map(|message| match message {
+                        postgres::SimpleQueryMessage::Row(row) => row.get(0),
+                        _ => None,
+                    });
+                    lines.collect::<Vec<_>>().join("\n")
+                });
+                explained.collect()
+            }),
+        };
         plans.sort();
         plans
+    }
+
+    /// Like [`Lab::plans`], on SQLite alone.
+    pub(crate) fn sqlite_plans(&self, words: &[&str]) -> Vec<String> {
+        if self.is_postgres() {
+            Vec::new()
+        } else {
+            self.plans(words)
+        }
     }
 
     /// Another store on the same database, as another node would have.
     pub(crate) async fn another_store(&self) -> Store {
         Store::open(&self.place.url()).await.unwrap()
+    }
+
+    /// Where Postgres has the database of this test.
+    pub(crate) fn postgres_url(&self) -> &str {
+        match &self.place {
+            Place::Postgres(url) => url,
+            Place::Sqlite(file) => panic!("the test is on SQLite: {}", file.display()),
+        }
     }
 
     /// Runs a statement past the store.

@@ -6,7 +6,7 @@ use tidings::conversations::model::{
     ChannelId, Conversation, Failure, Message, Millis, Receipt, Receipts, Sender, Status,
 };
 use tidings::ids::{EventId, MessageId};
-use tidings::sending::model::{Attempt, EntryState};
+use tidings::sending::model::{Attempt, EntryState, Postponement, Wait};
 use tidings::store::messages::{MessageFact, ReactionRow};
 use tidings::store::{StoreError, Tx};
 
@@ -175,9 +175,19 @@ fn messages_in_flight_are_those_that_meta_may_have() {
         let wanted = all.clone();
         lab.write(move |tx| {
             entries.iter().try_for_each(|entry| tx.insert_outbox(entry))?;
-            tx.postpone_entry(wanted[0], EntryState::Unknown, BEGIN, 1, "time-out")?;
-            tx.postpone_entry(wanted[1], EntryState::Sending, BEGIN, 1, "")?;
-            tx.postpone_entry(wanted[3], EntryState::Unknown, BEGIN, 1, "time-out")
+            let states = [
+                (wanted[0], EntryState::Unknown),
+                (wanted[1], EntryState::Sending),
+                (wanted[3], EntryState::Unknown),
+            ];
+            tx.postpone_entries(&states.map(|(message_id, state)| Postponement {
+                message_id,
+                state,
+                due_at: BEGIN,
+                attempts: 1,
+                waits_for: Wait::Turn,
+                reason: None,
+            }))
         })
         .await;
         let found = lab.write(move |tx| tx.lock_messages_in_flight(&[id])).await;
@@ -542,5 +552,29 @@ fn two_who_change_one_message_change_it_one_after_the_other() {
         });
         join_all(changes).await;
         assert_eq!(by_id(lab, id).await.unwrap().occurred_at, BEGIN + 16);
+    });
+}
+
+#[test]
+fn a_message_is_shown_as_being_sent_and_as_queued_again() {
+    on_both(async |lab| {
+        let conversation = conversation(lab, &whatsapp(), "Priya").await;
+        let message = outbound(lab, &conversation, BEGIN);
+        let (id, kept) = (message.id, message.clone());
+        lab.write(move |tx| tx.insert_messages(&[&kept])).await;
+        let shown = || async move {
+            let message = lab.read(move |tx| tx.message_by_id(id)).await.unwrap();
+            (message.status, message.maybe_duplicate)
+        };
+        lab.write(move |tx| tx.show_sending(&[(id, true)])).await;
+        assert_eq!(shown().await, (Status::Sending, true));
+        lab.write(move |tx| tx.show_queued(&[(id, false)])).await;
+        assert_eq!(shown().await, (Status::Queued, false));
+        // What an event has told of meanwhile stays.
+        let mut sent = message;
+        sent.status = Status::Sent;
+        lab.write(move |tx| tx.update_messages(&[&sent])).await;
+        lab.write(move |tx| tx.show_queued(&[(id, true)])).await;
+        assert_eq!(shown().await, (Status::Sent, false));
     });
 }

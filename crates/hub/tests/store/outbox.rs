@@ -3,8 +3,8 @@
 use futures_util::future::join_all;
 use tidings::conversations::model::{ChannelId, Conversation, Failure, Message, Millis};
 use tidings::ids::{AttemptId, ConversationId, MessageId};
-use tidings::sending::model::{Attempt, AttemptEnd, EntryState, OutboxEntry, Priority};
-use tidings::store::{Store, StoreError};
+use tidings::sending::model::{Attempt, AttemptEnd, EntryState, OutboxEntry, Postponement, Priority, Wait};
+use tidings::store::{Store, StoreError, Tx};
 
 use crate::harness::{BEGIN, Lab, on_both, on_postgres};
 use crate::samples::{backup, conversation, entry, entry_of, outbound, whatsapp};
@@ -15,9 +15,18 @@ async fn keep(lab: &Lab, entries: &[OutboxEntry]) {
         .await;
 }
 
+/// What is due: of unknown outcome, then what waits, the most urgent first; `limit` of each at most.
+fn take(tx: &mut Tx<'_>, channel: &ChannelId, now: Millis, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {
+    let mut due = tx.take_unknown_entries(channel, now, limit)?;
+    for priority in Priority::ALL {
+        due.extend(tx.take_due_entries(channel, priority, now, limit)?);
+    }
+    Ok(due)
+}
+
 async fn due(lab: &Lab, channel: &ChannelId, now: Millis, limit: u32) -> Vec<MessageId> {
     let channel = channel.clone();
-    let due = lab.write(move |tx| tx.take_due_entries(&channel, now, limit)).await;
+    let due = lab.write(move |tx| take(tx, &channel, now, limit)).await;
     due.into_iter().map(|entry| entry.message_id).collect()
 }
 
@@ -34,7 +43,19 @@ async fn remove(lab: &Lab, message: MessageId) {
 }
 
 async fn postpone(lab: &Lab, message: MessageId, state: EntryState, due_at: Millis) {
-    lab.write(move |tx| tx.postpone_entry(message, state, due_at, 1, "temporary"))
+    let postponement = Postponement {
+        message_id: message,
+        state,
+        due_at,
+        attempts: 1,
+        waits_for: if state == EntryState::Unknown {
+            Wait::UnknownOutcome
+        } else {
+            Wait::Retry
+        },
+        reason: Some("temporary".to_owned()),
+    };
+    lab.write(move |tx| tx.postpone_entries(std::slice::from_ref(&postponement)))
         .await;
 }
 
@@ -131,19 +152,26 @@ fn the_most_urgent_go_first_then_the_longest_due() {
         let ids = entries.clone().map(|entry| entry.message_id);
         keep(lab, &entries).await;
         assert_eq!(due(lab, &whatsapp(), BEGIN, 10).await, [ids[3], ids[2], ids[1], ids[0]]);
-        assert_eq!(due(lab, &whatsapp(), BEGIN, 2).await, [ids[3], ids[2]]);
-        let next = || lab.read(|tx| tx.next_entry_due(&whatsapp()));
-        assert_eq!(next().await, Some(BEGIN - 9));
+        assert_eq!(
+            due(lab, &whatsapp(), BEGIN, 1).await,
+            [ids[3], ids[1], ids[0]],
+            "one of each priority"
+        );
+        let next_after = |after: Millis| lab.read(move |tx| tx.next_entry_due(&whatsapp(), after));
+        let next = || next_after(BEGIN);
+        assert_eq!(next_after(BEGIN - 10).await, Some(BEGIN - 9));
+        assert_eq!(next().await, Some(BEGIN + 50));
         for id in &ids[..4] {
             mark_sending(lab, *id).await;
         }
         assert_eq!(next().await, Some(BEGIN + 50));
         postpone(lab, ids[0], EntryState::Unknown, BEGIN + 20).await;
         assert_eq!(next().await, Some(BEGIN + 20));
-        assert_eq!(lab.read(|tx| tx.next_entry_due(&backup())).await, None);
-        for plan in lab.plans(&["FROM outbox AS o", "o.head = 1 AND o.state = 'waiting' AND o.due_at"]) {
+        assert_eq!(lab.read(|tx| tx.next_entry_due(&backup(), BEGIN)).await, None);
+        for plan in lab.sqlite_plans(&["FROM outbox AS o", "o.head = 1 AND o.state = 'waiting' AND o.due_at"]) {
             assert_eq!(
-                plan, "SEARCH o USING INDEX outbox_by_due (channel_id=? AND head=? AND state=?)",
+                plan,
+                "SEARCH o USING INDEX outbox_by_due (channel_id=? AND head=? AND state=? AND priority=? AND due_at<?)",
                 "nothing is sorted"
             );
         }
@@ -162,11 +190,6 @@ fn what_has_no_known_outcome_is_due_when_its_time_is_up() {
         assert_eq!(
             due(lab, &whatsapp(), BEGIN + 60_000, 10).await,
             [unknown.message_id, waiting.message_id]
-        );
-        assert_eq!(
-            due(lab, &whatsapp(), BEGIN + 60_000, 1).await,
-            [unknown.message_id],
-            "it does not starve behind what waits"
         );
         let entry = locked(lab, unknown.message_id).await.unwrap();
         assert_eq!(
@@ -213,7 +236,7 @@ fn claims_of_several_senders_never_overlap() {
         let claim = |store: Store, attempts: Vec<AttemptId>| async move {
             store
                 .write(move |tx| {
-                    let due = tx.take_due_entries(&whatsapp(), BEGIN, 10)?;
+                    let due = tx.take_due_entries(&whatsapp(), Priority::Reply, BEGIN, 10)?;
                     let claimed: Vec<(MessageId, AttemptId)> = due
                         .iter()
                         .zip(&attempts)
@@ -248,11 +271,13 @@ fn claims_of_several_senders_never_overlap() {
 }
 
 #[test]
-fn what_a_process_left_behind_is_found() {
+fn what_another_owner_left_behind_is_found() {
     on_both(async |lab| {
         let entries: Vec<OutboxEntry> = (0..3).map(|_| entry(lab, &whatsapp(), lab.ids.next(), 1)).collect();
+        let elsewhere = entry(lab, &backup(), lab.ids.next(), 1);
         keep(lab, &entries).await;
-        let marks: Vec<(MessageId, AttemptId)> = entries[..2]
+        keep(lab, std::slice::from_ref(&elsewhere)).await;
+        let marks: Vec<(MessageId, AttemptId)> = [&entries[0], &entries[1], &elsewhere]
             .iter()
             .map(|entry| (entry.message_id, lab.ids.next()))
             .collect();
@@ -261,43 +286,186 @@ fn what_a_process_left_behind_is_found() {
             tx.mark_sending(&marks[1..], "node 2", BEGIN + 20)
         })
         .await;
-        let left = |now: Millis, all: bool, limit: u32| async move {
-            let left = lab.write(move |tx| tx.entries_left_behind(now, all, limit)).await;
-            left.into_iter().map(|entry| entry.message_id).collect::<Vec<_>>()
+        let left = |owner: &'static str, now: Millis| async move {
+            let left = lab
+                .write(move |tx| tx.entries_left_behind(&whatsapp(), owner, now, 10))
+                .await;
+            let mut left: Vec<MessageId> = left.into_iter().map(|entry| entry.message_id).collect();
+            left.sort();
+            left
         };
-        assert_eq!(left(BEGIN + 9, false, 10).await, []);
-        assert_eq!(left(BEGIN + 10, false, 10).await, [entries[0].message_id]);
-        assert_eq!(
-            left(BEGIN, true, 10).await,
-            [entries[0].message_id, entries[1].message_id]
-        );
-        assert_eq!(left(BEGIN, true, 1).await, [entries[0].message_id]);
-        postpone(lab, entries[0].message_id, EntryState::Unknown, BEGIN + 60_000).await;
-        assert_eq!(left(BEGIN, true, 10).await, [entries[1].message_id]);
-        for plan in lab.plans(&["o.leased_until <="]) {
-            assert_eq!(plan, "SEARCH o USING INDEX outbox_by_lease (leased_until<?)");
+        let [first, second] = [entries[0].message_id, entries[1].message_id];
+        assert_eq!(left("node 1", BEGIN).await, [second]);
+        assert_eq!(left("node 2", BEGIN).await, [first]);
+        assert_eq!(left("node 3", BEGIN).await, [first, second]);
+        // Its own, once their time is over.
+        assert_eq!(left("node 1", BEGIN + 10).await, [first, second]);
+        postpone(lab, first, EntryState::Unknown, BEGIN + 60_000).await;
+        assert_eq!(left("node 3", BEGIN).await, [second]);
+        for plan in lab.sqlite_plans(&["o.leased_until <="]) {
+            assert!(plan.contains("(channel_id=? AND state=?)"), "{plan}");
         }
     });
 }
 
 #[test]
-fn what_waits_is_counted_by_channel_and_state() {
+fn what_was_not_called_for_goes_back_as_it_was() {
     on_both(async |lab| {
+        let before = OutboxEntry {
+            attempts: 2,
+            attempt_id: Some(lab.ids.next()),
+            waits_for: Wait::Retry,
+            reason: Some("temporary".to_owned()),
+            ..entry(lab, &whatsapp(), lab.ids.next(), 1)
+        };
+        let other = entry(lab, &whatsapp(), lab.ids.next(), 1);
+        keep(lab, &[before.clone(), other.clone()]).await;
+        let ours = mark_sending(lab, before.message_id).await;
+        attempt(lab, before.message_id, ours, BEGIN).await;
+        // Somebody else has called its outcome unknown meanwhile.
+        postpone(lab, before.message_id, EntryState::Unknown, BEGIN + 60_000).await;
+        let theirs = mark_sending(lab, other.message_id).await;
+        let unsent = vec![(before.clone(), ours), (other.clone(), lab.ids.next())];
+        let released = lab.write(move |tx| tx.release_entries(&unsent, BEGIN + 1)).await;
+        assert_eq!(released, 1, "what has another attempt is somebody else's");
+        let after = locked(lab, before.message_id).await.unwrap();
+        assert_eq!(
+            after,
+            OutboxEntry {
+                due_at: BEGIN + 1,
+                attempts: 1,
+                ..before.clone()
+            },
+            "the count is whoever's who called it unknown"
+        );
+        let message = before.message_id;
+        assert!(lab.read(move |tx| tx.attempts_of_message(message)).await.is_empty());
+        let other = locked(lab, other.message_id).await.unwrap();
+        assert_eq!((other.state, other.attempt_id), (EntryState::Sending, Some(theirs)));
+    });
+}
+
+#[test]
+fn what_waits_is_counted_whatever_becomes_of_it() {
+    on_both(async |lab| {
+        let figures = || async {
+            let figures = lab.read(|tx| tx.outbox_figures()).await;
+            let mut figures: Vec<_> = figures
+                .into_iter()
+                .map(|figure| {
+                    (
+                        figure.channel_id.0,
+                        figure.state.as_str(),
+                        figure.waits_for.as_str(),
+                        figure.count,
+                    )
+                })
+                .collect();
+            figures.sort();
+            figures
+        };
+        let of = |channel: ChannelId, state: &'static str, waits_for: &'static str, count: i64| {
+            (channel.0, state, waits_for, count)
+        };
+        assert_eq!(figures().await, []);
         let conversation: ConversationId = lab.ids.next();
         let entries: Vec<OutboxEntry> = (1..=4)
             .map(|position| entry(lab, &whatsapp(), conversation, position))
             .collect();
         keep(lab, &entries).await;
         keep(lab, &[entry(lab, &backup(), conversation, 1)]).await;
+        assert_eq!(
+            figures().await,
+            [of(whatsapp(), "waiting", "turn", 4), of(backup(), "waiting", "turn", 1)]
+        );
         mark_sending(lab, entries[0].message_id).await;
-        let length = |channel: ChannelId, state: EntryState, limit: u32| {
-            lab.read(move |tx| tx.outbox_lengths(&channel, state, limit))
+        postpone(lab, entries[0].message_id, EntryState::Waiting, BEGIN + 5).await;
+        mark_sending(lab, entries[1].message_id).await;
+        postpone(lab, entries[2].message_id, EntryState::Unknown, BEGIN + 5).await;
+        assert_eq!(
+            figures().await,
+            [
+                of(whatsapp(), "sending", "turn", 1),
+                of(whatsapp(), "unknown", "unknown_outcome", 1),
+                of(whatsapp(), "waiting", "retry", 1),
+                of(whatsapp(), "waiting", "turn", 1),
+                of(backup(), "waiting", "turn", 1),
+            ]
+        );
+        let ids: Vec<MessageId> = entries.iter().map(|entry| entry.message_id).collect();
+        lab.write(move |tx| tx.remove_entries(&ids)).await;
+        assert_eq!(figures().await, [of(backup(), "waiting", "turn", 1)]);
+    });
+}
+
+#[test]
+fn what_waits_is_listed_by_what_it_waits_for_and_can_be_hurried() {
+    on_both(async |lab| {
+        let entries: Vec<OutboxEntry> = (0..5).map(|_| entry(lab, &whatsapp(), lab.ids.next(), 1)).collect();
+        keep(lab, &entries).await;
+        for entry in &entries[1..] {
+            postpone(lab, entry.message_id, EntryState::Waiting, BEGIN + 60_000).await;
+        }
+        let list = |waits_for: Wait, after: Option<MessageId>, limit: u32| async move {
+            let list = lab
+                .read(move |tx| tx.outbox_entries(&whatsapp(), EntryState::Waiting, waits_for, after, limit))
+                .await;
+            list.into_iter().map(|entry| entry.message_id).collect::<Vec<_>>()
         };
-        assert_eq!(length(whatsapp(), EntryState::Waiting, 100).await, 3);
-        assert_eq!(length(whatsapp(), EntryState::Waiting, 2).await, 2);
-        assert_eq!(length(whatsapp(), EntryState::Sending, 100).await, 1);
-        assert_eq!(length(whatsapp(), EntryState::Unknown, 100).await, 0);
-        assert_eq!(length(backup(), EntryState::Waiting, 100).await, 1);
+        let ids: Vec<MessageId> = entries.iter().map(|entry| entry.message_id).collect();
+        assert_eq!(list(Wait::Turn, None, 10).await, [ids[0]]);
+        assert_eq!(list(Wait::Retry, None, 3).await, ids[1..4]);
+        assert_eq!(list(Wait::Retry, Some(ids[3]), 3).await, [ids[4]]);
+        for plan in lab.sqlite_plans(&["ORDER BY o.message_id LIMIT", "o.waits_for ="]) {
+            assert!(
+                plan.contains("outbox_by_group (channel_id=? AND state=? AND waits_for=?"),
+                "{plan}"
+            );
+        }
+        let hurry = |limit: u32| lab.write(move |tx| tx.hurry_entries(&whatsapp(), Wait::Retry, BEGIN, limit));
+        assert_eq!(hurry(3).await, 3);
+        assert_eq!(hurry(3).await, 1);
+        assert_eq!(hurry(3).await, 0);
+        assert_eq!(due(lab, &whatsapp(), BEGIN, 10).await.len(), 5);
+    });
+}
+
+#[test]
+fn entries_are_locked_together() {
+    on_both(async |lab| {
+        let entries: Vec<OutboxEntry> = (0..3).map(|_| entry(lab, &whatsapp(), lab.ids.next(), 1)).collect();
+        keep(lab, &entries).await;
+        let ids = vec![entries[2].message_id, lab.ids.next(), entries[0].message_id];
+        let mut locked = lab.write(move |tx| tx.lock_entries(&ids)).await;
+        locked.sort_by_key(|entry| entry.message_id);
+        assert_eq!(locked, [entries[0].clone(), entries[2].clone()]);
+    });
+}
+
+#[test]
+fn attempts_are_found_by_channel_and_forgotten_by_age() {
+    on_both(async |lab| {
+        let conversation = conversation(lab, &whatsapp(), "Priya").await;
+        let kept = outbound(lab, &conversation, BEGIN);
+        let (message, conversation) = (kept.id, conversation.id);
+        lab.write(move |tx| tx.insert_messages(&[&kept])).await;
+        let mut attempts = Vec::new();
+        for number in 0..3 {
+            attempts.push(attempt(lab, message, lab.ids.next(), BEGIN + number).await);
+        }
+        let since =
+            |after: AttemptId, limit: u32| lab.read(move |tx| tx.attempts_of_channel(&whatsapp(), after, limit));
+        let rows: Vec<_> = attempts
+            .iter()
+            .map(|attempt| (attempt.id, conversation, attempt.started_at))
+            .collect();
+        assert_eq!(since(AttemptId::first_of(BEGIN), 10).await, rows);
+        assert_eq!(since(attempts[0].id, 1).await, rows[1..2]);
+        assert_eq!(since(attempts[2].id, 10).await, []);
+        let later = AttemptId::first_of(lab.clock.now_millis() + 1);
+        let last = attempts[2].id;
+        assert_eq!(lab.write(move |tx| tx.prune_attempts(last)).await, 2);
+        assert_eq!(lab.write(move |tx| tx.prune_attempts(later)).await, 1);
     });
 }
 
@@ -350,7 +518,7 @@ fn attempts_are_kept_with_how_they_ended() {
         for (attempt, end) in attempts.iter_mut().zip(&ends) {
             let (id, end) = (attempt.id, end.clone());
             attempt.ended = Some(end.clone());
-            lab.write(move |tx| tx.finish_attempt(id, &end)).await;
+            lab.write(move |tx| tx.finish_attempts(&[(id, end.clone())])).await;
         }
         assert_eq!(lab.read(move |tx| tx.attempts_of_message(message)).await, attempts);
     });
@@ -386,7 +554,7 @@ fn an_event_settles_what_is_not_under_way() {
         let id = mark_sending(lab, message).await;
         attempt(lab, message, id, BEGIN).await;
         let end = unknown.clone();
-        lab.write(move |tx| tx.finish_attempt(id, &end)).await;
+        lab.write(move |tx| tx.finish_attempts(&[(id, end.clone())])).await;
         postpone(lab, message, EntryState::Unknown, BEGIN + 60_000).await;
         settle(lab, message).await;
         assert_eq!(locked(lab, message).await, None);
@@ -397,7 +565,7 @@ fn an_event_settles_what_is_not_under_way() {
         let message = entries[1].message_id;
         let id = mark_sending(lab, message).await;
         attempt(lab, message, id, BEGIN).await;
-        lab.write(move |tx| tx.finish_attempt(id, &unknown)).await;
+        lab.write(move |tx| tx.finish_attempts(&[(id, unknown.clone())])).await;
         mark_sending(lab, message).await;
         postpone(lab, message, EntryState::Waiting, BEGIN + 1_000).await;
         settle(lab, message).await;

@@ -6,7 +6,7 @@ use tidings::conversations::model::{
 };
 use tidings::ids::{ContactId, ConversationId, MessageId};
 use tidings::ingest::model::NewEvent;
-use tidings::sending::model::{EntryState, OutboxEntry, Priority};
+use tidings::sending::model::{EntryState, OutboxEntry, Priority, Wait};
 use tidings_meta::notification::{EventKind, Platform};
 
 use crate::harness::{BEGIN, Lab};
@@ -55,6 +55,7 @@ pub(crate) fn contact(lab: &Lab, name: &str) -> Contact {
         name_at: lab.now(),
         username: None,
         picture_url: None,
+        profile_stale_at: None,
         created_at: lab.now(),
     }
 }
@@ -177,6 +178,7 @@ pub(crate) fn entry_of(
         expires_at: lab.now() + 86_400_000,
         attempts: 0,
         attempt_id: None,
+        waits_for: Wait::Turn,
         reason: None,
         queued_at: lab.now(),
     }

@@ -11,10 +11,12 @@ use crate::control::ChangeKind;
 use crate::engine::Act;
 use crate::graph;
 use crate::ledger::{LedgerKind, Subject};
+use crate::limits::{NumberStatus, Quality};
 use crate::lock;
 use crate::media::{self, Media};
-use crate::state::State;
 use crate::state::threads::{By, Choice, Message, Place, Progress, Shown, Thread, ThreadKey};
+use crate::state::usage::WEEK;
+use crate::state::{Comment, State};
 use crate::webhooks::{Event, EventId, instagram, status, whatsapp};
 
 /// Something that a customer does in a thread.
@@ -90,6 +92,25 @@ pub enum Content {
         /// Which one.
         payload: String,
     },
+    /// Comments on a post. Instagram only; the comment's id is the event's.
+    Comment {
+        /// What.
+        text: String,
+        /// The post; made from the account if left out.
+        #[serde(default)]
+        media_id: Option<String>,
+        /// The comment that it answers.
+        #[serde(default)]
+        parent_id: Option<String>,
+    },
+    /// Blocks the business: its messages fail, it isn't told why, and its quality suffers. WhatsApp only.
+    Block,
+    /// Takes that back.
+    Unblock,
+    /// Wants no marketing from the business any more. WhatsApp only.
+    StopMarketing,
+    /// Takes that back.
+    ResumeMarketing,
     /// Sends something that the interface can't show.
     Unsupported,
     /// Sends anything else, as the webhook says it: on WhatsApp `type`, the part named after it, perhaps `context` or
@@ -156,23 +177,101 @@ pub(crate) fn write(core: &Core, customer_id: &str, account_id: &str, content: C
     check_text(&content)?;
     let content = content.normal();
     let described = describe(&content);
-    let thread = state.thread_mut(&key);
-    thread.written_by_customer += 1;
-    let number = thread.written_by_customer;
-    let event = match customer.channel {
-        Channel::WhatsApp => on_whatsapp(core, state, &customer, &key, content, number, now)?,
-        Channel::Instagram => on_instagram(core, state, &customer, &key, content, number, now)?,
+    let (id, event) = if let Some(attitude) = Attitude::of(&content) {
+        let event = attitude.take(core, state, &customer, &key, now)?;
+        let id = event
+            .as_ref()
+            .map_or_else(|| EventId(format!("{}:block", customer.id)), |event| event.id.clone());
+        (id, event)
+    } else {
+        let thread = state.thread_mut(&key);
+        thread.written_by_customer += 1;
+        let number = thread.written_by_customer;
+        let event = match customer.channel {
+            Channel::WhatsApp => on_whatsapp(core, state, &customer, &key, content, number, now)?,
+            Channel::Instagram => on_instagram(core, state, &customer, &key, content, number, now)?,
+        };
+        if core.options.rules.throughput_counts_inbound && customer.channel == Channel::WhatsApp {
+            state
+                .usage
+                .numbers
+                .entry(account_id.to_owned())
+                .or_default()
+                .second
+                .add(now);
+        }
+        (event.id.clone(), Some(event))
     };
-    let id = event.id.clone();
     let subject = Subject {
         account: Some(account_id),
         customer: Some(customer_id),
         message_id: Some(&id.0),
     };
     core.ledger.write(now, LedgerKind::Written, &subject, described);
-    core.emit(state, Some(event));
+    core.emit(state, event);
     core.changes.tell(ChangeKind::Message, customer_id, account_id);
     Ok(id)
+}
+
+/// How a customer stands to a business.
+#[derive(Debug, Clone, Copy)]
+enum Attitude {
+    /// Whether they block it.
+    Blocks(bool),
+    /// Whether they want no marketing.
+    RefusesMarketing(bool),
+}
+
+impl Attitude {
+    fn of(content: &Content) -> Option<Self> {
+        match content {
+            Content::Block => Some(Self::Blocks(true)),
+            Content::Unblock => Some(Self::Blocks(false)),
+            Content::StopMarketing => Some(Self::RefusesMarketing(true)),
+            Content::ResumeMarketing => Some(Self::RefusesMarketing(false)),
+            _ => None,
+        }
+    }
+
+    /// Nobody is told of a block, but the quality may fall for it (whatsapp.md 13.8); of marketing the business is told
+    /// (whatsapp.md 8).
+    fn take(
+        self,
+        core: &Core,
+        state: &mut State,
+        customer: &Customer,
+        key: &ThreadKey,
+        now: i64,
+    ) -> Result<Option<Event>, WriteError> {
+        let number = state.number(&key.account).cloned();
+        let number = number.ok_or(WriteError::Impossible("this is simulated on WhatsApp alone"))?;
+        match self {
+            Self::Blocks(blocks) => {
+                let thread = state.thread_mut(key);
+                let is_new = blocks && !thread.is_blocked;
+                thread.is_blocked = blocks;
+                if is_new {
+                    let usage = state.usage.numbers.entry(number.id.clone()).or_default();
+                    // What is over is forgotten, so that the window stays small.
+                    usage.blocks.count(now, WEEK);
+                    usage.blocks.add(now);
+                    let is_flagged =
+                        number.status == NumberStatus::Connected && state.quality(&number, now) == Quality::Red;
+                    if is_flagged && let Some(changed) = state.number_mut(&number.id) {
+                        changed.status = NumberStatus::Flagged;
+                        let changed = changed.clone();
+                        core.tell_number(state, &number, &changed);
+                    }
+                }
+                Ok(None)
+            }
+            Self::RefusesMarketing(refuses) => {
+                state.thread_mut(key).refuses_marketing = refuses;
+                let id = EventId(format!("event:{}:{}:marketing:{now}", customer.id, key.account));
+                Ok(Some(whatsapp::preference(&number, customer, id, refuses, now)))
+            }
+        }
+    }
 }
 
 /// The customer looks at the thread: everything delivered is read.
@@ -273,7 +372,7 @@ fn describe(content: &Content) -> Value {
 }
 
 fn check_text(content: &Content) -> Result<(), WriteError> {
-    let (Content::Text { text, .. } | Content::Edit { text, .. }) = content else {
+    let (Content::Text { text, .. } | Content::Edit { text, .. } | Content::Comment { text, .. }) = content else {
         return Ok(());
     };
     if text.is_empty() {
@@ -419,6 +518,12 @@ fn on_whatsapp(
             shown = shown_text(kind, String::new(), None);
             body = message;
         }
+        Content::Block | Content::Unblock | Content::StopMarketing | Content::ResumeMarketing => {
+            return Err(WriteError::Impossible("this is no message"));
+        }
+        Content::Comment { .. } => {
+            return Err(WriteError::Impossible("WhatsApp has no posts to comment on"));
+        }
         Content::QuickReply { .. } => {
             return Err(WriteError::Impossible("WhatsApp has buttons, not quick replies"));
         }
@@ -445,6 +550,28 @@ fn on_instagram(
     let mut shown = Shown::default();
     let mut opens_window = true;
     let (id, field, what) = match content {
+        Content::Comment {
+            text,
+            media_id,
+            parent_id,
+        } => {
+            let id = state.ids.digits("comment", &scope, count, 17);
+            let media_id = media_id.unwrap_or_else(|| state.ids.digits("post", &[&key.account], 0, 17));
+            state.add_comment(Comment {
+                id: id.clone(),
+                key: key.clone(),
+                at: now,
+                is_answered: false,
+            });
+            return Ok(instagram::comment(
+                &key.account,
+                customer,
+                &id,
+                &media_id,
+                parent_id,
+                &text,
+            ));
+        }
         Content::Text { text, reply_to } => {
             let mut message = json!({"mid": mid, "text": text});
             if let Some(quoted) = &reply_to {
@@ -520,6 +647,9 @@ fn on_instagram(
             let text = message.get("text").and_then(Value::as_str).unwrap_or_default();
             shown = shown_text("raw", text.to_owned(), None);
             (EventId(mid.clone()), "messages", ("message", Value::Object(message)))
+        }
+        Content::Block | Content::Unblock | Content::StopMarketing | Content::ResumeMarketing => {
+            return Err(WriteError::Impossible("this is no message"));
         }
         Content::Location { .. } => {
             return Err(WriteError::Impossible("Instagram's interface has no places"));

@@ -1,6 +1,8 @@
 //! Scripts: YAML that makes customers act by themselves.
 //!
 //! ```yaml
+//! numbers:              # added to those of the world, like instagramAccounts
+//!   - {name: Backup, throughput: 20, limits: {contactsPerDay: 250}}
 //! customers:            # added to those of the world
 //!   - name: Ines Prado
 //!     kind: whatsapp
@@ -12,6 +14,8 @@
 //!   - {atMs: 9000, from: Ines Prado, do: {type: image, link: "https://pictures.example/menu.jpg"}}
 //! load:                 # many customers, writing at a rate
 //!   - {kind: whatsapp, customers: 200, perSecond: 50, count: 5000, text: "Message {n}"}
+//! faults:               # as in the control API
+//!   - {endpoint: any, kind: outage, afterMs: 60000, forMs: 30000}
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -19,14 +23,29 @@ use serde::{Deserialize, Serialize};
 use super::acts::{self, Content};
 use super::people::{Channel, NewCustomer};
 use crate::Core;
+use crate::accounts::{AccountError, NewInstagramAccount, NewNumber};
 use crate::engine::Act;
+use crate::faults::FaultRequest;
 use crate::lock;
 use crate::state::State;
+use crate::world::Template;
 
 /// Customers who act by themselves.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Script {
+    /// Numbers, besides those of the world.
+    #[serde(default)]
+    pub numbers: Vec<NewNumber>,
+    /// Instagram accounts, besides those of the world.
+    #[serde(default)]
+    pub instagram_accounts: Vec<NewInstagramAccount>,
+    /// Templates, besides those of the world.
+    #[serde(default)]
+    pub templates: Vec<Template>,
+    /// What goes wrong; `afterMs` counts from the script's start.
+    #[serde(default)]
+    pub faults: Vec<FaultRequest>,
     /// Customers, besides those of the world.
     #[serde(default)]
     pub customers: Vec<NewCustomer>,
@@ -96,6 +115,17 @@ pub enum ScriptError {
     /// Not YAML, or not a script.
     #[error("the script can't be read")]
     Unreadable(#[source] Box<serde_saphyr::Error>),
+    /// A number or an Instagram account of the script can't be made.
+    #[error("a number or Instagram account of the script can't be made")]
+    Account(#[from] AccountError),
+    /// A fault of the script can't be.
+    #[error("fault {number} of the script can't be: {why}")]
+    Fault {
+        /// Counted from 1.
+        number: usize,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// A customer of the script can't be made.
     #[error("a customer of the script can't be made: {0}")]
     Customer(String),
@@ -141,9 +171,22 @@ const TURN_MAX: u64 = 500;
 /// Adds the script's customers and plans what they do.
 pub(crate) fn start(core: &Core, script: &Script) -> Result<(), ScriptError> {
     let start = core.clock.now();
+    for number in &script.numbers {
+        core.add_number(number.clone())?;
+    }
+    for account in &script.instagram_accounts {
+        core.add_instagram_account(account.clone())?;
+    }
+    for (position, fault) in script.faults.iter().enumerate() {
+        core.add_fault(fault.clone()).map_err(|why| ScriptError::Fault {
+            number: position + 1,
+            why,
+        })?;
+    }
     let mut state = lock(&core.state);
     let state = &mut *state;
     let ids = state.ids;
+    state.templates.extend(script.templates.iter().cloned());
     for customer in &script.customers {
         state
             .customers

@@ -138,6 +138,7 @@ fn async_details(code: i64) -> &'static str {
         131_026 => "Message Undeliverable.",
         131_047 => "More than 24 hours have passed since the recipient last wrote to this number.",
         131_049 => "The message was not delivered, to keep the ecosystem healthy.",
+        131_050 => "The user has stopped marketing messages from this business.",
         131_053 => "The media could not be fetched or processed.",
         _ => "The sandbox was asked to fail this message.",
     }
@@ -179,9 +180,20 @@ fn whatsapp_title(code: i64) -> (&'static str, u16) {
         135_000 => ("Generic user error", 400),
         1 => ("An unknown error occurred", 400),
         2 => ("Service temporarily unavailable", 503),
+        3 => ("Application does not have the capability to make this API call", 500),
         4 => ("Application request limit reached", 400),
+        17 => ("User request limit reached", 400),
+        32 => ("Page request limit reached", 400),
+        341 => ("Application limit reached", 400),
+        368 => ("Temporarily blocked for policies violations", 403),
+        613 => ("Calls to this api have exceeded the rate limit", 400),
         10 => ("Permission denied", 403),
+        80_002 => ("There have been too many calls to this Instagram account", 400),
         80_007 => ("Rate limit issues", 400),
+        130_497 => (
+            "Business account is restricted from messaging users in this country",
+            403,
+        ),
         190 => ("Invalid access token", 401),
         _ => ("Error", 400),
     }

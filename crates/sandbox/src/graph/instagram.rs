@@ -1,12 +1,13 @@
 //! `POST /{ig-id}/messages` (instagram.md 3): messages, sender actions, the window, the echo.
 //!
-//! Messages: text, quick replies, media by link, the heart, generic and button templates. Private replies to comments and
-//! shared posts are refused, since this account has neither.
+//! Messages: text, quick replies, media by link, the heart, generic and button templates, and private replies to comments. Shared posts are
+//! refused, since this account has none.
 
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::error::GraphError;
+use super::limits::{self, Kind};
 use super::params::Params;
 use super::tokens::Caller;
 use super::{After, Answer, Said};
@@ -27,6 +28,8 @@ const QUICK_REPLIES_MAX: usize = 13;
 const QUICK_REPLY_TITLE_MAX: usize = 20;
 /// With the tag HUMAN_AGENT (instagram.md 3.4).
 const HUMAN_AGENT_MILLIS: i64 = 7 * 86_400_000;
+/// How long after a comment it may have a private reply (instagram.md 3.6).
+const PRIVATE_REPLY_MILLIS: i64 = 7 * 86_400_000;
 /// How long typing is shown (instagram.md 3.3).
 const TYPING_MILLIS: i64 = 20_000;
 
@@ -35,40 +38,33 @@ pub(crate) fn send(core: &Core, account_id: &str, caller: &Caller, params: &Para
     let now = core.clock.now();
     let mut state = lock(&core.state);
     let state = &mut *state;
-    let account = state
+    let settings = state
         .account(account_id)
         .ok_or_else(|| GraphError::no_object("POST", account_id))?
-        .id
         .clone();
+    let account = settings.id.clone();
     caller.may_use(&account)?;
     let recipient = params
         .get("recipient")
         .ok_or_else(|| GraphError::parameter("The parameter recipient is required."))?;
-    if recipient.get("comment_id").is_some() {
-        return Err(invalid("The comment is invalid for a private reply").subcode(2_534_025));
-    }
-    let igsid = match &recipient["id"] {
-        Value::String(id) => id.clone(),
-        Value::Number(id) => id.to_string(),
-        _ => {
-            return Err(GraphError::parameter("The parameter recipient[id] is required."));
-        }
-    };
     let message = params.get("message");
     let action = params.text("sender_action");
     if message.is_some() && action.is_some() {
         return Err(invalid("message and sender_action exclude each other").subcode(2_018_014));
     }
-    let customer = state
-        .customers
-        .by_igsid(&igsid)
-        .map(|customer| customer.id.clone())
-        .ok_or_else(|| invalid("No matching Instagram user").subcode(2_534_014))?;
-    let key = ThreadKey {
-        customer,
-        account: account.clone(),
+    let comment_id = recipient["comment_id"].as_str();
+    let key = match comment_id {
+        Some(id) => commented(state, &account, id, now)?,
+        None => ThreadKey {
+            customer: addressed(state, recipient)?,
+            account: account.clone(),
+        },
     };
-    check_window(state, &key, params, now)?;
+    if comment_id.is_none() {
+        check_window(state, &key, params, now)?;
+    }
+    let customer = state.customers.get(&key.customer);
+    let igsid = customer.and_then(|customer| customer.igsid.clone()).unwrap_or_default();
     if let Some(action) = action {
         act(core, state, &key, action, params, now)?;
         return Ok(Answer::just(json!({"recipient_id": igsid})));
@@ -77,6 +73,17 @@ pub(crate) fn send(core: &Core, account_id: &str, caller: &Caller, params: &Para
     let (shown, echoed) = read(message, params)?;
     if core.engine.is_full() {
         return Err(GraphError::busy());
+    }
+    let kind = if comment_id.is_some() {
+        Kind::PrivateReply
+    } else if matches!(shown.kind.as_str(), "audio" | "video") {
+        Kind::Media
+    } else {
+        Kind::Plain
+    };
+    limits::take_instagram(state, &settings, &key, kind, now)?;
+    if let Some(comment) = comment_id.and_then(|id| state.comments.get_mut(id)) {
+        comment.is_answered = true;
     }
     let thread = state.thread_mut(&key);
     thread.written_by_business += 1;
@@ -127,6 +134,40 @@ pub(crate) fn send(core: &Core, account_id: &str, caller: &Caller, params: &Para
     })
 }
 
+/// The customer behind an Instagram-scoped id.
+fn addressed(state: &State, recipient: &Value) -> Result<String, GraphError> {
+    let igsid = match &recipient["id"] {
+        Value::String(id) => id.clone(),
+        Value::Number(id) => id.to_string(),
+        _ => {
+            return Err(GraphError::parameter("The parameter recipient[id] is required."));
+        }
+    };
+    let customer = state.customers.by_igsid(&igsid);
+    customer
+        .map(|customer| customer.id.clone())
+        .ok_or_else(|| invalid("No matching Instagram user").subcode(2_534_014))
+}
+
+/// Whoever wrote a comment that may still have its one private reply (instagram.md 3.6). Which error a second and a late one get
+/// is not documented: both of these are reported.
+fn commented(state: &State, account: &str, comment_id: &str, now: i64) -> Result<ThreadKey, GraphError> {
+    let comment = state.comments.get(comment_id);
+    let comment = comment
+        .filter(|comment| comment.key.account == account && !comment.is_answered)
+        .ok_or_else(|| invalid("The comment is invalid for a private reply").subcode(2_534_025))?;
+    if now - comment.at >= PRIVATE_REPLY_MILLIS {
+        return Err(outside_window());
+    }
+    Ok(comment.key.clone())
+}
+
+fn outside_window() -> GraphError {
+    GraphError::new(400, 10, "(#10) This message is sent outside of allowed window.")
+        .subcode(2_534_022)
+        .kind("IGApiException")
+}
+
 /// instagram.md 3.4, 3.5.
 fn check_window(state: &State, key: &ThreadKey, params: &Params, now: i64) -> Result<(), GraphError> {
     let thread = state.threads.get(key);
@@ -141,15 +182,7 @@ fn check_window(state: &State, key: &ThreadKey, params: &Params, now: i64) -> Re
             .is_some_and(|opened_at| now - opened_at < HUMAN_AGENT_MILLIS);
         thread.window_is_open(now) || (is_human && is_within_week)
     });
-    if open {
-        Ok(())
-    } else {
-        Err(
-            GraphError::new(400, 10, "(#10) This message is sent outside of allowed window.")
-                .subcode(2_534_022)
-                .kind("IGApiException"),
-        )
-    }
+    if open { Ok(()) } else { Err(outside_window()) }
 }
 
 /// Sender actions (instagram.md 3.3).

@@ -9,6 +9,7 @@
 
 pub(crate) mod error;
 mod instagram;
+mod limits;
 pub(crate) mod media;
 mod nodes;
 mod params;
@@ -22,14 +23,14 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State as Extract;
-use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::Core;
-use crate::faults::{self, FaultKind, FaultRequest};
+use crate::faults::{self, FaultKind, FaultRequest, Target};
 use crate::ledger::{LedgerKind, Subject};
 use crate::lock;
 use crate::webhooks::{Event, Object};
@@ -83,6 +84,7 @@ pub(crate) async fn handle(Extract(core): Extract<Arc<Core>>, request: Request<B
     let (version, path) = split_path(request.uri().path());
     let version = version.unwrap_or_else(|| VERSION.to_owned());
     let mut response = tokio::select! {
+        biased;
         () = core.stopping.cancelled() => cut(),
         response = respond(&core, request, &path, &version, &trace) => response,
     };
@@ -115,7 +117,9 @@ async fn respond(
         Some((params, file)) => (Ok(params), file),
         None => (Params::read(parts.uri.query(), &parts.headers, &body), None),
     };
-    let shown = if body.len() > LEDGER_BODY_MAX {
+    let shown = if !core.ledger.keeps_entries() {
+        Value::Null
+    } else if body.len() > LEDGER_BODY_MAX {
         json!({"bytes": body.len()})
     } else {
         params.as_ref().map(Params::without_secrets).unwrap_or_default()
@@ -129,28 +133,25 @@ async fn respond(
     core.ledger
         .write(core.clock.now(), LedgerKind::Received, &subject, detail);
 
-    let faults = {
-        let mut state = lock(&core.state);
-        let ids = state.ids;
-        faults::hits(&mut state.faults, endpoint, None, ids)
-    };
+    let faults = struck(core, &path_refs, endpoint);
     for fault in &faults {
         core.ledger
             .write(core.clock.now(), LedgerKind::Faulted, &subject, json!(fault));
     }
+    if let Some(fault) = find(&faults, FaultKind::Outage) {
+        return fault.http_status.map_or_else(cut, page);
+    }
     if let Some(fault) = find(&faults, FaultKind::Delay) {
         wait(core, fault, 1_000).await;
     }
-    if let Some(fault) = find(&faults, FaultKind::Error) {
-        let code = fault.code.unwrap_or(131_000);
-        let error = error::of_fault(code, fault.subcode, fault.http_status, fault.message.as_deref());
-        return refuse(core, path, &error, trace);
+    if let Some(fault) = find(&faults, FaultKind::PlainError) {
+        return page(fault.http_status.unwrap_or(503));
     }
     if find(&faults, FaultKind::ResetBefore).is_some() {
         return cut();
     }
-    let fail_with = find(&faults, FaultKind::Status).map(|fault| fault.code.unwrap_or(131_026));
-
+    let now = core.clock.now();
+    let mut told = Vec::new();
     let answer = match params {
         Err(error) => Err(error),
         // The address alone is what lets one read it.
@@ -160,27 +161,34 @@ async fn respond(
                 None => StatusCode::NOT_FOUND.into_response(),
             };
         }
-        Ok(params) => {
-            let caller = tokens::caller(&lock(&core.state), &parts.headers, &params, core.clock.now());
-            match caller {
-                Err(error) => Err(error),
-                Ok(caller) if path_refs == ["whatsapp_business", "attachments"] => {
-                    return match media::download(core, &caller, &params) {
-                        Some(answer) => accept(core, answer).await,
-                        None => StatusCode::NOT_FOUND.into_response(),
-                    };
-                }
-                Ok(caller) if parts.method == Method::POST && path_refs.get(1..) == Some(&["media"]) => {
-                    media::upload(core, path_refs[0], &caller, &params, file).map(Answer::just)
-                }
-                Ok(caller) => dispatch(core, &parts.method, &path_refs, &caller, &params, version, fail_with).await,
+        Ok(params) => match admit(core, &parts.headers, &params, &path_refs, endpoint, &faults) {
+            Err((error, headers)) => {
+                told = headers;
+                Err(error)
             }
-        }
+            Ok(caller) if path_refs == ["whatsapp_business", "attachments"] => {
+                return match media::download(core, &caller, &params) {
+                    Some(answer) => accept(core, answer).await,
+                    None => StatusCode::NOT_FOUND.into_response(),
+                };
+            }
+            Ok(caller) => {
+                let answer = if parts.method == Method::POST && path_refs.get(1..) == Some(&["media"]) {
+                    media::upload(core, path_refs[0], &caller, &params, file).map(Answer::just)
+                } else {
+                    let fail_with = find(&faults, FaultKind::Status).map(|fault| fault.code.unwrap_or(131_026));
+                    dispatch(core, &parts.method, &path_refs, &caller, &params, version, fail_with).await
+                };
+                told = limits::headers(core, &mut lock(&core.state), &caller, &path_refs, now);
+                answer
+            }
+        },
     };
-    let response = match answer {
+    let mut response = match answer {
         Ok(answer) => accept(core, answer).await,
         Err(error) => refuse(core, path, &error, trace),
     };
+    response.headers_mut().extend(told);
     if find(&faults, FaultKind::ResetAfterAccept).is_some() {
         return cut();
     }
@@ -189,6 +197,100 @@ async fn respond(
         return cut();
     }
     response
+}
+
+/// The faults that hit a request.
+fn struck(core: &Core, path: &[&str], endpoint: &str) -> Vec<FaultRequest> {
+    let mut state = lock(&core.state);
+    let state = &mut *state;
+    if state.faults.is_empty() {
+        return Vec::new();
+    }
+    let id = path.first().copied().unwrap_or_default();
+    let mut accounts = vec![id.to_owned()];
+    accounts.extend(state.number(id).map(|number| number.business_account_id.clone()));
+    accounts.extend(state.account(id).map(|account| account.id.clone()));
+    let target = Target {
+        endpoint,
+        accounts: &accounts,
+        now: core.clock.now(),
+    };
+    faults::hits(&mut state.faults, &target, &[], state.ids)
+}
+
+type Headers = Vec<(HeaderName, HeaderValue)>;
+
+/// Who asks, if nothing is wrong with the token, no fault stands before the request, and no limit of calls is reached.
+fn admit(
+    core: &Core,
+    headers: &HeaderMap,
+    params: &Params,
+    path: &[&str],
+    endpoint: &str,
+    faults: &[FaultRequest],
+) -> Result<Caller, (GraphError, Headers)> {
+    let now = core.clock.now();
+    let mut state = lock(&core.state);
+    let state = &mut *state;
+    let alone = |error| (error, Vec::new());
+    if find(faults, FaultKind::TokenExpired).is_some() {
+        return Err(alone(tokens::expired()));
+    }
+    if find(faults, FaultKind::TokenRevoked).is_some() {
+        return Err(alone(tokens::revoked()));
+    }
+    // An error that was asked for comes before the token is looked at, so that any test can have it.
+    if let Some(fault) = find(faults, FaultKind::Error) {
+        let code = fault.code.unwrap_or(131_000);
+        let error = error::of_fault(code, fault.subcode, fault.http_status, fault.message.as_deref());
+        return Err(alone(error));
+    }
+    let caller = tokens::caller(state, headers, params, now).map_err(alone)?;
+    let concerned = path.first().and_then(|id| limits::concerned(state, &caller, id));
+    let on_instagram = matches!(concerned, Some((Object::Instagram, _)));
+    if find(faults, FaultKind::NumberBlocked).is_some() {
+        return Err(alone(if on_instagram {
+            GraphError::new(
+                403,
+                368,
+                "(#368) The action attempted has been deemed abusive or is otherwise disallowed",
+            )
+        } else {
+            GraphError::whatsapp(131_031, "The account has been locked")
+        }));
+    }
+    if let Some(fault) = find(faults, FaultKind::Throttle) {
+        let usual = match endpoint {
+            "messages" if on_instagram => 613,
+            "messages" => 130_429,
+            _ => 4,
+        };
+        let code = fault.code.unwrap_or(usual);
+        let error = error::of_fault(code, fault.subcode, fault.http_status, fault.message.as_deref());
+        let mut told = Vec::new();
+        if fault.headers.unwrap_or(true) {
+            told.extend((code == 4).then(|| limits::app_usage(100)));
+            told.extend(
+                concerned
+                    .map(|(object, id)| limits::business_usage(object, &id, 100, fault.regain_minutes.unwrap_or(1))),
+            );
+        }
+        return Err((error, told));
+    }
+    if endpoint != "messages"
+        && let Err(error) = limits::take_call(core, state, &caller, path, now)
+    {
+        let told = limits::headers(core, state, &caller, path, now);
+        return Err((error, told));
+    }
+    Ok(caller)
+}
+
+/// What stands before Meta answers so: no error object, but a page.
+fn page(status: u16) -> Response<Body> {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    let text = format!("<!DOCTYPE html><html><head><title>Error</title></head><body><h1>{status}</h1></body></html>");
+    (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], text).into_response()
 }
 
 /// What faults call the endpoint of a path.
@@ -257,14 +359,15 @@ async fn dispatch(
 fn get(core: &Core, path: &[&str], caller: &Caller, params: &Params) -> Result<Value, GraphError> {
     let subscription = lock(&core.subscriptions).get(&Object::WhatsApp).cloned();
     let state = lock(&core.state);
+    let now = core.clock.now();
     match path {
-        ["debug_token"] => tokens::debug(&state, caller, params, core.clock.now()),
+        ["debug_token"] => tokens::debug(&state, caller, params, now),
         ["me"] => nodes::me(&state, caller, params),
         [id, edge] => {
             let (object, asset) = nodes::asset(&state, id).ok_or_else(|| GraphError::no_object("GET", id))?;
             match (object, *edge) {
                 (Object::WhatsApp, "phone_numbers") => {
-                    nodes::numbers(&state, &asset, subscription.as_ref(), caller, params)
+                    nodes::numbers(&state, &asset, subscription.as_ref(), caller, params, now)
                 }
                 (Object::WhatsApp, "message_templates") => nodes::templates(&state, &asset, caller, params),
                 _ => Err(GraphError::no_object("GET", id)),
@@ -272,7 +375,13 @@ fn get(core: &Core, path: &[&str], caller: &Caller, params: &Params) -> Result<V
         }
         [id] => {
             if let Some(number) = state.number(id) {
-                nodes::number(number, subscription.as_ref(), caller, params)
+                nodes::number(
+                    number,
+                    state.quality(number, now),
+                    subscription.as_ref(),
+                    caller,
+                    params,
+                )
             } else if let Some(account) = state.account(id) {
                 nodes::account(account, caller, params)
             } else if let Some(customer) = state.customers.by_igsid(id) {

@@ -6,6 +6,7 @@ use super::error::GraphError;
 use super::params::Params;
 use super::tokens::Caller;
 use crate::customers::people::Customer;
+use crate::limits::Quality;
 use crate::state::State;
 use crate::state::threads::ThreadKey;
 use crate::webhooks::{Object, Subscription};
@@ -14,6 +15,7 @@ use crate::world::{InstagramAccount, Number, Template, TokenKind};
 /// `GET /{phone-number-id}` (whatsapp.md 12.1).
 pub(crate) fn number(
     number: &Number,
+    quality: Quality,
     subscription: Option<&Subscription>,
     caller: &Caller,
     params: &Params,
@@ -30,7 +32,7 @@ pub(crate) fn number(
         "id",
     ];
     select(
-        &number_fields(number, subscription),
+        &number_fields(number, quality, subscription),
         params.list("fields"),
         &usual,
         "WhatsAppBusinessPhoneNumber",
@@ -44,37 +46,38 @@ pub(crate) fn numbers(
     subscription: Option<&Subscription>,
     caller: &Caller,
     params: &Params,
+    now: i64,
 ) -> Result<Value, GraphError> {
     caller.may_use(business_account_id)?;
     let found: Result<Vec<Value>, GraphError> = state
         .numbers
         .iter()
         .filter(|number| number.business_account_id == business_account_id)
-        .map(|one| number(one, subscription, caller, params))
+        .map(|one| number(one, state.quality(one, now), subscription, caller, params))
         .collect();
     Ok(json!({"data": found?, "paging": {"cursors": {"before": "MAZDZD", "after": "MAZDZD"}}}))
 }
 
-fn number_fields(number: &Number, subscription: Option<&Subscription>) -> Map<String, Value> {
+fn number_fields(number: &Number, quality: Quality, subscription: Option<&Subscription>) -> Map<String, Value> {
     let application = subscription.map(|subscription| subscription.callback_url.clone());
     object(json!({
         "id": number.id,
         "verified_name": number.name,
         "display_phone_number": number.display,
-        "quality_rating": "GREEN",
-        "throughput": {"level": if number.throughput >= 1000 { "HIGH" } else { "STANDARD" }},
-        "status": "CONNECTED",
+        "quality_rating": quality,
+        "throughput": {"level": if number.pace() >= 1000 || number.pace() == 0 { "HIGH" } else { "STANDARD" }},
+        "status": number.status.name(),
         "name_status": "APPROVED",
         "code_verification_status": "VERIFIED",
         "platform_type": "CLOUD_API",
         "account_mode": "LIVE",
         "is_official_business_account": false,
-        "is_on_biz_app": false,
+        "is_on_biz_app": number.shared_with_phone,
         "is_pin_enabled": true,
-        "whatsapp_business_manager_messaging_limit": "TIER_2K",
+        "whatsapp_business_manager_messaging_limit": number.limits.tier(),
         "webhook_configuration": application.map(|url| json!({"application": url})),
-        "health_status": {"can_send_message": "AVAILABLE", "entities": [
-            {"entity_type": "PHONE_NUMBER", "id": number.id, "can_send_message": "AVAILABLE"},
+        "health_status": {"can_send_message": number.status.health(), "entities": [
+            {"entity_type": "PHONE_NUMBER", "id": number.id, "can_send_message": number.status.health()},
             {"entity_type": "WABA", "id": number.business_account_id, "can_send_message": "AVAILABLE"},
         ]},
     }))
@@ -117,11 +120,9 @@ pub(crate) fn templates(state: &State, id: &str, caller: &Caller, params: &Param
         .iter()
         .filter(wanted)
         .map(|template| {
-            let number = state
-                .ids
-                .digits("template", &[&template.name, &template.language], 0, 15);
+            let id = state.ids.template(&template.name, &template.language);
             select(
-                &template_fields(template, &number),
+                &template_fields(template, &id),
                 params.list("fields"),
                 &usual,
                 "MessageTemplate",
@@ -150,7 +151,7 @@ fn template_fields(template: &Template, id: &str) -> Map<String, Value> {
     }
     object(json!({
         "id": id, "name": template.name, "language": template.language, "category": template.category,
-        "status": if template.approved { "APPROVED" } else { "PENDING" }, "components": components,
+        "status": template.status, "components": components,
         "parameter_format": if super::whatsapp::is_named(&template.body) { "NAMED" } else { "POSITIONAL" },
         "quality_score": {"score": "UNKNOWN"}, "rejected_reason": "NONE",
     }))

@@ -3,6 +3,8 @@
 //! Whether a second `POST` of a field list adds or replaces is left open by Meta's pages; here it replaces. Callback
 //! overrides of single accounts are refused rather than ignored.
 
+use axum::body::Bytes;
+use axum::http::{Request, StatusCode};
 use rand::Rng;
 use serde_json::{Value, json};
 
@@ -110,37 +112,31 @@ async fn verify(core: &Core, callback_url: &str, verify_token: &str) -> Result<(
         let mut chance = core.ids.chance("challenge", &[], number);
         chance.random_range(100_000_000..2_000_000_000).to_string()
     };
-    let request = core
-        .http
-        .get(callback_url)
-        .query(&[
-            ("hub.mode", "subscribe"),
-            ("hub.challenge", &challenge),
-            ("hub.verify_token", verify_token),
-        ])
+    let mut url = reqwest::Url::parse(callback_url).map_err(|_| "the callback is no address".to_owned())?;
+    url.query_pairs_mut()
+        .append_pair("hub.mode", "subscribe")
+        .append_pair("hub.challenge", &challenge)
+        .append_pair("hub.verify_token", verify_token);
+    let request = Request::get(url.as_str())
         .header("user-agent", "facebookplatform/1.0")
-        .timeout(core.options.webhooks.timeout);
-    let mut answer = request.send().await.map_err(|error| {
-        if error.is_timeout() {
+        .body(Bytes::new())
+        .map_err(|_| "the callback is no address".to_owned())?;
+    let answer = core.carrier.carry(request, core.options.webhooks.timeout).await;
+    let (status, body) = answer.map_err(|why| {
+        if why.starts_with("timed out") {
             "the callback did not answer in time".to_owned()
         } else {
             "the callback could not be reached".to_owned()
         }
     })?;
-    let status = answer.status();
-    if status.as_u16() != 200 {
+    if status != 200 {
+        let reason = StatusCode::from_u16(status)
+            .ok()
+            .and_then(|status| status.canonical_reason());
         return Err(format!(
-            "HTTP Status Code = {}; HTTP Message = {}",
-            status.as_u16(),
-            status.canonical_reason().unwrap_or_default()
+            "HTTP Status Code = {status}; HTTP Message = {}",
+            reason.unwrap_or_default()
         ));
-    }
-    let mut body = Vec::new();
-    while let Ok(Some(chunk)) = answer.chunk().await {
-        body.extend_from_slice(&chunk);
-        if body.len() > 1024 {
-            break;
-        }
     }
     if body == challenge.as_bytes() {
         Ok(())

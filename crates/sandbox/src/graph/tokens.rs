@@ -19,6 +19,13 @@ pub(crate) enum Caller {
 }
 
 impl Caller {
+    pub(crate) fn app_id(&self) -> &str {
+        match self {
+            Self::App { id } => id,
+            Self::Holder(token) => &token.app_id,
+        }
+    }
+
     /// Refuses a token that was not granted this asset: 200 (whatsapp.md 15, 7).
     pub(crate) fn may_use(&self, asset: &str) -> Result<(), GraphError> {
         match self {
@@ -74,15 +81,26 @@ fn resolve(state: &State, value: &str, now: i64) -> Result<Caller, GraphError> {
 /// Why a token that was once given out isn't valid any more (graph-api.md 3, whatsapp.md 15, 7).
 fn problem(token: &Token, now: i64) -> Option<(&'static str, i64)> {
     if token.revoked {
-        Some((
-            "Error validating access token: The session is invalid because it was revoked.",
-            467,
-        ))
+        Some(REVOKED)
     } else if token.expires_at.is_some_and(|expires_at| expires_at <= now) {
-        Some(("Error validating access token: Session has expired", 463))
+        Some(EXPIRED)
     } else {
         None
     }
+}
+
+const REVOKED: (&str, i64) = (
+    "Error validating access token: The session is invalid because it was revoked.",
+    467,
+);
+const EXPIRED: (&str, i64) = ("Error validating access token: Session has expired", 463);
+
+pub(crate) fn revoked() -> GraphError {
+    invalid(REVOKED.0).subcode(REVOKED.1)
+}
+
+pub(crate) fn expired() -> GraphError {
+    invalid(EXPIRED.0).subcode(EXPIRED.1)
 }
 
 fn invalid(message: &str) -> GraphError {
@@ -91,11 +109,7 @@ fn invalid(message: &str) -> GraphError {
 
 /// graph-api.md 7: hex of HMAC-SHA256, the app secret over the token.
 fn check_proof(state: &State, caller: &Caller, token: &str, proof: &str) -> Result<(), GraphError> {
-    let app_id = match caller {
-        Caller::App { id } => id,
-        Caller::Holder(token) => &token.app_id,
-    };
-    let key = app(state, app_id).map(|app| hmac::Key::new(hmac::HMAC_SHA256, app.secret.as_bytes()));
+    let key = app(state, caller.app_id()).map(|app| hmac::Key::new(hmac::HMAC_SHA256, app.secret.as_bytes()));
     let expected = key.map(|key| hex::encode(hmac::sign(&key, token.as_bytes())));
     if expected.is_some_and(|expected| equal(&expected, proof)) {
         Ok(())

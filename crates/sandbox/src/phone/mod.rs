@@ -39,7 +39,7 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
 
 /// One embedded file and the headers that go with it. `no-cache`, since a newer binary has newer files under the same
 /// names.
-fn file(content_type: &'static str, body: &'static str) -> ([(HeaderName, &'static str); 5], &'static str) {
+pub(crate) fn file(content_type: &'static str, body: &'static str) -> ([(HeaderName, &'static str); 5], &'static str) {
     let headers = [
         (CONTENT_TYPE, content_type),
         (CONTENT_SECURITY_POLICY, POLICY),
@@ -129,7 +129,7 @@ mod tests {
             );
         }
         for address in all_between(PAGE, "src=\"", "\"").union(&all_between(PAGE, "href=\"", "\"")) {
-            let own = ["phone/phone.css", "phone/phone.js"].contains(address);
+            let own = ["phone/phone.css", "phone/phone.js", "desk"].contains(address);
             assert!(
                 own || address.starts_with('#') || address.starts_with("data:"),
                 "{address} is not served here"

@@ -4,16 +4,33 @@
 //! is waited for.
 
 pub(crate) mod threads;
+pub(crate) mod usage;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::customers::people::{Channel, Customer, Identity, NewCustomer};
 use crate::faults::Fault;
 use crate::ids::Ids;
+use crate::limits::Quality;
 use crate::media::MediaStore;
 use crate::options::Limits;
 use crate::world::{App, InstagramAccount, Number, Template, Token, World};
 use threads::{Message, Thread, ThreadKey};
+use usage::Usage;
+
+/// Most comments that are kept.
+const COMMENTS_MAX: usize = 100_000;
+
+/// A comment on a post of the business.
+#[derive(Debug)]
+pub(crate) struct Comment {
+    pub(crate) id: String,
+    /// Who wrote it, and to which account the post belongs.
+    pub(crate) key: ThreadKey,
+    pub(crate) at: i64,
+    /// Whether it had its private reply.
+    pub(crate) is_answered: bool,
+}
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -38,8 +55,11 @@ pub(crate) struct State {
     pub(crate) media: MediaStore,
     /// Counts uploads, for their ids.
     pub(crate) uploads: u64,
-    /// When each number sent, within the last second.
-    pub(crate) sent_at: HashMap<String, VecDeque<i64>>,
+    /// Comments, by id; the oldest go.
+    pub(crate) comments: HashMap<String, Comment>,
+    comment_order: VecDeque<String>,
+    /// What has been used of every limit.
+    pub(crate) usage: Usage,
     thread_messages_max: usize,
 }
 
@@ -86,13 +106,28 @@ impl State {
             strays: 0,
             media: MediaStore::new(limits.media_bytes),
             uploads: 0,
-            sent_at: HashMap::new(),
+            comments: HashMap::new(),
+            comment_order: VecDeque::new(),
+            usage: Usage::default(),
             thread_messages_max: limits.thread_messages.max(1),
         }
     }
 
     pub(crate) fn number(&self, id: &str) -> Option<&Number> {
         self.numbers.iter().find(|number| number.id == id)
+    }
+
+    pub(crate) fn number_mut(&mut self, id: &str) -> Option<&mut Number> {
+        self.numbers.iter_mut().find(|number| number.id == id)
+    }
+
+    /// How people take the number's messages.
+    pub(crate) fn quality(&self, number: &Number, now: i64) -> Quality {
+        let by_blocks = || {
+            let usage = self.usage.numbers.get(&number.id);
+            usage.map_or(Quality::Green, |usage| usage.quality(number.limits, now))
+        };
+        number.quality.unwrap_or_else(by_blocks)
     }
 
     /// The Instagram account with this professional or app-scoped id.
@@ -115,6 +150,16 @@ impl State {
 
     pub(crate) fn thread_mut(&mut self, key: &ThreadKey) -> &mut Thread {
         self.threads.entry(key.clone()).or_default()
+    }
+
+    pub(crate) fn add_comment(&mut self, comment: Comment) {
+        if self.comment_order.len() >= COMMENTS_MAX
+            && let Some(oldest) = self.comment_order.pop_front()
+        {
+            self.comments.remove(&oldest);
+        }
+        self.comment_order.push_back(comment.id.clone());
+        self.comments.insert(comment.id.clone(), comment);
     }
 
     /// Adds a message to its thread; the oldest one goes when the thread is full.

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use serde::Serialize;
 
+use super::usage::{Pair, Window};
+
 /// Which customer, which account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct ThreadKey {
@@ -23,7 +25,13 @@ pub(crate) struct Thread {
     pub(crate) written_by_customer: u64,
     pub(crate) written_by_business: u64,
     /// What the pair limit has counted so far.
-    pub(crate) pair: PairBucket,
+    pub(crate) pair: Pair,
+    /// What the business wrote in the last hour; counted on Instagram alone.
+    pub(crate) hour: Window,
+    /// The customer doesn't want to hear from the account any more; no business is told.
+    pub(crate) is_blocked: bool,
+    /// The customer wants no marketing from the account.
+    pub(crate) refuses_marketing: bool,
 }
 
 /// 24 hours: WhatsApp's customer service window (whatsapp.md 13.4) and Instagram's standard one (instagram.md 3.4).
@@ -42,33 +50,6 @@ impl Thread {
 
     pub(crate) fn message_mut(&mut self, id: &str) -> Option<&mut Message> {
         self.messages.iter_mut().rev().find(|message| message.id == id)
-    }
-}
-
-/// WhatsApp's pair limit (whatsapp.md 13.2): one message each 6 s from one number to one person, of which 45 may be borrowed
-/// at once.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct PairBucket {
-    /// How much of the burst was used at `at`, in milliseconds of the steady pace.
-    used_millis: i64,
-    at: i64,
-}
-
-const PAIR_MESSAGE_MILLIS: i64 = 6_000;
-const PAIR_BURST: i64 = 45;
-
-impl PairBucket {
-    /// Counts a message, if there is room for it.
-    pub(crate) fn take(&mut self, now: i64) -> bool {
-        let used = (self.used_millis - (now - self.at).max(0)).max(0);
-        let fits = used + PAIR_MESSAGE_MILLIS <= PAIR_BURST * PAIR_MESSAGE_MILLIS;
-        if fits {
-            *self = Self {
-                used_millis: used + PAIR_MESSAGE_MILLIS,
-                at: now,
-            };
-        }
-        fits
     }
 }
 
@@ -198,22 +179,4 @@ pub(crate) struct Outgoing {
 pub(crate) struct Pricing {
     pub(crate) kind: &'static str,
     pub(crate) category: String,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::PairBucket;
-
-    #[test]
-    fn a_pair_may_borrow_45_messages_and_pays_them_back_at_one_each_6_seconds() {
-        let mut bucket = PairBucket::default();
-        let now = 1_795_000_000_000;
-        let taken = (0..50).filter(|_| bucket.take(now)).count();
-        assert_eq!(taken, 45);
-        assert!(!bucket.take(now + 5_999));
-        assert!(bucket.take(now + 6_000));
-        assert!(!bucket.take(now + 6_000));
-        let later = now + 6_000 + 45 * 6_000;
-        assert_eq!((0..50).filter(|_| bucket.take(later)).count(), 45);
-    }
 }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
+use axum::http::Request;
 use axum::http::header::{CONTENT_TYPE, USER_AGENT};
 use serde_json::json;
 
 use super::{Event, Object, Post, Subscription, encode};
 use crate::Core;
 use crate::engine::{Batch, Pace};
-use crate::faults::{self, FaultKind, FaultRequest};
+use crate::faults::{self, FaultKind, FaultRequest, Target};
 use crate::ledger::{LedgerKind, Subject};
 use crate::lock;
 use crate::state::State;
@@ -60,19 +61,32 @@ impl Core {
             Batch::First(events) => self.first(object, events),
             Batch::Again(post) => post,
         };
+        let outage = faults::outage(&lock(&self.state).faults, &post.accounts, self.clock.now());
+        if let Some(until) = outage {
+            self.put_off(post, until);
+            return;
+        }
         let faults = self.faults(&mut post);
         let fault = |kind| faults.iter().find(|fault| fault.kind == kind);
+        if fault(FaultKind::DropSubscription).is_some() {
+            let mut state = lock(&self.state);
+            for account in &post.accounts {
+                state.installed.remove(account);
+            }
+            drop(state);
+            self.drop_post(&post, "the subscription was dropped by a fault");
+            return;
+        }
         if fault(FaultKind::Lose).is_some() {
             self.drop_post(&post, "lost by a fault");
             return;
         }
-        if let Some(fault) = fault(FaultKind::Delay) {
+        if let Some(fault) = fault(FaultKind::Reorder).or(fault(FaultKind::Delay)) {
+            if fault.kind == FaultKind::Reorder {
+                post.reverse(&self);
+            }
             let due = self.after(Duration::from_millis(fault.delay_ms.unwrap_or(1_000)));
-            let events = post.events.len();
-            // An answer that waits for the attempt doesn't wait for the fault.
-            post.attempted.clear();
-            self.engine.posted(object, events, Some((due, post)));
-            self.pump(object);
+            self.put_off(post, due);
             return;
         }
         post.attempts += 1;
@@ -112,17 +126,32 @@ impl Core {
         self.pump(object);
     }
 
-    /// The faults that hit this post; a delay hits it only once.
+    /// The post waits for its time, without having been tried.
+    fn put_off(self: &Arc<Self>, mut post: Post, due: i64) {
+        let (object, events) = (post.object, post.events.len());
+        // An answer that waits for the attempt doesn't wait for the fault.
+        post.attempted.clear();
+        self.engine.posted(object, events, Some((due, post)));
+        self.pump(object);
+    }
+
+    /// The faults that hit this post; what makes it late hits it only once.
     fn faults(&self, post: &mut Post) -> Vec<FaultRequest> {
         let mut state = lock(&self.state);
         if state.faults.is_empty() {
             return Vec::new();
         }
         let ids = state.ids;
-        let except = post.delayed.then_some(FaultKind::Delay);
-        let faults = faults::hits(&mut state.faults, faults::WEBHOOKS, except, ids);
+        let late = [FaultKind::Delay, FaultKind::Reorder];
+        let except = if post.delayed { &late[..] } else { &[] };
+        let target = Target {
+            endpoint: faults::WEBHOOKS,
+            accounts: &post.accounts,
+            now: self.clock.now(),
+        };
+        let faults = faults::hits(&mut state.faults, &target, except, ids);
         drop(state);
-        post.delayed |= faults.iter().any(|fault| fault.kind == FaultKind::Delay);
+        post.delayed |= faults.iter().any(|fault| late.contains(&fault.kind));
         for fault in &faults {
             let detail = json!({"post": post.number, "fault": fault});
             self.ledger
@@ -158,11 +187,17 @@ impl Core {
         let now = self.clock.now();
         let ids = events.iter().map(|event| event.id.clone()).collect();
         let attempted = events.iter_mut().filter_map(|event| event.attempted.take()).collect();
+        let mut accounts: Vec<String> = Vec::new();
+        for event in &events {
+            let number = event.value["metadata"]["phone_number_id"].as_str();
+            for id in [Some(event.entry_id.as_str()), number].into_iter().flatten() {
+                if !accounts.iter().any(|known| known == id) {
+                    accounts.push(id.to_owned());
+                }
+            }
+        }
         let body = encode::body(object, events, now);
-        let secret = match object {
-            Object::WhatsApp => &self.whatsapp_secret,
-            Object::Instagram => &self.instagram_secret,
-        };
+        let secret = self.secret(object);
         Post {
             number: self.count_post(),
             object,
@@ -170,10 +205,18 @@ impl Core {
             signature_sha1: encode::signature_sha1(secret, body.as_bytes()),
             body: Bytes::from(body),
             events: ids,
+            accounts,
             first_at: now,
             attempts: 0,
             delayed: false,
             attempted,
+        }
+    }
+
+    fn secret(&self, object: Object) -> &str {
+        match object {
+            Object::WhatsApp => &self.whatsapp_secret,
+            Object::Instagram => &self.instagram_secret,
         }
     }
 
@@ -188,26 +231,18 @@ impl Core {
         } else {
             (post.signature_sha256.clone(), post.signature_sha1.clone())
         };
-        let request = self
-            .http
-            .post(&subscription.callback_url)
+        let request = Request::post(&subscription.callback_url)
             .header(CONTENT_TYPE, "application/json")
             // As seen in practice (graph-api.md 9.1).
             .header(USER_AGENT, "facebookexternalua")
             .header("x-hub-signature-256", sha256)
             .header("x-hub-signature", sha1)
-            .timeout(self.options.webhooks.timeout)
-            .body(post.body.clone());
+            .body(post.body.clone())
+            .map_err(|error| error.to_string())?;
         tokio::select! {
+            biased;
             () = self.stopping.cancelled() => Err("the sandbox is stopping".to_owned()),
-            answer = request.send() => match answer {
-                Ok(answer) => {
-                    let status = answer.status().as_u16();
-                    drain(answer).await;
-                    Ok(status)
-                }
-                Err(error) => Err(describe(&error)),
-            },
+            answer = self.carrier.carry(request, self.options.webhooks.timeout) => answer.map(|(status, _)| status),
         }
     }
 
@@ -229,34 +264,19 @@ impl Core {
     }
 }
 
-/// Reads the ignored body up to a bound, so that the connection can be used again.
-async fn drain(mut answer: reqwest::Response) {
-    let mut left = 64 * 1024;
-    while let Ok(Some(chunk)) = answer.chunk().await {
-        if chunk.len() >= left {
-            return;
-        }
-        left -= chunk.len();
+impl Post {
+    /// Puts the events into reverse order, and signs anew.
+    fn reverse(&mut self, core: &Core) {
+        let body = encode::reversed(&self.body);
+        let secret = core.secret(self.object);
+        self.signature_sha256 = encode::signature_sha256(secret, body.as_bytes());
+        self.signature_sha1 = encode::signature_sha1(secret, body.as_bytes());
+        self.body = Bytes::from(body);
+        self.events.reverse();
     }
 }
 
 /// A duration as the clock counts; what doesn't fit is for ever.
 pub(crate) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
-}
-
-/// An HTTP error with its causes, without the address.
-fn describe(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() {
-        "timed out".to_owned()
-    } else {
-        error.to_string()
-    };
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

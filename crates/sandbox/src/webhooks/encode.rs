@@ -8,27 +8,67 @@ use super::{Event, Object};
 /// One body for these events. Neighbours of the same entry share it; events of different entries may share a body
 /// (whatsapp.md 2.2). `sent_at` in milliseconds.
 pub(crate) fn body(object: Object, events: Vec<Event>, sent_at: i64) -> String {
-    let mut entries: Vec<(String, Vec<Value>)> = Vec::new();
+    let mut entries: Vec<((String, Shape), Vec<Value>)> = Vec::new();
     for event in events {
-        let item = match object {
-            Object::WhatsApp => json!({"field": event.field, "value": event.value}),
-            Object::Instagram => event.value,
+        let shape = Shape::of(object, event.field);
+        let entry = (event.entry_id, shape);
+        let item = match shape {
+            Shape::Messaging => event.value,
+            Shape::Changes | Shape::TimedChanges => json!({"field": event.field, "value": event.value}),
         };
         match entries.last_mut() {
-            Some((entry_id, items)) if *entry_id == event.entry_id => items.push(item),
-            _ => entries.push((event.entry_id, vec![item])),
+            Some((last, items)) if *last == entry => items.push(item),
+            _ => entries.push((entry, vec![item])),
         }
     }
     let entries: Vec<Value> = entries
         .into_iter()
-        .map(|(id, items)| match object {
-            // `entry.time` is absent for `messages` (whatsapp.md 3).
-            Object::WhatsApp => json!({"id": id, "changes": items}),
+        .map(|((id, shape), items)| match shape {
+            Shape::Changes => json!({"id": id, "changes": items}),
+            Shape::TimedChanges => json!({"id": id, "time": sent_at.div_euclid(1000), "changes": items}),
             // Milliseconds on `messaging` (instagram.md 2.1).
-            Object::Instagram => json!({"id": id, "time": sent_at, "messaging": items}),
+            Shape::Messaging => json!({"id": id, "time": sent_at, "messaging": items}),
         })
         .collect();
     escape(&json!({"object": object.name(), "entry": entries}).to_string())
+}
+
+/// How an entry holds its events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// `changes` without a time: WhatsApp's `messages` alone (whatsapp.md 3).
+    Changes,
+    /// `changes` and the time in seconds: WhatsApp's other fields (whatsapp.md 8), comments and mentions (instagram.md 2.1).
+    TimedChanges,
+    Messaging,
+}
+
+impl Shape {
+    fn of(object: Object, field: &str) -> Self {
+        match (object, field) {
+            (Object::WhatsApp, "messages") => Self::Changes,
+            (Object::WhatsApp, _) | (Object::Instagram, "comments" | "live_comments" | "mentions") => {
+                Self::TimedChanges
+            }
+            (Object::Instagram, _) => Self::Messaging,
+        }
+    }
+}
+
+/// The same events in reverse order.
+pub(crate) fn reversed(body: &[u8]) -> String {
+    let mut body: Value = serde_json::from_slice(body).unwrap_or_default();
+    if let Some(entries) = body["entry"].as_array_mut() {
+        entries.reverse();
+        for entry in entries {
+            for items in ["changes", "messaging"] {
+                if let Some(items) = entry[items].as_array_mut() {
+                    items.reverse();
+                }
+            }
+        }
+    }
+    escape(&body.to_string())
 }
 
 /// Meta's way to write JSON: ASCII alone, the rest as lowercase `\uXXXX`, with `/` and `@` escaped too (graph-api.md 9.2).

@@ -3,11 +3,12 @@
 //! - [`whatsapp`], [`instagram`]: one event each, built as JSON after the reference.
 //! - [`status`]: how a WhatsApp message moves on after it was accepted.
 //! - [`encode`]: many events into one body, escaped and signed as Meta does.
-//! - [`deliver`]: posting, and repeating until 200.
+//! - [`deliver`]: posting, and repeating until 200. [`carry`]: the way to the subscriber.
 //!
 //! Guarantee: an event that was taken into the queue of a subscriber is posted until the subscriber answers 200, in bodies
 //! that never change, for as long as `WebhookOptions::give_up_after`. What is not taken in is in the ledger as dropped.
 
+pub(crate) mod carry;
 pub(crate) mod deliver;
 pub(crate) mod encode;
 pub(crate) mod instagram;
@@ -147,6 +148,8 @@ pub(crate) struct Post {
     pub(crate) signature_sha256: String,
     pub(crate) signature_sha1: String,
     pub(crate) events: Vec<EventId>,
+    /// The business accounts, numbers and Instagram accounts that they are about.
+    pub(crate) accounts: Vec<String>,
     pub(crate) first_at: i64,
     pub(crate) attempts: u32,
     /// Whether a fault held it back already.

@@ -36,6 +36,27 @@ pub(crate) fn status(number: &Number, customer: Option<Value>, id: String, statu
     change(number, EventId(id), value)
 }
 
+/// A change of the field `user_preferences`: the customer wants no marketing, or wants it again (whatsapp.md 8).
+pub(crate) fn preference(number: &Number, customer: &Customer, id: EventId, stops: bool, at: i64) -> Event {
+    let (value, detail) = if stops {
+        ("stop", "User requested to stop marketing messages")
+    } else {
+        ("resume", "User requested to resume marketing messages")
+    };
+    let mut preference = Map::new();
+    put(&mut preference, "wa_id", customer.visible_phone());
+    put(&mut preference, "user_id", customer.visible_user_id());
+    let rest = json!({
+        "detail": detail, "category": "marketing_messages", "value": value, "timestamp": at.div_euclid(1000),
+    });
+    preference.extend(rest.as_object().cloned().unwrap_or_default());
+    let mut whole = envelope(number);
+    whole.insert("contacts".to_owned(), json!([contact(customer, false)]));
+    whole.insert("user_preferences".to_owned(), json!([preference]));
+    let account = &number.business_account_id;
+    Event::new(id, Object::WhatsApp, account, "user_preferences", Value::Object(whole))
+}
+
 /// An element of `contacts` (whatsapp.md 3, 6.2, 6.3).
 pub(crate) fn contact(customer: &Customer, with_username: bool) -> Value {
     let mut profile = Map::new();

@@ -1,4 +1,5 @@
-//! `tidings events list`: a page of the event log, newest first.
+//! `tidings events list`: a page of the event log, newest first. The hub looks at so many events for an answer; the command goes on until the
+//! page is full.
 
 use clap::Args;
 use serde_json::Value;
@@ -29,10 +30,14 @@ const HEADINGS: [&str; 7] = ["RECEIVED", "ID", "TYPE", "CHANNEL", "STATUS", "ATT
 
 pub(in crate::cli) async fn run(settings: &SettingsArguments, arguments: Arguments) -> Result<(), Failure> {
     let hub = HubClient::find(settings)?;
-    let mut query = arguments.filter.parameters();
-    query.push(("limit", arguments.limit.to_string()));
-    query.extend(arguments.cursor.map(|cursor| ("cursor", cursor)));
-    let answer = hub.get("/api/webhooks/events", &query).await?;
+    let filter = arguments.filter.parameters();
+    let mut page = Page::new(arguments.limit, arguments.cursor);
+    while let Some(rest) = page.rest() {
+        let query: Vec<_> = filter.iter().cloned().chain(rest).collect();
+        let answer = hub.get("/api/webhooks/events", &query).await?;
+        page.add(answer);
+    }
+    let answer = page.answer;
     if arguments.json {
         output::document(&answer);
         return Ok(());
@@ -43,6 +48,51 @@ pub(in crate::cli) async fn run(settings: &SettingsArguments, arguments: Argumen
         output::note(format!("There are more: add --cursor {cursor}"));
     }
     Ok(())
+}
+
+/// A page that is put together of the hub's answers.
+struct Page {
+    limit: usize,
+    cursor: Option<String>,
+    is_complete: bool,
+    answer: Value,
+}
+
+impl Page {
+    fn new(limit: u16, cursor: Option<String>) -> Self {
+        Self {
+            limit: limit.into(),
+            cursor,
+            is_complete: false,
+            answer: Value::Null,
+        }
+    }
+
+    fn events(&self) -> usize {
+        self.answer["events"].as_array().map_or(0, Vec::len)
+    }
+
+    /// What is still to be asked for.
+    fn rest(&self) -> Option<Vec<(&'static str, String)>> {
+        if self.is_complete {
+            return None;
+        }
+        let mut rest = vec![("limit", (self.limit - self.events()).to_string())];
+        rest.extend(self.cursor.clone().map(|cursor| ("cursor", cursor)));
+        Some(rest)
+    }
+
+    fn add(&mut self, mut answer: Value) {
+        let next = answer["nextCursor"].as_str().map(str::to_owned);
+        if let (Some(known), Some(new)) = (self.answer["events"].as_array_mut(), answer["events"].as_array_mut()) {
+            known.append(new);
+            self.answer["nextCursor"] = answer["nextCursor"].take();
+        } else {
+            self.answer = answer;
+        }
+        self.is_complete = next.is_none() || next == self.cursor || self.events() >= self.limit;
+        self.cursor = next;
+    }
 }
 
 fn row(event: &Value) -> Vec<String> {
@@ -72,6 +122,33 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_page_is_filled_by_as_many_answers_as_it_takes() {
+        let mut page = Page::new(3, None);
+        assert_eq!(page.rest(), Some(vec![("limit", "3".to_owned())]));
+        page.add(json!({"events": [], "total": 5, "nextCursor": "a"}));
+        assert_eq!(
+            page.rest(),
+            Some(vec![("limit", "3".to_owned()), ("cursor", "a".to_owned())])
+        );
+        page.add(json!({"events": [1, 2], "total": 5, "nextCursor": "b"}));
+        assert_eq!(
+            page.rest(),
+            Some(vec![("limit", "1".to_owned()), ("cursor", "b".to_owned())])
+        );
+        page.add(json!({"events": [3], "total": 5, "nextCursor": "c"}));
+        assert_eq!(page.rest(), None);
+        assert_eq!(page.answer, json!({"events": [1, 2, 3], "total": 5, "nextCursor": "c"}));
+
+        let mut last = Page::new(3, Some("c".to_owned()));
+        assert_eq!(
+            last.rest(),
+            Some(vec![("limit", "3".to_owned()), ("cursor", "c".to_owned())])
+        );
+        last.add(json!({"events": [4], "nextCursor": null}));
+        assert_eq!(last.rest(), None);
+    }
 
     #[test]
     fn an_event_is_a_row() {

@@ -345,7 +345,7 @@ async fn try_to_send(hub: &Hub, message: MessageId, http_status: u16, answer: &'
     };
     let noted = hub.app.store.write(move |tx| {
         tx.insert_attempts(std::slice::from_ref(&attempt))?;
-        tx.finish_attempt(attempt.id, &end)
+        tx.finish_attempts(&[(attempt.id, end.clone())])
     });
     noted.await.unwrap();
 }
@@ -430,9 +430,12 @@ async fn channels_say_whether_they_can_send_and_when_they_were_last_heard() {
     hub.told(text("wamid.1", ANN, "Ann", NOW - 60_000, "Hello")).await;
     let channels = hub.get("/api/v1/channels").await.json();
     let expected = json!({"channels": [
-        {"id": "instagram", "platform": "instagram", "account": ACCOUNT, "businessAccount": null, "usable": false,
-            "lastEventAt": null, "lastEventOccurredAt": null},
-        {"id": "whatsapp", "platform": "whatsapp", "account": NUMBER, "businessAccount": null, "usable": true,
+        {"id": "instagram", "kind": "instagram", "platform": "instagram", "account": ACCOUNT, "businessAccount": null,
+            "name": null, "source": "settings", "backupFor": null, "limits": {}, "usable": false, "status": "receive_only",
+            "held": null, "credentials": null, "lastEventAt": null, "lastEventOccurredAt": null},
+        {"id": "whatsapp", "kind": "whatsapp", "platform": "whatsapp", "account": NUMBER, "businessAccount": null,
+            "name": null, "source": "settings", "backupFor": null, "limits": {}, "usable": true, "status": "ready", "held": null,
+            "credentials": {"endsWith": "sapp", "version": 1, "changedAt": "2026-11-22T08:00:00.000Z"},
             "lastEventAt": "2026-11-22T08:00:00.000Z", "lastEventOccurredAt": "2026-11-22T07:59:00.000Z"},
     ], "nextCursor": null});
     assert_eq!(channels, expected);

@@ -20,6 +20,13 @@ pub(super) fn knows(method: &Method, path: &str, answer: &Answer) {
     let what = format!("{method} {path} answered {status}: {}", answer.text());
     let responses = &operation["responses"];
     let response = responses.get(&status).unwrap_or(&responses["default"]);
+    if answer.body.is_empty()
+        && responses
+            .get(&status)
+            .is_some_and(|response| response.get("content").is_none())
+    {
+        return;
+    }
     let kind = answer
         .headers
         .get(header::CONTENT_TYPE)

@@ -1,6 +1,7 @@
 //! The HTTP API: the router, in-process, with a store of its own, a clock that stands still, and ids that repeat.
 
 mod access;
+mod channels;
 mod conversations;
 mod document;
 mod documents;
@@ -18,24 +19,14 @@ use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tidings::access::Keys;
-use tidings::app::{App, Parts};
-use tidings::channels::{Channel, Channels};
+use tidings::app::App;
 use tidings::clock::{Clock, from_millis};
 use tidings::config::{Config, Sources};
-use tidings::conversations::model::ChannelId;
 use tidings::ids::Ids;
-use tidings::ingest::{Ingest, projector, writer};
-use tidings::metrics::Metrics;
-use tidings::routes;
-use tidings::sending::Senders;
-use tidings::store::Store;
-use tidings::stream::Stream;
-use tidings::tasks::Workers;
-use tidings_meta::client::{ClientOptions, GraphClient};
+use tidings::ingest::{projector, writer};
+use tidings::{routes, server};
 use tidings_meta::notification::Platform;
 use tidings_meta::signature;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -68,31 +59,7 @@ impl Hub {
         let config = config(&folder, settings);
         let clock = Clock::frozen_at(from_millis(NOW));
         let ids = Ids::seeded(clock.clone(), 7);
-        let store = Store::open(&config.database_url).await.unwrap();
-        store.migrate(clock.now()).await.unwrap();
-        let channels = channels(&config);
-        for channel in channels.all() {
-            let channel = channel.clone();
-            let written = store.write(move |tx| {
-                tx.upsert_channel(&channel.id, channel.platform.as_str(), &channel.account, None, NOW)
-            });
-            assert!(written.await.unwrap());
-        }
-        let (ingest, mut pending) = Ingest::new(&config.webhooks, channels.clone(), ids.clone());
-        let app = App::new(Parts {
-            metrics: Metrics::new(),
-            keys: Keys::load(&config).unwrap(),
-            senders: Senders::new(&channels),
-            stream: Stream::new(),
-            workers: Workers::default(),
-            projector: Notify::new(),
-            config,
-            store,
-            clock,
-            ids,
-            channels,
-            ingest,
-        });
+        let server::Works { app, mut pending } = server::assemble(config, clock, ids).await.unwrap();
         let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
         let (writing, token) = (app.clone(), stop.clone());
         tasks.spawn(async move { writer::run(writing, &mut pending, token).await });
@@ -170,6 +137,9 @@ fn config(folder: &TempDir, settings: &[(&str, &str)]) -> Config {
         ("WHATSAPP_ACCESS_TOKEN", "a-token-of-whatsapp"),
         // Without a token: it only receives.
         ("META_IG_BUSINESS_ID", ACCOUNT),
+        // Nobody sends here, so nobody is called.
+        ("WHATSAPP_API_BASE_URL", "http://127.0.0.1:9"),
+        ("META_GRAPH_API_BASE_URL", "http://127.0.0.1:9"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
@@ -184,20 +154,6 @@ fn config(folder: &TempDir, settings: &[(&str, &str)]) -> Config {
     })
     .unwrap_or_else(|errors| panic!("{errors}"))
     .config
-}
-
-fn channels(config: &Config) -> Channels {
-    // Nobody sends here, so nobody is called.
-    let client = GraphClient::new(ClientOptions::new("http://127.0.0.1:9", "v26.0")).unwrap();
-    let channels = config.channels.iter().map(|channel| Channel {
-        id: ChannelId(channel.id.clone()),
-        platform: channel.platform,
-        account: channel.account.clone(),
-        business_account: None,
-        access_token: channel.access_token.clone(),
-        client: client.clone(),
-    });
-    Channels::new(channels.collect())
 }
 
 /// A request with a key, from this machine.

@@ -56,11 +56,11 @@ async fn a_retry_holds_back_its_own_conversation_alone() {
         harness
             .sandbox
             .fault(FaultRequest {
-                code: Some(131_000),
+                code: Some(133_004),
                 ..fault(FaultKind::Error)
             })
             .unwrap();
-        harness.foresee_refusals(&[131_000]);
+        harness.foresee_refusals(&[133_004]);
         let first = harness.reply(of("Amara Okafor"), "first").await;
         harness.waiting_after(&first, 1).await;
         let second = harness.reply(of("Amara Okafor"), "second").await;

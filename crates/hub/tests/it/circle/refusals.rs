@@ -19,7 +19,14 @@ async fn each_wrong_field_is_named() {
         harness.sandbox.write("amara", NUMBER, text("hello")).unwrap();
         harness.sandbox.write("lucia", ACCOUNT, text("hello")).unwrap();
         harness.projected().await;
-        let before = harness.conversations().await;
+        // The profile of the one on Instagram is asked for in the background.
+        let before = harness
+            .until("both have a name", async |harness| {
+                let conversations = harness.conversations().await;
+                let named = |conversation: &Value| conversation["contact"]["name"].is_string();
+                conversations.iter().all(named).then_some(conversations)
+            })
+            .await;
         let on_whatsapp = before.iter().find(|conversation| conversation["channelId"] == "whatsapp").unwrap();
         let igsid = harness.sandbox.customer("lucia").unwrap().igsid.unwrap();
         let whatsapp = |content: Value| json!({"channel": "whatsapp", "to": PHONE, "content": content});

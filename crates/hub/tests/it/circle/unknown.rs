@@ -297,11 +297,11 @@ async fn what_was_not_yet_sent_when_the_hub_died_is_sent_after_its_start() {
         harness
             .sandbox
             .fault(FaultRequest {
-                code: Some(131_000),
+                code: Some(133_004),
                 ..fault(FaultKind::Error)
             })
             .unwrap();
-        harness.foresee_refusals(&[131_000]);
+        harness.foresee_refusals(&[133_004]);
         let sent = write_and_reply(harness, "amara", NUMBER).await;
         harness.waiting_after(&sent, 1).await;
         harness.crash();

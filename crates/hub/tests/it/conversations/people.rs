@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tidings::conversations::profiles::Profiles;
 use tidings_sandbox::{FaultKind, FaultRequest, LedgerKind, NewCustomer};
 use tokio_util::sync::CancellationToken;
 
@@ -109,11 +110,11 @@ async fn what_waits_to_be_sent_survives_a_merge_in_order() {
         harness.sandbox.write("nora", NUMBER, text("opens the window")).unwrap();
         // Before that is processed, nothing can go out.
         let refused = FaultRequest {
-            code: Some(131_000),
+            code: Some(133_004),
             count: None,
             ..fault(FaultKind::Error)
         };
-        harness.foresee_refusals(&[131_000]);
+        harness.foresee_refusals(&[133_004]);
         harness.sandbox.fault(refused).unwrap();
         let one = harness
             .send(json!({"channel": "whatsapp", "to": PHONE, "message": "one"}))
@@ -311,17 +312,89 @@ async fn an_instagram_profile_is_fetched() {
         for _ in 0..3 {
             harness.sandbox.write("lucia", ACCOUNT, text("again")).unwrap();
             harness.projected().await;
-            tidings::conversations::profiles::fetch_due(harness.hub().app(), &CancellationToken::new())
+            Profiles::default()
+                .fetch_due(harness.hub().app(), &CancellationToken::new())
                 .await
                 .unwrap();
         }
         assert_eq!(asked(harness), 1, "once, and kept");
         harness.pass(Duration::from_hours(4 * 24)).await;
+        Profiles::default()
+            .fetch_due(harness.hub().app(), &CancellationToken::new())
+            .await
+            .unwrap();
+        assert_eq!(asked(harness), 1, "nothing was heard of her since");
         harness.sandbox.write("lucia", ACCOUNT, text("days later")).unwrap();
         harness.projected().await;
         harness
             .until("it is asked for again", async |harness| {
                 (asked(harness) == 2).then_some(())
+            })
+            .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn where_meta_wants_fewer_calls_profiles_wait() {
+    on_both(async |harness| {
+        // Application request limit reached (reference `graph-api.md` 4).
+        let refused = FaultRequest {
+            endpoint: "read".to_owned(),
+            code: Some(4),
+            count: None,
+            ..fault(FaultKind::Error)
+        };
+        harness.foresee_refusals(&[4]);
+        harness.sandbox.fault(refused).unwrap();
+        let followers = ["lucia", "mara", "noor"];
+        let asked = |harness: &Harness| {
+            let refused = harness.ledger(LedgerKind::Refused);
+            refused.iter().filter(|entry| entry.detail["code"] == 4).count()
+        };
+        for (index, id) in followers.into_iter().enumerate() {
+            if index > 0 {
+                let new = NewCustomer {
+                    id: Some(id.to_owned()),
+                    name: id.to_owned(),
+                    kind: Some(tidings_sandbox::Channel::Instagram),
+                    ..NewCustomer::default()
+                };
+                harness.sandbox.add_customer(new).unwrap();
+            }
+        }
+        harness.sandbox.write("lucia", ACCOUNT, text("hello")).unwrap();
+        harness.projected().await;
+        harness
+            .until("Meta has refused a profile", async |harness| {
+                (asked(harness) == 1).then_some(())
+            })
+            .await;
+
+        // Another task as the hub's own, which rests now.
+        let mut profiles = Profiles::default();
+        let stop = CancellationToken::new();
+        harness.sandbox.write("mara", ACCOUNT, text("hello")).unwrap();
+        harness.projected().await;
+        let app = harness.hub().app();
+        assert_eq!(profiles.fetch_due(app, &stop).await.unwrap(), 1);
+        assert_eq!(asked(harness), 2);
+        harness.sandbox.write("noor", ACCOUNT, text("hello")).unwrap();
+        harness.projected().await;
+        assert_eq!(
+            profiles.fetch_due(app, &stop).await.unwrap(),
+            0,
+            "it rests, though one is due"
+        );
+        assert_eq!(asked(harness), 2);
+
+        harness.sandbox.clear_faults();
+        harness.pass(Duration::from_hours(2)).await;
+        harness
+            .until("all names are there", async |harness| {
+                let conversations = harness.conversations().await;
+                let named = |conversation: &Value| conversation["contact"]["name"].is_string();
+                (conversations.len() == 3 && conversations.iter().all(named)).then_some(())
             })
             .await;
     })

@@ -124,13 +124,8 @@ pub fn fault(kind: FaultKind) -> FaultRequest {
     FaultRequest {
         endpoint: "messages".to_owned(),
         kind,
-        code: None,
-        subcode: None,
-        http_status: None,
-        message: None,
-        delay_ms: None,
         count: Some(1),
-        share: None,
+        ..FaultRequest::default()
     }
 }
 

@@ -30,7 +30,7 @@ use tokio::time::MissedTickBehavior;
 pub use answer::Answer;
 pub use database::{Database, Engine};
 pub use meta::{Fixture, Notification, fault, fixtures, text, whatsapp_text, whatsapp_value};
-use running::Running;
+pub use running::Running;
 
 /// When tests begin: a whole second, since WhatsApp tells no finer time.
 pub const START: i64 = 1_795_400_000_000;
@@ -113,6 +113,7 @@ pub struct Harness {
     pub sandbox: Sandbox,
     /// The hub's clock; the sandbox has one of its own, and [`Harness::pass`] moves both.
     pub clock: Clock,
+    engine: Engine,
     running: Option<Running>,
     setup: Setup,
     http: reqwest::Client,
@@ -152,6 +153,7 @@ impl Harness {
         let mut harness = Self {
             sandbox: Sandbox::start(setup.sandbox.clone()).await.unwrap(),
             clock: Clock::frozen_at(from_millis(START)),
+            engine,
             running: None,
             setup,
             http: reqwest::Client::builder().no_proxy().timeout(WITHIN).build().unwrap(),
@@ -161,6 +163,21 @@ impl Harness {
         };
         harness.start_hub().await;
         harness
+    }
+
+    /// Where the store is.
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// Another hub on the same store, as another node would be; Meta calls the first one. The test ends it.
+    pub async fn another_node(&self) -> Running {
+        let sources = Sources {
+            environment: self.environment(),
+            ..Sources::default()
+        };
+        let config = Config::load(sources).unwrap().config;
+        Running::start(config, self.clock.clone()).await
     }
 
     async fn start_hub(&mut self) {
@@ -194,6 +211,8 @@ impl Harness {
             ("TIDINGS_DATA_DIR", self.folder.path().to_str().unwrap()),
             ("DATABASE_URL", self.database.url()),
             ("TIDINGS_ADMIN_KEY", ADMIN_KEY),
+            // After a crash nobody can tell but by waiting that a node is gone.
+            ("TIDINGS_SENDING_LEASE_MS", "500"),
         ];
         environment.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
         for (name, value) in &self.setup.environment {
@@ -214,6 +233,25 @@ impl Harness {
     /// An address of the hub's.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.hub().address())
+    }
+
+    /// Another hub on the same store, with this changed in its environment: another node.
+    pub async fn another_hub(&self, change: impl FnOnce(&mut BTreeMap<String, String>)) -> Running {
+        let mut environment = self.environment();
+        change(&mut environment);
+        let sources = Sources {
+            environment,
+            ..Sources::default()
+        };
+        let config = Config::load(sources)
+            .unwrap_or_else(|mistakes| panic!("{mistakes}"))
+            .config;
+        Running::start(config, self.clock.clone()).await
+    }
+
+    /// Whether the store is one that several nodes can share.
+    pub fn is_shared(&self) -> bool {
+        self.database.url().starts_with("postgres")
     }
 
     /// Stops the hub, and starts it again on the same store with this changed in its environment.

@@ -7,17 +7,18 @@ use tidings::server::Hub;
 use tokio::runtime::{Builder, Runtime};
 
 /// A hub that runs.
-pub(super) struct Running {
+pub struct Running {
     hub: Hub,
     runtime: Runtime,
 }
 
 impl Running {
+    /// Starts one.
     #[expect(
         clippy::disallowed_methods,
         reason = "it is awaited at once; what it starts ends with the runtime"
     )]
-    pub(super) async fn start(config: Config, clock: Clock) -> Self {
+    pub async fn start(config: Config, clock: Clock) -> Self {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -33,19 +34,20 @@ impl Running {
         Self { hub, runtime }
     }
 
-    pub(super) fn hub(&self) -> &Hub {
+    /// The hub.
+    pub fn hub(&self) -> &Hub {
         &self.hub
     }
 
     /// Ends it as a signal would.
     #[expect(clippy::disallowed_methods, reason = "it is awaited at once")]
-    pub(super) async fn stop(self) {
+    pub async fn stop(self) {
         self.runtime.spawn(self.hub.stop()).await.unwrap();
         self.runtime.shutdown_background();
     }
 
     /// Ends it where it stands: what it was about to do is not done, and nobody is told.
-    pub(super) fn crash(self) {
+    pub fn crash(self) {
         self.runtime.shutdown_background();
         drop(self.hub);
     }

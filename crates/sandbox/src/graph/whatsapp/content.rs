@@ -6,7 +6,7 @@ use super::super::error::GraphError;
 use super::super::params::Params;
 use crate::state::State;
 use crate::state::threads::{Choice, Place, Pricing, Shown};
-use crate::world::{Number, Template};
+use crate::world::{Number, Template, TemplateStatus};
 
 /// What a message says, once checked.
 #[derive(Debug)]
@@ -233,10 +233,24 @@ impl Body {
         let template = state
             .templates
             .iter()
-            .find(|template| template.name == name && template.language == language && template.approved)
-            .ok_or_else(|| {
-                GraphError::whatsapp(132_001, format!("template name ({name}) does not exist in {language}"))
-            })?;
+            .find(|template| template.name == name && template.language == language)
+            .ok_or_else(|| template_missing(name, language))?;
+        match template.status {
+            TemplateStatus::Approved => {}
+            TemplateStatus::Pending | TemplateStatus::Rejected => return Err(template_missing(name, language)),
+            TemplateStatus::Paused => {
+                return Err(GraphError::whatsapp(
+                    132_015,
+                    format!("template ({name}) is paused due to low quality"),
+                ));
+            }
+            TemplateStatus::Disabled => {
+                return Err(GraphError::whatsapp(
+                    132_016,
+                    format!("template ({name}) is disabled due to low quality"),
+                ));
+            }
+        }
         let no_components = Vec::new();
         let components = match part.get("components") {
             None | Some(Value::Null) => &no_components,
@@ -421,6 +435,10 @@ fn bounded<'a>(
                 bounds.end()
             ))
         })
+}
+
+fn template_missing(name: &str, language: &str) -> GraphError {
+    GraphError::whatsapp(132_001, format!("template name ({name}) does not exist in {language}"))
 }
 
 pub(super) fn missing(name: &str) -> GraphError {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use content::{Body, missing, value_invalid};
 
 use super::error::GraphError;
+use super::limits::{self, Sending};
 use super::params::Params;
 use super::tokens::Caller;
 use crate::Core;
@@ -93,6 +94,14 @@ pub(crate) fn send(
         .as_ref()
         .and_then(|key| state.threads.get(key))
         .is_some_and(|thread| thread.window_is_open(now));
+    let sending = Sending {
+        number: &number,
+        key: key.as_ref(),
+        window_is_open,
+        now,
+    };
+    limits::check_status(state, &sending)?;
+    limits::check_allowed(&number, address.phone(state))?;
     let outside_window = address.customer.is_some() && !body.is_template && !window_is_open;
     if outside_window && core.options.rules.window_refusal == WindowRefusal::Answer && !address.swallowed {
         return Err(GraphError::whatsapp(
@@ -100,7 +109,7 @@ pub(crate) fn send(
             "More than 24 hours have passed since the recipient last wrote to this number.",
         ));
     }
-    check_pace(core, state, &number, key.as_ref(), now)?;
+    limits::take_whatsapp(core, state, &sending)?;
     if let Some((message_id, emoji)) = &body.reaction {
         let message = key
             .as_ref()
@@ -121,10 +130,17 @@ pub(crate) fn send(
         state.ids.wamid("stray", &[&number.id], state.strays)
     };
     let contact = address.contact();
-    let fails_with = fail_with
-        .or_else(|| address.customer.is_none().then_some(131_026))
+    let is_blocked = key
+        .as_ref()
+        .and_then(|key| state.threads.get(key))
+        .is_some_and(|thread| thread.is_blocked);
+    let mut fails_with = fail_with
+        .or_else(|| (address.customer.is_none() || is_blocked).then_some(131_026))
         .or_else(|| outside_window.then_some(131_047))
         .or_else(|| (body.needs_phone && address.by_user_id).then_some(131_062));
+    if fails_with.is_none() && body.category.as_deref() == Some("marketing") {
+        fails_with = limits::take_marketing(core, state, &sending);
+    }
     accept(
         core,
         state,
@@ -145,37 +161,6 @@ pub(crate) fn send(
         message["message_status"] = json!("accepted");
     }
     Ok(json!({"messaging_product": "whatsapp", "contacts": [contact], "messages": [message]}))
-}
-
-/// The number's throughput, and the pair limit (whatsapp.md 13.1, 13.2). Only sends count here, and a refused one doesn't.
-fn check_pace(
-    core: &Core,
-    state: &mut State,
-    number: &Number,
-    key: Option<&ThreadKey>,
-    now: i64,
-) -> Result<(), GraphError> {
-    let sent = state.sent_at.entry(number.id.clone()).or_default();
-    while sent.front().is_some_and(|at| *at <= now - 1_000) {
-        sent.pop_front();
-    }
-    if sent.len() >= number.throughput as usize {
-        return Err(GraphError::whatsapp(
-            130_429,
-            "Too many messages were sent from this number in a short period",
-        ));
-    }
-    if core.options.rules.pair_limit
-        && let Some(key) = key
-        && !state.thread_mut(key).pair.take(now)
-    {
-        return Err(GraphError::whatsapp(
-            131_056,
-            "Too many messages sent from this business number to the same user in a short time.",
-        ));
-    }
-    state.sent_at.entry(number.id.clone()).or_default().push_back(now);
-    Ok(())
 }
 
 struct Accepted<'a> {
@@ -312,6 +297,12 @@ struct Address {
 }
 
 impl Address {
+    /// The phone number that it leads to, where one is known.
+    fn phone<'a>(&'a self, state: &'a State) -> Option<&'a str> {
+        let of_customer = || state.customers.get(self.customer.as_deref()?)?.phone.as_deref();
+        self.recipient_id.as_deref().or_else(of_customer)
+    }
+
     /// The element of `contacts` in the answer (whatsapp.md 9.1, 6.4).
     fn contact(&self) -> Value {
         let mut contact = json!({"input": self.input});

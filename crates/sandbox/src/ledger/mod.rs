@@ -2,7 +2,9 @@
 //!
 //! Tests assert on it ("each message exactly once, in order, never over the pace"), so it is written at the moment the thing
 //! happens and never changed. It is bounded: when full, the oldest entries go, and the count of those that went is told
-//! with every reading.
+//! with every reading. The [`summary`] counts them all the same.
+
+mod summary;
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -11,9 +13,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::lock;
+use summary::Sums;
+pub use summary::{AccountSummary, Summary, Troubles};
 
 /// What an entry of the ledger tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LedgerKind {
@@ -43,6 +47,8 @@ pub enum LedgerKind {
     GaveUp,
     /// An event was not posted at all. `detail`: why (nobody subscribed, too much is waiting).
     Dropped,
+    /// The SMTP sink took an e-mail. `detail`: from, to, bytes.
+    Mailed,
     /// A callback was verified with the handshake, or failed it. `detail`: address and outcome.
     Verified,
 }
@@ -93,30 +99,51 @@ pub(crate) struct Reading {
 pub(crate) struct Ledger {
     entries: Mutex<Entries>,
     entries_max: usize,
+    keys_max: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Entries {
     kept: VecDeque<LedgerEntry>,
     written: u64,
+    sums: Sums,
 }
 
 impl Ledger {
-    pub(crate) fn new(entries_max: usize) -> Self {
+    pub(crate) fn new(entries_max: usize, keys_max: usize) -> Self {
+        let entries = Entries {
+            kept: VecDeque::new(),
+            written: 0,
+            sums: Sums::new(keys_max),
+        };
         Self {
-            entries: Mutex::default(),
-            entries_max: entries_max.max(1),
+            entries: Mutex::new(entries),
+            entries_max,
+            keys_max,
         }
+    }
+
+    /// Whether entries are kept at all; without, their details matter only as far as the summary looks at them.
+    pub(crate) fn keeps_entries(&self) -> bool {
+        self.entries_max > 0
+    }
+
+    /// Forgets everything but how much it was.
+    pub(crate) fn clear(&self) {
+        let mut entries = lock(&self.entries);
+        entries.kept.clear();
+        entries.sums = Sums::new(self.keys_max);
+    }
+
+    pub(crate) fn summary(&self) -> Summary {
+        lock(&self.entries).sums.summary()
     }
 
     pub(crate) fn write(&self, at: i64, kind: LedgerKind, subject: &Subject<'_>, detail: Value) {
         let mut entries = lock(&self.entries);
         entries.written += 1;
         let sequence = entries.written;
-        if entries.kept.len() == self.entries_max {
-            entries.kept.pop_front();
-        }
-        entries.kept.push_back(LedgerEntry {
+        let entry = LedgerEntry {
             sequence,
             at,
             kind,
@@ -124,7 +151,14 @@ impl Ledger {
             customer: subject.customer.map(str::to_owned),
             message_id: subject.message_id.map(str::to_owned),
             detail,
-        });
+        };
+        entries.sums.add(&entry);
+        if entries.kept.len() >= self.entries_max {
+            entries.kept.pop_front();
+        }
+        if self.entries_max > 0 {
+            entries.kept.push_back(entry);
+        }
     }
 
     pub(crate) fn all(&self) -> Vec<LedgerEntry> {
@@ -164,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_full_ledger_drops_the_oldest_and_says_so() {
-        let ledger = Ledger::new(3);
+        let ledger = Ledger::new(3, 10);
         for at in 0..5 {
             ledger.write(at, LedgerKind::Received, &Subject::default(), Value::Null);
         }

@@ -1,0 +1,86 @@
+//! Withdraws a message that is not yet sent.
+//!
+//! Guarantee: a message that was cancelled is not sent. Its entry is looked at and taken out in one unit, and a sender marks an entry in a
+//! commit before it calls Meta: of the two, one comes first, and the other sees it.
+
+use crate::app::App;
+use crate::conversations::model::{Failure, Message, Status};
+use crate::ids::MessageId;
+use crate::sending::model::EntryState;
+use crate::store::stream::NewStreamRow;
+use crate::store::{StoreError, Tx, UnitError};
+use crate::stream::model::Change;
+
+/// Why a message is not cancelled.
+#[derive(Debug, thiserror::Error)]
+pub enum CancelError {
+    /// There is none.
+    #[error("there is no such message")]
+    NotFound,
+    /// It is too late.
+    #[error("{0}")]
+    TooLate(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl UnitError for CancelError {
+    fn store_error(&self) -> Option<&StoreError> {
+        if let Self::Store(error) = self {
+            Some(error)
+        } else {
+            None
+        }
+    }
+}
+
+/// Cancels a message, if it has not been sent. Answers with what it is then; to cancel it again is no error.
+pub async fn cancel(app: &App, id: MessageId) -> Result<Message, CancelError> {
+    let now = app.clock.now_millis();
+    let message = app.store.write(move |tx| cancel_in(tx, id, now)).await?;
+    app.senders.nudge(&message.channel_id);
+    app.stream.nudge();
+    Ok(message)
+}
+
+fn cancel_in(tx: &mut Tx<'_>, id: MessageId, now: i64) -> Result<Message, CancelError> {
+    let too_late = |why: String| Err(CancelError::TooLate(why));
+    let mut message = tx
+        .lock_messages(&[id])?
+        .into_iter()
+        .next()
+        .ok_or(CancelError::NotFound)?;
+    if !message.outbound {
+        return too_late("It came from the contact.".to_owned());
+    }
+    if message.status == Status::Cancelled {
+        return Ok(message);
+    }
+    if !tx.remove_scheduled(id)? {
+        let Some(entry) = tx.lock_entry(id)? else {
+            return too_late(format!("It has ended already: it is `{}`.", message.status.as_str()));
+        };
+        match entry.state {
+            EntryState::Waiting => tx.remove_entry(&entry)?,
+            EntryState::Sending => return too_late("It is being sent at this moment.".to_owned()),
+            EntryState::Unknown => {
+                return too_late("It was sent, and it is not known yet whether Meta has taken it.".to_owned());
+            }
+        }
+    }
+    message.status = Status::Cancelled;
+    if message.maybe_duplicate {
+        message.failure = Some(Failure::ours(
+            "it was cancelled before it was sent again; the first time it may have arrived",
+        ));
+    }
+    tx.update_messages(&[&message])?;
+    tx.insert_stream(&[NewStreamRow {
+        at: now,
+        channel_id: Some(message.channel_id.clone()),
+        event_id: None,
+        changes: vec![Change::status_of(&message)],
+    }])?;
+    Ok(message)
+}

@@ -1,0 +1,703 @@
+//! The loop that sends a channel's messages while this node leads it.
+//!
+//! A few messages are in hand at a time, as many as go out in a tenth of a second or so: enough that the pace never waits for the store, and
+//! few enough that a reply overtakes any backlog. Calls run side by side; their outcomes are settled in groups, since that costs
+//! little more than settling one.
+//!
+//! Whenever the channel has to be silent for longer than a moment, or the lead is lost, what is in hand goes back as if it had never been
+//! taken: a call that was not made uses up nothing.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tidings_meta::client::Usage;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::conversations::model::Millis;
+use crate::ids::AttemptId;
+use crate::sending::lease::Lead;
+use crate::sending::model::{AttemptEnd, Cause, ChannelPace, Outcome, Wait};
+use crate::sending::pace::{Pace, Rate, Reached, SPAN_MILLIS, Shares, Spent, spans_since};
+use crate::sending::sender::{Claim, Ended, InHand, Made, Sender, Taken, millis};
+use crate::sending::{outcome, take_over};
+use crate::store::StoreError;
+
+/// How long to wait for a nudge before looking again: other nodes accept messages too.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long to rest after the store failed.
+const REST: Duration = Duration::from_millis(500);
+/// How often it is tried to keep an outcome: it is known to nobody else.
+const SETTLE_TRIES: u32 = 10;
+/// How often it is looked for messages that this node has lost sight of.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// After Meta refused the credentials without saying until when.
+const HOLD: Duration = Duration::from_secs(10);
+/// The first pause after Meta was too busy without saying until when; each further one is twice as long.
+const THROTTLE_FIRST: Duration = Duration::from_secs(1);
+const THROTTLE_MOST: Duration = Duration::from_mins(5);
+/// An answer of Meta's is kept up to this length.
+const ANSWER_CHARS_MAX: usize = 4_000;
+/// How many seconds' worth of the pace are taken in hand at once.
+const CLAIM_SECS: f64 = 0.1;
+/// How many messages are taken in hand at once where there is no pace.
+const CLAIM_MAX: u32 = 256;
+/// How many seconds' worth of the pace may be under way at once: calls that take longer slow the channel down.
+const CALLS_SECS: f64 = 0.5;
+/// How many calls may be under way at once however slow the pace.
+const CALLS_LEAST: usize = 16;
+/// How many calls of a channel may always be under way, whatever the others do.
+const CALLS_ALWAYS: usize = 4;
+/// How many outcomes are settled in one unit.
+const SETTLE_MAX: usize = 256;
+/// From this share of the allowed calls on, in percent, the channel slows down (reference `whatsapp.md` 13.5).
+const USAGE_NEAR_END: u32 = 80;
+/// How often it does so.
+const USAGE_SLOWER_EVERY: Duration = Duration::from_secs(30);
+/// What waits for less is not written down.
+const SILENCE_WORTH_SAYING: Millis = 1_000;
+/// How many attempts are read at once when it is found out who got something lately.
+const PAGE: u32 = 5_000;
+
+/// What came of a piece of work.
+enum Done {
+    Taken(Result<Taken, StoreError>),
+    Called(Box<Called>),
+    Settled,
+    Said,
+    Swept,
+}
+
+struct Called {
+    in_hand: InHand,
+    /// `None`: the lead had been lost.
+    answer: Option<(Outcome, AttemptEnd, Usage)>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Until when the whole channel is silent, and why.
+#[derive(Debug, Default)]
+struct Gate {
+    closed: Option<(Wait, Millis)>,
+    /// How often in a row Meta found it too fast.
+    throttled: u32,
+}
+
+impl Gate {
+    fn closed_at(&self, now: Millis) -> Option<(Wait, Millis)> {
+        self.closed.filter(|(_, until)| *until > now)
+    }
+
+    fn close(&mut self, wait: Wait, until: Millis) {
+        if self.closed.is_none_or(|(_, other)| other < until) {
+            self.closed = Some((wait, until));
+        }
+    }
+}
+
+/// One lead of a channel.
+pub(super) struct Leader {
+    sender: Arc<Sender>,
+    lead: Lead,
+    pace: Arc<Mutex<Pace>>,
+    gate: Gate,
+    shares: Shares,
+    work: JoinSet<Done>,
+    /// In hand, not yet called for.
+    ready: VecDeque<InHand>,
+    /// To be settled.
+    ended: Vec<Ended>,
+    calls: usize,
+    is_taking: bool,
+    is_settling: bool,
+    is_saying: bool,
+    is_sweeping: bool,
+    is_lost: bool,
+    /// The channel is no longer as it was, or may not send.
+    is_over: bool,
+    /// Whether the last look left something behind.
+    has_backlog: bool,
+    look_at: Instant,
+    sweep_at: Instant,
+    usage_slower_at: Instant,
+    said: Option<(Wait, Option<Millis>, Option<u32>)>,
+    say_at: Instant,
+}
+
+impl Leader {
+    pub(super) fn new(sender: Arc<Sender>, lead: Lead) -> Self {
+        let now = Instant::now();
+        let limits = sender.limits();
+        // Whoever led before may have used up the last second.
+        let opens_at = if lead.follows && limits.per_second > 0 {
+            now + Rate::used_up_for()
+        } else {
+            now
+        };
+        let pace = Pace::new(limits, opens_at);
+        Self {
+            sender,
+            lead,
+            pace: Arc::new(Mutex::new(pace)),
+            gate: Gate::default(),
+            shares: Shares::default(),
+            work: JoinSet::new(),
+            ready: VecDeque::new(),
+            ended: Vec::new(),
+            calls: 0,
+            is_taking: false,
+            is_settling: false,
+            is_saying: false,
+            is_sweeping: false,
+            is_lost: false,
+            is_over: false,
+            has_backlog: false,
+            look_at: now,
+            sweep_at: now + SWEEP_EVERY,
+            usage_slower_at: now,
+            said: None,
+            say_at: now,
+        }
+    }
+
+    /// Sends until told to stop, or until another node leads the channel; then lets calls that are under way finish.
+    pub(super) async fn run(mut self, stop: &CancellationToken) {
+        if !self.begin(stop).await {
+            return;
+        }
+        let mut changes = self.sender.app.leases.changes();
+        let mut channels = self.sender.app.channels.changes();
+        while !stop.is_cancelled() && !self.is_lost && !self.is_over {
+            let wake_at = self.advance();
+            let channel = self.sender.channel.id.clone();
+            // What ends the lead is rare, and comes first: of a busy channel some work has always ended, and would hide it.
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                // The other end is in `app`, and lives as long as this.
+                _ = changes.changed() => self.is_lost = !self.is_still_ours(),
+                () = channels.changed() => self.is_over = !self.sender.is_current(),
+                // Each look answers any number of nudges, and the next one is only begun when it has ended.
+                () = self.sender.app.senders.nudged(&channel) => self.look_at = Instant::now(),
+                Some(done) = self.work.join_next() => self.note(done),
+                () = tokio::time::sleep_until(wake_at) => {}
+            }
+        }
+        self.finish().await;
+    }
+
+    fn is_still_ours(&self) -> bool {
+        let lead = self.sender.app.leases.lead(&self.sender.channel.id);
+        lead.is_some_and(|lead| lead.epoch() == self.lead.epoch())
+    }
+
+    /// Finds out where the last leader stopped; false if it was told to stop meanwhile, or lost the lead.
+    async fn begin(&mut self, stop: &CancellationToken) -> bool {
+        loop {
+            match self.take_up().await {
+                Ok(()) => return true,
+                Err(error) => tracing::error!(%error, channel = %self.sender.channel.id, "the outbox cannot be read"),
+            }
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep(REST) => {}
+                () = stop.cancelled() => return false,
+            }
+            if !self.is_still_ours() {
+                return false;
+            }
+        }
+    }
+
+    async fn take_up(&self) -> Result<(), StoreError> {
+        let app = &self.sender.app;
+        let now = app.clock.now_millis();
+        let due_at = now + millis(app.config.sending.unknown_after);
+        let channel = self.sender.channel.id.clone();
+        // What was of unknown outcome before gets its whole time anew: nobody may have been there to take the event that tells of it.
+        app.store
+            .write(move |tx| tx.postpone_unknown_entries(&channel, due_at))
+            .await?;
+        sweep(&self.sender, &self.lead).await?;
+
+        let channel = self.sender.channel.id.clone();
+        let (counts_calls, counts_contacts, memory) = {
+            let pace = self.pace();
+            (pace.counts_calls(), pace.counts_contacts(), pace.lanes.memory())
+        };
+        let (spent, reached) = app
+            .store
+            .read(move |tx| {
+                let spent = if counts_calls {
+                    tx.pace_counts(&channel, spans_since(now))?
+                } else {
+                    Vec::new()
+                };
+                let reached = if counts_contacts {
+                    tx.contacts_reached_by_span(&channel, spans_since(now) * SPAN_MILLIS, SPAN_MILLIS)?
+                } else {
+                    Vec::new()
+                };
+                Ok::<_, StoreError>((spent, reached))
+            })
+            .await?;
+        {
+            let mut pace = self.pace();
+            pace.spent = Spent::new(spent);
+            pace.reached = Reached::new(reached);
+        }
+        let mut after = AttemptId::first_of(now - memory);
+        while memory > 0 {
+            let channel = self.sender.channel.id.clone();
+            let page = app
+                .store
+                .read(move |tx| tx.attempts_of_channel(&channel, after, PAGE))
+                .await?;
+            let mut pace = self.pace();
+            for (id, conversation, at) in &page {
+                pace.lanes.note(*conversation, *at);
+                after = *id;
+            }
+            if page.len() < PAGE as usize {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().expect("no thread panics while it holds this lock")
+    }
+
+    /// Does everything that can be done now; answers with when there may be more to do.
+    fn advance(&mut self) -> Instant {
+        let now = Instant::now();
+        let wall = self.sender.app.clock.now_millis();
+        let mut wake_at = now + LOOK_AGAIN;
+        if self.sender.app.senders.was_reopened(&self.sender.channel.id) {
+            self.gate = Gate::default();
+            self.look_at = now;
+        }
+        if let Some((wait, until)) = self.gate.closed_at(wall) {
+            wake_at = wake_at.min(now + positive(until - wall));
+            if until - wall >= SILENCE_WORTH_SAYING {
+                self.put_down();
+                self.say(wait, Some(until), now, wall);
+            }
+        } else {
+            wake_at = wake_at.min(self.call_ready(now, wall));
+            let left = self.pace().left(wall);
+            match left {
+                Ok(left) => {
+                    wake_at = wake_at.min(self.take_more(now, wall, left));
+                    let waits_for = if self.has_backlog { Wait::RateLimit } else { Wait::Turn };
+                    self.say(waits_for, None, now, wall);
+                }
+                // What is in hand is counted already, and goes out.
+                Err((wait, until)) => self.say(wait, Some(until), now, wall),
+            }
+        }
+        self.settle_ended(wall);
+        if now >= self.sweep_at && !self.is_sweeping {
+            self.sweep_at = now + SWEEP_EVERY;
+            self.is_sweeping = true;
+            let (sender, lead) = (Arc::clone(&self.sender), self.lead.clone());
+            self.work.spawn(async move {
+                if let Err(error) = sweep(&sender, &lead).await {
+                    tracing::warn!(%error, "it could not be looked for messages that were lost sight of");
+                }
+                Done::Swept
+            });
+        }
+        wake_at.min(self.sweep_at.max(now))
+    }
+
+    /// Starts as many calls as may be made now; answers with when the next one may be.
+    fn call_ready(&mut self, now: Instant, wall: Millis) -> Instant {
+        let later = now + LOOK_AGAIN;
+        while let Some(at) = self.ready.iter().position(|in_hand| in_hand.not_before <= wall) {
+            if self.calls >= self.room(now) {
+                return later;
+            }
+            if !self.lead.holds(&self.sender.app.clock) {
+                // It is renewed, or lost: either is told.
+                self.sender.app.leases.want();
+                return later;
+            }
+            let next_at = self.pace().rate.next_at(now);
+            if next_at > now {
+                return next_at;
+            }
+            let mut permit = None;
+            if self.calls >= CALLS_ALWAYS {
+                match Arc::clone(&self.sender.app.senders.calls).try_acquire_owned() {
+                    Ok(given) => permit = Some(given),
+                    // Other channels have all calls under way that there may be.
+                    Err(_) => return now + Duration::from_millis(20),
+                }
+            }
+            let Some(in_hand) = self.ready.remove(at) else { break };
+            self.pace().rate.note_call(now);
+            self.calls += 1;
+            let (sender, lead) = (Arc::clone(&self.sender), self.lead.clone());
+            self.work.spawn(call(sender, lead, in_hand, permit));
+        }
+        let soonest = self.ready.iter().map(|in_hand| in_hand.not_before - wall).min();
+        soonest.map_or(later, |wait| now + positive(wait))
+    }
+
+    /// How many calls may be under way at once.
+    fn room(&self, now: Instant) -> usize {
+        let parallel = self.sender.app.config.sending.parallel;
+        self.pace().rate.per_second(now).map_or(parallel, |per_second| {
+            ((per_second * CALLS_SECS) as usize).max(CALLS_LEAST).min(parallel)
+        })
+    }
+
+    /// Takes more in hand if there is little left; answers with when to look for more.
+    fn take_more(&mut self, now: Instant, wall: Millis, left: u32) -> Instant {
+        let later = now + LOOK_AGAIN;
+        if self.is_taking || self.is_lost {
+            return later;
+        }
+        if now < self.look_at {
+            return self.look_at;
+        }
+        let portion = self.pace().rate.per_second(now).map_or(CLAIM_MAX, |per_second| {
+            ((per_second * CLAIM_SECS).ceil() as u32).clamp(1, CLAIM_MAX)
+        });
+        let in_hand = self.ready.len() as u32;
+        if in_hand > portion / 2 {
+            return later;
+        }
+        // Calls that are under way are on their way out: what is taken now goes out after some of them have ended.
+        let room = (self.room(now) as u32 + portion / 2).saturating_sub(self.calls as u32 + in_hand);
+        let count = portion.min(room).min(left);
+        if count == 0 {
+            return later;
+        }
+        self.is_taking = true;
+        let claim = Claim {
+            now: wall,
+            count,
+            lead: self.lead.clone(),
+            shares: self.shares,
+        };
+        let (sender, pace) = (Arc::clone(&self.sender), Arc::clone(&self.pace));
+        self.work.spawn(async move {
+            let store = sender.app.store.clone();
+            Done::Taken(store.write(move |tx| sender.take(tx, &claim, &pace)).await)
+        });
+        later
+    }
+
+    fn note(&mut self, done: Result<Done, tokio::task::JoinError>) {
+        match done {
+            Ok(Done::Taken(taken)) => self.note_taken(taken),
+            Ok(Done::Called(called)) => {
+                self.calls -= 1;
+                let ended = self.judge(*called);
+                self.ended.push(ended);
+                // There is room for another one.
+                self.look_at = if self.has_backlog { Instant::now() } else { self.look_at };
+            }
+            Ok(Done::Settled) => {
+                self.is_settling = false;
+                // The next message of a conversation is at its head now.
+                self.look_at = Instant::now();
+            }
+            Ok(Done::Said) => self.is_saying = false,
+            Ok(Done::Swept) => self.is_sweeping = false,
+            Err(error) => {
+                // Which piece of work it was is not known: this lead ends, and the supervisor begins another one.
+                std::panic::resume_unwind(error.try_into_panic().unwrap_or_else(|error| Box::new(error)));
+            }
+        }
+    }
+
+    fn note_taken(&mut self, taken: Result<Taken, StoreError>) {
+        self.is_taking = false;
+        let now = Instant::now();
+        let taken = match taken {
+            Ok(taken) => taken,
+            Err(error) => {
+                tracing::error!(%error, channel = %self.sender.channel.id, "the outbox cannot be read");
+                self.look_at = now + REST;
+                return;
+            }
+        };
+        if taken.is_lost {
+            self.is_lost = true;
+            self.sender.app.leases.want();
+            return;
+        }
+        let app = &self.sender.app;
+        for kind in &taken.ended {
+            app.metrics.count_sent(self.sender.platform, false, kind);
+        }
+        let wall = app.clock.now_millis();
+        {
+            let mut pace = self.pace();
+            pace.spent.add(wall, taken.in_hand.len() as i64);
+            for (_, before) in &taken.reached {
+                if let Some(before) = before {
+                    pace.reached.add(*before, -1);
+                }
+                pace.reached.add(wall, 1);
+            }
+        }
+        self.shares = taken.shares;
+        self.has_backlog = taken.is_full;
+        self.look_at = if taken.is_full {
+            now
+        } else {
+            let until_next = taken.next_due.map_or(LOOK_AGAIN, |due| positive(due - wall));
+            now + until_next.min(LOOK_AGAIN)
+        };
+        self.ready.extend(taken.in_hand);
+    }
+
+    /// What an answer says about the message, and about the channel.
+    fn judge(&mut self, called: Called) -> Ended {
+        let Some((outcome, end, usage)) = called.answer else {
+            return self.unsent(called.in_hand);
+        };
+        let now = Instant::now();
+        if matches!(outcome, Outcome::Accepted { .. } | Outcome::Unknown { .. }) {
+            // Of a conversation one message is on its way at a time, so it is soon enough now.
+            self.pace().lanes.note(called.in_hand.entry.conversation_id, end.at);
+        }
+        let mut hold_until = None;
+        if let Outcome::Again { cause, wait, .. } = &outcome {
+            match cause {
+                Cause::Throttled => {
+                    let is_new = self.gate.closed_at(end.at).is_none();
+                    if is_new {
+                        let is_slowed = self.pace().rate.is_slowed(now);
+                        self.gate.throttled = if is_slowed { self.gate.throttled + 1 } else { 0 };
+                    }
+                    self.pace().rate.slow_down(now);
+                    let pause = THROTTLE_FIRST
+                        .saturating_mul(2_u32.saturating_pow(self.gate.throttled.min(16)))
+                        .min(THROTTLE_MOST);
+                    hold_until = Some(end.at + millis(wait.unwrap_or(pause)));
+                }
+                Cause::Credentials => hold_until = Some(end.at + millis(wait.unwrap_or(HOLD))),
+                Cause::PairLimit => {
+                    let until = end.at + millis(wait.unwrap_or_default());
+                    let conversation = called.in_hand.entry.conversation_id;
+                    self.pace().lanes.hold(conversation, end.at, until);
+                }
+                Cause::Temporary | Cause::MarketingCap => {}
+            }
+            if let Some(until) = hold_until {
+                tracing::warn!(
+                    channel = %self.sender.channel.id,
+                    cause = cause.as_str(),
+                    pause_millis = (until - end.at).max(0),
+                    "the channel pauses"
+                );
+                self.gate.close(cause.wait(), until);
+            }
+        }
+        if usage.percent.is_some_and(|percent| percent >= USAGE_NEAR_END) && now >= self.usage_slower_at {
+            tracing::warn!(channel = %self.sender.channel.id, percent = usage.percent, "the allowed calls are nearly used up: the channel slows down");
+            self.usage_slower_at = now + USAGE_SLOWER_EVERY;
+            self.pace().rate.slow_down(now);
+            if let (Some(100..), Some(wait)) = (usage.percent, usage.regain_after) {
+                self.gate.close(Wait::Throttled, end.at + millis(wait));
+            }
+        }
+        Ended {
+            in_hand: called.in_hand,
+            made: Some(Made {
+                outcome,
+                end,
+                hold_until,
+                fraction: self.sender.app.ids.fraction(),
+            }),
+        }
+    }
+
+    /// Puts back what is in hand.
+    fn put_down(&mut self) {
+        while let Some(in_hand) = self.ready.pop_front() {
+            let unsent = self.unsent(in_hand);
+            self.ended.push(unsent);
+        }
+    }
+
+    fn unsent(&self, in_hand: InHand) -> Ended {
+        let mut pace = self.pace();
+        pace.spent.add(self.sender.app.clock.now_millis(), -1);
+        Ended { in_hand, made: None }
+    }
+
+    fn settle_ended(&mut self, wall: Millis) {
+        if self.is_settling || self.ended.is_empty() {
+            return;
+        }
+        self.is_settling = true;
+        let group: Vec<Ended> = self.ended.drain(..self.ended.len().min(SETTLE_MAX)).collect();
+        let sender = Arc::clone(&self.sender);
+        self.work.spawn(async move {
+            settle(&sender, group, wall).await;
+            Done::Settled
+        });
+    }
+
+    /// Says what the channel waits for, if that has changed.
+    fn say(&mut self, waits_for: Wait, until: Option<Millis>, now: Instant, wall: Millis) {
+        let per_second = self.pace().rate.per_second(now).map(|rate| rate.round() as u32);
+        let saying = (waits_for, until, per_second);
+        if self.is_saying || now < self.say_at || self.said.as_ref() == Some(&saying) {
+            return;
+        }
+        // A channel of which nothing was ever said waits for nothing, and has its whole pace.
+        let is_usual = waits_for == Wait::Turn && !self.pace().rate.is_slowed(now);
+        if self.said.is_none() && is_usual && !self.lead.follows {
+            return;
+        }
+        self.said = Some(saying);
+        self.say_at = now + LOOK_AGAIN;
+        self.is_saying = true;
+        let said = ChannelPace {
+            channel_id: self.sender.channel.id.clone(),
+            waits_for,
+            until,
+            per_second,
+            said_at: wall,
+        };
+        let sender = Arc::clone(&self.sender);
+        self.work.spawn(async move {
+            let unit = sender.app.store.write_unflushed(move |tx| tx.say_channel_pace(&said));
+            if let Err(error) = unit.await {
+                tracing::debug!(%error, "it could not be said what the channel waits for");
+            }
+            Done::Said
+        });
+    }
+
+    /// Lets calls that are under way finish, and settles everything.
+    async fn finish(mut self) {
+        loop {
+            self.put_down();
+            self.settle_ended(self.sender.app.clock.now_millis());
+            match self.work.join_next().await {
+                Some(done) => self.note(done),
+                None if self.ended.is_empty() && self.ready.is_empty() => return,
+                None => {}
+            }
+        }
+    }
+}
+
+/// A number of milliseconds as a duration of one at least.
+fn positive(millis: Millis) -> Duration {
+    Duration::from_millis(millis.max(1).unsigned_abs())
+}
+
+/// Calls Meta for a message, if the lead still holds.
+async fn call(sender: Arc<Sender>, lead: Lead, in_hand: InHand, permit: Option<OwnedSemaphorePermit>) -> Done {
+    let app = &sender.app;
+    // The last look before the call: since the one before, the process may have stood still.
+    if !lead.holds(&app.clock) {
+        app.leases.want();
+        return Done::Called(Box::new(Called {
+            in_hand,
+            answer: None,
+            _permit: permit,
+        }));
+    }
+    // The entry is as it was before it was taken: without an attempt, it has never been sent. (`attempts` leaves out held ones.)
+    if in_hand.entry.attempt_id.is_none() {
+        let waited = (app.clock.now_millis() - in_hand.entry.queued_at).max(0);
+        app.metrics
+            .observe_queue_wait(Duration::from_millis(waited.unsigned_abs()));
+    }
+    let exchange = sender.call(&in_hand.body).await;
+    let outcome = outcome::of(sender.platform, &exchange);
+    sender.count(&exchange, &outcome, &in_hand);
+    let end = AttemptEnd {
+        at: app.clock.now_millis(),
+        outcome: outcome.as_str().to_owned(),
+        http_status: exchange.http_status,
+        failure: outcome.failure().cloned(),
+        answer: (!exchange.answer.is_empty()).then(|| exchange.answer.chars().take(ANSWER_CHARS_MAX).collect()),
+        duration_micros: i64::try_from(exchange.elapsed.as_micros()).unwrap_or(i64::MAX),
+    };
+    Done::Called(Box::new(Called {
+        in_hand,
+        answer: Some((outcome, end, exchange.usage)),
+        _permit: permit,
+    }))
+}
+
+/// Keeps what became of messages; one that the store will not take does not keep the others from being kept.
+async fn settle(sender: &Arc<Sender>, group: Vec<Ended>, now: Millis) {
+    let all = Arc::new(group);
+    let mut groups = vec![0..all.len()];
+    let mut tries = 0;
+    while let Some(group) = groups.pop() {
+        let (unit, here) = ((Arc::clone(sender), Arc::clone(&all)), group.clone());
+        let settled = sender
+            .app
+            .store
+            .write(move |tx| unit.0.settle(tx, &unit.1[here.clone()], now))
+            .await;
+        let Err(error) = settled else { continue };
+        tracing::error!(%error, channel = %sender.channel.id, "outcomes of sends could not be kept");
+        match error {
+            StoreError::Refused(_) | StoreError::Corrupt(_) | StoreError::Panicked if group.len() > 1 => {
+                groups.extend(group.map(|index| index..index + 1));
+            }
+            StoreError::Unavailable(_) | StoreError::Conflict(_) if tries < SETTLE_TRIES => {
+                tries += 1;
+                groups.push(group);
+                tokio::time::sleep(REST).await;
+            }
+            // Given up: the messages are found later, and are of unknown outcome then.
+            _ => {}
+        }
+    }
+    let is_refused = |ended: &Ended| {
+        let outcome = ended.made.as_ref().map(|made| &made.outcome);
+        matches!(
+            outcome,
+            Some(Outcome::Again {
+                cause: Cause::Credentials,
+                ..
+            })
+        )
+    };
+    if all.iter().any(is_refused) {
+        sender.know_of_hold().await;
+    }
+    sender.app.stream.nudge();
+    sender.app.projector.notify_one();
+}
+
+/// Finds messages that are marked as being sent, and are not.
+async fn sweep(sender: &Arc<Sender>, lead: &Lead) -> Result<(), StoreError> {
+    let app = &sender.app;
+    let now = app.clock.now_millis();
+    let due_at = now + millis(app.config.sending.unknown_after);
+    loop {
+        let (channel, owner) = (sender.channel.id.clone(), lead.owner());
+        let taken = app
+            .store
+            .write(move |tx| take_over(tx, &channel, &owner, now, due_at))
+            .await?;
+        if taken == 0 {
+            return Ok(());
+        }
+        tracing::warn!(
+            messages = taken,
+            channel = %sender.channel.id,
+            "messages of unknown outcome were taken over from a process that stopped"
+        );
+    }
+}

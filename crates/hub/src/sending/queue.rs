@@ -1,0 +1,343 @@
+//! What operators see of the outbox and do with it: how long it is and why, going on at once, and messages that have ended.
+//!
+//! Every look and every change is bounded: figures come from counters that are kept with the entries, changes are made by units of at most some
+//! hundred.
+
+use std::collections::BTreeMap;
+
+use crate::app::App;
+use crate::conversations::model::{ChannelId, Message, Millis, Status};
+use crate::ids::{AttemptId, MessageId};
+use crate::sending::again::{self, AgainError};
+use crate::sending::model::{EntryState, OutboxFigure, Wait};
+use crate::store::queue::EndedPlace;
+use crate::store::{StoreError, Tx};
+
+/// Up to how many messages that wait for their time are counted.
+const SCHEDULED_MAX: u32 = 100_000;
+/// Over how long the pace is measured, and by how many attempts at most.
+const PACE_OVER_MILLIS: Millis = 5_000;
+const PACE_ATTEMPTS_MAX: u32 = 5_000;
+/// How many entries are made due by one unit, and by one call for a channel.
+const RELEASE_UNIT: u32 = 500;
+const RELEASE_UNITS_MAX: u32 = 2_000;
+/// How many ended messages are looked at by one unit, and for one page.
+const ENDED_UNIT: u32 = 200;
+const ENDED_LOOKS_MAX: u32 = 25;
+/// How many are queued again by one unit.
+const RETRY_UNIT: u32 = 50;
+
+/// What waits on a channel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChannelQueue {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// How many entries are in which state.
+    pub states: [(EntryState, i64); 3],
+    /// More messages wait for their time than were counted.
+    pub is_capped: bool,
+    /// How many messages wait for their time.
+    pub scheduled: i64,
+    /// Why entries wait on a pause, and how many for each reason.
+    pub paused: BTreeMap<String, i64>,
+    /// The entry that waits longest, and since when.
+    pub oldest: Option<(MessageId, Millis)>,
+    /// How many messages Meta has accepted a second of late.
+    pub pace: f64,
+}
+
+impl ChannelQueue {
+    /// How many entries there are.
+    pub fn length(&self) -> i64 {
+        self.states.iter().map(|(_, count)| count).sum()
+    }
+
+    /// How long it takes until the queue is empty, at the pace of late; `None` where nothing was sent of late.
+    pub fn drain_secs(&self) -> Option<i64> {
+        drain_secs(self.length(), self.pace)
+    }
+}
+
+/// How long a queue takes at a pace.
+pub fn drain_secs(length: i64, pace: f64) -> Option<i64> {
+    if length == 0 {
+        Some(0)
+    } else if pace > 0.0 {
+        // Rounded up: what is left takes a second, too.
+        Some((length as f64 / pace).ceil() as i64)
+    } else {
+        None
+    }
+}
+
+/// Looks at the queue of every channel.
+pub async fn look(app: &App) -> Result<Vec<ChannelQueue>, StoreError> {
+    let now = app.clock.now_millis();
+    let channels: Vec<ChannelId> = app
+        .channels
+        .all()
+        .into_iter()
+        .map(|channel| channel.id.clone())
+        .collect();
+    app.store
+        .read(move |tx| {
+            let since = AttemptId::first_of(now - PACE_OVER_MILLIS);
+            let accepted = tx.accepted_attempts_since(since, PACE_ATTEMPTS_MAX)?;
+            let figures = tx.outbox_figures()?;
+            channels
+                .iter()
+                .map(|channel| {
+                    let sent = accepted
+                        .iter()
+                        .find(|(of, _)| of == channel)
+                        .map_or(0, |(_, count)| *count);
+                    look_at(tx, channel, &figures, sent)
+                })
+                .collect()
+        })
+        .await
+}
+
+fn look_at(
+    tx: &mut Tx<'_>,
+    channel: &ChannelId,
+    figures: &[OutboxFigure],
+    sent: i64,
+) -> Result<ChannelQueue, StoreError> {
+    let own = || figures.iter().filter(|figure| figure.channel_id == *channel);
+    let states = EntryState::ALL.map(|state| {
+        let in_state = own().filter(|figure| figure.state == state);
+        (state, in_state.map(|figure| figure.count).sum())
+    });
+    let paused = own()
+        .filter(|figure| figure.state == EntryState::Waiting && figure.waits_for != Wait::Turn)
+        .map(|figure| (figure.waits_for.as_str().to_owned(), figure.count))
+        .collect();
+    let scheduled = tx.scheduled_count(channel, SCHEDULED_MAX)?;
+    Ok(ChannelQueue {
+        channel_id: channel.clone(),
+        is_capped: scheduled >= i64::from(SCHEDULED_MAX),
+        states,
+        scheduled,
+        paused,
+        oldest: tx.oldest_entry(channel)?,
+        pace: sent as f64 * 1000.0 / PACE_OVER_MILLIS as f64,
+    })
+}
+
+/// What came of going on at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Processed {
+    /// How many entries are due now that waited on a pause, by channel.
+    pub released: Vec<(ChannelId, u64)>,
+    /// How many entries stay as they are, since it is not known whether Meta has taken the message.
+    pub unknown: i64,
+}
+
+/// Makes everything that waits on a pause due now, on one channel or on all, and lets channels that pause go on.
+pub async fn process(app: &App, only: Option<&ChannelId>) -> Result<Processed, StoreError> {
+    let channels: Vec<ChannelId> = app
+        .channels
+        .all()
+        .into_iter()
+        .map(|channel| channel.id.clone())
+        .filter(|channel| only.is_none_or(|only| only == channel))
+        .collect();
+    let now = app.clock.now_millis();
+    let mut processed = Processed {
+        released: Vec::new(),
+        unknown: 0,
+    };
+    for channel in channels {
+        let mut released = 0;
+        for _ in 0..RELEASE_UNITS_MAX {
+            let of = channel.clone();
+            let unit = app
+                .store
+                .write(move |tx| tx.release_waiting_entries(&of, now, RELEASE_UNIT))
+                .await?;
+            released += unit;
+            if unit < u64::from(RELEASE_UNIT) {
+                break;
+            }
+        }
+        app.senders.reopen(&channel);
+        processed.released.push((channel, released));
+    }
+    let figures = app.store.read(|tx| tx.outbox_figures()).await?;
+    processed.unknown = figures
+        .iter()
+        .filter(|figure| figure.state == EntryState::Unknown && only.is_none_or(|only| *only == figure.channel_id))
+        .map(|figure| figure.count)
+        .sum();
+    Ok(processed)
+}
+
+/// Which messages that have ended.
+#[derive(Debug, Clone, Default)]
+pub struct EndedFilter {
+    /// On this channel.
+    pub channel_id: Option<ChannelId>,
+    /// That ended so: failed or expired.
+    pub status: Option<Status>,
+    /// With this error of Meta's, or 0 for one of Tidings' own.
+    pub code: Option<i64>,
+    /// Made from this time on.
+    pub since: Option<Millis>,
+}
+
+impl EndedFilter {
+    fn has(&self, message: &Message) -> bool {
+        message.outbound
+            && self.status.is_none_or(|status| status == message.status)
+            && self
+                .code
+                .is_none_or(|code| message.failure.as_ref().is_some_and(|failure| failure.code == code))
+    }
+}
+
+/// A page of ended messages.
+#[derive(Debug, Clone, Default)]
+pub struct EndedPage {
+    /// The last made first.
+    pub messages: Vec<Message>,
+    /// Where it goes on, if it does: a page can be shorter than was asked for, and go on.
+    pub next: Option<EndedPlace>,
+}
+
+/// Lists messages that failed or expired.
+pub fn ended(
+    tx: &mut Tx<'_>,
+    filter: &EndedFilter,
+    after: Option<EndedPlace>,
+    limit: u32,
+) -> Result<EndedPage, StoreError> {
+    let mut page = EndedPage::default();
+    let mut after = after;
+    for _ in 0..ENDED_LOOKS_MAX {
+        let looked_at = tx.ended_messages(
+            filter.channel_id.as_ref(),
+            filter.since.unwrap_or(Millis::MIN),
+            after,
+            ENDED_UNIT,
+        )?;
+        let is_last = looked_at.len() < ENDED_UNIT as usize;
+        for message in looked_at {
+            if page.messages.len() == limit as usize {
+                page.next = after;
+                return Ok(page);
+            }
+            after = Some(EndedPlace {
+                created_at: message.created_at,
+                id: message.id,
+            });
+            if filter.has(&message) {
+                page.messages.push(message);
+            }
+        }
+        if is_last {
+            return Ok(page);
+        }
+    }
+    page.next = after;
+    Ok(page)
+}
+
+/// What came of queueing ended messages again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Retried {
+    /// How many are queued again.
+    pub queued: u32,
+    /// Those that are not since they may have arrived.
+    pub may_have_arrived: u32,
+    /// Those that cannot be sent again.
+    pub not_retryable: u32,
+    /// Where it goes on, if more are left.
+    pub next: Option<EndedPlace>,
+}
+
+/// Queues messages that failed or expired again, by filter, so many at most.
+pub async fn retry_ended(
+    app: &App,
+    filter: &EndedFilter,
+    after: Option<EndedPlace>,
+    limit: u32,
+    force: bool,
+) -> Result<Retried, StoreError> {
+    let mut retried = Retried {
+        next: after,
+        ..Retried::default()
+    };
+    let mut left = limit;
+    let mut channels: Vec<ChannelId> = Vec::new();
+    while left > 0 {
+        let (unit_app, unit_filter, from) = (app.clone(), filter.clone(), retried.next);
+        let unit_limit = left.min(RETRY_UNIT);
+        let unit = app
+            .store
+            .write(move |tx| retry_unit(tx, &unit_app, &unit_filter, from, unit_limit, force))
+            .await?;
+        left -= unit_limit;
+        retried.queued += unit.0.queued;
+        retried.may_have_arrived += unit.0.may_have_arrived;
+        retried.not_retryable += unit.0.not_retryable;
+        retried.next = unit.0.next;
+        for channel in unit.1 {
+            if !channels.contains(&channel) {
+                channels.push(channel);
+            }
+        }
+        if retried.next.is_none() {
+            break;
+        }
+    }
+    for channel in &channels {
+        app.senders.nudge(channel);
+    }
+    app.stream.nudge();
+    Ok(retried)
+}
+
+fn retry_unit(
+    tx: &mut Tx<'_>,
+    app: &App,
+    filter: &EndedFilter,
+    after: Option<EndedPlace>,
+    limit: u32,
+    force: bool,
+) -> Result<(Retried, Vec<ChannelId>), StoreError> {
+    let page = ended(tx, filter, after, limit)?;
+    let mut retried = Retried {
+        next: page.next,
+        ..Retried::default()
+    };
+    let mut messages = page.messages;
+    // In their order: what was said first is said first again.
+    messages.sort_by_key(|message| message.id);
+    let mut channels = Vec::new();
+    for message in messages {
+        match again::retry_in(tx, app, message.id, force) {
+            Ok(message) => {
+                retried.queued += 1;
+                channels.push(message.channel_id);
+            }
+            Err(AgainError::MayHaveArrived) => retried.may_have_arrived += 1,
+            Err(AgainError::NotRetryable(_) | AgainError::NotFound) => retried.not_retryable += 1,
+            Err(AgainError::Store(error)) => return Err(error),
+        }
+    }
+    Ok((retried, channels))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::drain_secs;
+
+    #[test]
+    fn a_queue_takes_as_long_as_its_pace_says() {
+        assert_eq!(drain_secs(0, 0.0), Some(0));
+        assert_eq!(drain_secs(10, 0.0), None);
+        assert_eq!(drain_secs(160, 80.0), Some(2));
+        assert_eq!(drain_secs(161, 80.0), Some(3));
+    }
+}

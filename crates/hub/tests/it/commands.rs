@@ -1,0 +1,251 @@
+//! The binary, as people use it: commands against a running hub, and a hub in a process of its own that is told to read its settings again.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use tidings_sandbox::{LedgerKind, Options, Sandbox};
+
+use crate::harness::{ADMIN_KEY, Harness, LOOK_EVERY, NUMBER, WITHIN, on_both, text};
+
+/// Runs a command against the hub, with something on its standard input.
+async fn run(harness: &Harness, arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tidings"))
+        .args(arguments)
+        .env_clear()
+        .env("TIDINGS_URL", harness.url(""))
+        .env("TIDINGS_ADMIN_KEY", ADMIN_KEY)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // A command that reads nothing may have ended by now.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    tokio::task::spawn_blocking(move || child.wait_with_output().unwrap())
+        .await
+        .unwrap()
+}
+
+async fn done(harness: &Harness, arguments: &[&str], input: &str) -> String {
+    let output = run(harness, arguments, input).await;
+    let (told, failed) = (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    );
+    assert!(output.status.success(), "{arguments:?}: {told}{failed}");
+    told
+}
+
+async fn document(harness: &Harness, arguments: &[&str], input: &str) -> Value {
+    let arguments = [arguments, &["--json"]].concat();
+    serde_json::from_str(&done(harness, &arguments, input).await).unwrap()
+}
+
+#[tokio::test]
+async fn channels_flags_and_the_stop_switch_have_commands() {
+    on_both(async |harness| {
+        harness.foresee_refusals(&[190]);
+        let listed = done(harness, &["channel", "list"], "").await;
+        assert!(listed.starts_with("ID") && listed.contains("whatsapp"), "{listed}");
+        let environment = harness.sandbox.environment();
+        let (_, token) = environment
+            .iter()
+            .find(|(name, _)| name == "WHATSAPP_ACCESS_TOKEN")
+            .unwrap();
+        let swapped = document(harness, &["channel", "set-token", "whatsapp"], &format!("{token}\n")).await;
+        assert_eq!(swapped["credentials"]["version"], 2);
+        let refused = run(
+            harness,
+            &["channel", "set-token", "whatsapp"],
+            "EAAwrongTokenOfSomeLength",
+        )
+        .await;
+        let told = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(4), "{told}");
+        assert!(told.contains("accessToken") && !told.contains("EAAwrong"), "{told}");
+
+        let add = [
+            "channel",
+            "add",
+            "extra",
+            "--kind",
+            "whatsapp",
+            "--account",
+            "77",
+            "--receive-only",
+        ];
+        assert!(done(harness, &add, "").await.starts_with("extra  receive_only"));
+        let shown = done(harness, &["channel", "show", "extra"], "").await;
+        assert!(shown.contains("account: 77"), "{shown}");
+        done(harness, &["channel", "remove", "extra"], "").await;
+
+        let set = document(harness, &["flag", "set", "channels.email.priority", "true"], "").await;
+        assert_eq!(set["value"], true);
+        assert_eq!(
+            document(harness, &["flag", "unset", "channels.email.priority"], "").await["value"],
+            false
+        );
+        assert!(done(harness, &["flag", "list"], "").await.contains("outbound.enabled"));
+
+        assert!(
+            done(harness, &["outbound", "stop"], "")
+                .await
+                .starts_with("Sending is stopped")
+        );
+        assert_eq!(document(harness, &["outbound", "status"], "").await["enabled"], false);
+        document(harness, &["outbound", "stop", "--channel", "whatsapp"], "").await;
+        assert_eq!(document(harness, &["outbound", "start"], "").await["enabled"], true);
+        let status = done(harness, &["outbound", "status"], "").await;
+        assert!(status.contains("stopped"), "{status}");
+    })
+    .await;
+}
+
+/// `tidings serve` in a folder of its own, whose `.env` is all that it is told.
+struct Served(Child);
+
+impl Served {
+    fn start(folder: &Path) -> Self {
+        let log = File::create(folder.join("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_tidings"))
+            .arg("serve")
+            .env_clear()
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It has ended, unless the test failed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn until<T>(folder: &Path, what: &str, condition: impl AsyncFn(&str) -> Option<T>) -> T {
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    let log = || std::fs::read_to_string(folder.join("log")).unwrap_or_default();
+    let found = tokio::time::timeout(WITHIN, async {
+        loop {
+            looks.tick().await;
+            if let Some(found) = condition(&log()).await {
+                return found;
+            }
+        }
+    });
+    found
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain until {what}:\n{}", log()))
+}
+
+#[tokio::test]
+async fn a_corrected_env_file_is_taken_over_on_sighup() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let sandbox = Sandbox::start(Options::default()).await.unwrap();
+    let write_env = |token: Option<&str>| {
+        let mut told = sandbox.environment();
+        told.extend(
+            [
+                ("TIDINGS_LISTEN", "127.0.0.1:0"),
+                ("TIDINGS_DATA_DIR", "data"),
+                ("TIDINGS_ADMIN_KEY", ADMIN_KEY),
+                ("TIDINGS_LOG_FORMAT", "json"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        for (name, value) in &mut told {
+            if let (true, Some(token)) = (name == "WHATSAPP_ACCESS_TOKEN", token) {
+                token.clone_into(value);
+            }
+        }
+        let lines: Vec<String> = told.iter().map(|(name, value)| format!("{name}='{value}'\n")).collect();
+        std::fs::write(folder.join(".env"), lines.concat()).unwrap();
+    };
+    write_env(Some("EAAwrongTokenOfTheFile"));
+    let mut served = Served::start(folder);
+    let url = until(folder, "it runs", async |log| {
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut running = lines.filter(|line| line["message"] == "the hub is running");
+        running
+            .next()
+            .map(|line| format!("http://{}", line["address"].as_str().unwrap()))
+    })
+    .await;
+    let http = reqwest::Client::builder().no_proxy().timeout(WITHIN).build().unwrap();
+    let ask = async |path: &str| -> Value {
+        let request = http.get(format!("{url}{path}")).bearer_auth(ADMIN_KEY);
+        request.send().await.unwrap().json().await.unwrap()
+    };
+    let callback = format!("{url}/api/webhooks/whatsapp");
+    let environment = sandbox.environment();
+    let (_, verify) = environment
+        .iter()
+        .find(|(name, _)| name == "WHATSAPP_VERIFY_TOKEN")
+        .unwrap();
+    sandbox
+        .subscribe(tidings_sandbox::Object::WhatsApp, &callback, verify)
+        .await
+        .unwrap();
+    sandbox.write("amara", NUMBER, text("hello")).unwrap();
+    let conversation = until(folder, "she has written", async |_| {
+        let listed = ask("/api/v1/conversations").await;
+        listed["conversations"].get(0).cloned()
+    })
+    .await;
+    let body = json!({"to": {"conversation": conversation["id"]}, "message": "at last"});
+    let sent = http
+        .post(format!("{url}/api/v1/messages/send"))
+        .bearer_auth(ADMIN_KEY)
+        .json(&body)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(sent.status(), 202);
+    until(folder, "the channel is held", async |_| {
+        (ask("/api/v1/channels/whatsapp").await["status"] == "held").then_some(())
+    })
+    .await;
+
+    // A file with a mistake changes nothing.
+    std::fs::write(folder.join(".env"), "WHATSAPP_PHONE_NUMBER_ID=x\n").unwrap();
+    served.signal("-HUP");
+    until(folder, "the mistake is told", async |log| {
+        log.contains("the settings were not taken over").then_some(())
+    })
+    .await;
+    write_env(None);
+    served.signal("-HUP");
+    until(folder, "it is out", async |_| {
+        let accepted = sandbox.ledger();
+        accepted
+            .iter()
+            .any(|entry| entry.kind == LedgerKind::Accepted)
+            .then_some(())
+    })
+    .await;
+    assert_eq!(ask("/api/v1/channels/whatsapp").await["status"], "ready");
+    served.signal("-TERM");
+    until(folder, "it has ended", async |log| {
+        log.contains("stopping").then_some(())
+    })
+    .await;
+    assert!(served.0.wait().unwrap().success());
+    sandbox.stop().await;
+}

@@ -1,0 +1,179 @@
+//! One node at a time leads a channel: others take over from one that is gone, and one that has lost a channel sends nothing for it.
+
+use serde_json::json;
+use tidings::conversations::model::ChannelId;
+use tidings::store::leases::Lease;
+
+use super::graph::Graph;
+use crate::harness::{Harness, NUMBER, Setup, on_both, on_both_with, text};
+
+fn whatsapp() -> ChannelId {
+    ChannelId("whatsapp".to_owned())
+}
+
+/// The channel in somebody else's hands.
+pub struct HeldChannel<'h> {
+    harness: &'h Harness,
+}
+
+impl Harness {
+    async fn lease(&self) -> Option<Lease> {
+        let leases = self.hub().app().store.read(|tx| tx.leases()).await.unwrap();
+        leases.into_iter().find(|lease| lease.channel_id == whatsapp())
+    }
+
+    /// Takes the channel away from the hub, as another node would: until it is released, as far as the hub can tell, or until the hub
+    /// has not heard of that node for the length of a lease.
+    pub async fn hold_channel(&self) -> HeldChannel<'_> {
+        self.until("the channel is taken", async |harness| {
+            let seen = harness.lease().await?;
+            let now = harness.clock.now_millis();
+            let store = &harness.hub().app().store;
+            let taken = store.write(move |tx| tx.take_lease(&whatsapp(), Some(&seen), "somebody else", now + 60_000));
+            taken.await.unwrap()
+        })
+        .await;
+        HeldChannel { harness: self }
+    }
+}
+
+impl HeldChannel<'_> {
+    /// Shows the other node alive.
+    pub async fn beat(&self) {
+        let Some(lease) = self.harness.lease().await else {
+            return;
+        };
+        let held = vec![(whatsapp(), lease.epoch)];
+        let store = &self.harness.hub().app().store;
+        let renewed = store.write(move |tx| tx.renew_leases("somebody else", &held, 0));
+        assert_eq!(renewed.await.unwrap(), [whatsapp()], "the hub took the channel back");
+    }
+
+    /// Lets go of it.
+    pub async fn release(self) {
+        let store = &self.harness.hub().app().store;
+        store
+            .write(|tx| tx.release_leases(Some("somebody else")))
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn who_has_lost_a_channel_sends_nothing_for_it() {
+    on_both_with(
+        Setup::default().with("TIDINGS_SENDING_LEASE_MS", "3000"),
+        async |harness| {
+            harness.sandbox.write("amara", NUMBER, text("hello")).unwrap();
+            harness.projected().await;
+            let conversation = harness.conversation().await;
+            let first = harness.reply(&conversation, "first").await;
+            harness.message_until(&first, "accepted").await;
+
+            let held = harness.hold_channel().await;
+            let second = harness.reply(&conversation, "second").await;
+            harness
+                .until("the hub knows that it has lost the channel", async |harness| {
+                    held.beat().await;
+                    harness.nudge();
+                    harness.hub().app().leases.lead(&whatsapp()).is_none().then_some(())
+                })
+                .await;
+            harness.nudge();
+            assert_eq!(harness.accepted("amara"), ["first"]);
+            assert_eq!(harness.message(&second).await["status"], "queued");
+
+            held.release().await;
+            harness.message_until(&second, "accepted").await;
+            assert_eq!(harness.accepted("amara"), ["first", "second"]);
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn another_node_takes_over_from_one_that_died() {
+    on_both(async |harness| {
+        if !harness.is_shared() {
+            return;
+        }
+        harness.sandbox.write("amara", NUMBER, text("hello")).unwrap();
+        harness.projected().await;
+        let conversation = harness.conversation().await;
+        let first = harness.reply(&conversation, "first").await;
+        harness.message_until(&first, "accepted").await;
+        let other = harness.another_hub(|_| ()).await;
+        assert!(
+            other.hub().app().leases.lead(&whatsapp()).is_none(),
+            "one leads at a time"
+        );
+
+        let second = harness.reply(&conversation, "second").await;
+        harness.message_until(&second, "accepted").await;
+        // The one that leads dies; what the other one is asked to send goes out.
+        harness.crash();
+        let id = conversation["id"].as_str().unwrap().parse().unwrap();
+        let order = tidings::sending::accept::Order {
+            by: tidings::sending::accept::By::Conversation,
+            to: tidings::sending::accept::To::Conversation(id),
+            content: tidings::conversations::content::Content::text("third"),
+            sender: tidings::conversations::model::Sender::Api,
+            reply_to: None,
+            purpose: tidings::sending::model::Purpose::Service,
+            priority: None,
+            send_at: None,
+            fallback: None,
+            queue: false,
+            expires_at: None,
+            metadata: None,
+            idempotency: None,
+        };
+        tidings::sending::accept::accept(other.hub().app(), order)
+            .await
+            .unwrap();
+        harness
+            .until("it was accepted", async |harness| {
+                (harness.accepted("amara") == ["first", "second", "third"]).then_some(())
+            })
+            .await;
+        other.stop().await;
+        harness.restart().await;
+        harness.projected().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_nodes_send_everything_once_while_the_lead_changes_hands() {
+    let graph = Graph::start().await;
+    let setup = Setup::default()
+        .with("WHATSAPP_API_BASE_URL", &graph.url())
+        .with("TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_SECOND", "200");
+    on_both_with(setup, async |harness| {
+        if !harness.is_shared() {
+            return;
+        }
+        let other = harness.another_hub(|_| ()).await;
+        let mut sent = Vec::new();
+        for index in 0..60 {
+            let body = json!({"channel": "whatsapp", "to": format!("+44770090{index:04}"),
+                "content": {"type": "template", "name": "hello_world", "language": "en_US"}});
+            sent.push(harness.send(body).await);
+            if index % 20 == 10 {
+                // The hub loses the channel for a moment; either node takes it up again.
+                harness.hold_channel().await.release().await;
+            }
+        }
+        harness
+            .until("all are settled", async |harness| {
+                let figures = harness.hub().app().store.read(|tx| tx.outbox_figures()).await.unwrap();
+                figures.is_empty().then_some(())
+            })
+            .await;
+        let recipients = graph.recipients();
+        assert_eq!(recipients.len(), 60);
+        assert!(recipients.values().all(|count| *count == 1), "{recipients:?}");
+        other.stop().await;
+    })
+    .await;
+}

@@ -1,0 +1,224 @@
+//! No faster than Meta allows, and hardly slower; the most urgent first.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tidings::conversations::model::ChannelId;
+use tidings::sending::model::Priority;
+use tidings::store::StoreError;
+
+use super::graph::{Call, Graph};
+use crate::harness::{Harness, NUMBER, Setup, on_both, on_both_with, text};
+
+fn paced(graph: &Graph, per_second: u32) -> Setup {
+    Setup::default()
+        .with("WHATSAPP_API_BASE_URL", &graph.url())
+        .with("TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_SECOND", &per_second.to_string())
+}
+
+async fn write_first(harness: &Harness, count: usize) -> Vec<String> {
+    let mut sent = Vec::new();
+    for index in 0..count {
+        let body = json!({"channel": "whatsapp", "to": format!("+44770090{index:04}"),
+            "content": {"type": "template", "name": "hello_world", "language": "en_US"}});
+        sent.push(harness.send(body).await);
+    }
+    sent
+}
+
+async fn until_called(harness: &Harness, graph: &Graph, count: usize) -> Vec<Call> {
+    harness
+        .until(&format!("{count} calls came"), async |_| {
+            let calls = graph.calls();
+            (calls.len() >= count).then_some(calls)
+        })
+        .await
+}
+
+#[tokio::test]
+async fn a_backlog_goes_out_at_the_pace_and_no_faster() {
+    const PER_SECOND: usize = 40;
+    let graph = Graph::start().await;
+    on_both_with(paced(&graph, PER_SECOND as u32), async |harness| {
+        let before = graph.calls().len();
+        write_first(harness, 100).await;
+        let calls = until_called(harness, &graph, before + 100).await[before..].to_vec();
+        for first in 0..calls.len() - PER_SECOND {
+            // Threads of a busy machine may hold a call up for a moment, after which the next one seems too soon.
+            let apart = calls[first + PER_SECOND].at.duration_since(calls[first].at);
+            assert!(apart >= Duration::from_millis(900), "{apart:?} from call {first}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reply_overtakes_a_backlog_and_the_backlog_goes_on() {
+    const PER_SECOND: usize = 50;
+    let graph = Graph::start().await;
+    on_both_with(paced(&graph, PER_SECOND as u32), async |harness| {
+        harness.sandbox.write("amara", NUMBER, text("hello")).unwrap();
+        harness.projected().await;
+        let conversation = harness.conversation().await;
+        let before = graph.calls().len();
+        let sent = write_first(harness, 150).await;
+        let calls = until_called(harness, &graph, before + 10).await.len();
+        harness.reply(&conversation, "at once").await;
+        let place = harness
+            .until("the reply came", async |_| {
+                let calls = graph.calls();
+                calls.iter().skip(before).position(|call| call.body["type"] == "text")
+            })
+            .await;
+        // What was in hand already goes before it: about a tenth of a second's worth, and as much again under way to the store.
+        assert!(
+            place + before - calls <= PER_SECOND / 2,
+            "{place} after {}",
+            calls - before
+        );
+        harness.message_until(sent.last().unwrap(), "accepted").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bulk_goes_on_beside_replies() {
+    let graph = Graph::start().await;
+    on_both_with(paced(&graph, 100), async |harness| {
+        let before = graph.calls().len();
+        let store = harness.hub().app().store.clone();
+        // Nothing goes out until everything waits.
+        let held = harness.hold_channel().await;
+        let bulk = write_first(harness, 120).await;
+        let ids: Vec<tidings::ids::MessageId> = bulk[..60].iter().map(|id| id.parse().unwrap()).collect();
+        store
+            .write(move |tx| {
+                for entry in tx.lock_entries(&ids)? {
+                    tx.remove_entry(&entry)?;
+                    tx.insert_outbox(&tidings::sending::model::OutboxEntry {
+                        priority: Priority::Bulk as i64,
+                        ..entry
+                    })?;
+                }
+                Ok::<_, StoreError>(())
+            })
+            .await
+            .unwrap();
+        held.release().await;
+        let calls = until_called(harness, &graph, before + 120).await[before..].to_vec();
+        let bulk_at: Vec<usize> = (0..60)
+            .map(|index| {
+                let to = format!("44770090{index:04}");
+                calls.iter().position(|call| call.to == to).unwrap()
+            })
+            .collect();
+        assert!(*bulk_at.iter().min().unwrap() < 20, "bulk does not starve: {bulk_at:?}");
+        assert!(
+            bulk_at.iter().filter(|place| **place < 60).count() < 20,
+            "notifications go first: {bulk_at:?}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_recipient_who_has_had_enough_holds_up_nobody_else() {
+    let setup = Setup::default().with("TIDINGS_SENDING_WHATSAPP_PAIR_BURST", "2");
+    on_both_with(setup, async |harness| {
+        for customer in ["amara", "jonas"] {
+            harness.sandbox.write(customer, NUMBER, text("hello")).unwrap();
+        }
+        harness.projected().await;
+        let conversations = harness.conversations().await;
+        let of = |name: &str| {
+            let named = |conversation: &&serde_json::Value| conversation["contact"]["name"] == name;
+            conversations.iter().find(named).unwrap()
+        };
+        let mut sent = Vec::new();
+        for number in ["one", "two", "three"] {
+            sent.push(harness.reply(of("Amara Okafor"), number).await);
+        }
+        harness.message_until(&sent[1], "accepted").await;
+        let waiting = harness
+            .until("the third one waits", async |harness| {
+                let (_, document) = harness.timeline(&sent[2]).await;
+                (document["waiting"]["waitsFor"] == "pair_limit").then_some(document["waiting"].clone())
+            })
+            .await;
+        assert_eq!(waiting["attempts"], 0);
+        let other = harness.reply(of("Jonas Weber"), "other").await;
+        harness.message_until(&other, "accepted").await;
+        assert_eq!(harness.accepted("amara"), ["one", "two"]);
+        harness.pass(Duration::from_secs(11)).await;
+        assert_eq!(harness.accepted("amara"), ["one", "two"], "the debt is not yet paid");
+
+        // Whoever goes on knows what was sent.
+        harness.restart().await;
+        harness.pass(Duration::from_secs(2)).await;
+        harness.message_until(&sent[2], "accepted").await;
+        assert_eq!(harness.accepted("amara"), ["one", "two", "three"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_an_hour_and_a_day_allow_is_kept_over_a_restart() {
+    for (variable, waits_for) in [
+        ("TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_HOUR", "hourly_limit"),
+        ("TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_DAY", "daily_limit"),
+        ("TIDINGS_SENDING_WHATSAPP_CONTACTS_PER_DAY", "tier_limit"),
+    ] {
+        let graph = Graph::start().await;
+        on_both_with(paced(&graph, 0).with(variable, "3"), async |harness| {
+            let before = graph.calls().len();
+            let sent = write_first(harness, 5).await;
+            until_called(harness, &graph, before + 3).await;
+            harness.restart().await;
+            harness
+                .until("the others wait", async |harness| {
+                    let (_, document) = harness.timeline(&sent[4]).await;
+                    let waiting = &document["waiting"];
+                    (waiting["waitsFor"] == waits_for && waiting["waitsUntil"].is_string()).then_some(())
+                })
+                .await;
+            assert_eq!(graph.calls().len(), before + 3);
+            harness.pass(Duration::from_hours(24) + Duration::from_mins(6)).await;
+            // A message lives for a day: these two were seen off.
+            harness.message_until(&sent[4], "expired").await;
+            write_first(harness, 2).await;
+            until_called(harness, &graph, before + 5).await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_queue_is_told_by_figures() {
+    on_both(async |harness| {
+        let held = harness.hold_channel().await;
+        write_first(harness, 4).await;
+        let figures = harness.hub().app().store.read(|tx| tx.outbox_figures()).await.unwrap();
+        assert_eq!(figures.iter().map(|figure| figure.count).sum::<i64>(), 4);
+        assert!(
+            figures
+                .iter()
+                .all(|figure| figure.channel_id == ChannelId("whatsapp".to_owned()))
+        );
+        harness
+            .until("the gauge says so", async |harness| {
+                let gauge = harness
+                    .metric("tidings_queue_length{channel=\"whatsapp\",state=\"waiting\"}")
+                    .await;
+                (gauge == 4).then_some(())
+            })
+            .await;
+        held.release().await;
+        harness
+            .until("it is empty", async |harness| {
+                let figures = harness.hub().app().store.read(|tx| tx.outbox_figures()).await.unwrap();
+                figures.is_empty().then_some(())
+            })
+            .await;
+    })
+    .await;
+}
