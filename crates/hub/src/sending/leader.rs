@@ -170,6 +170,9 @@ impl Leader {
         }
         let mut changes = self.sender.app.leases.changes();
         let mut channels = self.sender.app.channels.changes();
+        // What changed before these were listened to is told by nobody: beginning takes as long as the store does.
+        self.is_lost = !self.is_still_ours();
+        self.is_over = !self.sender.is_current();
         while !stop.is_cancelled() && !self.is_lost && !self.is_over {
             let wake_at = self.advance();
             let channel = self.sender.channel.id.clone();
