@@ -99,7 +99,7 @@ impl Carrier for Wire {
             let path = request.url().path().to_owned();
             let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
             let Ok(body) = serde_json::from_slice::<Value>(body) else {
-                return profile(&world, &path).await;
+                return read(&world, &path).await;
             };
             let received = world.lock().receive(&path, &body);
             let Some((call, fate)) = received else {
@@ -113,8 +113,8 @@ impl Carrier for Wire {
     }
 }
 
-/// A question for somebody's profile.
-async fn profile(world: &World, path: &str) -> Result<Carried, CallError> {
+/// A question that changes nothing: for somebody's profile, or for the number or account whose token it is.
+async fn read(world: &World, path: &str) -> Result<Carried, CallError> {
     let until = {
         let mut world = world.lock();
         let after = world.rng.random_range(5..200);
@@ -131,11 +131,16 @@ async fn profile(world: &World, path: &str) -> Result<Carried, CallError> {
     if world.hits(Fault::ErrorObject) {
         return Ok(refusal(500, 2, "Service temporarily unavailable"));
     }
-    let id = path.rsplit('/').next().unwrap_or_default();
-    Ok(carried(
-        200,
-        &json!({"name": format!("Person {id}"), "username": format!("person.{id}"), "id": id}),
-    ))
+    if world.tokens_are_expired() {
+        return Ok(refusal(401, 190, "Token expired"));
+    }
+    // Reference `whatsapp.md` 12.1, `instagram.md` 1.3 and 3.10.
+    let node = match path.rsplit('/').next().unwrap_or_default() {
+        NUMBER => json!({"id": NUMBER, "display_phone_number": "+44 7700 900000", "verified_name": "Shop"}),
+        "me" => json!({"user_id": ACCOUNT, "id": "9001", "username": "shop", "name": "Shop"}),
+        id => json!({"name": format!("Person {id}"), "username": format!("person.{id}"), "id": id}),
+    };
+    Ok(carried(200, &node))
 }
 
 fn carried(http_status: u16, body: &Value) -> Carried {

@@ -19,9 +19,9 @@ pub(crate) struct Promises {
 }
 
 pub(crate) const PROMISES: Promises = Promises {
-    pace: None,
-    stop_switch: false,
-    doubt_after_errors: false,
+    pace: Some(3),
+    stop_switch: true,
+    doubt_after_errors: true,
 };
 
 /// What can go wrong by itself, again and again.

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::meta::{ACCOUNT, BUSINESS_ACCOUNT, NUMBER, REQUEST_TIMEOUT, Wire};
-use crate::plan::Fault;
+use crate::plan::{Fault, PROMISES};
 use crate::world::{Answer, Happening, Inner, UnderWay, World};
 
 const ADMIN_KEY: &str = "a-key-for-simulations-alone";
@@ -184,6 +184,7 @@ impl Process {
                 drop(world);
                 self.ask(UnderWay::Order(order), ORDER_WITHIN, request);
             }
+            Happening::Switch { on: false } if !world.is_silenced => world.wait_for_silence(),
             Happening::Switch { on } => {
                 world.note(format_args!(
                     "sending is to be {}",
@@ -409,12 +410,18 @@ impl Inner {
             }
             UnderWay::Switch(true) if status == Some(200) => {
                 let now = self.now();
+                self.is_silenced = true;
                 self.silent.push((now, i64::MAX));
             }
             UnderWay::Switch(on) if status != Some(200) => self.plan_in(100..1_000, Happening::Switch { on }),
             UnderWay::Switch(_) => {}
             UnderWay::Order(order) => self.order_answered(order, status, answer.map(|(_, body)| body)),
         }
+    }
+
+    /// Whoever has sending stopped asks for it to go on only once they were told that it was.
+    fn wait_for_silence(&mut self) {
+        self.plan_in(100..1_000, Happening::Switch { on: false });
     }
 
     /// Whoever asks for sending to go on gets it at once.
@@ -572,6 +579,11 @@ fn config(unknown_after_secs: i64, parallel: usize) -> Config {
             .config;
         config.graph.request_timeout = Duration::from_millis(REQUEST_TIMEOUT.unsigned_abs());
         config.graph.connect_timeout = Duration::from_secs(1);
+        if let Some(pace) = PROMISES.pace {
+            let pace = u32::try_from(pace).expect("it is a small number");
+            config.sending.whatsapp.per_second = pace;
+            config.sending.instagram.per_second = pace;
+        }
         config
     });
     let mut config = CONFIG.clone();

@@ -123,6 +123,8 @@ pub(crate) struct Inner {
     pub(crate) crashed_at: Vec<i64>,
     /// From when to when sending was stopped: from the answer to the one request, to the asking of the other.
     pub(crate) silent: Vec<(i64, i64)>,
+    /// Somebody was told that it is.
+    pub(crate) is_silenced: bool,
     pub(crate) met: BTreeMap<Fault, usize>,
     pub(crate) log: Vec<String>,
     pub(crate) violations: Vec<String>,
@@ -156,6 +158,7 @@ impl World {
             under_way: BTreeSet::new(),
             crashed_at: Vec::new(),
             silent: Vec::new(),
+            is_silenced: false,
             met: BTreeMap::new(),
             log: Vec::new(),
             violations: Vec::new(),
