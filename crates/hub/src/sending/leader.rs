@@ -636,7 +636,8 @@ async fn call(sender: Arc<Sender>, lead: Lead, in_hand: InHand, permit: Option<O
 async fn settle(sender: &Arc<Sender>, group: Vec<Ended>, now: Millis) {
     let all = Arc::new(group);
     // All of them at first; each by itself if that fails for one.
-    let mut groups = VecDeque::from_iter([0..all.len()]);
+    let mut groups = VecDeque::new();
+    groups.push_back(0..all.len());
     let mut tries = 0;
     while let Some(group) = groups.pop_front() {
         let (unit, here) = ((Arc::clone(sender), Arc::clone(&all)), group.clone());
