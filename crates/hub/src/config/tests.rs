@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
-use tidings_meta::notification::Platform;
 
 use secrecy::{ExposeSecret, SecretString};
+use tidings_meta::notification::Platform;
 
 use super::layers::DEFAULTS;
 use super::settings::SETTINGS;
