@@ -108,9 +108,11 @@ impl Launch {
             .env("TIDINGS_ADMIN_KEY", ADMIN_KEY)
             // A hub lives for less than a second, and the next one has to wait for its leases to run out.
             .env("TIDINGS_SENDING_LEASE_MS", "100")
-            // And without a pace it need not let a second pass either.
+            // And without a pace it need not let a second pass either. So little time has to see many messages.
             .env("TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_SECOND", "0")
             .env("TIDINGS_SENDING_INSTAGRAM_MESSAGES_PER_SECOND", "0")
+            .env("TIDINGS_SENDING_INSTAGRAM_MESSAGES_PER_HOUR", "0")
+            .env("TIDINGS_SENDING_INSTAGRAM_MESSAGES_PER_CONTACT_HOUR", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
