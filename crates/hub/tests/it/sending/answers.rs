@@ -5,7 +5,6 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
-use tidings::store::Tx;
 
 use super::graph::{Graph, error};
 use crate::harness::{Harness, Setup, on_both_with};
@@ -132,7 +131,7 @@ async fn a_throttled_channel_goes_on_more_slowly() {
         let slowed = harness
             .until("the channel says so", async |harness| {
                 let store = &harness.hub().app().store;
-                let paces = store.read(Tx::channel_paces).await.unwrap();
+                let paces = store.read(|tx| tx.channel_paces()).await.unwrap();
                 paces.into_iter().find(|pace| pace.waits_for.as_str() == "throttled")
             })
             .await;
@@ -163,7 +162,7 @@ async fn a_channel_slows_down_before_its_calls_are_used_up() {
                 let other = write_first(harness, "+447700900002").await;
                 harness.message_until(&other, "accepted").await;
                 let store = &harness.hub().app().store;
-                let paces = store.read(Tx::channel_paces).await.unwrap();
+                let paces = store.read(|tx| tx.channel_paces()).await.unwrap();
                 paces
                     .into_iter()
                     .find(|pace| pace.per_second.is_some_and(|rate| rate < 80))

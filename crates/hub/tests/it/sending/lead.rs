@@ -2,7 +2,6 @@
 
 use serde_json::json;
 use tidings::conversations::model::ChannelId;
-use tidings::store::Tx;
 use tidings::store::leases::Lease;
 
 use super::graph::Graph;
@@ -19,7 +18,7 @@ pub struct HeldChannel<'h> {
 
 impl Harness {
     async fn lease(&self) -> Option<Lease> {
-        let leases = self.hub().app().store.read(Tx::leases).await.unwrap();
+        let leases = self.hub().app().store.read(|tx| tx.leases()).await.unwrap();
         leases.into_iter().find(|lease| lease.channel_id == whatsapp())
     }
 
@@ -163,7 +162,7 @@ async fn two_nodes_send_everything_once_while_the_lead_changes_hands() {
         }
         harness
             .until("all are settled", async |harness| {
-                let figures = harness.hub().app().store.read(Tx::outbox_figures).await.unwrap();
+                let figures = harness.hub().app().store.read(|tx| tx.outbox_figures()).await.unwrap();
                 figures.is_empty().then_some(())
             })
             .await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tidings::conversations::model::ChannelId;
 use tidings::sending::model::Priority;
-use tidings::store::{StoreError, Tx};
+use tidings::store::StoreError;
 
 use super::graph::{Call, Graph};
 use crate::harness::{Harness, NUMBER, Setup, on_both_with, text};
@@ -202,7 +202,7 @@ async fn a_queue_is_told_by_figures() {
     on_both_with(unhurried(Setup::default()), async |harness| {
         let held = harness.hold_channel().await;
         write_first(harness, 4).await;
-        let figures = harness.hub().app().store.read(Tx::outbox_figures).await.unwrap();
+        let figures = harness.hub().app().store.read(|tx| tx.outbox_figures()).await.unwrap();
         assert_eq!(figures.iter().map(|figure| figure.count).sum::<i64>(), 4);
         assert!(
             figures
@@ -220,7 +220,7 @@ async fn a_queue_is_told_by_figures() {
         held.release().await;
         harness
             .until("it is empty", async |harness| {
-                let figures = harness.hub().app().store.read(Tx::outbox_figures).await.unwrap();
+                let figures = harness.hub().app().store.read(|tx| tx.outbox_figures()).await.unwrap();
                 figures.is_empty().then_some(())
             })
             .await;
