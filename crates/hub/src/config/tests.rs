@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use tidings_meta::notification::Platform;
 
 use super::layers::DEFAULTS;
 use super::settings::SETTINGS;
@@ -822,5 +823,30 @@ fn no_secret_is_shown() {
     assert_eq!(
         shown(&loaded, "admin_key"),
         (Some("********, ********"), "environment: TIDINGS_ADMIN_KEY")
+    );
+}
+
+// The pace.
+
+#[test]
+fn a_channel_has_its_own_pace_where_it_names_one() {
+    let loaded = load(file(
+        "[sending.whatsapp]\nmessages_per_second = 1000\n[[channels]]\nid = \"shop\"\nplatform = \"whatsapp\"\n\
+         account = \"200000000000001\"\nmessages_per_second = 20\npair_pause_secs = 0\n",
+    ));
+    let sending = &loaded.config.sending;
+    let pace = loaded.config.channels[0].pace.over(sending.pace(Platform::WhatsApp));
+    assert_eq!(
+        (pace.per_second, pace.pair_pause, pace.pair_burst),
+        (20, Duration::ZERO, 45)
+    );
+    assert_eq!(sending.pace(Platform::WhatsApp).per_second, 1_000);
+    assert_eq!(shown(&loaded, "channels.shop.messages_per_second").0, Some("20"));
+    assert!(
+        !loaded
+            .effective
+            .iter()
+            .any(|setting| setting.key == "channels.shop.messages_per_day"),
+        "what it does not name is shown where its platform names it"
     );
 }

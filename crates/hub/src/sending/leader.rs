@@ -252,10 +252,20 @@ impl Leader {
             pace.spent = Spent::new(spent);
             pace.reached = Reached::new(reached);
         }
-        let mut after = AttemptId::first_of(now - memory);
-        while memory > 0 {
+        if memory > 0 {
+            self.remember_recipients(now - memory).await?;
+        }
+        Ok(())
+    }
+
+    /// Finds out who got something since a time.
+    async fn remember_recipients(&self, since: Millis) -> Result<(), StoreError> {
+        let mut after = AttemptId::first_of(since);
+        loop {
             let channel = self.sender.channel.id.clone();
-            let page = app
+            let page = self
+                .sender
+                .app
                 .store
                 .read(move |tx| tx.attempts_of_channel(&channel, after, PAGE))
                 .await?;
@@ -265,10 +275,9 @@ impl Leader {
                 after = *id;
             }
             if page.len() < PAGE as usize {
-                break;
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     fn pace(&self) -> MutexGuard<'_, Pace> {
@@ -642,9 +651,11 @@ async fn call(sender: Arc<Sender>, lead: Lead, in_hand: InHand, permit: Option<O
 /// Keeps what became of messages; one that the store will not take does not keep the others from being kept.
 async fn settle(sender: &Arc<Sender>, group: Vec<Ended>, now: Millis) {
     let all = Arc::new(group);
-    let mut groups = vec![0..all.len()];
+    // All of them at first; each by itself if that fails for one.
+    let mut groups = VecDeque::new();
+    groups.push_back(0..all.len());
     let mut tries = 0;
-    while let Some(group) = groups.pop() {
+    while let Some(group) = groups.pop_front() {
         let (unit, here) = ((Arc::clone(sender), Arc::clone(&all)), group.clone());
         let settled = sender
             .app
@@ -659,7 +670,7 @@ async fn settle(sender: &Arc<Sender>, group: Vec<Ended>, now: Millis) {
             }
             StoreError::Unavailable(_) | StoreError::Conflict(_) if tries < SETTLE_TRIES => {
                 tries += 1;
-                groups.push(group);
+                groups.push_front(group);
                 tokio::time::sleep(REST).await;
             }
             // Given up: the messages are found later, and are of unknown outcome then.

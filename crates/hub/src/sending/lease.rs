@@ -134,7 +134,7 @@ impl Leases {
     }
 
     fn until(&self, began: Instant, now: Millis) -> Until {
-        let usable = self.length - self.length / MARGIN;
+        let usable = self.length.saturating_sub(self.length / MARGIN);
         Until {
             instant: began + usable,
             wall: now + millis(usable),

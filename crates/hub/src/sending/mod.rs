@@ -2,13 +2,13 @@
 //!
 //! 1. [`accept`] checks a request against everything that can be known before Meta is called, and writes message, conversation and outbox
 //!    entry in one transaction.
-//! 2. One node leads a channel ([`lease`]). There a task ([`leader`]) takes due heads of conversations, calls Meta no faster than it may
+//! 2. One node leads a channel ([`lease`]). There a task (`leader`) takes due heads of conversations, calls Meta no faster than it may
 //!    ([`pace`]), and settles what came of it ([`sender`], [`outcome`]).
 //! 3. What Meta says later comes in as events, and is applied by [`crate::conversations::projection`].
 //!
 //! Guarantee: a message that was accepted is sent, or its failure is shown with the reason. An attempt whose outcome is unknown is not
 //! repeated blindly: an event that bears its mark settles it, and only if none comes is it repeated, once, marked `maybe_duplicate`.
-//! A crash leaves entries `sending`: to whoever leads the channel next they are `unknown` ([`take_over`]).
+//! A crash leaves entries `sending`: to whoever leads the channel next they are `unknown` (`take_over`).
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -160,7 +160,7 @@ pub struct Lanes {
     burst: u32,
     /// How many in an hour.
     per_hour: u32,
-    lanes: HashMap<ConversationId, Lane>,
+    by_conversation: HashMap<ConversationId, Lane>,
     /// Idle lanes are left out when there are so many.
     tidy_at: usize,
 }
@@ -186,7 +186,7 @@ impl Lanes {
             pause: Millis::try_from(limits.pair_pause.as_millis()).unwrap_or(0),
             burst: limits.pair_burst.max(1),
             per_hour: limits.contact_per_hour,
-            lanes: HashMap::new(),
+            by_conversation: HashMap::new(),
             tidy_at: LANES_TIDY,
         }
     }
@@ -202,7 +202,7 @@ impl Lanes {
     /// Meta's page can be read so that nothing at all may follow a burst before it is paid back: that is what is kept to (reference
     /// `whatsapp.md` 13.2).
     pub fn wait(&self, conversation: ConversationId, now: Millis) -> Option<(Wait, Millis)> {
-        let lane = self.lanes.get(&conversation)?;
+        let lane = self.by_conversation.get(&conversation)?;
         let pair =
             (self.pause > 0 && now < lane.free_at && !(now < lane.began + self.pause && lane.in_burst < self.burst))
                 // A clock that was set back must not make anybody wait longer than the longest debt.
@@ -219,7 +219,7 @@ impl Lanes {
         if self.pause == 0 && self.per_hour == 0 {
             return;
         }
-        let lane = self.lanes.entry(conversation).or_default();
+        let lane = self.by_conversation.entry(conversation).or_default();
         if at >= lane.free_at {
             lane.began = at;
             lane.in_burst = 0;
@@ -233,14 +233,14 @@ impl Lanes {
                 lane.hour.pop_front();
             }
         }
-        if self.lanes.len() >= self.tidy_at {
+        if self.by_conversation.len() >= self.tidy_at {
             self.tidy(at);
         }
     }
 
     /// Meta says that a recipient got too much: nothing before this time.
     pub fn hold(&mut self, conversation: ConversationId, now: Millis, until: Millis) {
-        let lane = self.lanes.entry(conversation).or_default();
+        let lane = self.by_conversation.entry(conversation).or_default();
         lane.began = now - self.pause;
         lane.free_at = lane.free_at.max(until);
     }
@@ -248,9 +248,9 @@ impl Lanes {
     /// Leaves out those who may be sent to as if nothing had ever been.
     fn tidy(&mut self, now: Millis) {
         let hour_ago = now - HOUR_MILLIS;
-        self.lanes
+        self.by_conversation
             .retain(|_, lane| lane.free_at > now || lane.hour.back().is_some_and(|last| *last > hour_ago));
-        self.tidy_at = (self.lanes.len() * 2).max(LANES_TIDY);
+        self.tidy_at = (self.by_conversation.len() * 2).max(LANES_TIDY);
     }
 }
 

@@ -3,11 +3,10 @@
 //! Guarantee: at least one attempt for every entry until it is settled; who prevents doubles is the outbox: an entry is marked `sending`,
 //! with its attempt, in a commit before Meta is called, and only heads of conversations are taken, so that within a conversation the
 //! next one waits for the one before. A crash between that commit and the settling leaves the entry `sending`: whoever leads the channel
-//! next finds it of `unknown` outcome ([`super::take_over`]).
+//! next finds it of `unknown` outcome (`take_over`).
 //!
-//! [`Sender::settle`] is the one place where an outcome is turned into what happens next. When calls are made is up to
-//! [`super::leader`]; whether the channel sends at all, `Turn` says: one that is stopped rests, one whose credentials Meta refused asks whether
-//! they work again ([`hold`]).
+//! `Sender::settle` is the one place where an outcome is turned into what happens next. When calls are made is up to `leader`; whether the
+//! channel sends at all, `Turn` says: one that is stopped rests, one whose credentials Meta refused asks whether they work again ([`hold`]).
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};

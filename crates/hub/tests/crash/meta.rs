@@ -41,6 +41,7 @@ impl Meta {
     pub(crate) async fn start(seed: u64) -> Self {
         let mut world = World::default();
         world.numbers[0].throughput = u32::MAX;
+        world.instagram_accounts[0].limits.messages_per_second = 0;
         world.customers = (0..ON_WHATSAPP + ON_INSTAGRAM).map(new_customer).collect();
         let (number, account) = (world.numbers[0].id.clone(), world.instagram_accounts[0].id.clone());
         let new = world.customers.clone();

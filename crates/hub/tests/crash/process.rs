@@ -14,6 +14,16 @@ use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+/// What would hold messages back.
+const WITHOUT_PACE: [&str; 6] = [
+    "TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_SECOND",
+    "TIDINGS_SENDING_WHATSAPP_PAIR_PAUSE_SECS",
+    "TIDINGS_SENDING_WHATSAPP_CONTACTS_PER_DAY",
+    "TIDINGS_SENDING_INSTAGRAM_MESSAGES_PER_SECOND",
+    "TIDINGS_SENDING_INSTAGRAM_MESSAGES_PER_CONTACT_HOUR",
+    "TIDINGS_SENDING_INSTAGRAM_MESSAGES_PER_HOUR",
+];
+
 /// What the hub logs once it serves.
 const READY: &str = "the hub is running";
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -108,9 +118,8 @@ impl Launch {
             .env("TIDINGS_ADMIN_KEY", ADMIN_KEY)
             // A hub lives for less than a second, and the next one has to wait for its leases to run out.
             .env("TIDINGS_SENDING_LEASE_MS", "100")
-            // And without a pace it need not let a second pass either.
-            .env("TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_SECOND", "0")
-            .env("TIDINGS_SENDING_INSTAGRAM_MESSAGES_PER_SECOND", "0")
+            // And without a pace it need not let a second pass either; nor do many answers to few people wait for each other.
+            .envs(WITHOUT_PACE.map(|name| (name, "0")))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -286,7 +286,7 @@ fn profiles_are_asked_for_when_due_and_again_later() {
         lab.write(move |tx| tx.want_stale_profiles(&[second], BEGIN)).await;
         assert_eq!(due(BEGIN + 90_002, 10).await, []);
         for plan in lab.sqlite_plans(&["c.profile_due_at <=", "SELECT"]) {
-            let walk = "SEARCH c USING INDEX contacts_by_profile_due (profile_due_at<?)";
+            let walk = "SEARCH c USING COVERING INDEX contacts_by_profile_due (profile_due_at<?)";
             assert!(plan.starts_with(walk) && !plan.contains("TEMP B-TREE"), "{plan}");
         }
     });

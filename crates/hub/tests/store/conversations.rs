@@ -318,7 +318,7 @@ fn a_page_looks_at_so_many_conversations_and_says_where_it_goes_on() {
             );
         }
 
-        let lists = lab.sqlite_plans(&["FROM conversations AS c", "ORDER BY c.last_message_at DESC"]);
+        let lists = lab.plans(&["FROM conversations AS c", "ORDER BY c.last_message_at DESC"]);
         assert_eq!(lists.len(), 6);
         for index in [
             "conversations_by_channel",

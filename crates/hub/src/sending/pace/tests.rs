@@ -177,8 +177,8 @@ fn a_throttled_channel_halves_its_pace_and_comes_back_slowly() {
     assert_eq!(rate.per_second(begin + Duration::from_secs(5)), Some(60.0));
     rate.slow_down(begin + Duration::from_secs(5));
     assert_eq!(rate.per_second(begin + Duration::from_secs(5)), Some(30.0));
-    assert_eq!(rate.per_second(begin + Duration::from_secs(60)), Some(80.0));
-    assert!(!rate.is_slowed(begin + Duration::from_secs(60)));
+    assert_eq!(rate.per_second(begin + Duration::from_mins(1)), Some(80.0));
+    assert!(!rate.is_slowed(begin + Duration::from_mins(1)));
 }
 
 #[test]
@@ -223,7 +223,11 @@ fn idle_recipients_are_forgotten() {
     for second in 0..100_000 {
         pace.lanes.note(ids.next(), NOW + second * 1_000);
     }
-    assert!(pace.lanes.lanes.len() <= 2_048, "{}", pace.lanes.lanes.len());
+    assert!(
+        pace.lanes.by_conversation.len() <= 2_048,
+        "{}",
+        pace.lanes.by_conversation.len()
+    );
 }
 
 #[test]
@@ -240,7 +244,7 @@ fn the_calls_of_an_hour_and_of_a_day_are_used_up_and_come_back() {
     pace.spent.add(NOW, 200);
     let (wait, until) = pace.left(NOW).unwrap_err();
     assert_eq!(wait, Wait::HourlyLimit);
-    assert!(until >= NOW + HOUR_MILLIS && until <= NOW + HOUR_MILLIS + SPAN_MILLIS);
+    assert!((NOW + HOUR_MILLIS..=NOW + HOUR_MILLIS + SPAN_MILLIS).contains(&until));
     assert_eq!(pace.left(until), Ok(100));
     pace.spent.add(until, 100);
     assert_eq!(pace.left(until).unwrap_err().0, Wait::DailyLimit);

@@ -86,8 +86,14 @@ async fn a_token_that_ends_in_the_middle_of_many_messages_loses_none_and_doubles
                 .unwrap();
         }
         harness.projected().await;
-        let conversations = harness.conversations().await;
+        let mut conversations = harness.conversations().await;
         assert_eq!(conversations.len(), CUSTOMERS);
+        // They all wrote in one moment, and are listed in no order that matters.
+        let number_of = |conversation: &Value| {
+            let name = conversation["contact"]["name"].as_str().unwrap().to_owned();
+            name.trim_start_matches("Customer ").parse::<usize>().unwrap()
+        };
+        conversations.sort_by_key(number_of);
         let words = |number: usize| format!("number {number}");
         let mut sent = Vec::new();
         for number in 0..MESSAGES * 2 / 3 {
@@ -148,9 +154,7 @@ async fn a_token_that_ends_in_the_middle_of_many_messages_loses_none_and_doubles
             assert_eq!(message["maybeDuplicate"], false);
         }
         for customer in 0..CUSTOMERS {
-            // Conversations are listed the newest first.
-            let first = CUSTOMERS - 1 - customer;
-            let expected: Vec<String> = (first..MESSAGES).step_by(CUSTOMERS).map(words).collect();
+            let expected: Vec<String> = (customer..MESSAGES).step_by(CUSTOMERS).map(words).collect();
             assert_eq!(harness.accepted(&format!("customer-{customer}")), expected);
         }
         assert_eq!(
@@ -222,7 +226,10 @@ fn with_two_numbers() -> Setup {
         ..world.numbers[0].clone()
     };
     world.numbers.push(other);
+    // What the sandbox says of a second number would make it a channel from the start.
     setup
+        .without("WHATSAPP_BACKUP_PHONE_NUMBER_ID")
+        .without("WHATSAPP_BACKUP_ACCESS_TOKEN")
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::harness::{NUMBER, on_both, text};
 async fn what_waits_is_withdrawn_and_the_next_one_takes_its_turn() {
     on_both(async |harness| {
         let conversation = written_to(harness).await;
-        refuse(harness, 131_000, 1);
+        refuse(harness, 131_057, 1);
         let first = harness.reply(&conversation, "first").await;
         harness.waiting_after(&first, 1).await;
         let second = harness.reply(&conversation, "second").await;

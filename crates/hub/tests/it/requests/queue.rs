@@ -38,7 +38,7 @@ async fn the_queue_tells_how_long_it_is_and_why() {
             ),
             (Some(0), true, Some(0))
         );
-        refuse(harness, 131_000, 1);
+        refuse(harness, 131_057, 1);
         let first = harness.reply(&conversation, "first").await;
         harness.waiting_after(&first, 1).await;
         let second = harness.reply(&conversation, "second").await;
@@ -64,7 +64,7 @@ async fn the_queue_tells_how_long_it_is_and_why() {
             .find(|channel| channel["channelId"] == "whatsapp")
             .unwrap();
         assert_eq!(whatsapp["states"], json!({"waiting": 2, "sending": 0, "unknown": 0}));
-        assert_eq!(whatsapp["paused"], json!({"temporary": 1}));
+        assert_eq!(whatsapp["paused"], json!({"retry": 1}));
         let instagram = channels
             .iter()
             .find(|channel| channel["channelId"] == "instagram")
@@ -323,7 +323,7 @@ async fn what_cannot_be_sent_again_says_why() {
             .problem(400, "invalid_parameter");
 
         // One that waits on a pause of its own is due at once.
-        refuse(harness, 131_000, 1);
+        refuse(harness, 131_057, 1);
         harness.sandbox.write("amara", NUMBER, text("again")).unwrap();
         harness.projected().await;
         let sent = harness.reply(&conversation, "x").await;
@@ -338,7 +338,7 @@ async fn what_cannot_be_sent_again_says_why() {
 async fn an_expired_message_is_listed_and_sent_again() {
     on_both(async |harness| {
         let conversation = written_to(harness).await;
-        refuse(harness, 131_000, 1);
+        refuse(harness, 131_057, 1);
         let sent = harness
             .send(json!({"to": {"conversation": conversation["id"]}, "message": "x", "expiresAt": after(harness, SECOND)}))
             .await;

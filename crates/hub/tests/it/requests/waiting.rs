@@ -27,7 +27,7 @@ async fn who_waits_is_told_what_meta_answered() {
 async fn who_has_waited_in_vain_is_told_that_it_is_queued() {
     on_both(async |harness| {
         written_to(harness).await;
-        refuse(harness, 131_000, 1);
+        refuse(harness, 131_057, 1);
         let body = json!({"channel": "whatsapp", "to": PHONE, "message": "x"});
         let answer = harness.post(&format!("{SEND}?wait=200"), &body).await.expect(202);
         assert_eq!(answer["status"], "queued");

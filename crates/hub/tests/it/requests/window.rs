@@ -33,7 +33,7 @@ async fn a_queued_message_whose_window_closes_meanwhile_is_not_sent_as_it_is() {
     on_both(async |harness| {
         let conversation = written_to(harness).await;
         harness.pass(HOUR * 23 + MINUTE * 58).await;
-        refuse(harness, 131_000, 1);
+        refuse(harness, 131_057, 1);
         let lost = harness.reply(&conversation, "x").await;
         harness.waiting_after(&lost, 1).await;
         let saved = harness.send(with_fallback("y")).await;

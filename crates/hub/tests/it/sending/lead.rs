@@ -56,6 +56,7 @@ impl HeldChannel<'_> {
             .write(|tx| tx.release_leases(Some("somebody else")))
             .await
             .unwrap();
+        self.harness.hub().app().leases.want();
     }
 }
 

@@ -8,12 +8,17 @@ use tidings::sending::model::Priority;
 use tidings::store::StoreError;
 
 use super::graph::{Call, Graph};
-use crate::harness::{Harness, NUMBER, Setup, on_both, on_both_with, text};
+use crate::harness::{Harness, NUMBER, Setup, on_both_with, text};
 
 fn paced(graph: &Graph, per_second: u32) -> Setup {
     Setup::default()
         .with("WHATSAPP_API_BASE_URL", &graph.url())
         .with("TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_SECOND", &per_second.to_string())
+}
+
+/// Whoever loses a channel does not take it back while a test fills the queue.
+fn unhurried(setup: Setup) -> Setup {
+    setup.with("TIDINGS_SENDING_LEASE_MS", "60000")
 }
 
 async fn write_first(harness: &Harness, count: usize) -> Vec<String> {
@@ -84,7 +89,7 @@ async fn a_reply_overtakes_a_backlog_and_the_backlog_goes_on() {
 #[tokio::test]
 async fn bulk_goes_on_beside_replies() {
     let graph = Graph::start().await;
-    on_both_with(paced(&graph, 100), async |harness| {
+    on_both_with(unhurried(paced(&graph, 100)), async |harness| {
         let before = graph.calls().len();
         let store = harness.hub().app().store.clone();
         // Nothing goes out until everything waits.
@@ -194,7 +199,7 @@ async fn what_an_hour_and_a_day_allow_is_kept_over_a_restart() {
 
 #[tokio::test]
 async fn a_queue_is_told_by_figures() {
-    on_both(async |harness| {
+    on_both_with(unhurried(Setup::default()), async |harness| {
         let held = harness.hold_channel().await;
         write_first(harness, 4).await;
         let figures = harness.hub().app().store.read(|tx| tx.outbox_figures()).await.unwrap();
