@@ -22,6 +22,7 @@ pub mod routes;
 pub mod schedule;
 pub mod sending;
 pub mod server;
+pub mod signal;
 pub mod store;
 pub mod stream;
 pub mod tasks;

@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use crate::conversations::model::{ChannelId, Millis};
 use crate::crypto::{Keyring, OpenError, Place};
 use crate::flags::Flags;
+use crate::signal::{Changes, Signal};
 use model::{ChannelKind, Held, Limits, Source, StoredChannel};
 
 /// A connected number, account or e-mail sender.
@@ -149,6 +150,8 @@ struct Parts {
     /// The channels that the settings of this node name.
     in_settings: Mutex<HashSet<ChannelId>>,
     snapshot: watch::Sender<Arc<Snapshot>>,
+    /// Raised whenever the snapshot is another one.
+    signal: Signal,
     /// Held while the store is looked at, so that an older look never replaces a newer one.
     looking: tokio::sync::Mutex<()>,
 }
@@ -159,20 +162,6 @@ struct Snapshot {
     revision: Option<i64>,
     by_id: BTreeMap<ChannelId, Arc<Channel>>,
     by_account: HashMap<(Platform, String), Arc<Channel>>,
-}
-
-/// Ready whenever channels or flags have changed since it was last ready.
-#[derive(Debug, Clone)]
-pub struct Changes(watch::Receiver<Arc<Snapshot>>);
-
-impl Changes {
-    /// Waits for a change.
-    pub async fn changed(&mut self) {
-        if self.0.changed().await.is_err() {
-            // Nobody can change anything any more.
-            std::future::pending::<()>().await;
-        }
-    }
 }
 
 impl fmt::Debug for Channels {
@@ -193,6 +182,7 @@ impl Channels {
                 instagram,
                 in_settings: Mutex::default(),
                 snapshot: watch::Sender::new(Arc::default()),
+                signal: Signal::default(),
                 looking: tokio::sync::Mutex::default(),
             }),
         }
@@ -217,7 +207,7 @@ impl Channels {
 
     /// Tells of changes from now on.
     pub fn changes(&self) -> Changes {
-        Changes(self.parts.snapshot.subscribe())
+        self.parts.signal.changes()
     }
 
     /// Seals the credentials of a channel.
@@ -278,6 +268,7 @@ impl Channels {
             snapshot.by_id.insert(channel.id.clone(), channel);
         }
         self.parts.snapshot.send_replace(Arc::new(snapshot));
+        self.parts.signal.raise();
     }
 
     fn channel(&self, stored: StoredChannel) -> Channel {

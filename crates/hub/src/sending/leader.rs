@@ -180,8 +180,7 @@ impl Leader {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
-                // The other end is in `app`, and lives as long as this.
-                _ = changes.changed() => self.is_lost = !self.is_still_ours(),
+                () = changes.changed() => self.is_lost = !self.is_still_ours(),
                 () = channels.changed() => self.is_over = !self.sender.is_current(),
                 // Each look answers any number of nudges, and the next one is only begun when it has ended.
                 () = self.sender.app.senders.nudged(&channel) => self.look_at = Instant::now(),

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::conversations::model::{ChannelId, Millis};
 use crate::ids::NodeId;
 use crate::sending::sender::millis;
+use crate::signal::{Changes, Signal};
 use crate::store::StoreError;
 use crate::store::leases::Lease;
 
@@ -38,7 +39,7 @@ pub struct Leases {
     node: NodeId,
     length: Duration,
     held: Arc<Mutex<HashMap<ChannelId, Arc<Held>>>>,
-    changes: Arc<watch::Sender<u64>>,
+    changes: Signal,
     wanted: Arc<Notify>,
 }
 
@@ -98,7 +99,7 @@ impl Leases {
             node,
             length,
             held: Arc::default(),
-            changes: Arc::new(watch::Sender::new(0)),
+            changes: Signal::default(),
             wanted: Arc::default(),
         }
     }
@@ -120,8 +121,8 @@ impl Leases {
     }
 
     /// Changes whenever a lease is won, lost, or renewed after it had run out.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
+    pub fn changes(&self) -> Changes {
+        self.changes.changes()
     }
 
     /// Somebody waits for a lease that should have been renewed: it is tried at once.
@@ -168,7 +169,7 @@ pub async fn run(app: App, stop: CancellationToken) {
     }
     let node = leases.node.to_string();
     leases.held().clear();
-    leases.changes.send_modify(|version| *version += 1);
+    leases.changes.raise();
     if let Err(error) = app.store.write(move |tx| tx.release_leases(Some(&node))).await {
         tracing::warn!(%error, "the leases of channels could not be let go of; another node takes over once they run out");
     }
@@ -253,7 +254,7 @@ async fn renew(app: &App, seen: &mut HashMap<ChannelId, Seen>) -> Result<(), Sto
         }
     }
     if has_changed {
-        leases.changes.send_modify(|version| *version += 1);
+        leases.changes.raise();
     }
     Ok(())
 }

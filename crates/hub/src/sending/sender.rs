@@ -80,8 +80,7 @@ pub async fn run(app: App, channel_id: ChannelId, stop: CancellationToken) {
             biased;
             () = stop.cancelled() => {}
             () = changes.changed() => {}
-            // The other end is in `app`, and lives as long as this.
-            _ = leases.changed() => {}
+            () = leases.changed() => {}
             () = tokio::time::sleep(rest) => {}
         }
     }
