@@ -4,3 +4,4 @@ mod answers;
 mod graph;
 mod lead;
 mod pace;
+mod routes;
