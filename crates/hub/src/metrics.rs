@@ -133,6 +133,7 @@ pub struct Metrics {
     channel_up: Family<ChannelLabel, Gauge>,
     stream_subscribers: Gauge,
     task_restarts: Counter,
+    late_deliveries: Counter,
 }
 
 /// From 100 µs to about 13 s, doubling.
@@ -169,8 +170,14 @@ impl Metrics {
             channel_up: Family::default(),
             stream_subscribers: Gauge::default(),
             task_restarts: Counter::default(),
+            late_deliveries: Counter::default(),
             registry: Registry::default(),
         };
+        registry.register(
+            "tidings_late_deliveries",
+            "Messages that a route delivered after another one had taken over",
+            metrics.late_deliveries.clone(),
+        );
         registry.register(
             "tidings_webhook_notifications",
             "Notifications from Meta",
@@ -410,6 +417,11 @@ impl Metrics {
                 state: state.as_str(),
             });
         }
+    }
+
+    /// Messages were delivered by a route although another one had taken over.
+    pub fn count_late_deliveries(&self, count: u64) {
+        self.late_deliveries.inc_by(count);
     }
 
     /// So many live streams are open.

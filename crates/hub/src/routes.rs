@@ -79,6 +79,7 @@ fn table() -> Table {
         .add(Access::Key, routes!(conversations::show_timeline))
         .add(Access::Key, routes!(conversations::list_contacts))
         .add(Access::Key, routes!(conversations::show_contact))
+        .add(Access::Key, routes!(conversations::add_identity))
         .add(Access::Key, routes!(channels::list_channels, channels::add_channel))
         .add(
             Access::Key,

@@ -49,6 +49,8 @@ mod pace;
 mod projection;
 #[path = "store/queue.rs"]
 mod queue;
+#[path = "store/routes.rs"]
+mod routes;
 #[path = "store/samples.rs"]
 mod samples;
 #[path = "store/stream.rs"]

@@ -49,23 +49,27 @@ pub(super) struct Layers {
     defaults: BTreeMap<String, Given>,
     /// What stands under `[[channels]]`.
     pub(super) channels: Option<(Place, Value)>,
+    /// What stands under `[[routes]]`.
+    pub(super) routes: Option<(Place, Value)>,
 }
 
 /// The built-in defaults.
 pub(super) const DEFAULTS: &str = include_str!("../../tidings.default.toml");
 
 const CHANNELS: &str = "channels";
+const ROUTES: &str = "routes";
 
 impl Layers {
     /// Reads the files; what they say that is no setting becomes a mistake.
     pub(super) fn new(sources: Sources, mistakes: &mut Vec<Mistake>) -> Self {
         let defaults = DEFAULTS.parse::<Table>().expect("a test reads the built-in defaults");
         let defaults = flatten(defaults, &Place::Default, mistakes);
-        let mut channels = None;
+        let (mut channels, mut routes) = (None, None);
         let file = sources.file.as_ref().map(|file| {
             let place = Place::File(file.path.clone());
             let mut table = parse_file(&file.path, &file.text, mistakes);
             channels = table.remove(CHANNELS).map(|value| (place.clone(), value));
+            routes = table.remove(ROUTES).map(|value| (place.clone(), value));
             flatten(table, &place, mistakes)
         });
         check_overrides(&sources, mistakes);
@@ -74,6 +78,7 @@ impl Layers {
             file: file.unwrap_or_default(),
             defaults,
             channels,
+            routes,
         }
     }
 

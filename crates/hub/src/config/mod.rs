@@ -21,6 +21,7 @@ mod layers;
 mod mistakes;
 mod nearest;
 mod reading;
+mod routes;
 mod settings;
 mod sources;
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use mistakes::{ConfigErrors, Mistake, Place};
 pub use sources::{ConfigFile, Sources};
 
 use crate::channels::model::ChannelKind;
+use crate::sending::route::model::Policy;
 use layers::Layers;
 use reading::Reading;
 
@@ -67,6 +69,8 @@ pub struct Config {
     pub graph: GraphConfig,
     /// Connected numbers and accounts; no id and no account stands twice.
     pub channels: Vec<ChannelConfig>,
+    /// Policies of routes; no name stands twice.
+    pub routes: Vec<Policy>,
     /// The app at Meta that WhatsApp is connected by.
     pub meta_app_id: Option<String>,
     /// The app at Meta that Instagram is connected by, where it is another one.
@@ -418,6 +422,7 @@ impl Config {
                 attempts: reading.required("retention.attempts_hours", values::hours),
             },
             channels: channels::read(reading),
+            routes: routes::read(reading),
         }
     }
 }

@@ -2,19 +2,21 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::Serialize;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Caller;
 use crate::app::App;
 use crate::conversations::attention;
-use crate::conversations::model::{ChannelId, ConversationStatus, Millis};
+use crate::conversations::model::{ChannelId, ConversationStatus, Identity, IdentityKey, IdentityKind, Millis};
 use crate::conversations::timeline::{Timeline, TimelineView};
 use crate::conversations::view::{ContactView, ConversationView, Conversations, IdentityView, MessageView, Messages};
 use crate::http::cursor;
-use crate::http::extract::{FromParameters, Id, Parameters, Query};
-use crate::http::problem::Problem;
+use crate::http::extract::{FromParameters, Id, Json as Body, Parameters, Query};
+use crate::http::problem::{Code, Problem};
 use crate::ids::{ContactId, ConversationId, MessageId};
+use crate::sending::email;
 use crate::store::StoreError;
 use crate::store::conversations::ConversationFilter;
 
@@ -345,4 +347,68 @@ pub async fn show_contact(
         contact: ContactView::from(&contact),
         identities: identities.iter().map(IdentityView::from).collect(),
     }))
+}
+
+/// An address of a contact to keep.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewIdentity {
+    /// What kind of address: `email`. The others are learnt from Meta.
+    kind: String,
+    /// The address.
+    value: String,
+}
+
+/// Keeps an e-mail address of a contact, by which messages reach them where their policy has e-mail.
+#[utoipa::path(post, path = "/api/v1/contacts/{id}/identities", tag = "Contacts", request_body = NewIdentity,
+    params(("id" = String, Path, description = "The contact")), responses(
+    (status = 201, description = "It is the contact's", body = IdentityView),
+    (status = 404, description = "There is no such contact", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "It is another contact's", body = Problem, content_type = "application/problem+json"),
+    (status = 422, description = "It is no e-mail address", body = Problem, content_type = "application/problem+json")))]
+pub async fn add_identity(
+    _: Caller,
+    State(app): State<App>,
+    Id(id): Id<ContactId>,
+    Body(request): Body<NewIdentity>,
+) -> Result<(StatusCode, Json<IdentityView>), Problem> {
+    let NewIdentity { kind, value } = request;
+    if IdentityKind::from_word(&kind) != Some(IdentityKind::Email) {
+        return Err(Problem::of_field(Code::InvalidField, "kind", "must be `email`"));
+    }
+    let value = value.trim().to_owned();
+    if !email::is_address(&value) {
+        let detail = "must be an e-mail address, such as `ada@example.org`";
+        return Err(Problem::of_field(Code::InvalidField, "value", detail));
+    }
+    let identity = Identity {
+        key: IdentityKey {
+            kind: IdentityKind::Email,
+            scope: String::new(),
+            value: value.to_lowercase(),
+        },
+        shown: value,
+        seen_at: app.clock.now_millis(),
+    };
+    let view = IdentityView::from(&identity);
+    let write = app.store.write(move |tx| {
+        let Some(contact) = tx.contact_by_id(id)? else {
+            return Ok(None);
+        };
+        let known = tx.contacts_by_identities(std::slice::from_ref(&identity.key))?;
+        if known.iter().any(|(_, other)| *other != contact.id) {
+            return Ok(Some(false));
+        }
+        tx.bind_identities(&[(identity.clone(), contact.id)])?;
+        Ok::<_, StoreError>(Some(true))
+    });
+    match write.await? {
+        None => Err(Problem::not_found("contact")),
+        Some(false) => Err(Problem::of_field(
+            Code::IdentityTaken,
+            "value",
+            "is the address of another contact",
+        )),
+        Some(true) => Ok((StatusCode::CREATED, Json(view))),
+    }
 }

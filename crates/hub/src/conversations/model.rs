@@ -517,11 +517,13 @@ pub enum IdentityKind {
     ParentUserId,
     /// Instagram's id of a person towards one account.
     Igsid,
+    /// An e-mail address.
+    Email,
 }
 
 impl IdentityKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Phone, Self::UserId, Self::ParentUserId, Self::Igsid];
+    pub const ALL: [Self; 5] = [Self::Phone, Self::UserId, Self::ParentUserId, Self::Igsid, Self::Email];
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
@@ -530,6 +532,7 @@ impl IdentityKind {
             Self::UserId => "user_id",
             Self::ParentUserId => "parent_user_id",
             Self::Igsid => "igsid",
+            Self::Email => "email",
         }
     }
 

@@ -15,6 +15,7 @@ use crate::http::timestamp::Time;
 use crate::http::word::words;
 use crate::ids::{AttemptId, EventId, MessageId};
 use crate::sending::model::{Attempt, ChannelPace, EntryState, FallbackTaken, OutboxEntry, Scheduled, Wait};
+use crate::sending::route::model::Leg;
 use crate::store::messages::MessageFact;
 use crate::store::{StoreError, Tx};
 
@@ -32,6 +33,7 @@ pub struct Timeline {
     entry: Option<OutboxEntry>,
     fallback: Option<FallbackTaken>,
     pace: Option<ChannelPace>,
+    legs: Vec<Leg>,
 }
 
 impl Timeline {
@@ -55,6 +57,7 @@ impl Timeline {
                 .and_then(|terms| terms.fallback)
                 .and_then(|fallback| fallback.taken),
             pace: tx.channel_pace(&message.channel_id)?,
+            legs: tx.legs_of_origins(&[id])?,
             message,
         }))
     }
@@ -73,6 +76,8 @@ impl Timeline {
             .collect();
         items.extend(self.facts.iter().map(of_fact));
         items.extend(self.fallback.as_ref().map(of_fallback));
+        items.extend(self.legs.iter().filter(|leg| leg.number > 0).map(of_leg));
+        items.extend(self.legs.iter().filter_map(of_late));
         items.sort_by_key(|item| (item.at, self.order_in_one_moment(item)));
         items.insert(0, self.beginning());
         TimelineView {
@@ -135,7 +140,8 @@ pub struct TimelineItem {
     /// When, by Meta's clock, where Meta has told it.
     #[serde(skip_serializing_if = "Option::is_none")]
     occurred_at: Option<Time>,
-    /// `received`, `echoed` or `queued` first; then `attempt` for a try, `fallback` where its template took its place, and for an event `accepted`, `sent`, `delivered`, `read`,
+    /// `received`, `echoed` or `queued` first; then `attempt` for a try, `fallback` where its template took its place, `route` where it went on by another route, `late_delivery` where
+    /// an earlier one got there after all, and for an event `accepted`, `sent`, `delivered`, `read`,
     /// `played`, `failed`, `edited`, `deleted`, `echo` or `reaction`.
     kind: String,
     /// The event that told it: see `GET /api/webhooks/events/{id}`.
@@ -176,6 +182,21 @@ fn of_fallback(taken: &FallbackTaken) -> TimelineItem {
         detail: Some(serde_json::json!({ "reason": taken.reason, "instead": taken.said })),
         ..TimelineItem::new(taken.at, "fallback")
     }
+}
+
+fn of_leg(leg: &Leg) -> TimelineItem {
+    let detail = serde_json::json!({ "channel": leg.channel_id.0, "messageId": leg.message_id, "reason": leg.reason });
+    TimelineItem {
+        detail: Some(detail),
+        ..TimelineItem::new(leg.at, "route")
+    }
+}
+
+fn of_late(leg: &Leg) -> Option<TimelineItem> {
+    Some(TimelineItem {
+        detail: Some(serde_json::json!({ "channel": leg.channel_id.0, "messageId": leg.message_id })),
+        ..TimelineItem::new(leg.late_at?, "late_delivery")
+    })
 }
 
 fn of_fact(fact: &MessageFact) -> TimelineItem {

@@ -503,7 +503,7 @@ fn whatsapp_person(ids: &whatsapp::Person, contact: &whatsapp::Contact, at: Mill
 /// Identities are looked up in this order (reference `whatsapp.md` 6.6); the shared parent id is no proof of being one person.
 fn rank(kind: IdentityKind) -> u8 {
     match kind {
-        IdentityKind::UserId | IdentityKind::Igsid => 0,
+        IdentityKind::UserId | IdentityKind::Igsid | IdentityKind::Email => 0,
         IdentityKind::ParentUserId => 1,
         IdentityKind::Phone => 2,
     }

@@ -19,6 +19,7 @@ use crate::conversations::model::{
 use crate::http::timestamp::Time;
 use crate::http::word::words;
 use crate::ids::{ContactId, ConversationId, EventId, MessageId};
+use crate::sending::route::model::{Leg, LegState};
 use crate::store::messages::ReactionRow;
 use crate::store::{StoreError, Tx};
 
@@ -108,6 +109,39 @@ pub struct MessageView {
     /// The event that brought it.
     #[schema(value_type = Option<String>)]
     pub event_id: Option<EventId>,
+    /// The routes that it has gone by, the first one first, if it follows a policy.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<RouteView>,
+    /// The channel of the route that got it there, or is at work on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// A route delivered it although another one had taken over: the contact may have it twice.
+    pub late_delivery: bool,
+    /// Why no further route could be taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_route: Option<String>,
+    /// The message that was accepted, if this one was sent in its place by another route.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub fallback_for: Option<MessageId>,
+}
+
+/// One route that a message has gone by.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Route)]
+pub struct RouteView {
+    /// Its channel.
+    channel: String,
+    /// The message on it.
+    #[schema(value_type = String)]
+    message_id: MessageId,
+    /// How far that one got.
+    status: Option<StatusWord>,
+    /// Why it was taken; the first has no reason.
+    reason: Option<String>,
+    /// When.
+    at: Time,
 }
 
 /// When a message reached which status first; those that it has not reached are absent.
@@ -202,6 +236,8 @@ pub struct ReactionView {
 pub struct Messages {
     reactions: HashMap<MessageId, Vec<ReactionRow>>,
     answered: HashMap<(ChannelId, String), MessageId>,
+    legs: HashMap<MessageId, Vec<(Leg, Option<Status>)>>,
+    origins: HashMap<MessageId, MessageId>,
 }
 
 impl Messages {
@@ -227,7 +263,30 @@ impl Messages {
         keys.sort_unstable();
         keys.dedup();
         let answered = tx.message_ids_by_external_ids(&keys)?;
-        Ok(Self { reactions, answered })
+        let outbound: Vec<MessageId> = messages
+            .iter()
+            .filter(|message| message.outbound && message.event_id.is_none())
+            .map(|message| message.id)
+            .collect();
+        let origins = tx.origins_of_messages(&outbound)?.into_iter().collect();
+        let found = tx.legs_of_origins(&outbound)?;
+        let of_legs: Vec<MessageId> = found.iter().map(|leg| leg.message_id).collect();
+        let statuses: HashMap<MessageId, Status> = tx
+            .messages_by_ids(&of_legs)?
+            .into_iter()
+            .map(|message| (message.id, message.status))
+            .collect();
+        let mut legs: HashMap<MessageId, Vec<(Leg, Option<Status>)>> = HashMap::new();
+        for leg in found {
+            let status = statuses.get(&leg.message_id).copied();
+            legs.entry(leg.origin_id).or_default().push((leg, status));
+        }
+        Ok(Self {
+            reactions,
+            answered,
+            legs,
+            origins,
+        })
     }
 
     /// Renders one of them.
@@ -235,6 +294,7 @@ impl Messages {
         let platform = channels.get(&message.channel_id).and_then(|channel| channel.platform());
         let receipts = &message.receipts;
         let reactions = self.reactions.get(&message.id).map(Vec::as_slice).unwrap_or_default();
+        let legs = self.legs.get(&message.id).map(Vec::as_slice).unwrap_or_default();
         MessageView {
             id: message.id,
             conversation_id: message.conversation_id,
@@ -276,8 +336,28 @@ impl Messages {
                 .as_deref()
                 .and_then(|metadata| serde_json::from_str(metadata).ok()),
             event_id: message.event_id,
+            route: serving(legs).map(|leg| leg.channel_id.0.clone()),
+            late_delivery: legs.iter().any(|(leg, _)| leg.late_at.is_some()),
+            no_route: legs.last().and_then(|(leg, _)| leg.no_route.clone()),
+            fallback_for: self.origins.get(&message.id).copied(),
+            routes: legs
+                .iter()
+                .map(|(leg, status)| RouteView {
+                    channel: leg.channel_id.0.clone(),
+                    message_id: leg.message_id,
+                    status: status.map(Into::into),
+                    reason: leg.reason.clone(),
+                    at: Time(leg.at),
+                })
+                .collect(),
         }
     }
+}
+
+/// The leg that got there, else the last one.
+fn serving(legs: &[(Leg, Option<Status>)]) -> Option<&Leg> {
+    let reached = legs.iter().find(|(leg, _)| leg.state == LegState::Reached);
+    reached.or(legs.last()).map(|(leg, _)| leg)
 }
 
 fn reaction(row: &ReactionRow) -> Option<ReactionView> {

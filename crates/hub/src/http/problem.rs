@@ -273,6 +273,8 @@ codes! {
         "Name a message of the same conversation, or leave `replyTo` out.";
     ChannelExists "channel_exists" CONFLICT "The id or the account of the channel is in use"
         "Choose another id; or change the channel that there is.";
+    IdentityTaken "identity_taken" CONFLICT "The address is another contact's"
+        "Use that contact, or another address.";
     ChannelInUse "channel_in_use" CONFLICT "Messages of the channel wait to be sent"
         "Wait until they are sent, or cancel them; then remove the channel.";
     ChannelOfSettings "channel_of_settings" CONFLICT "The settings name the channel"

@@ -6,16 +6,17 @@
 use std::time::Duration;
 
 use aws_lc_rs::digest;
-use tidings_meta::notification::Platform;
 
 use crate::app::App;
+use crate::channels::model::ChannelKind;
 use crate::conversations::content::{Content, Template};
 use crate::conversations::model::{ChannelId, Conversation, Message, Millis, Receipts, Sender, Status};
 use crate::ids::{ContactId, ConversationId, MessageId};
 use crate::sending::model::{Fallback, Priority, Purpose, Scheduled, Terms};
 use crate::sending::recipient::{self, Found, Newcomer};
 use crate::sending::request::{self, Fault};
-use crate::sending::window;
+use crate::sending::route::model::{Leg, Policy};
+use crate::sending::{route, window};
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx, UnitError};
 use crate::stream::model::Change;
@@ -48,6 +49,8 @@ pub struct Order {
     pub expires_at: Option<Millis>,
     /// What to send in its place where the window has closed.
     pub fallback: Option<Template>,
+    /// The policy that it follows where its way does not serve; `None`: the usual one, if there is one.
+    pub route: Option<String>,
     /// A document of the caller's own.
     pub metadata: Option<String>,
     /// Taken also while sending is stopped: it waits.
@@ -119,9 +122,9 @@ pub enum AcceptError {
     /// The channel can only receive.
     #[error("channel `{0}` has no access token")]
     ChannelNotUsable(ChannelId),
-    /// The channel is a route of other channels' messages, and not one to send by.
-    #[error("channel `{0}` is a route of other channels' messages")]
-    ChannelIsRoute(ChannelId),
+    /// There is no such policy.
+    #[error("there is no policy `{0}`")]
+    UnknownRoute(String),
     /// Sending is stopped: altogether, or on this channel.
     #[error("sending is stopped")]
     OutboundStopped(Option<ChannelId>),
@@ -144,7 +147,7 @@ pub enum AcceptError {
     #[error("the window is closed")]
     WindowClosed {
         /// Where a template could help.
-        platform: Platform,
+        kind: ChannelKind,
     },
     /// A template stands ready that the channel's product does not have, or for a message that needs none.
     #[error("the fallback cannot be sent")]
@@ -272,6 +275,8 @@ struct Planned {
     is_new: bool,
     message: Message,
     terms: Option<Terms>,
+    /// What it follows where its way does not serve.
+    policy: Option<Policy>,
     /// Due when it may be sent.
     scheduled: Scheduled,
 }
@@ -285,31 +290,28 @@ impl Acceptor {
         let order = &self.order;
         let Found {
             channel,
-            platform,
             conversation,
             is_new,
             newcomer,
         } = recipient::find(tx, &self.app, order, self.now)?;
+        let policy = match &order.route {
+            None => route::usual_policy(&self.app, &channel.id),
+            Some(name) => Some(route::policy(&self.app, name).ok_or_else(|| AcceptError::UnknownRoute(name.clone()))?),
+        };
+        let kind = channel.kind;
         if channel.credentials.is_none() {
             return Err(AcceptError::ChannelNotUsable(channel.id.clone()));
         }
         self.refuse_while_stopped(&channel.id)?;
-        let faults = request::check(platform, &order.content);
+        let faults = request::check(kind, &order.content);
         if !faults.is_empty() {
             return Err(AcceptError::Content(faults));
         }
-        self.check_fallback(platform)?;
+        self.check_fallback(kind)?;
         let window_ends_at = conversation.window_ends_at;
         let fallback = order.fallback.as_ref();
-        if !window::at_accept(
-            platform,
-            order.sender,
-            &order.content,
-            fallback,
-            window_ends_at,
-            self.now,
-        ) {
-            return Err(AcceptError::WindowClosed { platform });
+        if !window::at_accept(kind, order.sender, &order.content, fallback, window_ends_at, self.now) {
+            return Err(AcceptError::WindowClosed { kind });
         }
         let (due_at, expires_at) = self.times()?;
         let usual = Priority::usual(order.purpose, conversation.window_is_open(self.now));
@@ -342,6 +344,7 @@ impl Acceptor {
             is_new,
             message,
             terms,
+            policy,
             scheduled,
         })))
     }
@@ -365,6 +368,10 @@ impl Acceptor {
         }
         tx.insert_messages(&[&planned.message])?;
         tx.insert_terms(planned.terms.as_slice())?;
+        if let Some(policy) = &planned.policy {
+            let (channel, begins_at) = (conversation.channel_id.clone(), planned.scheduled.due_at);
+            tx.insert_leg(&Leg::first(self.message_id, channel, policy, begins_at))?;
+        }
         if waits_for_its_time {
             tx.insert_scheduled(&planned.scheduled)?;
         } else {
@@ -416,7 +423,7 @@ impl Acceptor {
         }
     }
 
-    fn check_fallback(&self, platform: Platform) -> Result<(), AcceptError> {
+    fn check_fallback(&self, kind: ChannelKind) -> Result<(), AcceptError> {
         let Some(template) = &self.order.fallback else {
             return Ok(());
         };
@@ -426,13 +433,13 @@ impl Acceptor {
                 detail: detail.to_owned(),
             }]
         };
-        let faults = match (&self.order.content, platform) {
+        let faults = match (&self.order.content, kind) {
             (Content::Template(_), _) => fault("is for free-form messages: this one is a template already"),
             // Which channel it would be was not known to whoever asked.
-            (_, Platform::Instagram) if self.order.by == By::Auto => Vec::new(),
-            (_, Platform::Instagram) => fault("can be sent on WhatsApp only: leave it out"),
-            (_, Platform::WhatsApp) => {
-                let mut faults = request::check(platform, &Content::Template(template.clone()));
+            (_, ChannelKind::Instagram) if self.order.by == By::Auto => Vec::new(),
+            (_, ChannelKind::Instagram | ChannelKind::Email) => fault("can be sent on WhatsApp only: leave it out"),
+            (_, ChannelKind::WhatsApp) => {
+                let mut faults = request::check(kind, &Content::Template(template.clone()));
                 for fault in &mut faults {
                     fault.field = fault.field.replacen("content", "fallbackTemplate", 1);
                 }

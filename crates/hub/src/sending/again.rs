@@ -91,8 +91,7 @@ pub fn retry_in(tx: &mut Tx<'_>, app: &App, id: MessageId, force: bool) -> Resul
     let Some(channel) = app.channels.get(&message.channel_id) else {
         return refuse("its channel is no longer there");
     };
-    let can_carry = |platform| request::check(platform, &message.content).is_empty();
-    if !channel.platform().is_some_and(can_carry) {
+    if !request::check(channel.kind, &message.content).is_empty() {
         return refuse("its content can no longer be sent");
     }
     let may_have_arrived = may_have_arrived(&message);

@@ -8,11 +8,11 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tidings_meta::notification::Platform;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Caller;
 use crate::app::App;
+use crate::channels::model::ChannelKind;
 use crate::conversations::content::{Content, Template};
 use crate::conversations::model::{ChannelId, Message, Sender};
 use crate::conversations::view::{MessageView, Messages, StatusWord};
@@ -82,6 +82,9 @@ pub struct SendRequest {
     /// A template to send in its place, once, where the window for free-form messages has closed (WhatsApp).
     #[serde(default)]
     fallback_template: Option<Template>,
+    /// The policy of routes that it follows where its channel does not serve: one of the settings' `[[routes]]`, or `default`.
+    #[serde(default)]
+    route: Option<String>,
     /// A document of your own that comes back with the message; 4 KiB at most.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
@@ -394,6 +397,7 @@ pub(super) fn order(
         send_at: request.send_at.map(Timestamp::as_millisecond),
         expires_at: request.expires_at.map(Timestamp::as_millisecond),
         fallback: request.fallback_template,
+        route: request.route,
         metadata,
         queue: false,
         idempotency: key.map(|key| Idempotency::new(caller.id(), &key, raw)),
@@ -438,13 +442,11 @@ impl From<AcceptError> for Problem {
                 Code::ChannelNotUsable,
                 format!("Channel `{channel}` has no access token: it can only receive."),
             ),
-            AcceptError::ChannelIsRoute(channel) => Self::new(
+            AcceptError::UnknownRoute(name) => Self::of_field(
                 Code::InvalidField,
-                format!(
-                    "Channel `{channel}` is a route that messages of other channels can take, and not one to send by."
-                ),
-            )
-            .field("channel", "must be a channel of WhatsApp or Instagram"),
+                "route",
+                format!("there is no policy `{name}`: name one of the settings' `[[routes]]`, or `default`"),
+            ),
             AcceptError::OutboundStopped(channel) => {
                 let what = channel.map_or_else(|| "Sending".to_owned(), |id| format!("Sending by channel `{id}`"));
                 Self::new(
@@ -472,13 +474,13 @@ impl From<AcceptError> for Problem {
                 "replyTo",
                 "must be a message of this conversation that Meta has given an id",
             ),
-            AcceptError::WindowClosed { platform } => Self::new(
+            AcceptError::WindowClosed { kind } => Self::new(
                 Code::WindowClosed,
-                match platform {
-                    Platform::WhatsApp => {
+                match kind {
+                    ChannelKind::WhatsApp => {
                         "The contact has not written in the last 24 hours: send an approved template (`content.type` = `template`), or give one as `fallbackTemplate`."
                     }
-                    Platform::Instagram => {
+                    ChannelKind::Instagram | ChannelKind::Email => {
                         "The contact has not written in the last 24 hours: wait until they write again."
                     }
                 },

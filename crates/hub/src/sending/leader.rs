@@ -23,7 +23,7 @@ use crate::sending::lease::Lead;
 use crate::sending::model::{AttemptEnd, Cause, ChannelPace, Outcome, Wait};
 use crate::sending::pace::{Pace, Rate, Reached, SPAN_MILLIS, Shares, Spent, spans_since};
 use crate::sending::sender::{Claim, Ended, InHand, Made, Sender, Taken, millis};
-use crate::sending::{outcome, take_over};
+use crate::sending::take_over;
 use crate::store::StoreError;
 
 /// How long to wait for a nudge before looking again: other nodes accept messages too.
@@ -447,7 +447,9 @@ impl Leader {
         }
         let app = &self.sender.app;
         for kind in &taken.ended {
-            app.metrics.count_sent(self.sender.platform, false, kind);
+            if let Some(platform) = self.sender.channel.platform() {
+                app.metrics.count_sent(platform, false, kind);
+            }
         }
         let wall = app.clock.now_millis();
         {
@@ -629,20 +631,20 @@ async fn call(sender: Arc<Sender>, lead: Lead, in_hand: InHand, permit: Option<O
         app.metrics
             .observe_queue_wait(Duration::from_millis(waited.unsigned_abs()));
     }
-    let exchange = sender.call(&in_hand.body).await;
-    let outcome = outcome::of(sender.platform, &exchange);
-    sender.count(&exchange, &outcome, &in_hand);
+    let answer = sender.call(&in_hand.body).await;
+    sender.count(&answer, &in_hand);
+    let outcome = answer.outcome;
     let end = AttemptEnd {
         at: app.clock.now_millis(),
         outcome: outcome.as_str().to_owned(),
-        http_status: exchange.http_status,
+        http_status: answer.http_status,
         failure: outcome.failure().cloned(),
-        answer: (!exchange.answer.is_empty()).then(|| exchange.answer.chars().take(ANSWER_CHARS_MAX).collect()),
-        duration_micros: i64::try_from(exchange.elapsed.as_micros()).unwrap_or(i64::MAX),
+        answer: (!answer.text.is_empty()).then(|| answer.text.chars().take(ANSWER_CHARS_MAX).collect()),
+        duration_micros: i64::try_from(answer.elapsed.as_micros()).unwrap_or(i64::MAX),
     };
     Done::Called(Box::new(Called {
         in_hand,
-        answer: Some((outcome, end, exchange.usage)),
+        answer: Some((outcome, end, answer.usage)),
         _permit: permit,
     }))
 }

@@ -194,7 +194,7 @@ async fn renew(app: &App, seen: &mut HashMap<ChannelId, Seen>) -> Result<(), Sto
         .channels
         .all()
         .into_iter()
-        .filter(|channel| channel.connection().is_some())
+        .filter(|channel| channel.credentials.is_some())
         .map(|channel| channel.id.clone())
         .collect();
     let node = leases.node.to_string();

@@ -2,23 +2,20 @@
 
 use std::sync::Arc;
 
-use tidings_meta::notification::Platform;
-
 use crate::app::App;
 use crate::channels::Channel;
+use crate::channels::model::ChannelKind;
 use crate::conversations::model::{ChannelId, Contact, Conversation, Identity, IdentityKey, IdentityKind, Millis};
 use crate::conversations::phone::{self, PhoneNumber};
 use crate::ids::ContactId;
 use crate::sending::accept::{AcceptError, By, Order, To};
-use crate::sending::{request, window};
+use crate::sending::{email, request, window};
 use crate::store::{StoreError, Tx};
 
 /// Where a message goes.
 pub struct Found {
     /// By this channel.
     pub channel: Arc<Channel>,
-    /// Whose product it is.
-    pub platform: Platform,
     /// In this conversation, which is locked unless it is new.
     pub conversation: Conversation,
     /// It is not kept yet.
@@ -66,7 +63,6 @@ pub fn find(tx: &mut Tx<'_>, app: &App, order: &Order, now: Millis) -> Result<Fo
                 return Err(AcceptError::InvalidRecipient(detail));
             }
             return Ok(Found {
-                platform: platform_of(&channel)?,
                 channel,
                 conversation,
                 is_new: false,
@@ -87,19 +83,15 @@ fn named(app: &App, id: &ChannelId) -> Result<Arc<Channel>, AcceptError> {
         .ok_or_else(|| AcceptError::UnknownChannel(id.0.clone()))
 }
 
-fn platform_of(channel: &Channel) -> Result<Platform, AcceptError> {
-    channel
-        .platform()
-        .ok_or_else(|| AcceptError::ChannelIsRoute(channel.id.clone()))
-}
-
 fn best(tx: &mut Tx<'_>, app: &App, order: &Order, now: Millis) -> Result<Found, AcceptError> {
     let mut found: Option<((u8, Millis), Arc<Channel>, Person)> = None;
     let mut refusal = None;
     for channel in app.channels.all() {
-        let Some(platform) = channel.platform().filter(|_| channel.credentials.is_some()) else {
+        // E-mail is chosen by name, or by a policy.
+        if channel.credentials.is_none() || channel.kind == ChannelKind::Email {
             continue;
-        };
+        }
+        let kind = channel.kind;
         let person = match person(tx, &channel, &order.to, now) {
             Ok(person) => person,
             Err(AcceptError::Store(error)) => return Err(error.into()),
@@ -116,9 +108,9 @@ fn best(tx: &mut Tx<'_>, app: &App, order: &Order, now: Millis) -> Result<Found,
                 .find(|conversation| conversation.channel_id == channel.id)
                 .and_then(|conversation| conversation.window_ends_at),
         };
-        let carries = request::check(platform, &order.content).is_empty();
+        let carries = request::check(kind, &order.content).is_empty();
         let (content, fallback) = (&order.content, order.fallback.as_ref());
-        let may_go = window::at_accept(platform, order.sender, content, fallback, window_ends_at, now);
+        let may_go = window::at_accept(kind, order.sender, content, fallback, window_ends_at, now);
         let open_until = window_ends_at.filter(|end| *end - window::MARGIN_MILLIS >= now);
         // Smaller is better.
         let rank = match (carries, open_until, may_go) {
@@ -143,20 +135,20 @@ fn best(tx: &mut Tx<'_>, app: &App, order: &Order, now: Millis) -> Result<Found,
 }
 
 fn person(tx: &mut Tx<'_>, channel: &Channel, to: &To, now: Millis) -> Result<Person, AcceptError> {
-    let platform = platform_of(channel)?;
+    let kind = channel.kind;
     match to {
         To::Contact(id) => {
             let unknown = || AcceptError::UnknownRecipient(format!("there is no contact `{id}`"));
             let contact = tx.contact_by_id(*id)?.ok_or_else(unknown)?;
             let identities = tx.identities_of_contact(contact.id)?;
-            if request::address_of(platform, &channel.account, &identities).is_none() {
+            if request::address_of(kind, &channel.account, &identities).is_none() {
                 let detail = format!("contact `{id}` has no address on channel `{}`", channel.id);
                 return Err(AcceptError::UnknownRecipient(detail));
             }
             Ok(Person::Known(contact.id))
         }
         To::Address(text) => {
-            let identity = identity(channel, platform, text, now)?;
+            let identity = identity(channel, kind, text, now)?;
             let known = tx.contacts_by_identities(std::slice::from_ref(&identity.key))?;
             Ok(match known.into_iter().next() {
                 Some((_, contact)) => Person::Known(contact),
@@ -174,7 +166,6 @@ fn conversation(
     person: Person,
     now: Millis,
 ) -> Result<Found, AcceptError> {
-    let platform = platform_of(&channel)?;
     let (contact, newcomer) = match person {
         Person::Known(contact) => {
             let known = tx
@@ -184,7 +175,6 @@ fn conversation(
             if let Some(conversation) = known {
                 return Ok(Found {
                     channel,
-                    platform,
                     conversation,
                     is_new: false,
                     newcomer: None,
@@ -205,7 +195,7 @@ fn conversation(
             let id = contact.id;
             let newcomer = Newcomer {
                 contact,
-                profile_due_at: (platform == Platform::Instagram).then_some(now),
+                profile_due_at: (channel.kind == ChannelKind::Instagram).then_some(now),
                 identity,
             };
             (id, Some(newcomer))
@@ -214,20 +204,19 @@ fn conversation(
     Ok(Found {
         conversation: Conversation::new(app.ids.next(), channel.id.clone(), contact, now),
         channel,
-        platform,
         is_new: true,
         newcomer,
     })
 }
 
 /// Understands an address as one of the channel's.
-fn identity(channel: &Channel, platform: Platform, text: &str, now: Millis) -> Result<Identity, AcceptError> {
+fn identity(channel: &Channel, kind: ChannelKind, text: &str, now: Millis) -> Result<Identity, AcceptError> {
     let text = text.trim();
-    let (kind, scope, value, shown) = match platform {
-        Platform::WhatsApp if is_user_id(text) => {
+    let (kind, scope, value, shown) = match kind {
+        ChannelKind::WhatsApp if is_user_id(text) => {
             (IdentityKind::UserId, String::new(), text.to_owned(), text.to_owned())
         }
-        Platform::WhatsApp => {
+        ChannelKind::WhatsApp => {
             let number = PhoneNumber::parse(text).ok_or_else(|| {
                 let detail = "must be a phone number with its country code, such as `+31612345678`, or a business-scoped user id";
                 AcceptError::InvalidRecipient(detail.to_owned())
@@ -235,7 +224,7 @@ fn identity(channel: &Channel, platform: Platform, text: &str, now: Millis) -> R
             let digits = number.digits().to_owned();
             (IdentityKind::Phone, String::new(), phone::compared(&digits), digits)
         }
-        Platform::Instagram
+        ChannelKind::Instagram
             if !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_digit()) =>
         {
             (
@@ -245,8 +234,15 @@ fn identity(channel: &Channel, platform: Platform, text: &str, now: Millis) -> R
                 text.to_owned(),
             )
         }
-        Platform::Instagram => {
+        ChannelKind::Instagram => {
             let detail = "must be an Instagram-scoped id: the digits that Meta's webhooks give as `sender.id`";
+            return Err(AcceptError::InvalidRecipient(detail.to_owned()));
+        }
+        ChannelKind::Email if email::is_address(text) => {
+            (IdentityKind::Email, String::new(), text.to_lowercase(), text.to_owned())
+        }
+        ChannelKind::Email => {
+            let detail = "must be an e-mail address, such as `ada@example.org`";
             return Err(AcceptError::InvalidRecipient(detail.to_owned()));
         }
     };

@@ -3,10 +3,11 @@
 //! Shapes and limits: reference `whatsapp.md` 9.1, 9.2, 10.1; `instagram.md` 3.1, 3.2.
 
 use serde_json::{Value, json};
-use tidings_meta::notification::Platform;
 
+use crate::channels::model::ChannelKind;
 use crate::conversations::content::Content;
 use crate::conversations::model::{Identity, IdentityKind};
+use crate::sending::email;
 
 /// Where a message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,10 +19,12 @@ pub enum Address {
     UserId(String),
     /// An Instagram-scoped id.
     Igsid(String),
+    /// An e-mail address.
+    Email(String),
 }
 
 /// The address of a contact on a channel: of several, the one that was used last. `None` if there is none.
-pub fn address_of(platform: Platform, account: &str, identities: &[Identity]) -> Option<Address> {
+pub fn address_of(kind: ChannelKind, account: &str, identities: &[Identity]) -> Option<Address> {
     let latest = |kind: IdentityKind, scope: &str| {
         identities
             .iter()
@@ -29,12 +32,13 @@ pub fn address_of(platform: Platform, account: &str, identities: &[Identity]) ->
             .max_by_key(|identity| identity.seen_at)
             .map(|identity| identity.shown.clone())
     };
-    match platform {
+    match kind {
         // A phone number can be sent everything; a user id not (authentication templates, reference `whatsapp.md` 6.4).
-        Platform::WhatsApp => latest(IdentityKind::Phone, "")
+        ChannelKind::WhatsApp => latest(IdentityKind::Phone, "")
             .map(Address::Phone)
             .or_else(|| latest(IdentityKind::UserId, "").map(Address::UserId)),
-        Platform::Instagram => latest(IdentityKind::Igsid, account).map(Address::Igsid),
+        ChannelKind::Instagram => latest(IdentityKind::Igsid, account).map(Address::Igsid),
+        ChannelKind::Email => latest(IdentityKind::Email, "").map(Address::Email),
     }
 }
 
@@ -69,14 +73,17 @@ const QUICK_REPLY_TITLE_CHARS_MAX: usize = 20;
 /// Characters of a quick reply's payload. Messenger's bound, which Instagram's pages do not repeat.
 const QUICK_REPLY_PAYLOAD_CHARS_MAX: usize = 1000;
 
+/// Characters of an e-mail's text: Tidings' own bound.
+const EMAIL_TEXT_CHARS_MAX: usize = 100_000;
+
 /// Whether a channel's product can be sent this, and whether it keeps the limits; every fault at once.
-pub fn check(platform: Platform, content: &Content) -> Vec<Fault> {
+pub fn check(kind: ChannelKind, content: &Content) -> Vec<Fault> {
     let mut faults = Vec::new();
-    match (platform, content) {
-        (Platform::WhatsApp, Content::Text { text, .. }) => {
+    match (kind, content) {
+        (ChannelKind::WhatsApp, Content::Text { text, .. }) => {
             check_length(&mut faults, "content.text", text, WHATSAPP_TEXT_CHARS_MAX);
         }
-        (Platform::WhatsApp, Content::Image(media)) => {
+        (ChannelKind::WhatsApp, Content::Image(media)) => {
             match &media.link {
                 Some(link) => check_link(&mut faults, "content.link", link),
                 None => faults.push(fault("content.link", "is missing: the public address of the picture")),
@@ -85,7 +92,7 @@ pub fn check(platform: Platform, content: &Content) -> Vec<Fault> {
                 check_length(&mut faults, "content.caption", caption, WHATSAPP_CAPTION_CHARS_MAX);
             }
         }
-        (Platform::WhatsApp, Content::Template(template)) => {
+        (ChannelKind::WhatsApp, Content::Template(template)) => {
             check_length(&mut faults, "content.name", &template.name, TEMPLATE_NAME_CHARS_MAX);
             if !template
                 .name
@@ -112,8 +119,8 @@ pub fn check(platform: Platform, content: &Content) -> Vec<Fault> {
                 faults.push(fault(&field, "is missing: `header`, `body` or `button`"));
             }
         }
-        (Platform::Instagram, Content::Text { text, .. }) => check_bytes(&mut faults, "content.text", text),
-        (Platform::Instagram, Content::QuickReplies { text, quick_replies }) => {
+        (ChannelKind::Instagram, Content::Text { text, .. }) => check_bytes(&mut faults, "content.text", text),
+        (ChannelKind::Instagram, Content::QuickReplies { text, quick_replies }) => {
             check_bytes(&mut faults, "content.text", text);
             if quick_replies.is_empty() || quick_replies.len() > QUICK_REPLIES_MAX {
                 let detail = format!("must be 1 to {QUICK_REPLIES_MAX}; these are {}", quick_replies.len());
@@ -130,12 +137,20 @@ pub fn check(platform: Platform, content: &Content) -> Vec<Fault> {
                 );
             }
         }
-        (platform, content) => {
-            let can = match platform {
-                Platform::WhatsApp => "`text`, `image` and `template`",
-                Platform::Instagram => "`text` and `quick_replies`",
+        (ChannelKind::Email, Content::Text { text, .. } | Content::QuickReplies { text, .. }) => {
+            check_length(&mut faults, "content.text", text, EMAIL_TEXT_CHARS_MAX);
+        }
+        (ChannelKind::Email, Content::Image(media)) => match &media.link {
+            Some(link) => check_link(&mut faults, "content.link", link),
+            None => faults.push(fault("content.link", "is missing: the public address of the picture")),
+        },
+        (kind, content) => {
+            let can = match kind {
+                ChannelKind::WhatsApp => "`text`, `image` and `template`",
+                ChannelKind::Instagram => "`text` and `quick_replies`",
+                ChannelKind::Email => "`text`, `image` and `quick_replies`",
             };
-            let detail = format!("`{}` cannot be sent on {platform}; {can} can", content.kind());
+            let detail = format!("`{}` cannot be sent on {kind}; {can} can", content.kind());
             faults.push(fault("content.type", detail));
         }
     }
@@ -181,6 +196,7 @@ pub fn body(address: &Address, content: &Content, reply_to: Option<&str>, callba
     match address {
         Address::Phone(_) | Address::UserId(_) => whatsapp(address, content, reply_to, callback),
         Address::Igsid(igsid) => instagram(igsid, content, reply_to),
+        Address::Email(address) => email::body(address, content, callback),
     }
 }
 
@@ -192,7 +208,7 @@ fn whatsapp(address: &Address, content: &Content, reply_to: Option<&str>, callba
     });
     match address {
         Address::Phone(digits) => body["to"] = format!("+{digits}").into(),
-        Address::UserId(id) | Address::Igsid(id) => body["recipient"] = id.as_str().into(),
+        Address::UserId(id) | Address::Igsid(id) | Address::Email(id) => body["recipient"] = id.as_str().into(),
     }
     // A reply to a template shows no quotation, and is no error (reference `whatsapp.md` 9.1).
     if let Some(message_id) = reply_to {
@@ -246,9 +262,9 @@ pub fn tag_human_agent(body: &mut Value) {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use tidings_meta::notification::Platform;
 
     use super::{Address, body, check};
+    use crate::channels::model::ChannelKind;
     use crate::conversations::content::{Content, Media, QuickReply, Template};
 
     #[test]
@@ -275,11 +291,11 @@ mod tests {
     #[test]
     fn limits_hold_on_both_sides_of_the_bound() {
         let long = |count: usize| Content::text("é".repeat(count));
-        assert!(check(Platform::WhatsApp, &long(4096)).is_empty());
-        assert_eq!(check(Platform::WhatsApp, &long(4097))[0].field, "content.text");
-        assert!(check(Platform::Instagram, &long(500)).is_empty(), "1,000 bytes");
-        assert_eq!(check(Platform::Instagram, &long(501))[0].field, "content.text");
-        assert_eq!(check(Platform::WhatsApp, &long(0))[0].detail, "must not be empty");
+        assert!(check(ChannelKind::WhatsApp, &long(4096)).is_empty());
+        assert_eq!(check(ChannelKind::WhatsApp, &long(4097))[0].field, "content.text");
+        assert!(check(ChannelKind::Instagram, &long(500)).is_empty(), "1,000 bytes");
+        assert_eq!(check(ChannelKind::Instagram, &long(501))[0].field, "content.text");
+        assert_eq!(check(ChannelKind::WhatsApp, &long(0))[0].detail, "must not be empty");
         let replies = |count: usize| Content::QuickReplies {
             text: "?".into(),
             quick_replies: vec![
@@ -290,12 +306,15 @@ mod tests {
                 count
             ],
         };
-        assert!(check(Platform::Instagram, &replies(13)).is_empty());
+        assert!(check(ChannelKind::Instagram, &replies(13)).is_empty());
         assert_eq!(
-            check(Platform::Instagram, &replies(14))[0].field,
+            check(ChannelKind::Instagram, &replies(14))[0].field,
             "content.quickReplies"
         );
-        assert_eq!(check(Platform::Instagram, &replies(0))[0].field, "content.quickReplies");
+        assert_eq!(
+            check(ChannelKind::Instagram, &replies(0))[0].field,
+            "content.quickReplies"
+        );
         let image = |caption: usize, link: &str| {
             Content::Image(Media {
                 link: Some(link.into()),
@@ -303,13 +322,13 @@ mod tests {
                 ..Media::default()
             })
         };
-        assert!(check(Platform::WhatsApp, &image(1024, "https://cdn.example.org/1.jpg")).is_empty());
+        assert!(check(ChannelKind::WhatsApp, &image(1024, "https://cdn.example.org/1.jpg")).is_empty());
         assert_eq!(
-            check(Platform::WhatsApp, &image(1025, "https://cdn.example.org/1.jpg"))[0].field,
+            check(ChannelKind::WhatsApp, &image(1025, "https://cdn.example.org/1.jpg"))[0].field,
             "content.caption"
         );
         assert_eq!(
-            check(Platform::WhatsApp, &image(1, "file:///etc/passwd"))[0].field,
+            check(ChannelKind::WhatsApp, &image(1, "file:///etc/passwd"))[0].field,
             "content.link"
         );
     }
@@ -321,10 +340,10 @@ mod tests {
             language: "en_US".into(),
             components: Vec::new(),
         });
-        assert!(check(Platform::WhatsApp, &template).is_empty());
-        assert_eq!(check(Platform::Instagram, &template)[0].field, "content.type");
+        assert!(check(ChannelKind::WhatsApp, &template).is_empty());
+        assert_eq!(check(ChannelKind::Instagram, &template)[0].field, "content.type");
         assert_eq!(
-            check(Platform::WhatsApp, &Content::Placeholder)[0].field,
+            check(ChannelKind::WhatsApp, &Content::Placeholder)[0].field,
             "content.type"
         );
     }

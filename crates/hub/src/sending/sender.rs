@@ -13,14 +13,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use secrecy::SecretString;
-use tidings_meta::client::{CallError, Exchange, GraphClient, Sent};
+use tidings_meta::client::{CallError, GraphClient, Usage};
 use tidings_meta::error;
 use tidings_meta::notification::Platform;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::channels::hold::{self, Prober};
-use crate::channels::{Channel, Connection, Standing, follow};
+use crate::channels::model::ChannelKind;
+use crate::channels::{Channel, Standing, follow};
 use crate::config::PaceConfig;
 use crate::conversations::model::{
     ChannelId, Conversation, Failure, Identity, IdentityKey, IdentityKind, Message, Millis, Receipt, Status,
@@ -28,6 +30,7 @@ use crate::conversations::model::{
 use crate::conversations::phone;
 use crate::conversations::understand::callback_of;
 use crate::ids::{AttemptId, ContactId, ConversationId, MessageId};
+use crate::sending::email::Mailer;
 use crate::sending::leader::Leader;
 use crate::sending::lease::Lead;
 use crate::sending::model::{
@@ -35,7 +38,7 @@ use crate::sending::model::{
 };
 use crate::sending::pace::{Pace, Shares};
 use crate::sending::window::{self, AtSend, Permit};
-use crate::sending::{fallback, pace, request};
+use crate::sending::{fallback, outcome, pace, request};
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx};
 use crate::stream::model::Change;
@@ -50,6 +53,17 @@ const ANSWERED_UNKNOWN_MAX: u32 = 5;
 const CAP_SPREAD: Duration = Duration::from_hours(4);
 /// How long the recipient gets no more advertising where Meta does not say (reference `whatsapp.md` 13.7).
 const CAP_WAIT: Duration = Duration::from_hours(24);
+
+/// The pace of an e-mail sender that has none of its own.
+const UNLIMITED: PaceConfig = PaceConfig {
+    per_second: 0,
+    pair_pause: Duration::ZERO,
+    pair_burst: 1,
+    per_day: 0,
+    contacts_per_day: 0,
+    contact_per_hour: 0,
+    per_hour: 0,
+};
 
 /// How long a channel that does not send waits for a change before it looks again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -101,19 +115,19 @@ impl Turn {
         let Some(channel) = app.channels.get(channel_id) else {
             return Self::Rest;
         };
-        match (channel.standing(&app.flags), channel.connection()) {
-            (
-                Standing::Ready,
-                Some(Connection {
-                    platform,
-                    client,
-                    access_token,
-                }),
-            ) => Self::Send(Box::new(Sender {
+        let line = match (channel.kind, channel.connection(), &channel.credentials) {
+            (_, Some(connection), _) => Some(Line::Meta {
+                platform: connection.platform,
+                client: connection.client.clone(),
+                token: connection.access_token.clone(),
+            }),
+            (ChannelKind::Email, _, Some(smtp_url)) => Mailer::new(smtp_url, &channel.account).map(Line::Email),
+            _ => None,
+        };
+        match (channel.standing(&app.flags), line) {
+            (Standing::Ready, Some(line)) => Self::Send(Box::new(Sender {
                 app: app.clone(),
-                platform,
-                client: client.clone(),
-                token: access_token.clone(),
+                line,
                 channel,
             })),
             (Standing::Held, Some(_)) => Self::Probe(channel),
@@ -126,9 +140,29 @@ impl Turn {
 pub(super) struct Sender {
     pub(super) app: App,
     pub(super) channel: Arc<Channel>,
-    pub(super) platform: Platform,
-    client: GraphClient,
-    token: SecretString,
+    line: Line,
+}
+
+/// How a channel's messages go out.
+enum Line {
+    Meta {
+        platform: Platform,
+        client: GraphClient,
+        token: SecretString,
+    },
+    Email(Mailer),
+}
+
+/// What came of a call.
+pub(super) struct Answer {
+    pub(super) outcome: Outcome,
+    pub(super) http_status: Option<u16>,
+    /// As it was said.
+    pub(super) text: String,
+    pub(super) elapsed: Duration,
+    pub(super) usage: Usage,
+    /// How the catalogue classes the error.
+    class: Option<&'static str>,
 }
 
 /// A message in hand: marked as being sent, its attempt noted.
@@ -379,7 +413,10 @@ impl Sender {
     /// hub runs.
     pub(super) fn limits(&self) -> PaceConfig {
         let config = &self.app.config;
-        let platform = config.sending.pace(self.platform);
+        let platform = match self.channel.platform() {
+            Some(platform) => config.sending.pace(platform),
+            None => &UNLIMITED,
+        };
         let own = config.channels.iter().find(|channel| channel.id == self.channel.id.0);
         let given = own.map_or_else(|| platform.clone(), |channel| channel.pace.over(platform));
         self.channel.limits.pace().over(&given)
@@ -411,7 +448,7 @@ impl Sender {
     ) -> Option<Permit> {
         let fallback = terms.as_ref().and_then(|terms| terms.fallback.as_ref());
         match window::at_send(
-            self.platform,
+            self.channel.kind,
             message.sender,
             &message.content,
             fallback,
@@ -456,7 +493,7 @@ impl Sender {
             let conversation = known.conversations.get(&entry.conversation_id);
             let identities = conversation.and_then(|conversation| known.identities.get(&conversation.contact_id));
             let address = request::address_of(
-                self.platform,
+                self.channel.kind,
                 &self.channel.account,
                 identities.map_or(&[], Vec::as_slice),
             );
@@ -483,7 +520,7 @@ impl Sender {
                 if message.maybe_duplicate {
                     End::ClosedUnknown.apply(&mut message, now);
                 } else {
-                    message.receive(&Receipt::Failed(Some(window::closed(self.platform))), now);
+                    message.receive(&Receipt::Failed(Some(window::closed(self.channel.kind))), now);
                 }
                 taken.ended.push(message.content.kind());
                 writes.end(entry.message_id, message);
@@ -570,24 +607,57 @@ impl Sender {
         tx.add_pace_count(&self.channel.id, pace::span_of(now), count)
     }
 
-    /// Calls Meta.
-    pub(super) async fn call(&self, body: &serde_json::Value) -> Exchange<Sent> {
-        let (client, account) = (&self.client, &self.channel.account);
-        match self.platform {
-            Platform::WhatsApp => client.send_whatsapp(&self.token, account, body).await,
-            Platform::Instagram => client.send_instagram(&self.token, account, body).await,
+    /// Calls Meta, or the SMTP server.
+    pub(super) async fn call(&self, body: &serde_json::Value) -> Answer {
+        let (platform, exchange) = match &self.line {
+            Line::Meta {
+                platform: platform @ Platform::WhatsApp,
+                client,
+                token,
+            } => (
+                *platform,
+                client.send_whatsapp(token, &self.channel.account, body).await,
+            ),
+            Line::Meta {
+                platform: platform @ Platform::Instagram,
+                client,
+                token,
+            } => (
+                *platform,
+                client.send_instagram(token, &self.channel.account, body).await,
+            ),
+            Line::Email(mailer) => {
+                let began = Instant::now();
+                let posted = mailer.send(body).await;
+                return Answer {
+                    outcome: posted.outcome,
+                    http_status: None,
+                    text: posted.answer,
+                    elapsed: began.elapsed(),
+                    usage: Usage::default(),
+                    class: None,
+                };
+            }
+        };
+        let class = match &exchange.outcome {
+            Err(CallError::Refused(refusal)) => Some(error::explain(platform, refusal).class.as_str()),
+            _ => None,
+        };
+        Answer {
+            outcome: outcome::of(platform, &exchange),
+            http_status: exchange.http_status,
+            text: exchange.answer,
+            elapsed: exchange.elapsed,
+            usage: exchange.usage,
+            class,
         }
     }
 
-    pub(super) fn count(&self, exchange: &Exchange<Sent>, outcome: &Outcome, in_hand: &InHand) {
-        let platform = self.platform;
-        let error = outcome.failure().map(|failure| {
-            let class = match &exchange.outcome {
-                Err(CallError::Refused(refusal)) => error::explain(platform, refusal).class.as_str(),
-                _ => outcome.as_str(),
-            };
-            (failure.code, class)
-        });
+    pub(super) fn count(&self, answer: &Answer, in_hand: &InHand) {
+        let outcome = &answer.outcome;
+        let error = outcome
+            .failure()
+            .map(|failure| (failure.code, answer.class.unwrap_or_else(|| outcome.as_str())));
         if let Some((code, class)) = error {
             tracing::warn!(
                 message = %in_hand.entry.message_id,
@@ -595,14 +665,22 @@ impl Sender {
                 channel = %self.channel.id,
                 code,
                 class,
-                http_status = exchange.http_status,
+                http_status = answer.http_status,
                 reason = outcome.failure().map(|failure| failure.text.as_str()),
                 "{} API responded with an error",
-                if platform == Platform::WhatsApp { "WhatsApp" } else { "Instagram" },
+                match self.channel.kind {
+                    ChannelKind::WhatsApp => "WhatsApp",
+                    ChannelKind::Instagram => "Instagram",
+                    ChannelKind::Email => "SMTP",
+                },
             );
         }
+        self.app.metrics.observe_send(answer.elapsed);
+        // The counters of the runbook are those of Meta's products.
+        let Some(platform) = self.channel.platform() else {
+            return;
+        };
         self.app.metrics.count_call(platform, "messages", error);
-        self.app.metrics.observe_send(exchange.elapsed);
         match outcome {
             Outcome::Accepted { .. } => self.app.metrics.count_sent(platform, true, in_hand.kind),
             Outcome::Failed { .. } => self.app.metrics.count_sent(platform, false, in_hand.kind),

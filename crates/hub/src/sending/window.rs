@@ -10,8 +10,7 @@
 //! It is looked at twice: when a message is accepted ([`at_accept`]), with a margin, since Meta's clock and ours differ; and when it is about to
 //! be sent ([`at_send`]), without one: then nothing is lost by asking Meta, who has the last word.
 
-use tidings_meta::notification::Platform;
-
+use crate::channels::model::ChannelKind;
 use crate::conversations::content::{Content, Template};
 use crate::conversations::model::{Failure, Millis, Sender, WINDOW_MILLIS};
 use crate::sending::model::Fallback;
@@ -43,20 +42,21 @@ pub enum AtSend {
 
 /// How a message may be sent at a time; `None` if it may not. `window_ends_at` is that of its conversation, `None` if there never was one.
 pub fn permit(
-    platform: Platform,
+    kind: ChannelKind,
     sender: Sender,
     content: &Content,
     window_ends_at: Option<Millis>,
     now: Millis,
 ) -> Option<Permit> {
-    if matches!(content, Content::Template(_)) {
+    // E-mail knows no window.
+    if matches!(content, Content::Template(_)) || kind == ChannelKind::Email {
         return Some(Permit::Plain);
     }
     let ends_at = window_ends_at?;
     let opened_at = ends_at - WINDOW_MILLIS;
     if now < ends_at {
         Some(Permit::Plain)
-    } else if platform == Platform::Instagram && sender == Sender::Operator && now < opened_at + HUMAN_AGENT_MILLIS {
+    } else if kind == ChannelKind::Instagram && sender == Sender::Operator && now < opened_at + HUMAN_AGENT_MILLIS {
         Some(Permit::HumanAgent)
     } else {
         None
@@ -65,7 +65,7 @@ pub fn permit(
 
 /// Whether a message may be accepted at a time: it may be sent now, with a margin, or something else can be sent in its place.
 pub fn at_accept(
-    platform: Platform,
+    kind: ChannelKind,
     sender: Sender,
     content: &Content,
     fallback: Option<&Template>,
@@ -74,31 +74,32 @@ pub fn at_accept(
 ) -> bool {
     // The last moment of the margin is the first at which the window counts as closed.
     let late = now + MARGIN_MILLIS - 1;
-    permit(platform, sender, content, window_ends_at, late).is_some()
-        || (platform == Platform::WhatsApp && fallback.is_some())
+    permit(kind, sender, content, window_ends_at, late).is_some()
+        || (kind == ChannelKind::WhatsApp && fallback.is_some())
 }
 
 /// What to do with a message that is about to be sent.
 pub fn at_send(
-    platform: Platform,
+    kind: ChannelKind,
     sender: Sender,
     content: &Content,
     fallback: Option<&Fallback>,
     window_ends_at: Option<Millis>,
     now: Millis,
 ) -> AtSend {
-    match (permit(platform, sender, content, window_ends_at, now), fallback) {
+    match (permit(kind, sender, content, window_ends_at, now), fallback) {
         (Some(permit), _) => AtSend::Send(permit),
-        (None, Some(Fallback { taken: None, .. })) if platform == Platform::WhatsApp => AtSend::SendInstead,
+        (None, Some(Fallback { taken: None, .. })) if kind == ChannelKind::WhatsApp => AtSend::SendInstead,
         (None, _) => AtSend::Closed,
     }
 }
 
 /// Why a message fails whose window has closed: with Meta's own code, so that it is explained as if Meta had refused it.
-pub fn closed(platform: Platform) -> Failure {
-    let (code, subcode) = match platform {
-        Platform::WhatsApp => (131_047, None),
-        Platform::Instagram => (10, Some(2_534_022)),
+pub fn closed(kind: ChannelKind) -> Failure {
+    let (code, subcode) = match kind {
+        ChannelKind::WhatsApp => (131_047, None),
+        ChannelKind::Instagram => (10, Some(2_534_022)),
+        ChannelKind::Email => (0, None),
     };
     Failure {
         code,
@@ -109,9 +110,9 @@ pub fn closed(platform: Platform) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use tidings_meta::notification::Platform::{Instagram, WhatsApp};
 
     use super::*;
+    use crate::channels::model::ChannelKind::{Instagram, WhatsApp};
     use crate::sending::model::FallbackTaken;
 
     const OPENED: Millis = 1_795_400_000_000;
@@ -216,7 +217,8 @@ mod tests {
     fn a_closed_window_is_explained_as_meta_does() {
         for platform in [WhatsApp, Instagram] {
             let failure = closed(platform);
-            let class = tidings_meta::error::explain_code(platform, failure.code, failure.subcode).class;
+            let product = platform.platform().expect("both are products of Meta");
+            let class = tidings_meta::error::explain_code(product, failure.code, failure.subcode).class;
             assert_eq!(class, tidings_meta::error::Class::WindowClosed);
         }
     }

@@ -33,6 +33,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     3 "0003_channels",
     4 "0004_sending",
     5 "0005_requests",
+    6 "0006_routes",
 };
 
 impl Tx<'_> {

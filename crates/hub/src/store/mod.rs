@@ -39,6 +39,7 @@ pub mod pace;
 mod postgres_store;
 mod postgres_tls;
 pub mod queue;
+mod routes;
 mod sqlite_store;
 mod statement;
 pub mod stream;

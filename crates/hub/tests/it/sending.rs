@@ -9,3 +9,4 @@ mod answers;
 mod graph;
 mod lead;
 mod pace;
+mod routes;

@@ -144,18 +144,18 @@ async fn an_id_and_an_account_are_of_one_channel_for_good() {
 }
 
 #[tokio::test]
-async fn an_email_sender_is_a_channel_but_none_to_send_by() {
+async fn an_email_sender_is_a_channel_that_writes_to_email_addresses_alone() {
     let hub = Hub::start().await;
     let email = json!({"id": "post", "kind": "email", "account": "shop@example.com", "smtpUrl": "smtps://shop:pw@smtp.example.com"});
     let added = hub.post("/api/v1/channels", &email).await.json();
     assert_eq!((&added["status"], &added["platform"]), (&json!("ready"), &Value::Null));
     assert!(!added.to_string().contains("smtp.example.com"));
-    let send = json!({"channel": "post", "to": "ann@example.com", "message": "x"});
+    let send = json!({"channel": "post", "to": "+31612345678", "message": "x"});
     refused(
         &hub.post("/api/v1/messages/send", &send).await,
         422,
-        "invalid_field",
-        Some("channel"),
+        "invalid_recipient",
+        Some("to"),
     );
     assert_eq!(
         delete(&hub, "/api/v1/channels/post").await.status,

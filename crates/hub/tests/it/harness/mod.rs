@@ -21,7 +21,7 @@ use futures_util::FutureExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidings::clock::{Clock, from_millis};
-use tidings::config::{Config, Sources};
+use tidings::config::{Config, ConfigFile, Sources};
 use tidings::ingest::projector;
 use tidings::server::Hub;
 use tidings_sandbox::{Delays, LedgerEntry, LedgerKind, Object, Options, Sandbox, Time, WebhookOptions};
@@ -55,6 +55,7 @@ pub struct Setup {
     pub sandbox: Options,
     environment: BTreeMap<String, Option<String>>,
     is_subscribed: bool,
+    file: Option<String>,
 }
 
 impl Default for Setup {
@@ -77,6 +78,7 @@ impl Default for Setup {
             sandbox,
             environment: BTreeMap::new(),
             is_subscribed: true,
+            file: None,
         }
     }
 }
@@ -91,6 +93,12 @@ impl Setup {
     /// Without this variable, which the sandbox tells.
     pub fn without(mut self, name: &str) -> Self {
         self.environment.insert(name.to_owned(), None);
+        self
+    }
+
+    /// With this as the hub's `tidings.toml`.
+    pub fn with_file(mut self, text: &str) -> Self {
+        self.file = Some(text.to_owned());
         self
     }
 
@@ -189,6 +197,10 @@ impl Harness {
         ];
         let sources = Sources {
             environment,
+            file: self.setup.file.clone().map(|text| ConfigFile {
+                path: "tidings.toml".into(),
+                text,
+            }),
             ..Sources::default()
         };
         let config = Config::load(sources)

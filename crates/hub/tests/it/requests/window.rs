@@ -152,6 +152,7 @@ async fn say(harness: &Harness, sender: Sender, words: &str) -> Result<String, A
         send_at: None,
         expires_at: None,
         fallback: None,
+        route: None,
         metadata: None,
         queue: false,
         idempotency: None,

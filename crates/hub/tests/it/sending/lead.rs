@@ -124,6 +124,7 @@ async fn another_node_takes_over_from_one_that_died() {
             priority: None,
             send_at: None,
             fallback: None,
+            route: None,
             queue: false,
             expires_at: None,
             metadata: None,

@@ -1,0 +1,269 @@
+//! Policies, and the legs of the way that a message takes. Pure.
+
+use std::time::Duration;
+
+use crate::conversations::model::{ChannelId, Message, Millis, Status};
+use crate::ids::MessageId;
+use crate::sending::model::EntryState;
+
+/// The policy that messages follow which name none, where the settings define it.
+pub const DEFAULT: &str = "default";
+
+/// By which routes a message may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Its name.
+    pub name: String,
+    /// Ids or kinds of channels, the first choice first.
+    pub order: Vec<String>,
+    /// How far a message has to get for its route to have served.
+    pub success: Success,
+    /// How long it may take to get there.
+    pub fallback_after: Option<Duration>,
+    /// What the contact is told before the words, on every route but the first.
+    pub told: Option<String>,
+}
+
+impl Policy {
+    /// What a request means by `default` where the settings say nothing else.
+    pub fn built_in() -> Self {
+        Self {
+            name: DEFAULT.to_owned(),
+            order: ["whatsapp", "whatsapp-backup", "email"].map(str::to_owned).to_vec(),
+            success: Success::Delivered,
+            fallback_after: None,
+            told: None,
+        }
+    }
+}
+
+/// How far a message has to get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Success {
+    /// The channel has taken it.
+    Accepted,
+    /// It has left the channel.
+    Sent,
+    /// It has reached a device.
+    Delivered,
+    /// It was shown.
+    Read,
+}
+
+impl Success {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Accepted, Self::Sent, Self::Delivered, Self::Read];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+        }
+    }
+
+    /// From the word for it.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|success| success.as_str() == word)
+    }
+
+    /// Whether a message has got so far.
+    pub fn is_reached_by(self, status: Status) -> bool {
+        let reached = match status {
+            Status::Accepted => Self::Accepted,
+            Status::Sent => Self::Sent,
+            Status::Delivered => Self::Delivered,
+            Status::Read => Self::Read,
+            Status::Received
+            | Status::Queued
+            | Status::Sending
+            | Status::Failed
+            | Status::Expired
+            | Status::Cancelled => return false,
+        };
+        self <= reached
+    }
+}
+
+/// How a leg stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LegState {
+    /// Its channel does not have the message yet.
+    Working,
+    /// Its channel has it, and it has not got as far as it should.
+    Awaiting,
+    /// It got as far as it should.
+    Reached,
+    /// Another leg has taken over.
+    Left,
+    /// Nothing more comes of it.
+    Ended,
+}
+
+impl LegState {
+    /// Every one.
+    pub const ALL: [Self; 5] = [Self::Working, Self::Awaiting, Self::Reached, Self::Left, Self::Ended];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Working => "working",
+            Self::Awaiting => "awaiting",
+            Self::Reached => "reached",
+            Self::Left => "left",
+            Self::Ended => "ended",
+        }
+    }
+
+    /// From the word for it.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
+    /// Whether it is the one that has to get there.
+    pub fn is_at_work(self) -> bool {
+        matches!(self, Self::Working | Self::Awaiting)
+    }
+}
+
+/// One leg: a message of its own on one channel, in place of the one that was accepted; the first is that one itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leg {
+    /// The message that was accepted.
+    pub origin_id: MessageId,
+    /// From 0.
+    pub number: i64,
+    /// The message of this leg.
+    pub message_id: MessageId,
+    /// Its channel.
+    pub channel_id: ChannelId,
+    /// The policy that it follows.
+    pub policy: String,
+    /// How it stands.
+    pub state: LegState,
+    /// Why it began; the first has no reason.
+    pub reason: Option<String>,
+    /// When it began.
+    pub at: Millis,
+    /// When it is to be looked at; `None`: when something is told of its message.
+    pub due_at: Option<Millis>,
+    /// When it was looked at last.
+    pub looked_at: Millis,
+    /// When its message got there although another leg had taken over.
+    pub late_at: Option<Millis>,
+    /// Why nothing comes after it.
+    pub no_route: Option<String>,
+}
+
+impl Leg {
+    /// The first leg of a message that follows a policy.
+    pub fn first(message_id: MessageId, channel_id: ChannelId, policy: &Policy, at: Millis) -> Self {
+        Self {
+            origin_id: message_id,
+            number: 0,
+            message_id,
+            channel_id,
+            policy: policy.name.clone(),
+            state: LegState::Working,
+            reason: None,
+            at,
+            due_at: policy.fallback_after.map(|after| at + millis(after)),
+            looked_at: 0,
+            late_at: None,
+            no_route: None,
+        }
+    }
+}
+
+/// What to do about a leg that is at work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It got there.
+    Reached,
+    /// Somebody withdrew it: nothing comes after it.
+    Ended,
+    /// Nothing for now; to be looked at again then.
+    Stay(Option<Millis>),
+    /// The next route's turn.
+    MoveOn {
+        /// Why.
+        reason: String,
+        /// What becomes of what is left of it.
+        leave: Leave,
+    },
+}
+
+/// What becomes of a leg that is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// It has ended, or its channel has it: nothing.
+    AsItIs,
+    /// It waits in the queue: it is withdrawn.
+    Withdraw,
+    /// It may have arrived: it is not tried again.
+    GiveUp,
+}
+
+/// How long to wait for a call that is under way.
+const CALL_MILLIS: Millis = 1_000;
+
+/// Judges a leg that is at work: `entry` is where its entry in the outbox is, `down` why its channel sends nothing.
+pub fn judge(
+    leg: &Leg,
+    message: &Message,
+    entry: Option<EntryState>,
+    success: Success,
+    fallback_after: Option<Duration>,
+    down: Option<&str>,
+    now: Millis,
+) -> Verdict {
+    if success.is_reached_by(message.status) {
+        return Verdict::Reached;
+    }
+    let late_at = fallback_after.map(|after| leg.at + millis(after));
+    let is_late = late_at.is_some_and(|at| at <= now);
+    match (message.status, entry) {
+        (Status::Cancelled, None) => Verdict::Ended,
+        (Status::Failed | Status::Expired, None) => {
+            let word = message.status.as_str();
+            let why = message
+                .failure
+                .as_ref()
+                .map_or_else(String::new, |failure| match failure.code {
+                    0 => format!(": {}", failure.text),
+                    code => format!(" ({code}): {}", failure.text),
+                });
+            Verdict::MoveOn {
+                reason: format!("{word}{why}"),
+                leave: Leave::AsItIs,
+            }
+        }
+        // It waits for its time.
+        (Status::Queued, None) => Verdict::Stay(late_at.map(|at| at.max(now + CALL_MILLIS))),
+        (_, Some(EntryState::Sending)) if is_late || down.is_some() => Verdict::Stay(Some(now + CALL_MILLIS)),
+        (_, Some(EntryState::Waiting)) if down.is_some() => Verdict::MoveOn {
+            reason: down.unwrap_or_default().to_owned(),
+            leave: Leave::Withdraw,
+        },
+        (_, entry) if is_late => Verdict::MoveOn {
+            reason: format!(
+                "it was not {} within {} s",
+                success.as_str(),
+                fallback_after.unwrap_or_default().as_secs()
+            ),
+            leave: match entry {
+                Some(EntryState::Waiting) => Leave::Withdraw,
+                Some(EntryState::Unknown | EntryState::Sending) => Leave::GiveUp,
+                None => Leave::AsItIs,
+            },
+        },
+        _ => Verdict::Stay(late_at),
+    }
+}
+
+/// A duration in the store's unit.
+pub fn millis(duration: Duration) -> Millis {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
+}
