@@ -47,11 +47,8 @@ fn html_of(content: &Content) -> String {
     let body = match content {
         Content::Text { text, .. } => paragraphs(text),
         Content::QuickReplies { text, quick_replies } => {
-            let replies: String = quick_replies
-                .iter()
-                .map(|reply| format!("<li>{}</li>", escaped(&reply.title)))
-                .collect();
-            format!("{}<ul>{replies}</ul>", paragraphs(text))
+            let replies: Vec<String> = quick_replies.iter().map(|reply| escaped(&reply.title)).collect();
+            format!("{}<ul><li>{}</li></ul>", paragraphs(text), replies.join("</li><li>"))
         }
         Content::Image(media) => {
             let link = escaped(media.link.as_deref().unwrap_or_default());
@@ -64,10 +61,13 @@ fn html_of(content: &Content) -> String {
 }
 
 fn paragraphs(text: &str) -> String {
-    let paragraphs = text.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty());
-    paragraphs
-        .map(|paragraph| format!("<p>{}</p>", escaped(paragraph.trim()).replace('\n', "<br>")))
-        .collect()
+    let paragraphs: Vec<String> = text
+        .split("\n\n")
+        .map(str::trim)
+        .filter(|paragraph| !paragraph.is_empty())
+        .map(|paragraph| escaped(paragraph).replace('\n', "<br>"))
+        .collect();
+    format!("<p>{}</p>", paragraphs.join("</p><p>"))
 }
 
 fn escaped(text: &str) -> String {
