@@ -323,7 +323,12 @@ impl Leader {
                 Done::Swept
             });
         }
-        wake_at.min(self.sweep_at.max(now))
+        if self.is_sweeping {
+            // That it has ended is told; to wake for the next one before would be to spin for as long as the store takes.
+            wake_at
+        } else {
+            wake_at.min(self.sweep_at)
+        }
     }
 
     /// Starts as many calls as may be made now; answers with when the next one may be.

@@ -32,9 +32,9 @@ const QUEUE_UNITS_MAX: usize = 1_024;
 const READERS: usize = 3;
 /// Prepared statements that a connection keeps.
 const STATEMENTS_MAX: usize = 256;
-/// Pages that the write-ahead log grows to before they are moved into the database: 64 MiB. A page that many commits have written is moved
+/// Pages that the write-ahead log grows to before they are moved into the database: 32 MiB. A page that many commits have written is moved
 /// once, so that a larger log means fewer moves, each of them longer.
-const CHECKPOINT_PAGES: u32 = 16_000;
+const CHECKPOINT_PAGES: u32 = 8_000;
 /// What the writing connection keeps of the database in memory, in KiB: the upper levels of the indexes and what is written over and over.
 const WRITER_CACHE_KIB: i64 = 8_192;
 /// How many groups are flushed at once at most; the writer waits when there are more.
