@@ -3,7 +3,6 @@
 //! Every counter exists with value 0 from the start, so that `rate()` and alerts work; label values are bounded: channels, kinds and codes
 //! that are known, never anything that a caller wrote.
 
-use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -18,7 +17,6 @@ use tidings_meta::notification::{EventKind, Platform};
 
 use crate::channels::Channels;
 use crate::conversations::model::ChannelId;
-use crate::ids::EventId;
 use crate::ingest::model::{EventStatus, NewEvent, StoredEvent};
 use crate::sending::model::EntryState;
 
@@ -292,11 +290,9 @@ impl Metrics {
             .inc();
     }
 
-    /// Events were kept.
-    pub fn count_kept(&self, events: &[NewEvent], new: &HashSet<EventId>) {
-        for event in events.iter().filter(|event| new.contains(&event.id)) {
-            self.count_event(event.platform, event.kind, event.status());
-        }
+    /// An event was kept.
+    pub fn count_kept(&self, event: &NewEvent) {
+        self.count_event(event.platform, event.kind, event.status());
     }
 
     /// An event was processed.

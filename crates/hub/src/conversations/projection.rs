@@ -43,6 +43,22 @@ pub struct Projected {
     pub received: Vec<(ChannelId, &'static str)>,
     /// Messages whose outcome became known by an event: their entries in the outbox are settled.
     pub settled: Vec<MessageId>,
+    /// Events that told what was taken back since. Those that are kept have lost it already; one that is yet to be kept must be kept with
+    /// [`REDACTED`] in place of what it said.
+    pub redacted: Vec<EventId>,
+    /// Events that had been put aside are in the queue again.
+    pub unparked: bool,
+}
+
+impl Projected {
+    /// Adds what a further batch did.
+    pub fn extend(&mut self, further: Self) {
+        self.changes.extend(further.changes);
+        self.received.extend(further.received);
+        self.settled.extend(further.settled);
+        self.redacted.extend(further.redacted);
+        self.unparked |= further.unparked;
+    }
 }
 
 /// Projects a batch.
@@ -363,7 +379,7 @@ impl<'a> Batch<'a> {
         }
         let before = message.clone();
         if message.deleted_at.is_some() {
-            tx.redact_event(event.event_id, REDACTED)?;
+            redact(tx, &mut self.done.redacted, event.event_id)?;
         } else if message.content == Content::Placeholder {
             message.content = said.content.clone();
         }
@@ -635,7 +651,7 @@ impl<'a> Batch<'a> {
                 self.note(id, said_at, event_id, "edited", "{}".to_owned());
             }
             self.note(id, at, event.event_id, "edited", "{}".to_owned());
-            return tx.redact_event(event.event_id, REDACTED);
+            return redact(tx, &mut self.done.redacted, event.event_id);
         }
         let earlier = wording(&message.content);
         let later = wording(content);
@@ -694,7 +710,7 @@ impl<'a> Batch<'a> {
         // What it said is gone: from the message, its earlier wordings, and the events that told them, whether these came in earlier
         // batches or in this one.
         if let Some(brought_by) = brought_by {
-            tx.redact_event(brought_by, REDACTED)?;
+            redact(tx, &mut self.done.redacted, brought_by)?;
         }
         for fact in self.facts.iter_mut().filter(|fact| fact.message_id == id) {
             match fact.kind.as_str() {
@@ -702,9 +718,11 @@ impl<'a> Batch<'a> {
                 "echo" | "again" => {}
                 _ => continue,
             }
-            tx.redact_event(fact.event_id, REDACTED)?;
+            redact(tx, &mut self.done.redacted, fact.event_id)?;
         }
-        tx.redact_events_of_message(id, REDACTED)?;
+        for told_by in tx.events_of_message(id)? {
+            redact(tx, &mut self.done.redacted, told_by)?;
+        }
         tx.forget_wordings(id)?;
         if deleted_before.is_none() {
             self.change(
@@ -867,8 +885,8 @@ impl<'a> Batch<'a> {
         let mut reactions: Vec<ReactionRow> = self.reactions.into_values().collect();
         reactions.sort_by_key(|reaction| (reaction.message_id, reaction.by_business));
         tx.upsert_reactions(&reactions)?;
-        tx.park_events(&self.parked, self.now)?;
-        tx.unpark_events(&self.known, self.now)?;
+        self.done.unparked = tx.park_events(&self.parked, self.now)? > 0;
+        self.done.unparked |= tx.unpark_events(&self.known, self.now)? > 0;
         self.done.settled.sort();
         self.done.settled.dedup();
         for id in &self.done.settled {
@@ -885,6 +903,12 @@ impl<'a> Batch<'a> {
         }
         Ok(self.done)
     }
+}
+
+/// Takes what was taken back out of an event that told it.
+fn redact(tx: &mut Tx<'_>, redacted: &mut Vec<EventId>, event: EventId) -> Result<(), StoreError> {
+    redacted.push(event);
+    tx.redact_event(event, REDACTED)
 }
 
 fn wording(content: &Content) -> String {
@@ -922,7 +946,7 @@ fn person_mark(identity: &IdentityKey) -> String {
 const ANY_CHANNEL: ChannelId = ChannelId(String::new());
 
 /// What stands in the place of a payload whose content was taken back: an entry that means nothing.
-const REDACTED: &str = r#"{"id":"","changes":[{"field":"redacted","value":{}}]}"#;
+pub const REDACTED: &str = r#"{"id":"","changes":[{"field":"redacted","value":{}}]}"#;
 
 fn external_id_of(effect: &Effect) -> Option<&str> {
     match effect {

@@ -3,9 +3,10 @@
 //! The promise: a 200 means that every event of the notification is on disk, once.
 //!
 //! 1. [`webhooks`]: checks the signature over the raw body, splits it into events, hands them to
-//! 2. [`writer`], which keeps many notifications with one flush and only then lets them be answered;
-//! 3. [`projector`] finds kept events in the store and understands them, batch by batch; a crash at any point leaves an event either
-//!    unanswered (Meta repeats it) or kept (the projector finds it).
+//! 2. [`writer`], which keeps many notifications with one flush and only then lets them be answered. What they mean ([`meaning`]) is brought into
+//!    conversations in the same unit ([`arrival`]), where nothing speaks against it;
+//! 3. [`projector`] finds in the store what was only kept, and what is to be understood again, batch by batch; a crash at any point leaves an
+//!    event either unanswered (Meta repeats it), or kept (the projector finds it), or done.
 //!
 //! [`events_api`] shows what was kept, and has it understood again.
 //!
@@ -19,10 +20,14 @@ use crate::channels::Channels;
 use crate::config::WebhookConfig;
 use crate::conversations::model::Millis;
 use crate::ids::Ids;
+use crate::ingest::arrival::Arrived;
+use crate::ingest::meaning::Meaning;
 use crate::ingest::model::NewEvent;
 use crate::store::StoreError;
 
+pub mod arrival;
 pub mod events_api;
+pub mod meaning;
 pub mod model;
 pub mod projector;
 pub mod webhooks;
@@ -31,10 +36,13 @@ pub mod writer;
 /// How many bytes of bodies are held at once. Anyone may send one, and whether it is Meta's is known only when all of it is there.
 const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// A notification of more events is only kept at first: whoever comes after it shall not wait until all of them are brought into conversations.
+const UNDERSTOOD_AT_ONCE_MAX: usize = 100;
+
 /// A notification on its way to the writer.
 #[derive(Debug)]
 pub struct Pending {
-    events: Vec<NewEvent>,
+    events: Vec<Arrived>,
     answer: oneshot::Sender<Result<Kept, StoreError>>,
 }
 
@@ -159,13 +167,21 @@ impl Ingest {
 
     /// Keeps the events of one notification, all or none; answers once they are on disk.
     pub async fn keep(&self, events: Vec<NewEvent>) -> Result<Kept, Refusal> {
+        let place = self.queue.try_reserve().map_err(|error| match error {
+            mpsc::error::TrySendError::Full(()) => Refusal::Full,
+            mpsc::error::TrySendError::Closed(()) => Refusal::Store(StoreError::Closed),
+        })?;
+        let understood = events.len() <= UNDERSTOOD_AT_ONCE_MAX;
+        let events = events
+            .into_iter()
+            .map(|event| {
+                let meaning = (understood && event.ignored_because.is_none())
+                    .then(|| Box::new(Meaning::of(&event, &self.channels)));
+                Arrived::new(event, meaning)
+            })
+            .collect();
         let (answer, kept) = oneshot::channel();
-        self.queue
-            .try_send(Pending { events, answer })
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => Refusal::Full,
-                mpsc::error::TrySendError::Closed(_) => Refusal::Store(StoreError::Closed),
-            })?;
+        place.send(Pending { events, answer });
         Ok(kept.await.map_err(|_| StoreError::Closed)??)
     }
 }

@@ -6,7 +6,6 @@
 //! A crash leaves the batch's events where they were: in the queue.
 
 use std::collections::{BTreeMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +17,8 @@ use crate::app::App;
 use crate::channels::Channels;
 use crate::conversations::model::{ChannelId, Millis};
 use crate::conversations::projection::{self, Incoming};
-use crate::conversations::understand::{self, Envelope, Understood};
 use crate::ids::{EventId, Ids};
-use crate::ingest::UNKNOWN_ACCOUNT;
+use crate::ingest::meaning::Meaning;
 use crate::ingest::model::{EventStatus, RetryPolicy, StoredEvent};
 use crate::store::events::{CountSlot, QueuePlace};
 use crate::store::stream::NewStreamRow;
@@ -137,7 +135,8 @@ async fn one_by_one(app: &App, worker: &Worker, limit: usize) -> Result<usize, S
     Ok(limit)
 }
 
-fn report(app: &App, done: &Done) -> usize {
+/// Counts and tells what a batch came to, after its commit; answers with how many events that were.
+pub(super) fn report(app: &App, done: &Done) -> usize {
     for (channel, kind) in &done.received {
         app.metrics.count_received(channel, kind, &app.channels);
     }
@@ -176,9 +175,11 @@ struct Due {
 
 /// What a batch came to.
 #[derive(Debug, Default)]
-struct Done {
-    events: Vec<(StoredEvent, Option<Millis>)>,
-    received: Vec<(ChannelId, &'static str)>,
+pub(super) struct Done {
+    /// Its events, and when those are due again that are to be tried again.
+    pub(super) events: Vec<(StoredEvent, Option<Millis>)>,
+    /// New inbound messages, by their kind of content.
+    pub(super) received: Vec<(ChannelId, &'static str)>,
 }
 
 #[derive(Debug, Clone)]
@@ -199,19 +200,16 @@ impl Worker {
     }
 
     fn due(&self, place: QueuePlace, mut event: StoredEvent) -> Due {
-        let (began, before) = (Instant::now(), event.status);
-        let incoming = self.understand(&mut event).unwrap_or_else(|reason| {
-            // Only another version of Tidings can understand it better: trying again would be in vain.
-            event.status = EventStatus::Failed;
-            event.error = Some(reason);
-            None
-        });
+        let (before, meaning) = (event.status, Meaning::of(&event, &self.channels));
+        event.channel_id = meaning.channel_id;
+        event.status = meaning.status;
+        event.error = meaning.error;
         Due {
             place,
             before,
             event,
-            incoming,
-            understanding: began.elapsed(),
+            incoming: meaning.incoming,
+            understanding: meaning.took,
         }
     }
 
@@ -231,9 +229,7 @@ impl Worker {
         let incoming: Vec<&Incoming> = batch.iter().filter_map(|due| due.incoming.as_ref()).collect();
         let mut projected = projection::Projected::default();
         for part in incoming.chunks(self.batch_size) {
-            let done = projection::project(tx, part, &self.ids, self.now)?;
-            projected.changes.extend(done.changes);
-            projected.received.extend(done.received);
+            projected.extend(projection::project(tx, part, &self.ids, self.now)?);
         }
         let share = began.elapsed() / batch.len() as u32;
         let before: Vec<EventStatus> = batch.iter().map(|due| due.before).collect();
@@ -269,44 +265,6 @@ impl Worker {
             events: finished,
             received: projected.received,
         })
-    }
-
-    /// What an event means; `None` if it has no meaning for a channel. Sets the event's status and channel.
-    fn understand(&self, event: &mut StoredEvent) -> Result<Option<Incoming>, String> {
-        // An event can be older than its channel.
-        event.channel_id = self
-            .channels
-            .by_account(event.platform, &event.account)
-            .map(|channel| channel.id.clone());
-        event.status = EventStatus::Processed;
-        event.error = None;
-        let envelope = Envelope {
-            platform: event.platform,
-            external_id: &event.external_id,
-            received_at: event.received_at,
-            raw: &event.payload,
-        };
-        // A parser's bug must not take the batch, or the process, with it.
-        let understood: Understood = catch_unwind(AssertUnwindSafe(|| understand::understand(envelope)))
-            .unwrap_or_else(|_| Err("understanding it panicked: a bug of Tidings".to_owned()))?;
-        if event.kind == EventKind::Unknown {
-            event.status = EventStatus::Ignored;
-            event.error = Some("no event kind that Tidings knows".to_owned());
-            return Ok(None);
-        }
-        let Some(channel_id) = event.channel_id.clone() else {
-            if understood.person.is_some() {
-                event.status = EventStatus::Ignored;
-                event.error = Some(UNKNOWN_ACCOUNT.to_owned());
-            }
-            return Ok(None);
-        };
-        Ok(Some(Incoming {
-            event_id: event.id,
-            channel_id,
-            at: event.occurred_at.unwrap_or(event.received_at),
-            understood,
-        }))
     }
 
     /// The first due event cannot be processed alone either: it waits longer, or is left.

@@ -2,130 +2,213 @@
 //!
 //! Guarantee: a notification is answered after the commit that holds all of its events, or told that none is kept. While one group is
 //! being committed the next one gathers, so that groups grow with the load and nobody waits for a timer.
+//!
+//! A group is brought into conversations by the unit that keeps it ([`arrival::bring_in`]). That is a cheaper way of doing what the projector does,
+//! and nothing relies on it: a group for which it fails is kept alone, and the projector takes its events apart. So it is for a while
+//! after such a failure, and for notifications of very many events.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::conversations::model::{ChannelId, Millis};
-use crate::ids::EventId;
-use crate::ingest::model::NewEvent;
+use crate::ingest::arrival::{self, Arrived};
+use crate::ingest::projector::{self, Done};
 use crate::ingest::{Kept, Pending};
-use crate::store::events::CountSlot;
-use crate::store::{Store, StoreError, Tx};
+use crate::store::StoreError;
 
 /// How many events one group holds at most, unless one notification alone has more.
-const GROUP_EVENTS_MAX: usize = 1_000;
+const GROUP_EVENTS_MAX: usize = 500;
+/// How many groups are under way: while one is flushed, the next one is written.
+const GROUPS_MAX: usize = 2;
+/// How long groups are only kept after bringing one in has failed.
+const KEPT_ALONE_FOR: Duration = Duration::from_secs(2);
+/// How long bringing a group in may wait for a row that another unit has locked.
+const LOCKED_MAX: Duration = Duration::from_millis(250);
 
 /// Runs until the way in is closed, or until told to stop and nothing waits any more.
 pub async fn run(app: App, pending: &mut mpsc::Receiver<Pending>, stop: CancellationToken) {
-    loop {
+    let mut under_way = FuturesUnordered::new();
+    let mut kept_alone_until: Option<Instant> = None;
+    let mut is_open = true;
+    while is_open || !under_way.is_empty() {
         let first = tokio::select! {
             biased;
-            first = pending.recv() => first,
-            () = stop.cancelled() => {
+            Some(Outcome { failed }) = under_way.next(), if !under_way.is_empty() => {
+                if failed {
+                    kept_alone_until = Some(Instant::now() + KEPT_ALONE_FOR);
+                }
+                continue;
+            }
+            first = pending.recv(), if is_open && under_way.len() < GROUPS_MAX => first,
+            () = stop.cancelled(), if !pending.is_closed() => {
                 // Nobody can come in any more; those who are in are served.
                 pending.close();
-                pending.recv().await
+                continue;
             }
         };
-        let Some(first) = first else { return };
-        let mut group = vec![first];
-        let mut events = group[0].events.len();
-        while events < GROUP_EVENTS_MAX
-            && let Ok(next) = pending.try_recv()
-        {
-            events += next.events.len();
-            group.push(next);
-        }
-        keep(&app, group).await;
+        let Some(first) = first else {
+            is_open = false;
+            continue;
+        };
+        let group = gather(first, pending);
+        let kept_alone = kept_alone_until.is_some_and(|until| Instant::now() < until);
+        under_way.push(take_in(&app, group, kept_alone));
     }
 }
 
-async fn keep(app: &App, mut group: Vec<Pending>) {
-    let notifications: Vec<Vec<NewEvent>> = group
-        .iter_mut()
-        .map(|pending| std::mem::take(&mut pending.events))
-        .collect();
-    match write(&app.store, notifications).await {
-        Ok((notifications, new)) => {
-            for (pending, events) in group.into_iter().zip(notifications) {
-                let fresh = events.iter().filter(|event| new.contains(&event.id)).count();
-                app.metrics.count_kept(&events, &new);
+fn gather(first: Pending, pending: &mut mpsc::Receiver<Pending>) -> Vec<Pending> {
+    let mut events = first.events.len();
+    let mut group = vec![first];
+    while events < GROUP_EVENTS_MAX
+        && let Ok(next) = pending.try_recv()
+    {
+        events += next.events.len();
+        group.push(next);
+    }
+    group
+}
+
+/// What became of a group.
+struct Outcome {
+    /// It could be kept, but not brought in.
+    failed: bool,
+}
+
+async fn take_in(app: &App, group: Vec<Pending>, kept_alone: bool) -> Outcome {
+    let is_understood = group
+        .iter()
+        .flat_map(|pending| &pending.events)
+        .all(Arrived::is_understood);
+    if kept_alone || !is_understood {
+        keep(app, group).await;
+        return Outcome { failed: false };
+    }
+    match bring_in(app, group).await {
+        Ok(()) => Outcome { failed: false },
+        Err((group, error)) => {
+            tracing::warn!(%error, "events could not be brought in as they came; they are kept, and processed one by one");
+            keep(app, group).await;
+            Outcome { failed: true }
+        }
+    }
+}
+
+/// Keeps a group and brings it into conversations. Gives it back if that failed in a way that keeping it alone may not.
+async fn bring_in(app: &App, group: Vec<Pending>) -> Result<(), (Vec<Pending>, StoreError)> {
+    let (ids, now) = (app.ids.clone(), app.clock.now_millis());
+    let batch_size = app.config.webhooks.batch_size as usize;
+    let (group, brought) = write(app, group, move |tx, arrived| {
+        tx.wait_for_locks(LOCKED_MAX)?;
+        arrival::bring_in(tx, arrived, batch_size, &ids, now)
+    })
+    .await;
+    match brought {
+        Ok(brought) => {
+            let mut done = Done {
+                events: Vec::with_capacity(brought.new.len()),
+                received: brought.received,
+            };
+            for Pending { events, answer } in group {
+                let all = events.len();
+                let new: Vec<Arrived> = events
+                    .into_iter()
+                    .filter(|arrived| brought.new.contains_key(&arrived.event.id))
+                    .collect();
                 // The caller may have given up waiting; Meta will repeat, and find a repeat.
-                let _ = pending.answer.send(Ok(Kept {
-                    new: fresh,
-                    repeats: events.len() - fresh,
+                let _ = answer.send(Ok(Kept {
+                    new: new.len(),
+                    repeats: all - new.len(),
+                }));
+                for arrived in new {
+                    app.metrics.count_kept(&arrived.event);
+                    let micros = brought.new.get(&arrived.event.id).copied().flatten();
+                    done.events
+                        .extend(arrived.processed(micros, now).map(|event| (event, None)));
+                }
+            }
+            projector::report(app, &done);
+            if brought.unparked {
+                app.projector.notify_one();
+            }
+            Ok(())
+        }
+        Err(error @ (StoreError::Unavailable(_) | StoreError::Closed)) => {
+            refuse(group, &error);
+            Ok(())
+        }
+        Err(error) => Err((group, error)),
+    }
+}
+
+/// Keeps a group; what it means is found out later.
+async fn keep(app: &App, group: Vec<Pending>) {
+    let (group, kept) = write(app, group, |tx, arrived| arrival::keep(tx, arrived)).await;
+    match kept {
+        Ok(new) => {
+            for Pending { events, answer } in group {
+                let fresh: Vec<&Arrived> = events
+                    .iter()
+                    .filter(|arrived| new.contains(&arrived.event.id))
+                    .collect();
+                for arrived in &fresh {
+                    app.metrics.count_kept(&arrived.event);
+                }
+                let _ = answer.send(Ok(Kept {
+                    new: fresh.len(),
+                    repeats: events.len() - fresh.len(),
                 }));
             }
             app.projector.notify_one();
         }
-        Err((notifications, error)) if group.len() == 1 => {
-            tracing::error!(%error, events = notifications[0].len(), "a notification could not be kept");
-            for pending in group {
-                let _ = pending.answer.send(Err(StoreError::Unavailable(error.to_string())));
-            }
+        Err(error) if group.len() == 1 || matches!(error, StoreError::Unavailable(_) | StoreError::Closed) => {
+            refuse(group, &error);
         }
-        Err((notifications, error)) if matches!(error, StoreError::Unavailable(_) | StoreError::Closed) => {
-            tracing::error!(%error, notifications = notifications.len(), "notifications could not be kept");
-            for pending in group {
-                let _ = pending.answer.send(Err(StoreError::Unavailable(error.to_string())));
-            }
-        }
-        Err((notifications, error)) => {
+        Err(error) => {
             // One of them holds something that the store refuses: it must not take the others with it.
-            tracing::warn!(%error, notifications = notifications.len(), "a group could not be kept; each is tried alone");
-            for (pending, events) in group.into_iter().zip(notifications) {
-                Box::pin(keep(
-                    app,
-                    vec![Pending {
-                        events,
-                        answer: pending.answer,
-                    }],
-                ))
-                .await;
+            tracing::warn!(%error, notifications = group.len(), "a group could not be kept; each is tried alone");
+            for pending in group {
+                Box::pin(keep(app, vec![pending])).await;
             }
         }
     }
 }
 
-type New = std::collections::HashSet<EventId>;
-
-/// Writes a group; gives the notifications back either way, with the ids of the new events or the error.
-async fn write(
-    store: &Store,
-    notifications: Vec<Vec<NewEvent>>,
-) -> Result<(Vec<Vec<NewEvent>>, New), (Vec<Vec<NewEvent>>, StoreError)> {
-    let shared = std::sync::Arc::new(notifications);
-    let unit = std::sync::Arc::clone(&shared);
-    let written = store.write_urgent(move |tx| insert(tx, &unit)).await;
-    // The unit is done with its share once it has answered.
-    let notifications = std::sync::Arc::try_unwrap(shared).unwrap_or_else(|shared| (*shared).clone());
-    match written {
-        Ok(new) => Ok((notifications, new)),
-        Err(error) => Err((notifications, error)),
+fn refuse(group: Vec<Pending>, error: &StoreError) {
+    tracing::error!(%error, notifications = group.len(), "notifications could not be kept");
+    for pending in group {
+        let _ = pending.answer.send(Err(StoreError::Unavailable(error.to_string())));
     }
 }
 
-fn insert(tx: &mut Tx<'_>, notifications: &[Vec<NewEvent>]) -> Result<New, StoreError> {
-    let events: Vec<&NewEvent> = notifications.iter().flatten().collect();
-    let new: New = tx.insert_events(&events)?.into_iter().collect();
-    let mut counts = BTreeMap::new();
-    let mut activity: BTreeMap<&ChannelId, (Millis, Option<Millis>)> = BTreeMap::new();
-    for event in events.iter().filter(|event| new.contains(&event.id)) {
-        *counts.entry((event.platform, event.kind, event.status())).or_insert(0) += 1;
-        if let Some(channel) = &event.channel_id {
-            let last = activity
-                .entry(channel)
-                .or_insert((event.received_at, event.occurred_at));
-            *last = (last.0.max(event.received_at), last.1.max(event.occurred_at));
-        }
+/// Runs a unit on the events of a group, and gives the group back either way.
+async fn write<T, F>(app: &App, mut group: Vec<Pending>, mut unit: F) -> (Vec<Pending>, Result<T, StoreError>)
+where
+    T: Send + 'static,
+    F: FnMut(&mut crate::store::Tx<'_>, &[&Arrived]) -> Result<T, StoreError> + Send + 'static,
+{
+    let notifications: Vec<Vec<Arrived>> = group
+        .iter_mut()
+        .map(|pending| std::mem::take(&mut pending.events))
+        .collect();
+    let shared = Arc::new(notifications);
+    let theirs = Arc::clone(&shared);
+    let written = app
+        .store
+        .write_urgent(move |tx| {
+            let arrived: Vec<&Arrived> = theirs.iter().flatten().collect();
+            unit(tx, &arrived)
+        })
+        .await;
+    // The unit is done with its share once it has answered.
+    let notifications = Arc::try_unwrap(shared).unwrap_or_else(|shared| (*shared).clone());
+    for (pending, events) in group.iter_mut().zip(notifications) {
+        pending.events = events;
     }
-    tx.count_events(CountSlot::Ingest, &counts)?;
-    for (channel, (received_at, occurred_at)) in activity {
-        tx.note_channel_activity(channel, received_at, occurred_at)?;
-    }
-    Ok(new)
+    (group, written)
 }

@@ -44,6 +44,30 @@ pub struct EventFilter {
     pub before: Option<EventId>,
 }
 
+/// What makes an event the same as another one: the account, and [`identity_of`] its external id.
+pub type EventKey<'e> = (&'e str, &'e [u8; 16]);
+
+/// An event that is kept with what became of it.
+#[derive(Debug, Clone, Copy)]
+pub struct FinishedEvent<'e> {
+    /// As it came.
+    pub event: &'e NewEvent,
+    /// [`identity_of`] its external id.
+    pub identity: &'e [u8; 16],
+    /// The channel that its account is.
+    pub channel_id: Option<&'e ChannelId>,
+    /// Anything but pending.
+    pub status: EventStatus,
+    /// Why it was not processed.
+    pub error: Option<&'e str>,
+    /// When it was processed; `None` if it needed no processing.
+    pub processed_at: Option<Millis>,
+    /// How long that took.
+    pub processing_micros: Option<i64>,
+    /// Its raw value, or what stands in the place of one that was taken back.
+    pub payload: &'e str,
+}
+
 /// Where an event stands in the queue: when it is due, and its id.
 pub type QueuePlace = (Millis, EventId);
 
@@ -192,6 +216,78 @@ impl Tx<'_> {
         self.insert_queue(&queue)?;
         self.insert_exceptions(&exceptions)?;
         Ok(new)
+    }
+
+    /// Which of these events are kept already; told by account and identity.
+    pub fn known_events(&mut self, keys: &[EventKey<'_>]) -> Result<HashSet<(String, [u8; 16])>, StoreError> {
+        let mut rows = Rows::new();
+        for (account, identity) in keys {
+            rows.push(params![*account, *identity]);
+        }
+        let found = self.query_rows(
+            "SELECT e.account, e.identity FROM {each r: account text, ident blob} events AS e
+             WHERE e.account = r.account AND e.identity = r.ident",
+            &rows,
+        )?;
+        found
+            .iter()
+            .map(|row| {
+                let identity: Vec<u8> = row.get(1)?;
+                let identity = identity
+                    .try_into()
+                    .map_err(|_| StoreError::corrupt(1, "is no identity"))?;
+                Ok((row.get(0)?, identity))
+            })
+            .collect()
+    }
+
+    /// Keeps events that were processed as they came in, or need no processing, with what became of them. None of them may be kept
+    /// already: [`StoreError::Conflict`] if another unit has kept one since this one looked.
+    pub fn insert_finished_events(&mut self, events: &[FinishedEvent<'_>]) -> Result<(), StoreError> {
+        let mut ordered: Vec<&FinishedEvent<'_>> = events.iter().collect();
+        // In one order everywhere, as in `insert_events`.
+        ordered.sort_by(|a, b| (&a.event.account, a.identity).cmp(&(&b.event.account, b.identity)));
+        let mut rows = Rows::new();
+        let mut exceptions = Rows::new();
+        for finished in &ordered {
+            let event = finished.event;
+            rows.push(params![
+                &event.id,
+                event.platform.as_str(),
+                &event.account,
+                finished.identity,
+                &event.external_id,
+                finished.channel_id.map(|channel| channel.0.as_str()),
+                event.kind.as_str(),
+                event.occurred_at,
+                event.received_at,
+                event.signed,
+                finished.status.as_str(),
+                finished.processed_at.is_some(),
+                finished.error,
+                finished.processed_at,
+                finished.processing_micros,
+                finished.payload,
+            ]);
+            if finished.status.is_exception() {
+                exceptions.push(params![finished.status.as_str(), &event.id]);
+            }
+        }
+        let inserted = self.execute_rows(
+            "INSERT INTO events (id, platform, account, identity, external_id, channel_id, kind, occurred_at, received_at, signed,
+                status, attempts, error, processed_at, processing_micros, payload)
+             {insert r.id, r.platform, r.account, r.ident, r.external_id, r.channel_id, r.kind, r.occurred_at, r.received_at, r.signed,
+                r.status, r.attempts, r.error, r.processed_at, r.micros, r.payload of r: id blob, platform text, account text, ident blob,
+                external_id text, channel_id text, kind text, occurred_at int, received_at int, signed int, status text, attempts int,
+                error text, processed_at int, micros int, payload text} ON CONFLICT DO NOTHING",
+            &rows,
+        )?;
+        if inserted != events.len() as u64 {
+            return Err(StoreError::Conflict(
+                "an event was kept by somebody else meanwhile".to_owned(),
+            ));
+        }
+        self.insert_exceptions(&exceptions)
     }
 
     fn insert_queue(&mut self, rows: &Rows<'_>) -> Result<(), StoreError> {
@@ -598,16 +694,15 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Takes what a message said out of all events that are known to have told it: the one that brought it, and those that its
-    /// timeline names as a wording or a repeat of it.
-    pub fn redact_events_of_message(&mut self, message: MessageId, payload: &str) -> Result<(), StoreError> {
-        self.execute(
-            "UPDATE events SET payload = ?2 WHERE id IN (
-                SELECT event_id FROM messages WHERE id = ?1
-                UNION ALL SELECT event_id FROM message_facts WHERE message_id = ?1 AND kind IN ('edited', 'echo', 'again'))",
-            params![&message, payload],
+    /// The events that are known to have told what a message says: the one that brought it, and those that its timeline names as a wording
+    /// or a repeat of it.
+    pub fn events_of_message(&mut self, message: MessageId) -> Result<Vec<EventId>, StoreError> {
+        let rows = self.query(
+            "SELECT event_id FROM messages WHERE id = ?1 AND event_id IS NOT NULL
+             UNION SELECT event_id FROM message_facts WHERE message_id = ?1 AND kind IN ('edited', 'echo', 'again')",
+            params![&message],
         )?;
-        Ok(())
+        rows.iter().map(|row| row.get(0)).collect()
     }
 
     /// Notes when a channel was last heard of.

@@ -463,8 +463,8 @@ impl Tx<'_> {
     }
 
     /// Puts events aside that are about messages which are not known yet. Those that have become known in the meantime send them back into
-    /// the queue at once.
-    pub fn park_events(&mut self, parked: &[(ChannelId, String, EventId)], now: Millis) -> Result<(), StoreError> {
+    /// the queue at once; answers with how many these are.
+    pub fn park_events(&mut self, parked: &[(ChannelId, String, EventId)], now: Millis) -> Result<u64, StoreError> {
         self.lock_parking(parked.iter().map(|(channel, external_id, _)| (channel, external_id)))?;
         let mut rows = Rows::new();
         for (channel, external_id, event) in parked {
@@ -487,8 +487,7 @@ impl Tx<'_> {
             .iter()
             .map(|row| Ok((ChannelId(row.get(0)?), row.get(1)?)))
             .collect::<Result<_, StoreError>>()?;
-        self.unpark_events(&known, now)?;
-        Ok(())
+        self.unpark_events(&known, now)
     }
 
     /// Of two units, one of which puts an event aside that the other one's message would bring back, one waits for the other: else

@@ -1,5 +1,7 @@
 //! One transaction, whichever engine it runs on.
 
+use std::time::Duration;
+
 use postgres::types::{ToSql, Type};
 
 use super::StoreError;
@@ -75,6 +77,19 @@ impl<'a> Tx<'a> {
         match &mut self.session {
             Session::Sqlite(session) => session.query_rows(sql, rows),
             Session::Postgres(session) => session.query_rows(sql, rows),
+        }
+    }
+
+    /// From here on the unit waits no longer for a lock than this, and fails rather; the single writer of SQLite waits for none.
+    pub fn wait_for_locks(&mut self, at_most: Duration) -> Result<(), StoreError> {
+        match &mut self.session {
+            Session::Sqlite(_) => Ok(()),
+            Session::Postgres(session) => {
+                let millis = at_most.as_millis().to_string();
+                session
+                    .query("SELECT set_config('lock_timeout', ?1, true)", &[Param::Text(&millis)])
+                    .map(|_| ())
+            }
         }
     }
 

@@ -1,15 +1,16 @@
 //! Events, their queue, their counts, and quarantined notifications.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tidings::conversations::model::Millis;
 use tidings::ids::EventId;
-use tidings::ingest::model::{EventStatus, NewEvent, StoredEvent};
-use tidings::store::StoreError;
+use tidings::ingest::model::{EventStatus, NewEvent, StoredEvent, identity_of};
 use tidings::store::events::{
-    CountSlot, EventCount, EventFilter, EventPage, LOOKED_AT_MAX, QuarantinedNotification, QueuePlace,
+    CountSlot, EventCount, EventFilter, EventPage, FinishedEvent, LOOKED_AT_MAX, QuarantinedNotification, QueuePlace,
 };
+use tidings::store::{StoreError, Tx};
 use tidings_meta::notification::{EventKind, Platform};
 
 use crate::harness::{BEGIN, Lab, on_both, on_postgres};
@@ -131,6 +132,94 @@ fn repeats_are_kept_once_inside_a_batch_and_across_batches() {
         assert_eq!(ids, [third.id]);
         assert_eq!(insert(lab, Vec::new()).await, []);
         assert_eq!(take(lab, BEGIN, 100).await.len(), 4, "a repeat is not queued");
+    });
+}
+
+#[test]
+fn events_are_kept_with_what_became_of_them_unless_they_are_known() {
+    on_both(async |lab| {
+        let known = event(lab, "message:1");
+        insert(lab, vec![known.clone()]).await;
+        let keys = |tx: &mut Tx<'_>| {
+            let (one, two) = (identity_of("message:1"), identity_of("message:2"));
+            tx.known_events(&[(ACCOUNT, &one), (ACCOUNT, &two), ("another account", &one)])
+        };
+        let found = lab.read(keys).await;
+        assert_eq!(Vec::from_iter(found), [(ACCOUNT.to_owned(), identity_of("message:1"))]);
+
+        let (processed, failed) = (event(lab, "message:2"), event(lab, "message:3"));
+        let (kept, failed_id) = (processed.clone(), failed.id);
+        lab.write(move |tx| {
+            let identities = [identity_of("message:2"), identity_of("message:3")];
+            let whatsapp = whatsapp();
+            let finished = FinishedEvent {
+                event: &processed,
+                identity: &identities[0],
+                channel_id: Some(&whatsapp),
+                status: EventStatus::Processed,
+                error: None,
+                processed_at: Some(BEGIN + 5),
+                processing_micros: Some(70),
+                payload: "{}",
+            };
+            tx.wait_for_locks(Duration::from_secs(1))?;
+            tx.insert_finished_events(&[
+                finished,
+                FinishedEvent {
+                    event: &failed,
+                    identity: &identities[1],
+                    status: EventStatus::Failed,
+                    error: Some("no text"),
+                    ..finished
+                },
+            ])
+        })
+        .await;
+        let id = kept.id;
+        let stored = lab.read(move |tx| tx.event_by_id(id)).await.unwrap();
+        let expected = StoredEvent {
+            id: kept.id,
+            platform: kept.platform,
+            account: kept.account,
+            external_id: kept.external_id,
+            channel_id: Some(whatsapp()),
+            kind: kept.kind,
+            occurred_at: kept.occurred_at,
+            received_at: kept.received_at,
+            signed: true,
+            status: EventStatus::Processed,
+            attempts: 1,
+            error: None,
+            processed_at: Some(BEGIN + 5),
+            processing_micros: Some(70),
+            payload: "{}".to_owned(),
+        };
+        assert_eq!(stored, expected);
+        let failed = EventFilter {
+            status: Some(EventStatus::Failed),
+            ..EventFilter::default()
+        };
+        assert_eq!(list(lab, failed).await, [failed_id]);
+        let waiting = take(lab, BEGIN, 100).await;
+        assert_eq!(waiting.len(), 1, "what is finished is not in the queue");
+
+        let again = event(lab, "message:1");
+        let kept_twice = lab
+            .store
+            .write(move |tx| {
+                tx.insert_finished_events(&[FinishedEvent {
+                    event: &again,
+                    identity: &identity_of("message:1"),
+                    channel_id: None,
+                    status: EventStatus::Processed,
+                    error: None,
+                    processed_at: None,
+                    processing_micros: None,
+                    payload: "{}",
+                }])
+            })
+            .await;
+        assert!(matches!(kept_twice, Err(StoreError::Conflict(_))), "{kept_twice:?}");
     });
 }
 
@@ -987,7 +1076,10 @@ fn every_event_that_told_what_a_message_says_is_redacted_and_no_other() {
         lab.write(move |tx| {
             tx.insert_messages(&[&message])?;
             tx.insert_message_facts(&facts)?;
-            tx.redact_events_of_message(message_id, "{}")
+            for event in tx.events_of_message(message_id)? {
+                tx.redact_event(event, "{}")?;
+            }
+            Ok::<_, tidings::store::StoreError>(())
         })
         .await;
         for (index, id) in ids.into_iter().enumerate() {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
@@ -14,10 +15,12 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 use serde_json::{Value, json};
 use tidings::conversations::content::Content;
-use tidings::conversations::model::{ChannelId, Conversation, Identity, Message, Status};
+use tidings::conversations::model::{ChannelId, Conversation, Identity, Message, Millis, Status};
 use tidings::conversations::projection::{self, Incoming};
 use tidings::conversations::understand::{Envelope, callback_of, understand};
-use tidings::ids::{AttemptId, ContactId, ConversationId, Ids};
+use tidings::ids::{AttemptId, ContactId, ConversationId, EventId, Ids};
+use tidings::ingest::arrival::{self, Arrived};
+use tidings::ingest::meaning::Meaning;
 use tidings::ingest::model::{EventStatus, NewEvent};
 use tidings::sending::model::EntryState;
 use tidings::store::events::EventFilter;
@@ -190,7 +193,11 @@ async fn tell(lab: &Lab, events: &[(Platform, Event)], order: u64) {
         if random.random_bool(0.3) {
             group.push(told[random.random_range(0..told.len())]);
         }
-        arrive(lab, &group).await;
+        if random.random_bool(0.5) {
+            arrive(lab, &group).await;
+        } else {
+            come_in_at_once(lab, &group).await;
+        }
         for _ in 0..random.random_range(0..4) {
             project(lab, random.random_range(1..=6)).await;
         }
@@ -209,27 +216,63 @@ async fn tell(lab: &Lab, events: &[(Platform, Event)], order: u64) {
     }
 }
 
+/// Events are kept, to be processed later.
 async fn arrive(lab: &Lab, events: &[(Platform, &Event)]) {
     let new: Vec<NewEvent> = events
         .iter()
-        .map(|(platform, event)| NewEvent {
-            id: lab.ids.next(),
-            platform: *platform,
-            account: event.account.id().to_owned(),
-            channel_id: Some(channel_of(event.account.id())),
-            kind: event.kind,
-            external_id: event.external_id.clone(),
-            occurred_at: event.occurred_at,
-            received_at: BEGIN,
-            signed: true,
-            ignored_because: None,
-            payload: event.raw.clone(),
-        })
+        .map(|(platform, event)| new_event(lab, *platform, event))
         .collect();
     unflushed(lab, move |tx| {
         tx.insert_events(&new.iter().collect::<Vec<_>>()).map(|_| ())
     })
     .await;
+}
+
+/// Events are kept and processed in one.
+async fn come_in_at_once(lab: &Lab, events: &[(Platform, &Event)]) {
+    let arrived: Vec<Arrived> = events
+        .iter()
+        .map(|(platform, event)| {
+            let event = new_event(lab, *platform, event);
+            let envelope = Envelope {
+                platform: event.platform,
+                external_id: &event.external_id,
+                received_at: event.received_at,
+                raw: &event.payload,
+            };
+            let incoming = incoming(&event.account, event.id, event.occurred_at, envelope);
+            let meaning = Meaning {
+                channel_id: event.channel_id.clone(),
+                status: EventStatus::Processed,
+                error: None,
+                incoming: Some(incoming),
+                took: Duration::ZERO,
+            };
+            Arrived::new(event, Some(Box::new(meaning)))
+        })
+        .collect();
+    let ids = lab.ids.clone();
+    unflushed(lab, move |tx| {
+        let arrived: Vec<&Arrived> = arrived.iter().collect();
+        arrival::bring_in(tx, &arrived, 4, &ids, BEGIN).map(|_| ())
+    })
+    .await;
+}
+
+fn new_event(lab: &Lab, platform: Platform, event: &Event) -> NewEvent {
+    NewEvent {
+        id: lab.ids.next(),
+        platform,
+        account: event.account.id().to_owned(),
+        channel_id: Some(channel_of(event.account.id())),
+        kind: event.kind,
+        external_id: event.external_id.clone(),
+        occurred_at: event.occurred_at,
+        received_at: BEGIN,
+        signed: true,
+        ignored_because: None,
+        payload: event.raw.clone(),
+    }
 }
 
 async fn replay(lab: &Lab, event: &Event) {
@@ -241,6 +284,15 @@ async fn replay(lab: &Lab, event: &Event) {
         Ok(())
     })
     .await;
+}
+
+fn incoming(account: &str, event_id: EventId, occurred_at: Option<Millis>, envelope: Envelope<'_>) -> Incoming {
+    Incoming {
+        event_id,
+        channel_id: channel_of(account),
+        at: occurred_at.unwrap_or(envelope.received_at),
+        understood: understand(envelope).unwrap_or_else(|reason| panic!("{reason}: {}", envelope.raw)),
+    }
 }
 
 fn channel_of(account: &str) -> ChannelId {
@@ -258,17 +310,14 @@ fn project_in(tx: &mut Tx<'_>, ids: &Ids, portion: u32) -> Result<usize, StoreEr
     let due = tx.take_due_events(BEGIN, portion)?;
     let incoming: Vec<Incoming> = due
         .iter()
-        .map(|event| Incoming {
-            event_id: event.id,
-            channel_id: channel_of(&event.account),
-            at: event.occurred_at.unwrap_or(event.received_at),
-            understood: understand(Envelope {
+        .map(|event| {
+            let envelope = Envelope {
                 platform: event.platform,
                 external_id: &event.external_id,
                 received_at: event.received_at,
                 raw: &event.payload,
-            })
-            .unwrap_or_else(|reason| panic!("{reason}: {}", event.payload)),
+            };
+            incoming(&event.account, event.id, event.occurred_at, envelope)
         })
         .collect();
     projection::project(tx, &incoming.iter().collect::<Vec<_>>(), ids, BEGIN)?;
