@@ -22,6 +22,10 @@ pub(super) struct Connection {
     address: SocketAddr,
     stream: Option<TcpStream>,
     answer: Vec<u8>,
+    /// Whether the stream has carried an answer, and so may have been closed since as one that nobody used.
+    has_answered: bool,
+    /// How many requests were sent once more on a new stream.
+    reopened: u64,
 }
 
 impl Connection {
@@ -30,19 +34,27 @@ impl Connection {
             address,
             stream: None,
             answer: Vec::with_capacity(1024),
+            has_answered: false,
+            reopened: 0,
         };
         connection.stream().await?;
         Ok(connection)
     }
 
+    /// How many requests met a connection that the server had closed while nothing was under way on it, and went out on a new one.
+    pub(super) fn reopened(&self) -> u64 {
+        self.reopened
+    }
+
     /// Sends a whole request and answers the status. After an error the next call starts on a new connection.
     pub(super) async fn post(&mut self, request: &[u8]) -> io::Result<u16> {
-        let outcome = match tokio::time::timeout(PATIENCE, self.exchange(request)).await {
+        let outcome = match tokio::time::timeout(PATIENCE, self.exchange_anew(request)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         };
         match outcome {
             Ok(Head { status, closes, .. }) => {
+                self.has_answered = true;
                 if closes {
                     self.stream = None;
                 }
@@ -55,36 +67,57 @@ impl Connection {
         }
     }
 
+    /// A server may close an idle connection at the very moment at which a request sets out, and no client can know: every one tries once more on
+    /// a new connection, if nothing of an answer has come.
+    async fn exchange_anew(&mut self, request: &[u8]) -> io::Result<Head> {
+        let may_be_idle = self.has_answered && self.stream.is_some();
+        match self.exchange(request).await {
+            Err(error) if may_be_idle && was_closed(&error) && self.answer.is_empty() => {
+                self.stream = None;
+                self.reopened += 1;
+                self.exchange(request).await
+            }
+            outcome => outcome,
+        }
+    }
+
     async fn stream(&mut self) -> io::Result<&mut TcpStream> {
         if self.stream.is_none() {
             let stream = TcpStream::connect(self.address).await?;
             stream.set_nodelay(true)?;
+            self.has_answered = false;
             self.stream = Some(stream);
         }
         self.stream.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     async fn exchange(&mut self, request: &[u8]) -> io::Result<Head> {
-        let mut answer = std::mem::take(&mut self.answer);
-        answer.clear();
-        let stream = self.stream().await?;
-        stream.write_all(request).await?;
-        let head = loop {
-            if stream.read_buf(&mut answer).await? == 0 {
+        self.answer.clear();
+        self.stream().await?.write_all(request).await?;
+        loop {
+            let Self { stream, answer, .. } = self;
+            let stream = stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+            if stream.read_buf(answer).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            if let Some(head) = parse_head(&answer)?
+            if let Some(head) = parse_head(answer)?
                 && answer.len() >= head.answer_bytes
             {
-                break head;
+                return Ok(head);
             }
             if answer.len() > ANSWER_BYTES_MAX {
                 return Err(invalid("the answer is too long"));
             }
-        };
-        self.answer = answer;
-        Ok(head)
+        }
     }
+}
+
+fn was_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(
+        error.kind(),
+        BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
+    )
 }
 
 /// What has to be known of an answer.
@@ -139,6 +172,54 @@ fn invalid(reason: &'static str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A server that closes each connection after so many answers, without saying so before; answers with how many requests it was sent.
+    async fn closing(listener: tokio::net::TcpListener, answers: usize, connections: usize) -> usize {
+        let mut requests = 0;
+        for _ in 0..connections {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4];
+            for _ in 0..answers {
+                stream.read_exact(&mut request).await.unwrap();
+                requests += 1;
+                stream
+                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                    .await
+                    .unwrap();
+            }
+        }
+        requests
+    }
+
+    #[tokio::test]
+    async fn a_request_that_meets_a_closed_connection_goes_out_once_more() {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = closing(listener, 2, 2);
+        let client = async {
+            let mut connection = Connection::open(address).await.unwrap();
+            for _ in 0..4 {
+                assert_eq!(connection.post(b"POST").await.unwrap(), 200);
+            }
+            connection.reopened()
+        };
+        let (requests, reopened) = tokio::join!(server, client);
+        assert_eq!((requests, reopened), (4, 1));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_a_new_connection_does_not_answer_is_a_failure() {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = closing(listener, 0, 1);
+        let client = async {
+            let mut connection = Connection::open(address).await.unwrap();
+            let outcome = connection.post(b"POST").await;
+            (outcome.is_err(), connection.reopened())
+        };
+        let (_, outcome) = tokio::join!(server, client);
+        assert_eq!(outcome, (true, 0));
+    }
 
     #[test]
     fn an_answer_is_read_to_its_end_and_no_further() {

@@ -56,6 +56,8 @@ pub struct Outcome {
     pub other: u64,
     /// Not answered: connection refused, reset, or no answer in time.
     pub broken: u64,
+    /// Sent once more on a new connection, since the server had closed the idle one; what came of it is counted above.
+    pub reopened: u64,
     /// Due by the schedule, but not sent before its end because every connection was still waiting.
     pub unsent: u64,
     /// From the first request to the last answer.
@@ -85,6 +87,7 @@ impl Outcome {
             refused: self.refused,
             other: self.other,
             broken: self.broken,
+            reopened: self.reopened,
             unsent: self.unsent,
             seconds: self.elapsed.as_secs_f64(),
             p50_ms: self.latencies.percentile_ms(0.50),
@@ -105,6 +108,7 @@ pub struct Figures {
     pub refused: u64,
     pub other: u64,
     pub broken: u64,
+    pub reopened: u64,
     pub unsent: u64,
     pub seconds: f64,
     pub p50_ms: f64,
@@ -261,7 +265,7 @@ async fn work(mut connection: Connection, course: Arc<Course>) {
             }
             tally.gave_up |= tally.last_acknowledged.elapsed() > SILENCE_MAX;
             if tally.gave_up {
-                return;
+                break;
             }
         }
         if !acknowledged {
@@ -272,4 +276,5 @@ async fn work(mut connection: Connection, course: Arc<Course>) {
             tokio::time::sleep(PAUSE).await;
         }
     }
+    course.tally().outcome.reopened += connection.reopened();
 }
