@@ -39,8 +39,12 @@ const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(10);
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
 /// That an answered event is on disk must not hang on what the server, the database or the role has as its default; a stricter default
 /// is left as it is.
+///
+/// Every statement of ours goes along indexes, whatever the tables hold. Postgres would plan it once, by the size that the tables happen to have at
+/// that moment: those of a new database are empty, and a plan that reads all of an empty table is kept while a million rows come in.
 const SESSION: &str = "SELECT set_config('synchronous_commit', 'on', false)
-    WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')";
+    WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply');
+    SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
 
 #[derive(Debug)]
 pub(super) struct PostgresStore {
