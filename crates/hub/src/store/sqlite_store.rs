@@ -9,9 +9,13 @@
 //! without waiting for the disk (and only moving the log into the database waits); the flusher then flushes the log, once for all commits
 //! that have come in meanwhile, and answers their units. That is what `synchronous=FULL` does too, but while the disk works the
 //! writer goes on. The log is written in the order of the commits: whatever a flushed commit has seen is on disk with it.
+//!
+//! Moving the log into the database is begun by a thread of its own too, the checkpointer: it moves what has gathered while the writer
+//! goes on writing. What came in meanwhile the writer moves itself, since only then the log begins anew.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -34,7 +38,11 @@ const READERS: usize = 3;
 const STATEMENTS_MAX: usize = 256;
 /// Pages that the write-ahead log grows to before they are moved into the database: 32 MiB. A page that many commits have written is moved
 /// once, so that a larger log means fewer moves, each of them longer.
-const CHECKPOINT_PAGES: u32 = 8_000;
+const CHECKPOINT_PAGES: i64 = 8_000;
+/// A log that the checkpointer cannot keep that short: the writer moves it, and everybody waits.
+const CHECKPOINT_PAGES_MAX: i64 = 4 * CHECKPOINT_PAGES;
+/// How often the checkpointer goes through the log in one go: each time a fraction of what it moved the time before has come in.
+const CHECKPOINT_ROUNDS: usize = 2;
 /// What the writing connection keeps of the database in memory, in KiB: the upper levels of the indexes and what is written over and over.
 const WRITER_CACHE_KIB: i64 = 8_192;
 /// How many groups are flushed at once at most; the writer waits when there are more.
@@ -69,15 +77,26 @@ impl SqliteStore {
         let (reads, read_jobs) = mpsc::channel(QUEUE_UNITS_MAX);
         let (committed, unflushed) = mpsc::channel(FLUSH_GROUPS_MAX);
         let log = Log { path: log_of(path) };
+        let mover = SqliteSession::open(path, Access::Write, Arc::clone(&translations)).map_err(failed)?;
+        // Room for the one request that is under way.
+        let (long, long_logs) = mpsc::channel(1);
+        let moved = Arc::new(AtomicBool::new(false));
+        let checkpoints = Checkpoints {
+            long,
+            moved: Arc::clone(&moved),
+            are_under_way: false,
+        };
         let mut threads = vec![
             super::thread("store-writer", move || {
                 Writer {
                     session: writer,
                     committed,
+                    checkpoints,
                 }
                 .run(urgent_jobs, write_jobs);
             })?,
             super::thread("store-flusher", move || flush_all(&log, unflushed))?,
+            super::thread("store-mover", move || move_logs(&mover, long_logs, &moved))?,
         ];
         let read_jobs = Arc::new(Mutex::new(read_jobs));
         for _ in 0..READERS {
@@ -152,7 +171,7 @@ impl SqliteSession {
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         match access {
             Access::Write => {
-                connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+                connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES_MAX)?;
                 connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
             }
             Access::Read => connection.pragma_update(None, "query_only", "ON")?,
@@ -206,6 +225,13 @@ impl SqliteSession {
         Ok(self.connection.execute_batch(sql)?)
     }
 
+    /// Asks about the log, or moves it: answers with the pages that it has, and with those of them that are in the database.
+    fn checkpoint(&self, sql: &'static str) -> rusqlite::Result<(i64, i64)> {
+        self.connection
+            .prepare_cached(sql)?
+            .query_row([], |row| Ok((row.get(1)?, row.get(2)?)))
+    }
+
     pub(super) fn control(&self, sql: &'static str) -> rusqlite::Result<()> {
         self.connection.prepare_cached(sql)?.execute([]).map(|_| ())
     }
@@ -228,6 +254,7 @@ fn collect(
 struct Writer {
     session: SqliteSession,
     committed: mpsc::Sender<Vec<Job>>,
+    checkpoints: Checkpoints,
 }
 
 impl Writer {
@@ -288,6 +315,7 @@ impl Writer {
                 {
                     fail(&mut unflushed, &StoreError::Closed);
                 }
+                self.checkpoints.after_commit(&self.session);
             }
             Err(error) => {
                 let _ = self.session.connection.execute_batch("ROLLBACK");
@@ -302,6 +330,48 @@ impl Writer {
             self.session.control("ROLLBACK TO unit")?;
         }
         Ok(self.session.control("RELEASE unit")?)
+    }
+}
+
+/// When the log is moved into the database, and by whom.
+struct Checkpoints {
+    /// Wakes the checkpointer.
+    long: mpsc::Sender<()>,
+    /// Set by the checkpointer when it is done.
+    moved: Arc<AtomicBool>,
+    are_under_way: bool,
+}
+
+impl Checkpoints {
+    /// Has the log moved once it is long. That it cannot be moved at the moment is no failure: it stays as it is, and as good.
+    fn after_commit(&mut self, session: &SqliteSession) {
+        if self.are_under_way && self.moved.swap(false, Ordering::AcqRel) {
+            self.are_under_way = false;
+            // What came in meanwhile; the next commit begins the log anew, unless somebody still reads from it.
+            let _ = session.checkpoint(MOVE);
+        } else if !self.are_under_way && length(session) >= CHECKPOINT_PAGES {
+            self.are_under_way = self.long.try_send(()).is_ok();
+        }
+    }
+}
+
+/// Moves what can be moved without waiting for anybody.
+const MOVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+
+/// How many pages the log has.
+fn length(session: &SqliteSession) -> i64 {
+    session
+        .checkpoint("PRAGMA wal_checkpoint(NOOP)")
+        .map_or(0, |(pages, _)| pages)
+}
+
+/// What the checkpointer does until the writer has ended.
+fn move_logs(session: &SqliteSession, mut long: mpsc::Receiver<()>, moved: &AtomicBool) {
+    while long.blocking_recv().is_some() {
+        for _ in 0..CHECKPOINT_ROUNDS {
+            let _ = session.checkpoint(MOVE);
+        }
+        moved.store(true, Ordering::Release);
     }
 }
 
