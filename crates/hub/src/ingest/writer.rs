@@ -1,7 +1,7 @@
 //! Keeps notifications: many of them with one flush to disk.
 //!
-//! Guarantee: a notification is answered after the commit that holds all of its events, or told that none is kept. While one group is
-//! being committed the next one gathers, so that groups grow with the load and nobody waits for a timer.
+//! Guarantee: a notification is answered after the commit that holds all of its events, or told that none is kept. While one group is being
+//! written the next one gathers, so that groups grow with the load and nobody waits for a timer; those that are written are flushed meanwhile.
 //!
 //! A group is brought into conversations by the unit that keeps it ([`arrival::bring_in`]). That is a cheaper way of doing what the projector does,
 //! and nothing relies on it: a group for which it fails is kept alone, and the projector takes its events apart. So it is for a while
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -24,8 +24,8 @@ use crate::store::StoreError;
 
 /// How many events one group holds at most, unless one notification alone has more.
 const GROUP_EVENTS_MAX: usize = 500;
-/// How many groups are under way: while one is flushed, the next one is written.
-const GROUPS_MAX: usize = 2;
+/// How many groups are under way at most: one is written, and the others are flushed and answered.
+const GROUPS_MAX: usize = 8;
 /// How long groups are only kept after bringing one in has failed.
 const KEPT_ALONE_FOR: Duration = Duration::from_secs(2);
 /// How long bringing a group in may wait for a row that another unit has locked.
@@ -33,6 +33,8 @@ const LOCKED_MAX: Duration = Duration::from_millis(250);
 
 /// Runs until the way in is closed, or until told to stop and nothing waits any more.
 pub async fn run(app: App, pending: &mut mpsc::Receiver<Pending>, stop: CancellationToken) {
+    let turns = Arc::new(Semaphore::new(1));
+    let mut turn: Option<Turn> = None;
     let mut under_way = FuturesUnordered::new();
     let mut kept_alone_until: Option<Instant> = None;
     let mut is_open = true;
@@ -45,7 +47,11 @@ pub async fn run(app: App, pending: &mut mpsc::Receiver<Pending>, stop: Cancella
                 }
                 continue;
             }
-            first = pending.recv(), if is_open && under_way.len() < GROUPS_MAX => first,
+            next = Arc::clone(&turns).acquire_owned(), if is_open && turn.is_none() && under_way.len() < GROUPS_MAX => {
+                turn = next.ok();
+                continue;
+            }
+            first = pending.recv(), if is_open && turn.is_some() => first,
             () = stop.cancelled(), if !pending.is_closed() => {
                 // Nobody can come in any more; those who are in are served.
                 pending.close();
@@ -58,9 +64,12 @@ pub async fn run(app: App, pending: &mut mpsc::Receiver<Pending>, stop: Cancella
         };
         let group = gather(first, pending);
         let kept_alone = kept_alone_until.is_some_and(|until| Instant::now() < until);
-        under_way.push(take_in(&app, group, kept_alone));
+        under_way.push(take_in(&app, group, kept_alone, turn.take()));
     }
 }
+
+/// Who has it may have a group written; it is given back as soon as that is done, also if it failed.
+type Turn = OwnedSemaphorePermit;
 
 fn gather(first: Pending, pending: &mut mpsc::Receiver<Pending>) -> Vec<Pending> {
     let mut events = first.events.len();
@@ -80,30 +89,30 @@ struct Outcome {
     failed: bool,
 }
 
-async fn take_in(app: &App, group: Vec<Pending>, kept_alone: bool) -> Outcome {
+async fn take_in(app: &App, group: Vec<Pending>, kept_alone: bool, turn: Option<Turn>) -> Outcome {
     let is_understood = group
         .iter()
         .flat_map(|pending| &pending.events)
         .all(Arrived::is_understood);
     if kept_alone || !is_understood {
-        keep(app, group).await;
+        keep(app, group, turn).await;
         return Outcome { failed: false };
     }
-    match bring_in(app, group).await {
+    match bring_in(app, group, turn).await {
         Ok(()) => Outcome { failed: false },
         Err((group, error)) => {
             tracing::warn!(%error, "events could not be brought in as they came; they are kept, and processed one by one");
-            keep(app, group).await;
+            keep(app, group, None).await;
             Outcome { failed: true }
         }
     }
 }
 
 /// Keeps a group and brings it into conversations. Gives it back if that failed in a way that keeping it alone may not.
-async fn bring_in(app: &App, group: Vec<Pending>) -> Result<(), (Vec<Pending>, StoreError)> {
+async fn bring_in(app: &App, group: Vec<Pending>, turn: Option<Turn>) -> Result<(), (Vec<Pending>, StoreError)> {
     let (ids, now) = (app.ids.clone(), app.clock.now_millis());
     let batch_size = app.config.webhooks.batch_size as usize;
-    let (group, brought) = write(app, group, move |tx, arrived| {
+    let (group, brought) = write(app, group, turn, move |tx, arrived| {
         tx.wait_for_locks(LOCKED_MAX)?;
         arrival::bring_in(tx, arrived, batch_size, &ids, now)
     })
@@ -147,8 +156,8 @@ async fn bring_in(app: &App, group: Vec<Pending>) -> Result<(), (Vec<Pending>, S
 }
 
 /// Keeps a group; what it means is found out later.
-async fn keep(app: &App, group: Vec<Pending>) {
-    let (group, kept) = write(app, group, |tx, arrived| arrival::keep(tx, arrived)).await;
+async fn keep(app: &App, group: Vec<Pending>, turn: Option<Turn>) {
+    let (group, kept) = write(app, group, turn, |tx, arrived| arrival::keep(tx, arrived)).await;
     match kept {
         Ok(new) => {
             for Pending { events, answer } in group {
@@ -173,7 +182,7 @@ async fn keep(app: &App, group: Vec<Pending>) {
             // One of them holds something that the store refuses: it must not take the others with it.
             tracing::warn!(%error, notifications = group.len(), "a group could not be kept; each is tried alone");
             for pending in group {
-                Box::pin(keep(app, vec![pending])).await;
+                Box::pin(keep(app, vec![pending], None)).await;
             }
         }
     }
@@ -187,7 +196,12 @@ fn refuse(group: Vec<Pending>, error: &StoreError) {
 }
 
 /// Runs a unit on the events of a group, and gives the group back either way.
-async fn write<T, F>(app: &App, mut group: Vec<Pending>, mut unit: F) -> (Vec<Pending>, Result<T, StoreError>)
+async fn write<T, F>(
+    app: &App,
+    mut group: Vec<Pending>,
+    mut turn: Option<Turn>,
+    mut unit: F,
+) -> (Vec<Pending>, Result<T, StoreError>)
 where
     T: Send + 'static,
     F: FnMut(&mut crate::store::Tx<'_>, &[&Arrived]) -> Result<T, StoreError> + Send + 'static,
@@ -202,7 +216,10 @@ where
         .store
         .write_urgent(move |tx| {
             let arrived: Vec<&Arrived> = theirs.iter().flatten().collect();
-            unit(tx, &arrived)
+            let written = unit(tx, &arrived);
+            // The next group can be written while this one is committed and flushed.
+            drop(turn.take());
+            written
         })
         .await;
     // The unit is done with its share once it has answered.
