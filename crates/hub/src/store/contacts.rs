@@ -16,6 +16,27 @@ pub struct ContactNames {
     pub username: Option<(Millis, String)>,
 }
 
+/// Whether a name that is told is to stand in place of the one that is known.
+macro_rules! later {
+    ($name:literal) => {
+        concat!(
+            "(r.",
+            $name,
+            "_at > contacts.",
+            $name,
+            "_at OR (r.",
+            $name,
+            "_at = contacts.",
+            $name,
+            "_at AND r.",
+            $name,
+            " {postgres COLLATE \"C\"} > COALESCE(contacts.",
+            $name,
+            ", '')))"
+        )
+    };
+}
+
 impl Tx<'_> {
     /// Which contacts have these identities; keys that nobody has are absent from the answer. The contacts, and the identities whether or
     /// not somebody has them, are locked until the unit ends: two units cannot make two contacts of one person, nor put
@@ -174,32 +195,23 @@ impl Tx<'_> {
     /// Writes names and user names of known contacts, where the ones given are newer; of two of one time the greater stands, so that their
     /// order does not matter. No contact may stand twice in the list.
     pub fn update_contact_names(&mut self, told: &[ContactNames]) -> Result<(), StoreError> {
-        let mut names = Rows::new();
-        let mut usernames = Rows::new();
         let searched: Vec<Option<String>> = told
             .iter()
             .map(|told| told.name.as_ref().map(|(_, name)| searched(name)))
             .collect();
+        let mut rows = Rows::new();
         for (told, searched) in told.iter().zip(&searched) {
-            if let Some((at, name)) = &told.name {
-                names.push(params![&told.contact_id, name, searched, *at]);
-            }
-            if let Some((at, username)) = &told.username {
-                usernames.push(params![&told.contact_id, username, *at]);
-            }
+            let (name, username) = (told.name.as_ref(), told.username.as_ref());
+            rows.push(params![
+                &told.contact_id,
+                name.map(|(_, name)| name),
+                searched,
+                name.map(|(at, _)| *at),
+                username.map(|(_, username)| username),
+                username.map(|(at, _)| *at),
+            ]);
         }
-        self.execute_rows(
-            "UPDATE contacts SET name = r.name, name_searched = r.searched, name_at = r.at
-             {from r: id blob, name text, searched text, at int} WHERE contacts.id = r.id AND (r.at > contacts.name_at
-                OR (r.at = contacts.name_at AND r.name {postgres COLLATE \"C\"} > COALESCE(contacts.name, '')))",
-            &names,
-        )?;
-        self.execute_rows(
-            "UPDATE contacts SET username = r.username, username_at = r.at
-             {from r: id blob, username text, at int} WHERE contacts.id = r.id AND (r.at > contacts.username_at
-                OR (r.at = contacts.username_at AND r.username {postgres COLLATE \"C\"} > COALESCE(contacts.username, '')))",
-            &usernames,
-        )?;
+        self.execute_rows(UPDATE_NAMES, &rows)?;
         Ok(())
     }
 
@@ -358,6 +370,26 @@ impl Tx<'_> {
         rows.iter().map(|row| contact(row, 0)).collect()
     }
 }
+
+/// Both names in one go, since both are mostly told, and a row is written as a whole. What is not told is null, and later than nothing.
+const UPDATE_NAMES: &str = concat!(
+    "UPDATE contacts SET name = CASE WHEN ",
+    later!("name"),
+    " THEN r.name ELSE contacts.name END, name_searched = CASE WHEN ",
+    later!("name"),
+    " THEN r.searched ELSE contacts.name_searched END, name_at = CASE WHEN ",
+    later!("name"),
+    " THEN r.name_at ELSE contacts.name_at END, username = CASE WHEN ",
+    later!("username"),
+    " THEN r.username ELSE contacts.username END, username_at = CASE WHEN ",
+    later!("username"),
+    " THEN r.username_at ELSE contacts.username_at END
+     {from r: id blob, name text, searched text, name_at int, username text, username_at int} WHERE contacts.id = r.id AND (",
+    later!("name"),
+    " OR ",
+    later!("username"),
+    ")"
+);
 
 /// A name in the form in which it is looked for: neither engine folds the case of letters beyond ASCII by itself.
 pub(super) fn searched(name: &str) -> String {
