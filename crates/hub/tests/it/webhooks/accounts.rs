@@ -96,7 +96,16 @@ async fn replaying_everything_changes_nothing() {
             .write("lucia", crate::harness::ACCOUNT, tidings_sandbox::Content::Unsupported)
             .unwrap();
         harness.projected().await;
-        let before = harness.conversations().await;
+        // Instagram's profiles are asked for a little later.
+        let before = harness
+            .until("everybody has a name", async |harness| {
+                let conversations = harness.conversations().await;
+                let are_named = conversations
+                    .iter()
+                    .all(|conversation| !conversation["contact"]["name"].is_null());
+                are_named.then_some(conversations)
+            })
+            .await;
         let replayed = harness
             .post("/api/webhooks/events/replay", &json!({}))
             .await
