@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::flags::Flags;
 use crate::ids::Ids;
 use crate::ingest::Ingest;
+use crate::ingest::silence::Silences;
 use crate::metrics::Metrics;
 use crate::sending::Senders;
 use crate::sending::lease::Leases;
@@ -49,6 +50,8 @@ pub struct Parts {
     pub workers: Workers,
     /// Wakes the projector.
     pub projector: Notify,
+    /// Channels from which nothing comes any more.
+    pub silences: Silences,
     /// Wakes the senders.
     pub senders: Senders,
     /// Which channels this node leads.

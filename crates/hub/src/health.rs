@@ -103,6 +103,7 @@ fn warnings(app: &App) -> Vec<String> {
             ));
         }
     }
+    warnings.extend(app.silences.warnings());
     warnings
 }
 

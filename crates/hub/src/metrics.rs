@@ -128,6 +128,8 @@ pub struct Metrics {
     oldest_event_waiting: Gauge<f64, AtomicU64>,
     last_event: Family<ChannelLabel, Gauge<f64, AtomicU64>>,
     ingest_lag: Family<ChannelLabel, Gauge<f64, AtomicU64>>,
+    channel_missed: Family<ChannelLabel, Gauge<f64, AtomicU64>>,
+    channel_silent: Family<ChannelLabel, Gauge>,
     channel_up: Family<ChannelLabel, Gauge>,
     stream_subscribers: Gauge,
     task_restarts: Counter,
@@ -165,6 +167,8 @@ impl Metrics {
             oldest_event_waiting: Gauge::default(),
             last_event: Family::default(),
             ingest_lag: Family::default(),
+            channel_missed: Family::default(),
+            channel_silent: Family::default(),
             channel_up: Family::default(),
             stream_subscribers: Gauge::default(),
             task_restarts: Counter::default(),
@@ -230,6 +234,16 @@ impl Metrics {
             "tidings_channel_ingest_lag_seconds",
             "From when the last event of a channel happened, by Meta's clock, to when it came",
             metrics.ingest_lag.clone(),
+        );
+        registry.register(
+            "tidings_channel_missed_events",
+            "Events that usually come in such hours, for the time in which none has come",
+            metrics.channel_missed.clone(),
+        );
+        registry.register(
+            "tidings_channel_silent",
+            "Whether nothing comes from Meta for a channel, though at such hours it usually does",
+            metrics.channel_silent.clone(),
         );
         registry.register(
             "tidings_channel_up",
@@ -391,6 +405,15 @@ impl Metrics {
         }
     }
 
+    /// So many events are missing of a channel, and that means that it is silent, or does not.
+    pub fn set_channel_silence(&self, channel: &ChannelId, missed: f64, is_silent: bool) {
+        let label = ChannelLabel {
+            channel: channel.0.clone(),
+        };
+        self.channel_missed.get_or_create(&label).set(missed);
+        self.channel_silent.get_or_create(&label).set(is_silent.into());
+    }
+
     /// A channel can send, or cannot.
     pub fn set_channel_up(&self, channel: &ChannelId, is_up: bool) {
         let label = ChannelLabel {
@@ -407,6 +430,8 @@ impl Metrics {
         self.channel_up.remove(&label);
         self.last_event.remove(&label);
         self.ingest_lag.remove(&label);
+        self.channel_missed.remove(&label);
+        self.channel_silent.remove(&label);
         for state in EntryState::ALL {
             self.queue_length.remove(&QueueLabels {
                 channel: channel.0.clone(),

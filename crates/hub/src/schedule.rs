@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::conversations::model::Millis;
 use crate::ids::AttemptId;
+use crate::ingest::silence;
 use crate::sending::model::EntryState;
 use crate::sending::pace;
 use crate::store::StoreError;
@@ -27,15 +28,18 @@ enum Task {
     Scheduled,
     /// Messages that may have to go on by another route.
     Routes,
+    /// Channels from which nothing comes any more.
+    Silence,
     /// What is kept for a while only.
     Prune,
 }
 
 /// The table: what, and how often.
-const TABLE: [(Task, Duration); 4] = [
+const TABLE: [(Task, Duration); 5] = [
     (Task::Gauges, Duration::from_millis(250)),
     (Task::Scheduled, Duration::from_millis(250)),
     (Task::Routes, Duration::from_millis(250)),
+    (Task::Silence, Duration::from_secs(15)),
     (Task::Prune, Duration::from_mins(1)),
 ];
 
@@ -50,14 +54,15 @@ pub async fn run(app: App, stop: CancellationToken) {
         })
         .collect();
     loop {
-        let [gauges, scheduled, routes, prune] = &mut due[..] else {
-            unreachable!("the table has four rows")
+        let [gauges, scheduled, routes, silence, prune] = &mut due[..] else {
+            unreachable!("the table has five rows")
         };
         let task = tokio::select! {
             biased;
             _ = gauges.1.tick() => gauges.0,
             _ = scheduled.1.tick() => scheduled.0,
             _ = routes.1.tick() => routes.0,
+            _ = silence.1.tick() => silence.0,
             _ = prune.1.tick() => prune.0,
             () = stop.cancelled() => return,
         };
@@ -72,6 +77,7 @@ async fn perform(app: &App, task: Task) -> Result<(), StoreError> {
         Task::Gauges => gauges(app).await,
         Task::Scheduled => crate::sending::schedule::release_due(app).await,
         Task::Routes => crate::sending::route::tend(app).await,
+        Task::Silence => silence::look(app).await,
         Task::Prune => prune(app).await,
     }
 }
@@ -139,6 +145,7 @@ async fn prune(app: &App) -> Result<(), StoreError> {
                     + tx.prune_attempts(AttemptId::first_of(before(retention.attempts)))?;
                 for channel in &channels {
                     pruned += tx.prune_pace(channel, pace::spans_since(now), now - PACE_KEPT)?;
+                    pruned += tx.prune_channel_hours(channel, silence::hour_of(now) - silence::HOURS_KEPT)?;
                 }
                 Ok::<_, StoreError>(pruned)
             })

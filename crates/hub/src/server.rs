@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::crypto::Keyring;
 use crate::flags::Flags;
 use crate::ids::Ids;
+use crate::ingest::silence::Silences;
 use crate::ingest::{Ingest, Pending, projector, writer};
 use crate::metrics::Metrics;
 use crate::sending::Senders;
@@ -186,6 +187,7 @@ impl Works {
             stream: Stream::new(),
             workers: Workers::default(),
             projector: Notify::new(),
+            silences: Silences::default(),
             config,
             store,
             clock,

@@ -53,6 +53,8 @@ mod queue;
 mod routes;
 #[path = "store/samples.rs"]
 mod samples;
+#[path = "store/silence.rs"]
+mod silence;
 #[path = "store/stream.rs"]
 mod stream;
 #[path = "store/tls.rs"]

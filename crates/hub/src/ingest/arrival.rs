@@ -13,6 +13,7 @@ use crate::conversations::projection::{self, Incoming, Projected, REDACTED};
 use crate::ids::{EventId, Ids};
 use crate::ingest::meaning::Meaning;
 use crate::ingest::model::{EventStatus, NewEvent, StoredEvent, identity_of};
+use crate::ingest::silence;
 use crate::store::events::{CountSlot, FinishedEvent};
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx};
@@ -202,9 +203,11 @@ fn note_arrival<'e>(
 ) -> Result<(), StoreError> {
     let mut counts = BTreeMap::new();
     let mut activity: BTreeMap<&ChannelId, (Millis, Option<Millis>)> = BTreeMap::new();
+    let mut hours: BTreeMap<(&ChannelId, i64), i64> = BTreeMap::new();
     for (event, status) in events {
         *counts.entry((event.platform, event.kind, status)).or_insert(0) += 1;
         if let Some(channel) = &event.channel_id {
+            *hours.entry((channel, silence::hour_of(event.received_at))).or_insert(0) += 1;
             let last = activity
                 .entry(channel)
                 .or_insert((event.received_at, event.occurred_at));
@@ -212,6 +215,7 @@ fn note_arrival<'e>(
         }
     }
     tx.count_events(CountSlot::Ingest, &counts)?;
+    tx.count_channel_hours(&hours)?;
     for (channel, (received_at, occurred_at)) in activity {
         tx.note_channel_activity(channel, received_at, occurred_at)?;
     }

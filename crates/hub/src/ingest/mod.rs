@@ -8,7 +8,7 @@
 //! 3. [`projector`] finds in the store what was only kept, and what is to be understood again, batch by batch; a crash at any point leaves an
 //!    event either unanswered (Meta repeats it), or kept (the projector finds it), or done.
 //!
-//! [`events_api`] shows what was kept, and has it understood again.
+//! [`events_api`] shows what was kept, and has it understood again; [`silence`] notices when nothing comes any more.
 //!
 //! Repeats cost a look at one index: an event's identity is unique in the store.
 
@@ -30,6 +30,7 @@ pub mod events_api;
 pub mod meaning;
 pub mod model;
 pub mod projector;
+pub mod silence;
 pub mod webhooks;
 pub mod writer;
 

@@ -40,6 +40,7 @@ mod postgres_store;
 mod postgres_tls;
 pub mod queue;
 mod routes;
+mod silence;
 mod sqlite_store;
 mod statement;
 pub mod stream;

@@ -215,3 +215,45 @@ async fn what_is_not_what_meta_sends_is_in_quarantine() {
         [&json!(8)]
     );
 }
+
+#[tokio::test]
+async fn an_event_that_the_store_refuses_is_kept_and_left_dead_and_harms_nobody() {
+    let hub = Hub::start().await;
+    let store = rusqlite::Connection::open(hub._folder.path().join("hub.db")).unwrap();
+    store
+        .execute_batch(
+            "CREATE TRIGGER poison BEFORE INSERT ON messages WHEN NEW.external_id = 'wamid.poison'
+             BEGIN SELECT RAISE(ABORT, 'it is poisoned'); END",
+        )
+        .unwrap();
+    let mut both = text("wamid.poison", ANN, "Ann", NOW, "Hello");
+    let healthy = text("wamid.healthy", ANN, "Ann", NOW, "Hello again")["messages"][0].clone();
+    both["messages"].as_array_mut().unwrap().push(healthy);
+    hub.told(both).await;
+    let status = async |id: &str| {
+        let list = hub.get(&format!("/api/webhooks/events?q={id}")).await.json();
+        list["events"][0]["status"].as_str().unwrap_or("not kept").to_owned()
+    };
+    assert_eq!(status("wamid.healthy").await, "processed");
+    assert_eq!(status("wamid.poison").await, "pending");
+    // Those who come after it are kept, and processed, whichever way they go.
+    for number in 1..=3 {
+        hub.told(text(&format!("wamid.after.{number}"), ANN, "Ann", NOW, "And now?"))
+            .await;
+        assert_eq!(status(&format!("wamid.after.{number}")).await, "processed");
+    }
+    for _ in 0..4 {
+        hub.app.clock.advance(std::time::Duration::from_mins(5));
+        hub.process().await;
+    }
+    assert_eq!(status("wamid.poison").await, "dead");
+    let list = hub.get("/api/webhooks/events?status=dead").await.json();
+    assert_eq!(list["total"], 1);
+    assert!(list["events"][0]["error"].as_str().unwrap().contains("poisoned"));
+    store.execute_batch("DROP TRIGGER poison").unwrap();
+    let id = list["events"][0]["id"].as_str().unwrap();
+    let replay = format!("/api/webhooks/events/{id}/replay");
+    assert_eq!(hub.post(&replay, &json!({})).await.status, StatusCode::ACCEPTED);
+    hub.process().await;
+    assert_eq!(status("wamid.poison").await, "processed");
+}

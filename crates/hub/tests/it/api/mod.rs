@@ -7,6 +7,7 @@ mod document;
 mod documents;
 mod events;
 mod problems;
+mod silence;
 mod stream;
 
 use std::collections::BTreeMap;
