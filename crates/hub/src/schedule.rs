@@ -25,6 +25,8 @@ enum Task {
     Gauges,
     /// Messages whose time has come.
     Scheduled,
+    /// Messages that have waited until they expired.
+    Expired,
     /// Messages that may have to go on by another route.
     Routes,
     /// What is kept for a while only.
@@ -32,9 +34,10 @@ enum Task {
 }
 
 /// The table: what, and how often.
-const TABLE: [(Task, Duration); 4] = [
+const TABLE: [(Task, Duration); 5] = [
     (Task::Gauges, Duration::from_millis(250)),
     (Task::Scheduled, Duration::from_millis(250)),
+    (Task::Expired, Duration::from_millis(250)),
     (Task::Routes, Duration::from_millis(250)),
     (Task::Prune, Duration::from_mins(1)),
 ];
@@ -50,13 +53,14 @@ pub async fn run(app: App, stop: CancellationToken) {
         })
         .collect();
     loop {
-        let [gauges, scheduled, routes, prune] = &mut due[..] else {
-            unreachable!("the table has four rows")
+        let [gauges, scheduled, expired, routes, prune] = &mut due[..] else {
+            unreachable!("the table has five rows")
         };
         let task = tokio::select! {
             biased;
             _ = gauges.1.tick() => gauges.0,
             _ = scheduled.1.tick() => scheduled.0,
+            _ = expired.1.tick() => expired.0,
             _ = routes.1.tick() => routes.0,
             _ = prune.1.tick() => prune.0,
             () = stop.cancelled() => return,
@@ -71,6 +75,7 @@ async fn perform(app: &App, task: Task) -> Result<(), StoreError> {
     match task {
         Task::Gauges => gauges(app).await,
         Task::Scheduled => crate::sending::schedule::release_due(app).await,
+        Task::Expired => crate::sending::end::end_expired(app).await,
         Task::Routes => crate::sending::route::tend(app).await,
         Task::Prune => prune(app).await,
     }

@@ -16,7 +16,7 @@ use crate::http::cursor;
 use crate::http::extract::{FromParameters, Id, Json as Body, Parameters, Query};
 use crate::http::problem::{Code, Problem};
 use crate::ids::{ContactId, ConversationId, MessageId};
-use crate::sending::email;
+use crate::sending::{email, queue};
 use crate::store::StoreError;
 use crate::store::conversations::ConversationFilter;
 
@@ -259,11 +259,14 @@ pub async fn show_timeline(
 ) -> Result<Json<TimelineView>, Problem> {
     let found = app.store.read(move |tx| Timeline::load(tx, id)).await?;
     let timeline = found.ok_or_else(|| Problem::not_found("message"))?;
-    let platform = app
-        .channels
-        .get(&timeline.message().channel_id)
-        .and_then(|channel| channel.platform());
-    Ok(Json(timeline.view(platform, app.clock.now_millis())))
+    let channel = app.channels.get(&timeline.message().channel_id);
+    let platform = channel.as_ref().and_then(|channel| channel.platform());
+    let standstill = channel.and_then(|channel| queue::standstill(&app, &channel));
+    Ok(Json(timeline.view(
+        platform,
+        standstill.as_ref(),
+        app.clock.now_millis(),
+    )))
 }
 
 /// Which page of contacts.

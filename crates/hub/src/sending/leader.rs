@@ -17,9 +17,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::channels::follow;
+use crate::channels::model::OpenCircuit;
 use crate::conversations::model::Millis;
 use crate::ids::AttemptId;
-use crate::sending::lease::Lead;
+use crate::sending::circuit::{Circuit, Sign};
+use crate::sending::lease::{Follows, Lead};
 use crate::sending::model::{AttemptEnd, Cause, ChannelPace, Outcome, Wait};
 use crate::sending::pace::{Pace, Rate, Reached, SPAN_MILLIS, Shares, Spent, spans_since};
 use crate::sending::sender::{Claim, Ended, InHand, Made, Sender, Taken, millis};
@@ -57,6 +60,8 @@ const SETTLE_MAX: usize = 256;
 const USAGE_NEAR_END: u32 = 80;
 /// How often it does so.
 const USAGE_SLOWER_EVERY: Duration = Duration::from_secs(30);
+/// How long calls that are under way may take to end before the channel is given to another node all the same.
+const YIELD_WITHIN: Duration = Duration::from_millis(400);
 /// What waits for less is not written down.
 const SILENCE_WORTH_SAYING: Millis = 1_000;
 /// How many attempts are read at once when it is found out who got something lately.
@@ -69,6 +74,8 @@ enum Done {
     Settled,
     Said,
     Swept,
+    /// Whether it could be kept how the circuit is; which is told.
+    Kept(Result<(), StoreError>, Option<OpenCircuit>),
 }
 
 struct Called {
@@ -104,6 +111,10 @@ pub(super) struct Leader {
     lead: Lead,
     pace: Arc<Mutex<Pace>>,
     gate: Gate,
+    circuit: Circuit,
+    /// As every node knows it.
+    kept_circuit: Option<OpenCircuit>,
+    keep_at: Instant,
     shares: Shares,
     work: JoinSet<Done>,
     /// In hand, not yet called for.
@@ -115,6 +126,7 @@ pub(super) struct Leader {
     is_settling: bool,
     is_saying: bool,
     is_sweeping: bool,
+    is_keeping: bool,
     is_lost: bool,
     /// The channel is no longer as it was, or may not send.
     is_over: bool,
@@ -131,18 +143,23 @@ impl Leader {
     pub(super) fn new(sender: Arc<Sender>, lead: Lead) -> Self {
         let now = Instant::now();
         let limits = sender.limits();
-        // Whoever led before may have used up the last second.
-        let opens_at = if lead.follows && limits.per_second > 0 {
-            now + Rate::used_up_for()
-        } else {
-            now
+        let opens_at = match lead.follows {
+            Follows::Paced if limits.per_second > 0 => now + Rate::handed_over_for(limits.per_second),
+            // Whoever led before may have used up the last second.
+            Follows::Anybody if limits.per_second > 0 => now + Rate::used_up_for(),
+            Follows::Nobody | Follows::Paced | Follows::Anybody => now,
         };
         let pace = Pace::new(limits, opens_at);
+        let kept_circuit = sender.channel.circuit.clone();
+        let circuit = Circuit::new(sender.app.config.sending.circuit.clone(), kept_circuit.clone());
         Self {
             sender,
             lead,
             pace: Arc::new(Mutex::new(pace)),
             gate: Gate::default(),
+            circuit,
+            kept_circuit,
+            keep_at: now,
             shares: Shares::default(),
             work: JoinSet::new(),
             ready: VecDeque::new(),
@@ -152,6 +169,7 @@ impl Leader {
             is_settling: false,
             is_saying: false,
             is_sweeping: false,
+            is_keeping: false,
             is_lost: false,
             is_over: false,
             has_backlog: false,
@@ -173,7 +191,7 @@ impl Leader {
         // What changed before these were listened to is told by nobody: beginning takes as long as the store does.
         self.is_lost = !self.is_still_ours();
         self.is_over = !self.sender.is_current();
-        while !stop.is_cancelled() && !self.is_lost && !self.is_over {
+        while !stop.is_cancelled() && !self.is_lost && !self.is_over && !self.lead.yields() {
             let wake_at = self.advance();
             let channel = self.sender.channel.id.clone();
             // What ends the lead is rare, and comes first: of a busy channel some work has always ended, and would hide it.
@@ -187,6 +205,12 @@ impl Leader {
                 Some(done) = self.work.join_next() => self.note(done),
                 () = tokio::time::sleep_until(wake_at) => {}
             }
+        }
+        if self.lead.yields() && !self.is_lost {
+            // What has just been called for is best settled by who has called; but nobody waits long for it.
+            let _ = tokio::time::timeout(YIELD_WITHIN, self.wind_up()).await;
+            let app = &self.sender.app;
+            app.leases.hand_over(app, &self.sender.channel.id).await;
         }
         self.finish().await;
     }
@@ -290,7 +314,11 @@ impl Leader {
         let mut wake_at = now + LOOK_AGAIN;
         if self.sender.app.senders.was_reopened(&self.sender.channel.id) {
             self.gate = Gate::default();
+            self.circuit.hurry(wall);
             self.look_at = now;
+        }
+        if self.circuit.room(wall) == 0 {
+            self.put_down();
         }
         if let Some((wait, until)) = self.gate.closed_at(wall) {
             wake_at = wake_at.min(now + positive(until - wall));
@@ -298,6 +326,13 @@ impl Leader {
                 self.put_down();
                 self.say(wait, Some(until), now, wall);
             }
+        } else if self.circuit.room(wall) == 0 {
+            // Its probe is under way, whose end is told; or the time for it has not come.
+            let probe_at = self.circuit.open().map_or(wall, |open| open.probe_at);
+            if probe_at > wall {
+                wake_at = wake_at.min(now + positive(probe_at - wall));
+            }
+            self.look_at = now;
         } else {
             wake_at = wake_at.min(self.call_ready(now, wall));
             let left = self.pace().left(wall);
@@ -312,6 +347,7 @@ impl Leader {
             }
         }
         self.settle_ended(wall);
+        wake_at = wake_at.min(self.keep_circuit(now, wall));
         if now >= self.sweep_at && !self.is_sweeping {
             self.sweep_at = now + SWEEP_EVERY;
             self.is_sweeping = true;
@@ -335,7 +371,7 @@ impl Leader {
     fn call_ready(&mut self, now: Instant, wall: Millis) -> Instant {
         let later = now + LOOK_AGAIN;
         while let Some(at) = self.ready.iter().position(|in_hand| in_hand.not_before <= wall) {
-            if self.calls >= self.room(now) {
+            if self.calls >= self.room(now) || self.circuit.room(wall) == 0 {
                 return later;
             }
             if !self.lead.holds(&self.sender.app.clock) {
@@ -357,6 +393,7 @@ impl Leader {
             }
             let Some(in_hand) = self.ready.remove(at) else { break };
             self.pace().rate.note_call(now);
+            self.circuit.note_call(in_hand.attempt_id);
             self.calls += 1;
             let (sender, lead) = (Arc::clone(&self.sender), self.lead.clone());
             self.work.spawn(call(sender, lead, in_hand, permit));
@@ -391,7 +428,8 @@ impl Leader {
         }
         // Calls that are under way are on their way out: what is taken now goes out after some of them have ended.
         let room = (self.room(now) as u32 + portion / 2).saturating_sub(self.calls as u32 + in_hand);
-        let count = portion.min(room).min(left);
+        let may_be_tried = u32::try_from(self.circuit.room(wall)).unwrap_or(u32::MAX);
+        let count = portion.min(room).min(left).min(may_be_tried.saturating_sub(in_hand));
         if count == 0 {
             return later;
         }
@@ -427,6 +465,16 @@ impl Leader {
             }
             Ok(Done::Said) => self.is_saying = false,
             Ok(Done::Swept) => self.is_sweeping = false,
+            Ok(Done::Kept(kept, circuit)) => {
+                self.is_keeping = false;
+                match kept {
+                    Ok(()) => self.kept_circuit = circuit,
+                    Err(error) => {
+                        self.keep_at = Instant::now() + REST;
+                        tracing::warn!(%error, channel = %self.sender.channel.id, "how the circuit of the channel is could not be kept");
+                    }
+                }
+            }
             Err(error) => {
                 // Which piece of work it was is not known: this lead ends, and the supervisor begins another one.
                 std::panic::resume_unwind(error.try_into_panic().unwrap_or_else(|error| Box::new(error)));
@@ -480,10 +528,14 @@ impl Leader {
 
     /// What an answer says about the message, and about the channel.
     fn judge(&mut self, called: Called) -> Ended {
+        let attempt = called.in_hand.attempt_id;
         let Some((outcome, end, usage)) = called.answer else {
+            self.circuit.note_unmade(attempt);
             return self.unsent(called.in_hand);
         };
         let now = Instant::now();
+        let why = outcome.failure().map_or("", |failure| failure.text.as_str());
+        self.circuit.note_end(attempt, Sign::of(&outcome), why, end.at);
         if matches!(outcome, Outcome::Accepted { .. } | Outcome::Unknown { .. }) {
             // Of a conversation one message is on its way at a time, so it is soon enough now.
             self.pace().lanes.note(called.in_hand.entry.conversation_id, end.at);
@@ -576,7 +628,7 @@ impl Leader {
         }
         // A channel of which nothing was ever said waits for nothing, and has its whole pace.
         let is_usual = waits_for == Wait::Turn && !self.pace().rate.is_slowed(now);
-        if self.said.is_none() && is_usual && !self.lead.follows {
+        if self.said.is_none() && is_usual && self.lead.follows == Follows::Nobody {
             return;
         }
         self.said = Some(saying);
@@ -599,8 +651,46 @@ impl Leader {
         });
     }
 
+    /// Keeps how the circuit is, if that has changed, for every node to know; answers with when to look again.
+    fn keep_circuit(&mut self, now: Instant, wall: Millis) -> Instant {
+        let later = now + LOOK_AGAIN;
+        if self.is_keeping || self.is_lost || self.circuit.open() == self.kept_circuit.as_ref() {
+            return later;
+        }
+        if now < self.keep_at {
+            return self.keep_at;
+        }
+        self.is_keeping = true;
+        let circuit = self.circuit.open().cloned();
+        let was_open = self.kept_circuit.is_some();
+        match &circuit {
+            Some(open) => {
+                tracing::error!(channel = %self.sender.channel.id, reason = open.reason, probe_at = open.probe_at, "too many calls fail: the circuit of the channel is open");
+            }
+            None => tracing::info!(channel = %self.sender.channel.id, "the channel works again: its circuit is closed"),
+        }
+        let (sender, lead) = (Arc::clone(&self.sender), self.lead.clone());
+        self.work.spawn(async move {
+            let (unit, open) = (Arc::clone(&sender), circuit.clone());
+            let kept = sender
+                .app
+                .store
+                .write(move |tx| unit.keep_circuit(tx, &lead, open.as_ref(), was_open, wall));
+            let kept = match kept.await {
+                Ok(()) => follow::refresh(&sender.app).await,
+                Err(error) => Err(error),
+            };
+            Done::Kept(kept, circuit)
+        });
+        later
+    }
+
     /// Lets calls that are under way finish, and settles everything.
     async fn finish(mut self) {
+        self.wind_up().await;
+    }
+
+    async fn wind_up(&mut self) {
         loop {
             self.put_down();
             self.settle_ended(self.sender.app.clock.now_millis());

@@ -10,6 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::access::Caller;
 use crate::app::App;
 use crate::conversations::model::{ChannelId, Millis, Status};
+use crate::conversations::timeline::WaitWord;
 use crate::conversations::view::{MessageView, Messages};
 use crate::http::cursor;
 use crate::http::extract::{self, FromParameters, Id, Parameters, Query};
@@ -19,7 +20,7 @@ use crate::ids::MessageId;
 use crate::sending::again::{self, AgainError};
 use crate::sending::api;
 use crate::sending::cancel;
-use crate::sending::queue::{self, ChannelQueue, EndedFilter, drain_secs};
+use crate::sending::queue::{self, ChannelQueue, EndedFilter};
 use crate::store::StoreError;
 use crate::store::queue::EndedPlace;
 
@@ -41,8 +42,8 @@ pub struct QueueView {
     scheduled: i64,
     /// The one that waits longest.
     oldest: Option<OldestView>,
-    /// How long it takes until the queue is empty, at the pace of the last five seconds, in seconds; absent where nothing was sent of late on a
-    /// channel on which something waits.
+    /// How long it takes until the queue is empty, at the pace of the last five seconds, or the one that the channel may go at, in seconds; absent
+    /// where something waits on a channel that sends nothing.
     drain_secs: Option<i64>,
     /// By channel.
     channels: Vec<ChannelQueueView>,
@@ -85,6 +86,10 @@ pub struct ChannelQueueView {
     pace: f64,
     /// How long it takes until the queue is empty at this pace, in seconds.
     drain_secs: Option<i64>,
+    /// What the whole channel waits for: `rate_limit`, `throttled`, `stopped`, `credentials`, `switched`, `circuit_open`, …
+    waits_for: Option<WaitWord>,
+    /// Until when, where that is known.
+    waits_until: Option<Time>,
 }
 
 impl QueueView {
@@ -134,7 +139,9 @@ impl ChannelQueueView {
             scheduled: queue.scheduled,
             oldest: queue.oldest.map(|oldest| OldestView::new(oldest, now)),
             pace: queue.pace,
-            drain_secs: drain_secs(queue.length(), queue.pace),
+            drain_secs: queue.drain_secs(),
+            waits_for: queue.waits_for.map(|(waits_for, _)| waits_for.into()),
+            waits_until: queue.waits_for.and_then(|(_, until)| until).map(Time),
         }
     }
 }
