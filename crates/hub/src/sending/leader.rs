@@ -105,6 +105,38 @@ impl Gate {
     }
 }
 
+/// When it is looked for messages that this node has lost sight of.
+#[derive(Debug)]
+struct Sweeps {
+    at: Instant,
+    is_under_way: bool,
+}
+
+impl Sweeps {
+    fn new(now: Instant) -> Self {
+        Self {
+            at: now + SWEEP_EVERY,
+            is_under_way: false,
+        }
+    }
+
+    /// Whether one begins now.
+    fn begins(&mut self, now: Instant) -> bool {
+        let begins = now >= self.at && !self.is_under_way;
+        if begins {
+            self.at = now + SWEEP_EVERY;
+            self.is_under_way = true;
+        }
+        begins
+    }
+
+    /// What to wake for; nothing while one is under way. That it has ended is told; to wake for the next one before would be to spin for as
+    /// long as the store takes.
+    fn wakes_at(&self) -> Option<Instant> {
+        (!self.is_under_way).then_some(self.at)
+    }
+}
+
 /// One lead of a channel.
 pub(super) struct Leader {
     sender: Arc<Sender>,
@@ -125,7 +157,6 @@ pub(super) struct Leader {
     is_taking: bool,
     is_settling: bool,
     is_saying: bool,
-    is_sweeping: bool,
     is_keeping: bool,
     is_lost: bool,
     /// The channel is no longer as it was, or may not send.
@@ -133,7 +164,7 @@ pub(super) struct Leader {
     /// Whether the last look left something behind.
     has_backlog: bool,
     look_at: Instant,
-    sweep_at: Instant,
+    sweeps: Sweeps,
     usage_slower_at: Instant,
     said: Option<(Wait, Option<Millis>, Option<u32>)>,
     say_at: Instant,
@@ -168,13 +199,12 @@ impl Leader {
             is_taking: false,
             is_settling: false,
             is_saying: false,
-            is_sweeping: false,
             is_keeping: false,
             is_lost: false,
             is_over: false,
             has_backlog: false,
             look_at: now,
-            sweep_at: now + SWEEP_EVERY,
+            sweeps: Sweeps::new(now),
             usage_slower_at: now,
             said: None,
             say_at: now,
@@ -348,9 +378,7 @@ impl Leader {
         }
         self.settle_ended(wall);
         wake_at = wake_at.min(self.keep_circuit(now, wall));
-        if now >= self.sweep_at && !self.is_sweeping {
-            self.sweep_at = now + SWEEP_EVERY;
-            self.is_sweeping = true;
+        if self.sweeps.begins(now) {
             let (sender, lead) = (Arc::clone(&self.sender), self.lead.clone());
             self.work.spawn(async move {
                 if let Err(error) = sweep(&sender, &lead).await {
@@ -359,12 +387,7 @@ impl Leader {
                 Done::Swept
             });
         }
-        if self.is_sweeping {
-            // That it has ended is told; to wake for the next one before would be to spin for as long as the store takes.
-            wake_at
-        } else {
-            wake_at.min(self.sweep_at)
-        }
+        self.sweeps.wakes_at().map_or(wake_at, |at| wake_at.min(at))
     }
 
     /// Starts as many calls as may be made now; answers with when the next one may be.
@@ -464,7 +487,7 @@ impl Leader {
                 self.look_at = Instant::now();
             }
             Ok(Done::Said) => self.is_saying = false,
-            Ok(Done::Swept) => self.is_sweeping = false,
+            Ok(Done::Swept) => self.sweeps.is_under_way = false,
             Ok(Done::Kept(kept, circuit)) => {
                 self.is_keeping = false;
                 match kept {
@@ -809,5 +832,32 @@ async fn sweep(sender: &Arc<Sender>, lead: &Lead) -> Result<(), StoreError> {
             channel = %sender.channel.id,
             "messages of unknown outcome were taken over from a process that stopped"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::{SWEEP_EVERY, Sweeps};
+
+    #[test]
+    fn a_leader_does_not_spin_while_the_store_is_slow_to_sweep() {
+        let begin = Instant::now();
+        let mut sweeps = Sweeps::new(begin);
+        assert!(!sweeps.begins(begin));
+        assert_eq!(sweeps.wakes_at(), Some(begin + SWEEP_EVERY));
+        assert!(sweeps.begins(begin + SWEEP_EVERY));
+        // The time for the next one comes, and the store has not answered.
+        let late = begin + SWEEP_EVERY * 3;
+        assert!(!sweeps.begins(late), "one at a time");
+        assert_eq!(
+            sweeps.wakes_at(),
+            None,
+            "a time that has passed would wake it at once, again and again"
+        );
+        sweeps.is_under_way = false;
+        assert!(sweeps.wakes_at().is_some_and(|at| at <= late));
+        assert!(sweeps.begins(late));
     }
 }

@@ -259,7 +259,7 @@ impl Way<'_> {
         let leg = &mut legs[index];
         leg.looked_at = self.now;
         let state = entry.as_ref().map(|entry| entry.state);
-        match judge(
+        let verdict = judge(
             leg,
             message,
             state,
@@ -267,15 +267,10 @@ impl Way<'_> {
             policy.fallback_after,
             down.as_deref(),
             self.now,
-        ) {
-            Verdict::Reached => (leg.state, leg.due_at) = (LegState::Reached, None),
-            Verdict::Ended => (leg.state, leg.due_at) = (LegState::Ended, None),
-            Verdict::Stay(due_at) => {
-                leg.due_at = due_at;
-                if entry.is_none() && matches!(message.status, Status::Accepted | Status::Sent | Status::Delivered) {
-                    leg.state = LegState::Awaiting;
-                }
-            }
+        );
+        leg.follow(&verdict, message.status, entry.is_some());
+        match verdict {
+            Verdict::Reached | Verdict::Ended | Verdict::Stay(_) => {}
             Verdict::MoveOn { reason, leave } => {
                 let terms = tx
                     .terms_of_messages(&message.channel_id, &[message.id])?
@@ -287,17 +282,13 @@ impl Way<'_> {
                 match next {
                     Err(no_route) => {
                         if leg.no_route.as_ref() != Some(&no_route) {
-                            leg.no_route = Some(no_route);
                             self.changes.push(self.row(message, Change::updated(message)));
                             self.channels.push(message.channel_id.clone());
                         }
-                        leg.due_at = None;
-                        if entry.is_none() && matches!(leave, Leave::AsItIs) && message.status == Status::Failed {
-                            leg.state = LegState::Ended;
-                        }
+                        leg.strand(no_route, message.status, entry.is_some());
                     }
                     Ok(next) => {
-                        (leg.state, leg.due_at, leg.no_route) = (LegState::Left, None, None);
+                        leg.hand_on();
                         let expires_at = entry.as_ref().map(|entry| entry.expires_at).or(legs[0].expires_at);
                         let priority = entry.as_ref().map(|entry| entry.priority);
                         self.leave(tx, message, leave, &next.channel.id, &reason)?;
@@ -336,9 +327,7 @@ impl Way<'_> {
         }
         let (status, channel) = (messages[at].status, messages[at].channel_id.clone());
         let success = self.success(policy, &channel);
-        legs[index].due_at = None;
-        if legs[index].comes_late(status, success) {
-            (legs[index].state, legs[index].late_at) = (LegState::Reached, Some(self.now));
+        if legs[index].hear(status, success, self.now) {
             self.late += 1;
             self.changes
                 .push(self.row(&messages[at], Change::updated(&messages[at])));

@@ -221,9 +221,43 @@ impl Leg {
         }
     }
 
-    /// Whether it has got there although another leg has taken over. It is told once: then the leg has reached its end.
-    pub fn comes_late(&self, status: Status, success: Success) -> bool {
-        self.state == LegState::Left && success.min(Success::Delivered).is_reached_by(status)
+    /// Goes by what was judged, unless it is to move on.
+    pub fn follow(&mut self, verdict: &Verdict, status: Status, has_entry: bool) {
+        match verdict {
+            Verdict::Reached => (self.state, self.due_at) = (LegState::Reached, None),
+            Verdict::Ended => (self.state, self.due_at) = (LegState::Ended, None),
+            Verdict::Stay(due_at) => {
+                self.due_at = *due_at;
+                if !has_entry && matches!(status, Status::Accepted | Status::Sent | Status::Delivered) {
+                    self.state = LegState::Awaiting;
+                }
+            }
+            Verdict::MoveOn { .. } => {}
+        }
+    }
+
+    /// Another leg takes over.
+    pub fn hand_on(&mut self) {
+        (self.state, self.due_at, self.no_route) = (LegState::Left, None, None);
+    }
+
+    /// No other leg can take over. It is looked at again when something is told of its message, or while its channel sends nothing.
+    pub fn strand(&mut self, no_route: String, status: Status, has_entry: bool) {
+        (self.due_at, self.no_route) = (None, Some(no_route));
+        if !has_entry && matches!(status, Status::Failed | Status::Expired) {
+            self.state = LegState::Ended;
+        }
+    }
+
+    /// Something was told of its message after another leg had taken over; answers whether it has got there after all. It is told once: then
+    /// it has reached its end.
+    pub fn hear(&mut self, status: Status, success: Success, now: Millis) -> bool {
+        self.due_at = None;
+        let is_late = self.state == LegState::Left && success.min(Success::Delivered).is_reached_by(status);
+        if is_late {
+            (self.state, self.late_at) = (LegState::Reached, Some(now));
+        }
+        is_late
     }
 
     /// Whether it is withdrawn when an earlier one has got there after all.
@@ -338,3 +372,6 @@ pub fn judge(
 pub fn millis(duration: Duration) -> Millis {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
 }
+
+#[cfg(test)]
+mod tests;

@@ -179,3 +179,96 @@ async fn two_nodes_send_everything_once_while_the_lead_changes_hands() {
     })
     .await;
 }
+
+/// How many channels a hub leads.
+fn led(hub: &tidings::server::Hub) -> usize {
+    let app = hub.app();
+    let channels = app.channels.all();
+    channels
+        .iter()
+        .filter(|channel| app.leases.lead(&channel.id).is_some())
+        .count()
+}
+
+#[tokio::test]
+async fn channels_are_spread_over_the_nodes_and_none_pauses_for_it() {
+    const NUMBERS: [&str; 3] = ["300000000000001", "300000000000002", "300000000000003"];
+    const EACH: usize = 250;
+    let graph = Graph::start().await;
+    let file: String = NUMBERS
+        .iter()
+        .enumerate()
+        .map(|(index, number)| {
+            format!(
+                "[[channels]]\nid = \"more-{index}\"\nplatform = \"whatsapp\"\naccount = \"{number}\"\naccess_token = \"EAAmore\"\n"
+            )
+        })
+        .collect();
+    let setup = Setup::default()
+        .with("WHATSAPP_API_BASE_URL", &graph.url())
+        .with("TIDINGS_SENDING_LEASE_MS", "3000")
+        .with("TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_SECOND", "50")
+        .with_file(&file);
+    on_both_with(setup, async |harness| {
+        if !harness.is_shared() {
+            return;
+        }
+        harness
+            .until("the hub leads all five", async |harness| {
+                (led(harness.hub()) == 5).then_some(())
+            })
+            .await;
+        for (index, _) in NUMBERS.iter().enumerate() {
+            let messages: Vec<_> = (0..EACH)
+                .map(|number| {
+                    json!({"channel": format!("more-{index}"), "to": format!("+4477{index}0090{number:04}"),
+                        "content": {"type": "template", "name": "hello_world", "language": "en_US"}})
+                })
+                .collect();
+            let body = json!({ "messages": messages });
+            harness.post("/api/v1/messages/batch", &body).await.expect(200);
+        }
+        let other = harness.another_hub(|_| ()).await;
+        harness
+            .until("each leads two or three", async |harness| {
+                let both = [led(harness.hub()), led(other.hub())];
+                (both == [2, 3] || both == [3, 2]).then_some(())
+            })
+            .await;
+        harness
+            .until("all are settled", async |harness| {
+                let figures = harness.hub().app().store.read(|tx| tx.outbox_figures()).await.unwrap();
+                figures.is_empty().then_some(())
+            })
+            .await;
+        assert!(graph.recipients().values().all(|count| *count == 1), "each got it once");
+        assert_eq!(graph.calls().len(), EACH * NUMBERS.len());
+        for number in NUMBERS {
+            let at: Vec<_> = graph
+                .calls()
+                .into_iter()
+                .filter(|call| call.number == number)
+                .map(|call| call.at)
+                .collect();
+            let pauses = at.windows(2).map(|two| two[1] - two[0]);
+            let longest = pauses.max().unwrap();
+            // Of a second that it may take, and another one for a machine that has a lot to do.
+            assert!(longest < std::time::Duration::from_secs(2), "{number}: {longest:?}");
+            let in_a_second = at.iter().enumerate().map(|(index, from)| {
+                at[index..]
+                    .iter()
+                    .take_while(|at| **at - *from < std::time::Duration::from_secs(1))
+                    .count()
+            });
+            assert!(in_a_second.max().unwrap() <= 50, "{number}");
+        }
+
+        other.stop().await;
+        harness
+            .until("the hub leads all five again", async |harness| {
+                (led(harness.hub()) == 5).then_some(())
+            })
+            .await;
+    })
+    .await;
+}
