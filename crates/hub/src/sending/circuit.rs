@@ -193,7 +193,7 @@ mod tests {
     fn rules() -> CircuitConfig {
         CircuitConfig {
             failure_percent: 50,
-            window: Duration::from_secs(60),
+            window: Duration::from_mins(1),
             calls_min: 4,
             pause: Duration::from_secs(30),
         }

@@ -686,11 +686,11 @@ impl Leader {
         self.is_keeping = true;
         let circuit = self.circuit.open().cloned();
         let was_open = self.kept_circuit.is_some();
-        match &circuit {
-            Some(open) => {
-                tracing::error!(channel = %self.sender.channel.id, reason = open.reason, probe_at = open.probe_at, "too many calls fail: the circuit of the channel is open");
-            }
-            None => tracing::info!(channel = %self.sender.channel.id, "the channel works again: its circuit is closed"),
+        let channel = &self.sender.channel.id;
+        if let Some(open) = &circuit {
+            tracing::error!(%channel, reason = open.reason, probe_at = open.probe_at, "too many calls fail: the circuit of the channel is open");
+        } else {
+            tracing::info!(%channel, "the channel works again: its circuit is closed");
         }
         let (sender, lead) = (Arc::clone(&self.sender), self.lead.clone());
         self.work.spawn(async move {

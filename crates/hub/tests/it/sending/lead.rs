@@ -1,5 +1,7 @@
 //! One node at a time leads a channel: others take over from one that is gone, and one that has lost a channel sends nothing for it.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tidings::conversations::model::ChannelId;
 use tidings::store::leases::Lease;
@@ -194,20 +196,22 @@ fn led(hub: &tidings::server::Hub) -> usize {
 async fn channels_are_spread_over_the_nodes_and_none_pauses_for_it() {
     const NUMBERS: [&str; 3] = ["300000000000001", "300000000000002", "300000000000003"];
     const EACH: usize = 250;
+    const PER_SECOND: usize = 50;
     let graph = Graph::start().await;
-    let file: String = NUMBERS
+    let tables: Vec<String> = NUMBERS
         .iter()
         .enumerate()
         .map(|(index, number)| {
             format!(
-                "[[channels]]\nid = \"more-{index}\"\nplatform = \"whatsapp\"\naccount = \"{number}\"\naccess_token = \"EAAmore\"\n"
+                "[[channels]]\nid = \"more-{index}\"\nplatform = \"whatsapp\"\naccount = \"{number}\"\naccess_token = \"EAAmore\""
             )
         })
         .collect();
+    let file = tables.join("\n");
     let setup = Setup::default()
         .with("WHATSAPP_API_BASE_URL", &graph.url())
-        .with("TIDINGS_SENDING_LEASE_MS", "3000")
-        .with("TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_SECOND", "50")
+        .with("TIDINGS_SENDING_LEASE_MS", "4000")
+        .with("TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_SECOND", &PER_SECOND.to_string())
         .with_file(&file);
     on_both_with(setup, async |harness| {
         if !harness.is_shared() {
@@ -252,15 +256,16 @@ async fn channels_are_spread_over_the_nodes_and_none_pauses_for_it() {
                 .collect();
             let pauses = at.windows(2).map(|two| two[1] - two[0]);
             let longest = pauses.max().unwrap();
-            // Of a second that it may take, and another one for a machine that has a lot to do.
-            assert!(longest < std::time::Duration::from_secs(2), "{number}: {longest:?}");
-            let in_a_second = at.iter().enumerate().map(|(index, from)| {
-                at[index..]
-                    .iter()
-                    .take_while(|at| **at - *from < std::time::Duration::from_secs(1))
-                    .count()
-            });
-            assert!(in_a_second.max().unwrap() <= 50, "{number}");
+            // Well below a lease: nobody has waited for one to run out. (It takes a few units of work; a busy machine takes its time for them.)
+            assert!(longest < Duration::from_secs(3), "{number}: {longest:?}");
+            for first in 0..at.len() - PER_SECOND {
+                // Threads of a busy machine may hold a call up for a moment, after which the next one seems too soon.
+                let apart = at[first + PER_SECOND] - at[first];
+                assert!(
+                    apart >= Duration::from_millis(900),
+                    "{number}: {apart:?} from call {first}"
+                );
+            }
         }
 
         other.stop().await;
