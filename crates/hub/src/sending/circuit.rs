@@ -18,6 +18,8 @@ use crate::sending::model::{Cause, Outcome};
 
 /// By how many spans the window is counted.
 const SPANS: i64 = 10;
+/// What an SMTP server says where it is the recipient's mailbox that is busy or full (RFC 5321, 4.2.3). Meta has no such codes.
+const MAILBOX_CODES: [i64; 2] = [450, 452];
 /// No pause is longer.
 const PAUSE_MOST: Duration = Duration::from_mins(5);
 
@@ -37,6 +39,7 @@ impl Sign {
     pub fn of(outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Accepted { .. } => Self::Works,
+            Outcome::Again { failure, .. } if MAILBOX_CODES.contains(&failure.code) => Self::Nothing,
             Outcome::Unknown { .. }
             | Outcome::Again {
                 cause: Cause::Temporary,

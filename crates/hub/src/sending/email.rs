@@ -211,14 +211,14 @@ fn is_of_login(error: &SmtpError) -> bool {
 fn of(error: &SmtpError) -> Outcome {
     let code = code_of(error);
     let failure = Failure {
-        code: 0,
+        code,
         subcode: None,
         text: chain(error),
     };
     if is_of_login(error) {
         Outcome::Again {
             cause: Cause::Credentials,
-            failure: Failure { code, ..failure },
+            failure,
             wait: None,
         }
     } else if error.is_permanent() || error.is_client() {

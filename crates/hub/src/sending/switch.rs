@@ -205,13 +205,16 @@ fn give_legs(tx: &mut Tx<'_>, channel: &ChannelId, found: &[MessageId], now: Mil
             }
             EntryState::Waiting => {}
         }
-        if !legs.iter().any(|leg| leg.message_id == entry.message_id) {
-            tx.insert_leg(&Leg::first(
+        match legs.iter().find(|leg| leg.message_id == entry.message_id) {
+            None => tx.insert_leg(&Leg::first(
                 entry.message_id,
                 channel.clone(),
                 &Policy::by_hand(),
                 message.created_at,
-            ))?;
+            ))?,
+            Some(leg) if leg.state.is_at_work() => {}
+            // It had ended, and was queued again since.
+            Some(leg) => tx.update_leg(&leg.clone().anew())?,
         }
         postponed.push(waiting_for_the_switch(entry, now));
     }

@@ -221,6 +221,17 @@ impl Leg {
         }
     }
 
+    /// As if it had just begun: its message was queued again.
+    pub fn anew(self) -> Self {
+        Self {
+            state: LegState::Working,
+            due_at: None,
+            looked_at: 0,
+            no_route: None,
+            ..self
+        }
+    }
+
     /// Goes by what was judged, unless it is to move on.
     pub fn follow(&mut self, verdict: &Verdict, status: Status, has_entry: bool) {
         match verdict {

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tidings_sandbox::{FaultKind, LedgerKind};
+use tidings_sandbox::{FaultKind, FaultRequest, LedgerKind};
 
 use super::answers::waits_for;
 use super::routes::{OTHER_NUMBER, begin, by_route, queued, stop, two_numbers};
@@ -124,6 +124,36 @@ async fn the_window_is_that_of_the_backup_and_what_it_cannot_take_waits_until_th
         back(harness).await;
         harness.message_until(&waiting, "accepted").await;
         assert_eq!(numbers(harness), [NUMBER]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_had_failed_and_is_queued_again_goes_by_the_backup_too() {
+    on_both_with(two_numbers(), async |harness| {
+        harness.foresee_refusals(&[131_026]);
+        let conversation = begin(harness).await;
+        let undeliverable = FaultRequest {
+            code: Some(131_026),
+            ..fault(FaultKind::Error)
+        };
+        harness.sandbox.fault(undeliverable).unwrap();
+        let body = json!({"to": {"conversation": conversation["id"]}, "message": "again", "route": "default"});
+        let sent = harness.send(body).await;
+        harness
+            .until("it has ended", async |harness| {
+                harness.message(&sent).await["noRoute"].is_string().then_some(())
+            })
+            .await;
+        harness.sandbox.write("amara", OTHER_NUMBER, text("hello too")).unwrap();
+        harness.projected().await;
+        switch(harness, &json!({})).await.expect(200);
+        let retry = format!("/admin/messages/{sent}/retry");
+        harness.post(&retry, &json!({})).await.expect(200);
+        let message = by_route(harness, &sent, "whatsapp-backup").await;
+        let leg = message["routes"][1]["messageId"].as_str().unwrap();
+        harness.message_until(leg, "accepted").await;
+        assert_eq!(harness.accepted("amara"), ["again"]);
     })
     .await;
 }
