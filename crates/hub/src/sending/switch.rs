@@ -20,6 +20,8 @@ use crate::ids::MessageId;
 use crate::sending::end::End;
 use crate::sending::model::{EntryState, OutboxEntry, Postponement, Wait};
 use crate::sending::route::model::{Leg, Policy};
+use crate::sending::sender::millis;
+use crate::sending::take_over;
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx, UnitError};
 use crate::stream::model::Change;
@@ -27,6 +29,8 @@ use crate::stream::model::Change;
 /// How many messages are found by one unit, and how many units one look makes at most.
 const UNIT_MAX: u32 = 200;
 const UNITS_MAX: usize = 20;
+/// Whose messages being sent are nobody's, since the channel does not send.
+const NOBODY: &str = "";
 /// How many units let go of what waits for a channel to be switched back, at most.
 const RELEASE_UNITS_MAX: usize = 10_000;
 
@@ -150,7 +154,11 @@ pub async fn gather(app: &App) -> Result<(), StoreError> {
         }
         for _ in 0..UNITS_MAX {
             let (id, now) = (channel.id.clone(), app.clock.now_millis());
+            let due_at = now + millis(app.config.sending.unknown_after);
             let found = app.store.write(move |tx| {
+                // Nobody leads the channel: what a sender that is gone has left behind is found by nobody else. One that is not settles it
+                // all the same.
+                take_over(tx, &id, NOBODY, now, due_at)?;
                 let found = find(tx, &id, now)?;
                 give_legs(tx, &id, &found, now)?;
                 Ok::<_, StoreError>(found.len())

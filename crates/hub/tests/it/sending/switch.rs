@@ -179,6 +179,37 @@ async fn what_stayed_of_unknown_outcome_is_repeated_by_the_backup_once_and_says_
 }
 
 #[tokio::test]
+async fn what_a_hub_was_sending_when_it_died_is_found_also_on_a_number_that_was_switched() {
+    on_both_with(two_numbers(), async |harness| {
+        let conversation = begin(harness).await;
+        harness.sandbox.write("amara", OTHER_NUMBER, text("hello too")).unwrap();
+        harness.projected().await;
+        let held_up = FaultRequest {
+            delay_ms: Some(3_600_000),
+            ..fault(FaultKind::Delay)
+        };
+        harness.sandbox.fault(held_up).unwrap();
+        let sent = harness.reply(&conversation, "held up").await;
+        harness.message_until(&sent, "sending").await;
+        switch(harness, &json!({})).await.expect(200);
+        harness.crash();
+        harness.restart().await;
+        harness
+            .until("it is known that nobody knows", async |harness| {
+                let (_, timeline) = harness.timeline(&sent).await;
+                (timeline["waiting"]["state"] == "unknown").then_some(())
+            })
+            .await;
+        harness.pass(std::time::Duration::from_secs(61)).await;
+        let message = by_route(harness, &sent, "whatsapp-backup").await;
+        let leg = message["routes"][1]["messageId"].as_str().unwrap();
+        harness.message_until(leg, "accepted").await;
+        assert_eq!(numbers(harness), [OTHER_NUMBER]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn only_a_backup_that_can_send_takes_a_place() {
     on_both_with(two_numbers(), async |harness| {
         let of = |id: &str| format!("/api/v1/channels/{id}/switch");
