@@ -102,6 +102,21 @@ fn warnings(app: &App) -> Vec<String> {
                 held.code
             ));
         }
+        if let Some(circuit) = &channel.circuit {
+            let id = &channel.id;
+            warnings.push(format!(
+                "The circuit of channel `{id}` is open since {}, and its messages wait: too many calls fail ({}). It is tried again by itself.",
+                Time(circuit.opened_at),
+                circuit.reason
+            ));
+        }
+        if let Some(switched) = &channel.switched {
+            let (id, to) = (&channel.id, &switched.to);
+            warnings.push(format!(
+                "Channel `{id}` is switched to `{to}` since {}: `tidings channel switch {id} --back` ends it.",
+                Time(switched.at)
+            ));
+        }
     }
     warnings.extend(app.silences.warnings());
     warnings

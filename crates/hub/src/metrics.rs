@@ -131,6 +131,7 @@ pub struct Metrics {
     channel_missed: Family<ChannelLabel, Gauge<f64, AtomicU64>>,
     channel_silent: Family<ChannelLabel, Gauge>,
     channel_up: Family<ChannelLabel, Gauge>,
+    circuit_open: Family<ChannelLabel, Gauge>,
     stream_subscribers: Gauge,
     task_restarts: Counter,
     late_deliveries: Counter,
@@ -170,6 +171,7 @@ impl Metrics {
             channel_missed: Family::default(),
             channel_silent: Family::default(),
             channel_up: Family::default(),
+            circuit_open: Family::default(),
             stream_subscribers: Gauge::default(),
             task_restarts: Counter::default(),
             late_deliveries: Counter::default(),
@@ -249,6 +251,11 @@ impl Metrics {
             "tidings_channel_up",
             "Whether a channel can send: it has credentials, and Meta has not refused them",
             metrics.channel_up.clone(),
+        );
+        registry.register(
+            "tidings_circuit_open",
+            "Whether a channel's circuit is open: too many of its calls have failed, and it tries with one message now and then",
+            metrics.circuit_open.clone(),
         );
         registry.register(
             "tidings_stream_subscribers",
@@ -422,12 +429,21 @@ impl Metrics {
         self.channel_up.get_or_create(&label).set(is_up.into());
     }
 
+    /// A channel's circuit is open, or closed.
+    pub fn set_circuit_open(&self, channel: &ChannelId, is_open: bool) {
+        let label = ChannelLabel {
+            channel: channel.0.clone(),
+        };
+        self.circuit_open.get_or_create(&label).set(is_open.into());
+    }
+
     /// A channel is gone: nothing more is told of it.
     pub fn forget_channel(&self, channel: &ChannelId) {
         let label = ChannelLabel {
             channel: channel.0.clone(),
         };
         self.channel_up.remove(&label);
+        self.circuit_open.remove(&label);
         self.last_event.remove(&label);
         self.ingest_lag.remove(&label);
         self.channel_missed.remove(&label);

@@ -90,6 +90,10 @@ fn table() -> Table {
             ),
         )
         .add(Access::Key, routes!(channels::swap_credentials))
+        .add(
+            Access::Key,
+            routes!(channels::switch_channel, channels::switch_channel_back),
+        )
         .add(Access::Key, routes!(flags::list_flags))
         .add(
             Access::Key,

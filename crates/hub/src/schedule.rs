@@ -1,8 +1,10 @@
 //! Everything that is done at intervals, in one table.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -26,6 +28,8 @@ enum Task {
     Gauges,
     /// Messages whose time has come.
     Scheduled,
+    /// Messages that have waited until they expired.
+    Expired,
     /// Messages that may have to go on by another route.
     Routes,
     /// Channels from which nothing comes any more.
@@ -35,9 +39,10 @@ enum Task {
 }
 
 /// The table: what, and how often.
-const TABLE: [(Task, Duration); 5] = [
+const TABLE: &[(Task, Duration)] = &[
     (Task::Gauges, Duration::from_millis(250)),
     (Task::Scheduled, Duration::from_millis(250)),
+    (Task::Expired, Duration::from_millis(250)),
     (Task::Routes, Duration::from_millis(250)),
     (Task::Silence, Duration::from_secs(15)),
     (Task::Prune, Duration::from_mins(1)),
@@ -45,25 +50,18 @@ const TABLE: [(Task, Duration); 5] = [
 
 /// Runs until told to stop.
 pub async fn run(app: App, stop: CancellationToken) {
-    let mut due: Vec<(Task, tokio::time::Interval)> = TABLE
-        .into_iter()
-        .map(|(task, every)| {
+    let mut due: Vec<(Task, Interval)> = TABLE
+        .iter()
+        .map(|&(task, every)| {
             let mut interval = tokio::time::interval_at(Instant::now() + every, every);
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             (task, interval)
         })
         .collect();
     loop {
-        let [gauges, scheduled, routes, silence, prune] = &mut due[..] else {
-            unreachable!("the table has five rows")
-        };
         let task = tokio::select! {
             biased;
-            _ = gauges.1.tick() => gauges.0,
-            _ = scheduled.1.tick() => scheduled.0,
-            _ = routes.1.tick() => routes.0,
-            _ = silence.1.tick() => silence.0,
-            _ = prune.1.tick() => prune.0,
+            task = next(&mut due) => task,
             () = stop.cancelled() => return,
         };
         if let Err(error) = perform(&app, task).await {
@@ -72,10 +70,21 @@ pub async fn run(app: App, stop: CancellationToken) {
     }
 }
 
+/// The first task of the table whose time has come.
+async fn next(due: &mut [(Task, Interval)]) -> Task {
+    poll_fn(|context| {
+        due.iter_mut()
+            .find(|(_, interval)| interval.poll_tick(context).is_ready())
+            .map_or(Poll::Pending, |(task, _)| Poll::Ready(*task))
+    })
+    .await
+}
+
 async fn perform(app: &App, task: Task) -> Result<(), StoreError> {
     match task {
         Task::Gauges => gauges(app).await,
         Task::Scheduled => crate::sending::schedule::release_due(app).await,
+        Task::Expired => crate::sending::end::end_expired(app).await,
         Task::Routes => crate::sending::route::tend(app).await,
         Task::Silence => silence::look(app).await,
         Task::Prune => prune(app).await,

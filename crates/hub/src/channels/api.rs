@@ -16,16 +16,17 @@ use tidings_meta::notification::Platform;
 use utoipa::ToSchema;
 
 use super::check::{self, CheckError, Checked};
-use super::model::{ChannelKind, Limits, Source, StoredChannel, is_account, is_channel_id};
+use super::model::{ChannelKind, Limits, OpenCircuit, Source, StoredChannel, is_account, is_channel_id};
 use super::{Channel, Standing, follow};
 use crate::access::Caller;
 use crate::app::App;
 use crate::audit::Auditor;
-use crate::conversations::model::ChannelId;
+use crate::conversations::model::{ChannelId, Millis};
 use crate::http::extract::{self, Id};
 use crate::http::problem::{Code, Problem};
 use crate::http::timestamp::Time;
 use crate::http::word::words;
+use crate::sending::switch::{self, SwitchError};
 use crate::store::channels::ChannelActivity;
 use crate::store::{StoreError, UnitError};
 
@@ -75,6 +76,10 @@ pub struct ChannelView {
     status: StandingWord,
     /// Why Meta refuses it, if it is held. Its messages wait meanwhile.
     held: Option<HeldView>,
+    /// Why it tries with one message now and then, if its circuit is open. The others wait meanwhile.
+    circuit: Option<CircuitView>,
+    /// What sends in its place, if somebody has switched it.
+    switched: Option<SwitchedView>,
     /// What it is called with, as far as that may be seen.
     credentials: Option<CredentialsView>,
     /// When its last event came in.
@@ -93,6 +98,43 @@ pub struct HeldView {
     code: i64,
     /// Since when.
     since: Time,
+}
+
+/// A circuit that is not closed.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CircuitView {
+    /// `open`, or `half_open` once one message may be tried.
+    state: &'static str,
+    /// What the last call failed of.
+    reason: String,
+    /// Since when too many calls fail.
+    since: Time,
+    /// When one message is tried.
+    probe_at: Time,
+}
+
+impl CircuitView {
+    fn new(circuit: &OpenCircuit, now: Millis) -> Self {
+        Self {
+            state: if circuit.is_half_open(now) { "half_open" } else { "open" },
+            reason: circuit.reason.clone(),
+            since: Time(circuit.opened_at),
+            probe_at: Time(circuit.probe_at),
+        }
+    }
+}
+
+/// That a backup sends in a channel's place.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SwitchedView {
+    /// The backup.
+    to: String,
+    /// Since when.
+    since: Time,
+    /// Who switched it.
+    by: String,
 }
 
 /// What may be seen of credentials.
@@ -125,6 +167,15 @@ impl ChannelView {
                 reason: held.reason.clone(),
                 code: held.code,
                 since: Time(held.at),
+            }),
+            circuit: channel
+                .circuit
+                .as_ref()
+                .map(|circuit| CircuitView::new(circuit, app.clock.now_millis())),
+            switched: channel.switched.as_ref().map(|switched| SwitchedView {
+                to: switched.to.0.clone(),
+                since: Time(switched.at),
+                by: switched.by.clone(),
             }),
             credentials: channel.credentials.as_ref().map(|credentials| CredentialsView {
                 ends_with: channel.platform().and_then(|_| last_four(credentials)),
@@ -332,6 +383,8 @@ impl NewChannel {
                 credentials_version: 0,
                 credentials_at: None,
                 held: None,
+                circuit: None,
+                switched: None,
                 created_at: 0,
                 updated_at: None,
             },
@@ -596,6 +649,60 @@ pub async fn swap_credentials(
     follow::refresh(&app).await?;
     app.senders.nudge(&id);
     view(&app, &id).await.map(Json)
+}
+
+/// What is to take a channel's place.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"to": "whatsapp-backup"}))]
+pub struct SwitchRequest {
+    /// One of its backups: its only one if left out.
+    #[serde(default)]
+    to: Option<String>,
+}
+
+/// Puts a channel's backup in its place, on every node within a second: new messages go out by the backup, and what waits is moved to it. The
+/// channel still receives, and conversations keep their history; the backup's windows are its own. To do so again changes nothing.
+#[utoipa::path(post, path = "/api/v1/channels/{id}/switch", tag = "Channels", request_body = Option<SwitchRequest>,
+    params(("id" = String, Path, description = "The channel")), responses(
+    (status = 200, description = "The channel as it is now", body = ChannelView),
+    (status = 400, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "There is no such channel", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "It has no backup, or the backup cannot send", body = Problem, content_type = "application/problem+json")))]
+pub async fn switch_channel(
+    caller: Caller,
+    State(app): State<App>,
+    Id(id): Id<ChannelId>,
+    extract::OptionalJson(request): extract::OptionalJson<SwitchRequest>,
+) -> Result<Json<ChannelView>, Problem> {
+    let to = request.and_then(|request| request.to).map(ChannelId);
+    switch::switch(&app, &id, to.as_ref(), caller.id()).await?;
+    view(&app, &id).await.map(Json)
+}
+
+/// Lets a channel send itself again. What has gone to the backup stays there; what waited for this goes out.
+#[utoipa::path(delete, path = "/api/v1/channels/{id}/switch", tag = "Channels",
+    params(("id" = String, Path, description = "The channel")), responses(
+    (status = 200, description = "The channel as it is now", body = ChannelView),
+    (status = 404, description = "There is no such channel", body = Problem, content_type = "application/problem+json")))]
+pub async fn switch_channel_back(
+    caller: Caller,
+    State(app): State<App>,
+    Id(id): Id<ChannelId>,
+) -> Result<Json<ChannelView>, Problem> {
+    switch::switch_back(&app, &id, caller.id()).await?;
+    view(&app, &id).await.map(Json)
+}
+
+impl From<SwitchError> for Problem {
+    fn from(error: SwitchError) -> Self {
+        match error {
+            SwitchError::NotFound => Self::not_found("channel"),
+            SwitchError::NoBackup(detail) => Self::new(Code::NoBackup, detail),
+            SwitchError::CannotSend(detail) => Self::new(Code::BackupNotReady, detail),
+            SwitchError::Store(error) => Self::from(error),
+        }
+    }
 }
 
 /// Has Meta say whether credentials work.

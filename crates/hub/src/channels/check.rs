@@ -11,6 +11,7 @@ use tidings_meta::notification::Platform;
 
 use super::model::ChannelKind;
 use crate::app::App;
+use crate::sending::email::{LogInError, Mailer};
 
 /// What was learnt of a channel whose credentials work.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -93,8 +94,18 @@ pub(super) async fn works_again(
     account: &str,
     credentials: &SecretString,
 ) -> Result<(), CheckError> {
-    if kind != ChannelKind::WhatsApp {
-        return check(app, kind, account, credentials).await.map(|_| ());
+    match kind {
+        ChannelKind::WhatsApp => {}
+        ChannelKind::Instagram => return check(app, kind, account, credentials).await.map(|_| ()),
+        // That it looks like an address says nothing: the server is asked, so that a login that is refused is not tried with a message.
+        ChannelKind::Email => {
+            let mailer = Mailer::new(credentials, account)
+                .ok_or_else(|| CheckError::Credentials(SMTP_URL_EXPECTED.to_owned()))?;
+            return mailer.log_in().await.map_err(|error| match error {
+                LogInError::Refused(why) => CheckError::Credentials(format!("is refused by the SMTP server: {why}")),
+                LogInError::Unanswered(why) => CheckError::Unanswered(format!("the SMTP server did not answer: {why}")),
+            });
+        }
     }
     let number = read_number(app, account, credentials).await?;
     let blocked = number

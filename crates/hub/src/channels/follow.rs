@@ -76,6 +76,7 @@ pub(crate) async fn look(
         }
         for channel in channels.all() {
             metrics.set_channel_up(&channel.id, channel.credentials.is_some() && channel.held.is_none());
+            metrics.set_circuit_open(&channel.id, channel.circuit.is_some());
         }
     }
     Ok(())

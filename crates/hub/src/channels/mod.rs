@@ -27,7 +27,7 @@ use crate::conversations::model::{ChannelId, Millis};
 use crate::crypto::{Keyring, OpenError, Place};
 use crate::flags::Flags;
 use crate::signal::{Changes, Signal};
-use model::{ChannelKind, Held, Limits, Source, StoredChannel};
+use model::{ChannelKind, Held, Limits, OpenCircuit, Source, StoredChannel, Switched};
 
 /// A connected number, account or e-mail sender.
 #[derive(Debug, Clone)]
@@ -56,6 +56,10 @@ pub struct Channel {
     pub credentials_at: Option<Millis>,
     /// Why it sends nothing, if it is held.
     pub held: Option<Held>,
+    /// Its circuit, unless that is closed.
+    pub circuit: Option<OpenCircuit>,
+    /// What sends in its place, if something does; it is there.
+    pub switched: Option<Switched>,
     /// How Meta is called; an e-mail sender has none.
     pub client: Option<GraphClient>,
 }
@@ -82,11 +86,22 @@ pub enum Standing {
     Held,
     /// Somebody has stopped it, or everything.
     Stopped,
+    /// Its backup sends in its place.
+    Switched,
+    /// Too many of its calls have failed: it tries with one message now and then.
+    CircuitOpen,
 }
 
 impl Standing {
     /// Every standing.
-    pub const ALL: &[Self] = &[Self::Ready, Self::ReceiveOnly, Self::Held, Self::Stopped];
+    pub const ALL: &[Self] = &[
+        Self::Ready,
+        Self::ReceiveOnly,
+        Self::Held,
+        Self::Stopped,
+        Self::Switched,
+        Self::CircuitOpen,
+    ];
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
@@ -95,6 +110,8 @@ impl Standing {
             Self::ReceiveOnly => "receive_only",
             Self::Held => "held",
             Self::Stopped => "stopped",
+            Self::Switched => "switched",
+            Self::CircuitOpen => "circuit_open",
         }
     }
 }
@@ -122,6 +139,10 @@ impl Channel {
             Standing::Stopped
         } else if self.held.is_some() {
             Standing::Held
+        } else if self.switched.is_some() {
+            Standing::Switched
+        } else if self.circuit.is_some() {
+            Standing::CircuitOpen
         } else {
             Standing::Ready
         }
@@ -205,6 +226,12 @@ impl Channels {
         self.parts.snapshot.borrow().by_id.values().cloned().collect()
     }
 
+    /// What sends in a channel's place: the backup that it was switched to, else the channel itself.
+    pub fn sending_for(&self, channel: &Arc<Channel>) -> Arc<Channel> {
+        let backup = channel.switched.as_ref().and_then(|switched| self.get(&switched.to));
+        backup.unwrap_or_else(|| Arc::clone(channel))
+    }
+
     /// Tells of changes from now on.
     pub fn changes(&self) -> Changes {
         self.parts.signal.changes()
@@ -255,11 +282,18 @@ impl Channels {
             revision: Some(revision),
             ..Snapshot::default()
         };
-        for stored in stored {
+        let is_known = |stored: &StoredChannel| stored.source != Source::Settings || in_settings.contains(&stored.id);
+        let known: HashSet<ChannelId> = stored
+            .iter()
+            .filter(|stored| is_known(stored))
+            .map(|stored| stored.id.clone())
+            .collect();
+        for mut stored in stored {
             // The store also remembers channels that are no longer in the settings; nothing is expected of those.
-            if stored.source == Source::Settings && !in_settings.contains(&stored.id) {
+            if !known.contains(&stored.id) {
                 continue;
             }
+            stored.switched = stored.switched.filter(|switched| known.contains(&switched.to));
             let channel = Arc::new(self.channel(stored));
             if let Some(platform) = channel.platform() {
                 let key = (platform, channel.account.clone());
@@ -290,6 +324,8 @@ impl Channels {
             credentials_version: stored.credentials_version,
             credentials_at: stored.credentials_at,
             held: stored.held,
+            circuit: stored.circuit,
+            switched: stored.switched,
         }
     }
 }

@@ -110,6 +110,37 @@ pub struct Held {
     pub at: Millis,
 }
 
+/// A circuit that is not closed: too many calls of a channel have failed of late, and it waits before it tries again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenCircuit {
+    /// What the last call failed of.
+    pub reason: String,
+    /// Since when.
+    pub opened_at: Millis,
+    /// From then on one message is tried: it closes the circuit, or opens it again.
+    pub probe_at: Millis,
+    /// How often it has opened since it was last closed.
+    pub openings: u32,
+}
+
+impl OpenCircuit {
+    /// Whether the time has come to try.
+    pub fn is_half_open(&self, now: Millis) -> bool {
+        now >= self.probe_at
+    }
+}
+
+/// That a backup was put in a channel's place, by hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Switched {
+    /// The backup.
+    pub to: ChannelId,
+    /// Since when.
+    pub at: Millis,
+    /// Who did it.
+    pub by: String,
+}
+
 /// Pace and budgets of a channel, as far as they were set: what is left out is as Meta has it, and 0 switches a limit off.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -192,6 +223,10 @@ pub struct StoredChannel {
     pub credentials_at: Option<Millis>,
     /// Why it sends nothing, if it is held.
     pub held: Option<Held>,
+    /// Its circuit, unless that is closed.
+    pub circuit: Option<OpenCircuit>,
+    /// What sends in its place, if something does.
+    pub switched: Option<Switched>,
     /// When it was first written down.
     pub created_at: Millis,
     /// When it was last changed.

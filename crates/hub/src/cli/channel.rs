@@ -24,6 +24,7 @@ pub(super) enum Command {
     Add(Add),
     /// Give a channel another token (of an e-mail sender, another SMTP address), read from standard input
     SetToken(One),
+    Switch(Switch),
     /// Remove a channel that was added while the hub ran
     Remove(One),
 }
@@ -70,6 +71,21 @@ pub(super) struct Add {
     format: Format,
 }
 
+/// Put a channel's backup in its place: new and waiting messages go out by it
+#[derive(Debug, Args)]
+pub(super) struct Switch {
+    /// The channel, such as whatsapp
+    id: String,
+    /// The backup; its only one if left out
+    #[arg(long, value_name = "CHANNEL", conflicts_with = "back")]
+    to: Option<String>,
+    /// Let the channel send itself again
+    #[arg(long)]
+    back: bool,
+    #[command(flatten)]
+    format: Format,
+}
+
 const HEADINGS: [&str; 6] = ["ID", "KIND", "ACCOUNT", "STATUS", "SOURCE", "NAME"];
 /// More than any token has.
 const TOKEN_BYTES_MAX: u64 = 16 * 1024;
@@ -100,6 +116,17 @@ pub(super) async fn run(settings: &SettingsArguments, command: Command) -> Resul
                 .call(Method::PUT, &format!("{path}/credentials"), &credentials)
                 .await?;
             show(&swapped, &one.format);
+            Ok(())
+        }
+        Command::Switch(switch) => {
+            let path = format!("{}/switch", path_of(&switch.id)?);
+            let switched = if switch.back {
+                hub.call(Method::DELETE, &path, &Value::Null).await?
+            } else {
+                let request = switch.to.as_ref().map_or_else(|| json!({}), |to| json!({ "to": to }));
+                hub.post(&path, HeaderMap::new(), &request).await?
+            };
+            show(&switched, &switch.format);
             Ok(())
         }
         Command::Remove(one) => {
@@ -159,6 +186,19 @@ fn lines(channel: &Value) -> Vec<String> {
     if held.is_object() {
         let [code, reason, since] = ["code", "reason", "since"].map(|member| text(&held[member]));
         lines.push(format!("  held: since {since}, because Meta says {reason} ({code})"));
+    }
+    let circuit = &channel["circuit"];
+    if circuit.is_object() {
+        let [state, reason, since, probe_at] =
+            ["state", "reason", "since", "probeAt"].map(|member| text(&circuit[member]));
+        lines.push(format!(
+            "  circuit: {state} since {since}, because calls fail ({reason}); tried with one message at {probe_at}"
+        ));
+    }
+    let switched = &channel["switched"];
+    if switched.is_object() {
+        let [to, since, by] = ["to", "since", "by"].map(|member| text(&switched[member]));
+        lines.push(format!("  switched: to {to} since {since}, by {by}"));
     }
     for member in [
         "kind",

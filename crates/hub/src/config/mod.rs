@@ -194,6 +194,21 @@ pub struct SendingConfig {
     pub unknown_after: Duration,
     /// How long a message is tried for when its sender names no time.
     pub expires_after: Duration,
+    /// When a channel stops trying, and how it begins again.
+    pub circuit: CircuitConfig,
+}
+
+/// When a channel whose calls fail stops trying with every message, and how it begins again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CircuitConfig {
+    /// This share of the calls has to fail, in percent; 0: it never stops.
+    pub failure_percent: u32,
+    /// Over how long calls are counted.
+    pub window: Duration,
+    /// Fewer calls than these tell nothing; at least 1.
+    pub calls_min: u32,
+    /// How long it waits before it tries with one message; each time that fails, twice as long.
+    pub pause: Duration,
 }
 
 /// How fast a channel may send; 0 stands for no limit everywhere.
@@ -390,6 +405,12 @@ impl Config {
                 lease: reading.required("sending.lease_ms", values::milliseconds(100..=60_000)),
                 unknown_after: reading.required("sending.unknown_after_secs", values::seconds(1..=86_400)),
                 expires_after: reading.required("sending.expires_after_secs", values::seconds(1..=30 * 86_400)),
+                circuit: CircuitConfig {
+                    failure_percent: reading.required("sending.circuit_failure_percent", values::number(0..=100)),
+                    window: reading.required("sending.circuit_window_secs", values::seconds(1..=3_600)),
+                    calls_min: reading.required("sending.circuit_calls_min", values::number(1..=1_000_000)),
+                    pause: reading.required("sending.circuit_pause_secs", values::seconds(1..=3_600)),
+                },
                 whatsapp: PaceConfig {
                     per_second: reading.required("sending.whatsapp.messages_per_second", values::pace),
                     pair_pause: reading.required("sending.whatsapp.pair_pause_secs", values::seconds(0..=3_600)),

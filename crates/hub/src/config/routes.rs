@@ -6,14 +6,23 @@ use super::layers::did_you_mean;
 use super::mistakes::Mistake;
 use super::reading::Reading;
 use crate::channels::model::is_channel_id;
-use crate::sending::route::model::{Policy, Success};
+use crate::sending::route::model::{Policy, Success, TOLD};
 use std::time::Duration;
 
-const FIELDS: [&str; 5] = ["name", "order", "success_status", "fallback_after_secs", "told"];
+const FIELDS: [&str; 6] = [
+    "name",
+    "order",
+    "success_status",
+    "fallback_after_secs",
+    "told",
+    "subject",
+];
 /// Routes of one policy.
 const ORDER_MAX: usize = 10;
 /// Characters of what the contact is told.
 const TOLD_CHARS_MAX: usize = 500;
+/// Characters of a subject: with more a line of an e-mail's head would be too long.
+const SUBJECT_CHARS_MAX: usize = 200;
 /// A month.
 const AFTER_SECS_MAX: i64 = 30 * 86_400;
 
@@ -101,15 +110,28 @@ fn policy(value: &Value) -> Result<Policy, (&'static str, String)> {
         }
     };
     let told = match table.get("told") {
-        None => None,
+        None => Some(TOLD.to_owned()),
         Some(value) => {
             let told = value
                 .as_str()
-                .filter(|told| !told.is_empty() && told.chars().count() <= TOLD_CHARS_MAX);
-            Some(
-                told.ok_or_else(|| ("told", format!("is a text of 1 to {TOLD_CHARS_MAX} characters")))?
-                    .to_owned(),
-            )
+                .filter(|told| told.chars().count() <= TOLD_CHARS_MAX)
+                .ok_or_else(|| ("told", format!("is a text of up to {TOLD_CHARS_MAX} characters")))?;
+            (!told.is_empty()).then(|| told.to_owned())
+        }
+    };
+    let subject = match table.get("subject") {
+        None => None,
+        Some(value) => {
+            let is_fit = |text: &&str| {
+                !text.trim().is_empty()
+                    && text.chars().count() <= SUBJECT_CHARS_MAX
+                    && !text.chars().any(char::is_control)
+            };
+            let subject = value.as_str().filter(is_fit).ok_or_else(|| {
+                let problem = format!("is a line of 1 to {SUBJECT_CHARS_MAX} characters");
+                ("subject", problem)
+            })?;
+            Some(subject.to_owned())
         }
     };
     Ok(Policy {
@@ -118,5 +140,6 @@ fn policy(value: &Value) -> Result<Policy, (&'static str, String)> {
         success,
         fallback_after,
         told,
+        subject,
     })
 }

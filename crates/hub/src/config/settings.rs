@@ -99,6 +99,13 @@ pub(super) const SETTINGS: &[Setting] = &[
     plain("sending.unknown_after_secs", &["TIDINGS_SENDING_UNKNOWN_AFTER_SECS"]),
     plain("sending.expires_after_secs", &["TIDINGS_SENDING_EXPIRES_AFTER_SECS"]),
     plain(
+        "sending.circuit_failure_percent",
+        &["TIDINGS_SENDING_CIRCUIT_FAILURE_PERCENT"],
+    ),
+    plain("sending.circuit_window_secs", &["TIDINGS_SENDING_CIRCUIT_WINDOW_SECS"]),
+    plain("sending.circuit_calls_min", &["TIDINGS_SENDING_CIRCUIT_CALLS_MIN"]),
+    plain("sending.circuit_pause_secs", &["TIDINGS_SENDING_CIRCUIT_PAUSE_SECS"]),
+    plain(
         "sending.whatsapp.messages_per_second",
         &["TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_SECOND"],
     ),

@@ -9,16 +9,18 @@ use utoipa::{IntoParams, ToSchema};
 use crate::access::Caller;
 use crate::app::App;
 use crate::conversations::attention;
-use crate::conversations::model::{ChannelId, ConversationStatus, Identity, IdentityKey, IdentityKind, Millis};
+use crate::conversations::model::{
+    ChannelId, ConversationStatus, Identity, IdentityKey, IdentityKind, Message, Millis,
+};
 use crate::conversations::timeline::{Timeline, TimelineView};
 use crate::conversations::view::{ContactView, ConversationView, Conversations, IdentityView, MessageView, Messages};
 use crate::http::cursor;
 use crate::http::extract::{FromParameters, Id, Json as Body, Parameters, Query};
 use crate::http::problem::{Code, Problem};
 use crate::ids::{ContactId, ConversationId, MessageId};
-use crate::sending::email;
-use crate::store::StoreError;
+use crate::sending::{email, queue};
 use crate::store::conversations::ConversationFilter;
+use crate::store::{StoreError, Tx};
 
 /// How many a list has at most.
 const LIMIT_MAX: u32 = 200;
@@ -188,13 +190,44 @@ impl FromParameters for MessageQuery {
 }
 
 /// A page of messages.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageList {
-    /// The newest first, by the time at which they were said.
+    /// The newest first: of one conversation by the time at which they were said, of all by the time at which Tidings learnt of them.
     messages: Vec<MessageView>,
     /// Where it goes on; absent at the end.
     next_cursor: Option<String>,
+}
+
+impl MessageList {
+    /// As callers see it.
+    pub fn new(app: &App, found: &[Message], beside: &Messages, next_cursor: Option<String>) -> Self {
+        let views = found.iter().map(|message| beside.view(message, &app.channels));
+        Self {
+            messages: views.collect(),
+            next_cursor,
+        }
+    }
+
+    /// Finds messages, one more than the limit, with what is shown beside them; `None` where there is nothing that they could be of.
+    pub async fn read<P: Serialize>(
+        app: &App,
+        limit: u32,
+        mut find: impl FnMut(&mut Tx<'_>) -> Result<Option<Vec<Message>>, StoreError> + Send + 'static,
+        place: impl Fn(&Message) -> P,
+    ) -> Result<Option<Self>, StoreError> {
+        let read = app.store.read(move |tx| {
+            let Some(found) = find(tx)? else {
+                return Ok(None);
+            };
+            let beside = Messages::load(tx, &found)?;
+            Ok::<_, StoreError>(Some((found, beside)))
+        });
+        Ok(read.await?.map(|(mut found, beside)| {
+            let next_cursor = cursor::cut(&mut found, limit, place);
+            Self::new(app, &found, &beside, next_cursor)
+        }))
+    }
 }
 
 /// Lists the messages of a conversation, the newest first.
@@ -210,21 +243,19 @@ pub async fn list_messages(
     Query(query): Query<MessageQuery>,
 ) -> Result<Json<MessageList>, Problem> {
     let MessageQuery { limit, cursor } = query;
-    let read = app.store.read(move |tx| {
-        let Some(conversation) = tx.conversation_by_id(id)? else {
-            return Ok(None);
-        };
-        let found = tx.messages_of_conversation(conversation.id, cursor, limit + 1)?;
-        let beside = Messages::load(tx, &found)?;
-        Ok::<_, StoreError>(Some((found, beside)))
-    });
-    let (mut found, beside) = read.await?.ok_or_else(|| Problem::not_found("conversation"))?;
-    let next_cursor = cursor::cut(&mut found, limit, |message| (message.occurred_at, message.id));
-    let messages = found
-        .iter()
-        .map(|message| beside.view(message, &app.channels))
-        .collect();
-    Ok(Json(MessageList { messages, next_cursor }))
+    let list = MessageList::read(
+        &app,
+        limit,
+        move |tx| match tx.conversation_by_id(id)? {
+            None => Ok(None),
+            Some(conversation) => tx
+                .messages_of_conversation(conversation.id, cursor, limit + 1)
+                .map(Some),
+        },
+        |message| (message.occurred_at, message.id),
+    );
+    let list = list.await?.ok_or_else(|| Problem::not_found("conversation"))?;
+    Ok(Json(list))
 }
 
 /// Shows one message.
@@ -259,11 +290,14 @@ pub async fn show_timeline(
 ) -> Result<Json<TimelineView>, Problem> {
     let found = app.store.read(move |tx| Timeline::load(tx, id)).await?;
     let timeline = found.ok_or_else(|| Problem::not_found("message"))?;
-    let platform = app
-        .channels
-        .get(&timeline.message().channel_id)
-        .and_then(|channel| channel.platform());
-    Ok(Json(timeline.view(platform, app.clock.now_millis())))
+    let channel = app.channels.get(&timeline.message().channel_id);
+    let platform = channel.as_ref().and_then(|channel| channel.platform());
+    let standstill = channel.and_then(|channel| queue::standstill(&app, &channel));
+    Ok(Json(timeline.view(
+        platform,
+        standstill.as_ref(),
+        app.clock.now_millis(),
+    )))
 }
 
 /// Which page of contacts.

@@ -67,8 +67,8 @@ impl Timeline {
         &self.message
     }
 
-    /// Puts it in order; `platform` is that of the message's channel, if there still is one.
-    pub fn view(&self, platform: Option<Platform>, now: Millis) -> TimelineView {
+    /// Puts it in order; `platform` is that of the message's channel, if there still is one, and `standstill` why that sends nothing.
+    pub fn view(&self, platform: Option<Platform>, standstill: Option<&ChannelPace>, now: Millis) -> TimelineView {
         let mut items: Vec<TimelineItem> = self
             .attempts
             .iter()
@@ -86,7 +86,7 @@ impl Timeline {
             waiting: self
                 .entry
                 .as_ref()
-                .map(|entry| WaitingView::new(entry, self.pace.as_ref(), now)),
+                .map(|entry| WaitingView::new(entry, standstill.or(self.pace.as_ref()), now)),
         }
     }
 

@@ -279,6 +279,10 @@ codes! {
         "Wait until they are sent, or cancel them; then remove the channel.";
     ChannelOfSettings "channel_of_settings" CONFLICT "The settings name the channel"
         "Take it out of the settings, and start the hub anew.";
+    NoBackup "no_backup" CONFLICT "The channel has no such backup"
+        "Mark a channel of the same kind as its backup (`backupFor`), or name one that is.";
+    BackupNotReady "backup_not_ready" CONFLICT "The backup cannot send"
+        "Give the backup credentials that work, or start it; then switch.";
     CredentialsRefused "credentials_refused" UNPROCESSABLE_ENTITY "The credentials do not work for the account"
         "Give a token that is valid, has the permissions, and is of the account; nothing was changed.";
     MetaUnavailable "meta_unavailable" SERVICE_UNAVAILABLE "Meta did not answer"

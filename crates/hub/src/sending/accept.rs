@@ -275,8 +275,8 @@ struct Planned {
     is_new: bool,
     message: Message,
     terms: Option<Terms>,
-    /// What it follows where its way does not serve.
-    policy: Option<Policy>,
+    /// The first leg of its way, if it follows a policy.
+    leg: Option<Leg>,
     /// Due when it may be sent.
     scheduled: Scheduled,
 }
@@ -288,16 +288,21 @@ impl Acceptor {
             return Ok(Plan::Repeated(earlier));
         }
         let order = &self.order;
+        let found = recipient::find(tx, &self.app, order, self.now)?;
+        let policy = match &order.route {
+            None => route::usual_policy(&self.app, &found.asked.id),
+            Some(name) => Some(route::policy(&self.app, name).ok_or_else(|| AcceptError::UnknownRoute(name.clone()))?),
+        };
+        // As the caller knows it: what is wrong with it depends on no switch.
+        self.check_fallback(found.asked.kind)?;
+        let (found, policy, email_first) = self.with_email_first(tx, found, policy)?;
         let Found {
+            asked,
             channel,
             conversation,
             is_new,
             newcomer,
-        } = recipient::find(tx, &self.app, order, self.now)?;
-        let policy = match &order.route {
-            None => route::usual_policy(&self.app, &channel.id),
-            Some(name) => Some(route::policy(&self.app, name).ok_or_else(|| AcceptError::UnknownRoute(name.clone()))?),
-        };
+        } = found;
         let kind = channel.kind;
         if channel.credentials.is_none() {
             return Err(AcceptError::ChannelNotUsable(channel.id.clone()));
@@ -307,7 +312,6 @@ impl Acceptor {
         if !faults.is_empty() {
             return Err(AcceptError::Content(faults));
         }
-        self.check_fallback(kind)?;
         let window_ends_at = conversation.window_ends_at;
         let fallback = order.fallback.as_ref();
         if !window::at_accept(kind, order.sender, &order.content, fallback, window_ends_at, self.now) {
@@ -317,7 +321,8 @@ impl Acceptor {
         let usual = Priority::usual(order.purpose, conversation.window_is_open(self.now));
         let priority = order.priority.unwrap_or(usual) as i64;
         let is_usual = order.purpose == Purpose::Service && order.priority.is_none() && order.fallback.is_none();
-        let message = self.message(tx, &conversation)?;
+        // What it answers was said on the channel that was asked for, and cannot be quoted on another one.
+        let message = self.message(tx, &conversation, asked.id == channel.id)?;
         let terms = (!is_usual).then(|| Terms {
             message_id: message.id,
             channel_id: channel.id.clone(),
@@ -338,13 +343,18 @@ impl Acceptor {
             expires_at,
             queued_at: self.now,
         };
+        let leg = policy.map(|policy| Leg {
+            expires_at: order.expires_at,
+            email_first,
+            ..Leg::first(message.id, channel.id.clone(), &policy, due_at)
+        });
         Ok(Plan::New(Box::new(Planned {
             newcomer,
             conversation,
             is_new,
             message,
             terms,
-            policy,
+            leg,
             scheduled,
         })))
     }
@@ -368,9 +378,8 @@ impl Acceptor {
         }
         tx.insert_messages(&[&planned.message])?;
         tx.insert_terms(planned.terms.as_slice())?;
-        if let Some(policy) = &planned.policy {
-            let (channel, begins_at) = (conversation.channel_id.clone(), planned.scheduled.due_at);
-            tx.insert_leg(&Leg::first(self.message_id, channel, policy, begins_at))?;
+        if let Some(leg) = &planned.leg {
+            tx.insert_leg(leg)?;
         }
         if waits_for_its_time {
             tx.insert_scheduled(&planned.scheduled)?;
@@ -423,6 +432,38 @@ impl Acceptor {
         }
     }
 
+    /// Puts e-mail before the order of the policy, where the flag says so and the contact can be written to. Without a policy that is done for
+    /// those alone who leave the choice of the channel to Tidings.
+    fn with_email_first(
+        &self,
+        tx: &mut Tx<'_>,
+        found: Found,
+        policy: Option<Policy>,
+    ) -> Result<(Found, Option<Policy>, bool), AcceptError> {
+        let order = &self.order;
+        if !self.app.flags.email_has_priority() || found.asked.kind == ChannelKind::Email {
+            return Ok((found, policy, false));
+        }
+        let followed = match &policy {
+            Some(policy) => Some(policy.clone()),
+            None if order.by == By::Auto => Some(Policy::built_in()),
+            None => None,
+        };
+        let Some(followed) = followed else {
+            return Ok((found, policy, false));
+        };
+        for channel in route::channels_of(&self.app, &followed) {
+            if channel.kind == ChannelKind::Email
+                && route::down(&self.app, &channel.id).is_none()
+                && route::worded(channel.kind, None, &order.content).is_some()
+                && let Some(by_email) = recipient::by_email(tx, &self.app, &found, &channel, self.now)?
+            {
+                return Ok((by_email, Some(followed), true));
+            }
+        }
+        Ok((found, policy, false))
+    }
+
     fn check_fallback(&self, kind: ChannelKind) -> Result<(), AcceptError> {
         let Some(template) = &self.order.fallback else {
             return Ok(());
@@ -470,8 +511,8 @@ impl Acceptor {
         Ok((due_at, expires_at))
     }
 
-    fn message(&self, tx: &mut Tx<'_>, conversation: &Conversation) -> Result<Message, AcceptError> {
-        let reply_to = match self.order.reply_to {
+    fn message(&self, tx: &mut Tx<'_>, conversation: &Conversation, quotes: bool) -> Result<Message, AcceptError> {
+        let reply_to = match self.order.reply_to.filter(|_| quotes) {
             None => None,
             Some(id) => {
                 let answered = tx

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::conversations::content::Content;
 use crate::conversations::model::Failure;
+use crate::ids::MessageId;
 use crate::sending::model::{Cause, Outcome, Recipient};
 
 /// The subject of an e-mail whose policy names none.
@@ -19,11 +20,23 @@ const SUBJECT: &str = "A message for you";
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Codes of failures that are the login's (RFC 4954, 6).
 const LOGIN_CODES: [i64; 3] = [530, 534, 535];
+/// What the library says where a server cannot be logged in to as the address of the channel asks: no fault of a message's.
+const LOGIN_TEXTS: [&str; 2] = ["No compatible authentication mechanism", "STARTTLS is not supported"];
+/// How the library's errors begin where no connection came about, so that nothing was said of any message. It tells it in no other way.
+const NO_CONNECTION: &str = "Connection error";
 
 /// What is sent to an address: kept with the attempt. `callback` makes the id of the e-mail.
 pub fn body(address: &str, content: &Content, callback: &str) -> Value {
     let text = text_of(content);
     json!({ "to": address, "subject": SUBJECT, "text": text, "html": html_of(content), "id": callback })
+}
+
+/// Gives an e-mail the subject of its policy, and an id that stays the same however often it is sent: who gets it twice sees it once.
+pub fn dress(body: &mut Value, subject: Option<&str>, id: MessageId) {
+    if let Some(subject) = subject {
+        body["subject"] = subject.into();
+    }
+    body["id"] = id.to_string().into();
 }
 
 fn text_of(content: &Content) -> String {
@@ -144,6 +157,19 @@ impl Mailer {
         }
     }
 
+    /// Logs in, and does nothing else.
+    pub async fn log_in(&self) -> Result<(), LogInError> {
+        let code_is_ok = self.transport.test_connection().await;
+        match code_is_ok {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(LogInError::Unanswered(
+                "the server does not answer as it should".to_owned(),
+            )),
+            Err(error) if is_of_login(&error) => Err(LogInError::Refused(chain(&error))),
+            Err(error) => Err(LogInError::Unanswered(chain(&error))),
+        }
+    }
+
     fn message(&self, body: &Value) -> Result<Message, String> {
         let text = |field: &str| body[field].as_str().unwrap_or_default().to_owned();
         let to: Mailbox = text("to")
@@ -160,18 +186,39 @@ impl Mailer {
     }
 }
 
-/// What an error means for the message. A server that has answered has not taken it; one that has not may have.
+/// Why a server could not be logged in to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LogInError {
+    /// It does not take the credentials.
+    #[error("{0}")]
+    Refused(String),
+    /// It did not say.
+    #[error("{0}")]
+    Unanswered(String),
+}
+
+fn code_of(error: &SmtpError) -> i64 {
+    error.status().map_or(0, |code| i64::from(u16::from(code)))
+}
+
+fn is_of_login(error: &SmtpError) -> bool {
+    let text = chain(error);
+    LOGIN_CODES.contains(&code_of(error)) || (error.is_client() && LOGIN_TEXTS.iter().any(|login| text.contains(login)))
+}
+
+/// What an error means for the message. A server that has answered has not taken it; one that has not may have: the connection can break
+/// after the whole of it was sent, and the library does not tell that from before.
 fn of(error: &SmtpError) -> Outcome {
-    let code = error.status().map_or(0, |code| i64::from(u16::from(code)));
+    let code = code_of(error);
     let failure = Failure {
-        code: 0,
+        code,
         subcode: None,
         text: chain(error),
     };
-    if LOGIN_CODES.contains(&code) {
+    if is_of_login(error) {
         Outcome::Again {
             cause: Cause::Credentials,
-            failure: Failure { code, ..failure },
+            failure,
             wait: None,
         }
     } else if error.is_permanent() || error.is_client() {
@@ -195,22 +242,7 @@ fn of(error: &SmtpError) -> Outcome {
 
 /// Whether no connection came about, so that nothing can have been taken.
 fn is_before_data(error: &SmtpError) -> bool {
-    let mut source: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = source {
-        if let Some(io) = error.downcast_ref::<std::io::Error>()
-            && matches!(
-                io.kind(),
-                std::io::ErrorKind::ConnectionRefused
-                    | std::io::ErrorKind::HostUnreachable
-                    | std::io::ErrorKind::NetworkUnreachable
-                    | std::io::ErrorKind::AddrNotAvailable
-            )
-        {
-            return true;
-        }
-        source = error.source();
-    }
-    false
+    error.is_tls() || error.to_string().starts_with(NO_CONNECTION)
 }
 
 fn chain(error: &SmtpError) -> String {
@@ -228,8 +260,12 @@ fn chain(error: &SmtpError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{body, is_address};
+    use secrecy::SecretString;
+
+    use super::{LogInError, Mailer, body, dress, is_address};
     use crate::conversations::content::{Content, Media};
+    use crate::ids::MessageId;
+    use crate::sending::model::{Cause, Outcome};
 
     #[test]
     fn an_email_says_the_same_in_both_parts_and_nothing_in_it_is_markup() {
@@ -247,6 +283,36 @@ mod tests {
             body("ada@example.org", &image, "id")["text"],
             "https://example.org/1.jpg"
         );
+    }
+
+    #[test]
+    fn an_email_keeps_its_id_and_has_the_subject_of_its_policy() {
+        let mut made = body("ada@example.org", &Content::text("a"), "of/this/attempt");
+        dress(&mut made, Some("News of your order"), MessageId::MIN);
+        assert_eq!(made["subject"], "News of your order");
+        assert_eq!(made["id"], MessageId::MIN.to_string());
+    }
+
+    #[tokio::test]
+    async fn where_no_connection_comes_about_nothing_was_taken() {
+        // Bound and let go of: nobody listens there.
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let url = SecretString::from(format!("smtp://127.0.0.1:{port}"));
+        let mailer = Mailer::new(&url, "shop@example.com").unwrap();
+        let posted = mailer.send(&body("ada@example.org", &Content::text("a"), "id")).await;
+        let is_temporary = matches!(
+            posted.outcome,
+            Outcome::Again {
+                cause: Cause::Temporary,
+                ..
+            }
+        );
+        assert!(is_temporary, "{posted:?}");
+        assert!(matches!(mailer.log_in().await, Err(LogInError::Unanswered(_))));
     }
 
     #[test]

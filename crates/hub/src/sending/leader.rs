@@ -17,9 +17,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::channels::follow;
+use crate::channels::model::OpenCircuit;
 use crate::conversations::model::Millis;
 use crate::ids::AttemptId;
-use crate::sending::lease::Lead;
+use crate::sending::circuit::{Circuit, Sign};
+use crate::sending::lease::{Follows, Lead};
 use crate::sending::model::{AttemptEnd, Cause, ChannelPace, Outcome, Wait};
 use crate::sending::pace::{Pace, Rate, Reached, SPAN_MILLIS, Shares, Spent, spans_since};
 use crate::sending::sender::{Claim, Ended, InHand, Made, Sender, Taken, millis};
@@ -57,6 +60,8 @@ const SETTLE_MAX: usize = 256;
 const USAGE_NEAR_END: u32 = 80;
 /// How often it does so.
 const USAGE_SLOWER_EVERY: Duration = Duration::from_secs(30);
+/// How long calls that are under way may take to end before the channel is given to another node all the same.
+const YIELD_WITHIN: Duration = Duration::from_millis(400);
 /// What waits for less is not written down.
 const SILENCE_WORTH_SAYING: Millis = 1_000;
 /// How many attempts are read at once when it is found out who got something lately.
@@ -69,6 +74,8 @@ enum Done {
     Settled,
     Said,
     Swept,
+    /// Whether it could be kept how the circuit is; which is told.
+    Kept(Result<(), StoreError>, Option<OpenCircuit>),
 }
 
 struct Called {
@@ -98,12 +105,48 @@ impl Gate {
     }
 }
 
+/// When it is looked for messages that this node has lost sight of.
+#[derive(Debug)]
+struct Sweeps {
+    at: Instant,
+    is_under_way: bool,
+}
+
+impl Sweeps {
+    fn new(now: Instant) -> Self {
+        Self {
+            at: now + SWEEP_EVERY,
+            is_under_way: false,
+        }
+    }
+
+    /// Whether one begins now.
+    fn begins(&mut self, now: Instant) -> bool {
+        let begins = now >= self.at && !self.is_under_way;
+        if begins {
+            self.at = now + SWEEP_EVERY;
+            self.is_under_way = true;
+        }
+        begins
+    }
+
+    /// What to wake for; nothing while one is under way. That it has ended is told; to wake for the next one before would be to spin for as
+    /// long as the store takes.
+    fn wakes_at(&self) -> Option<Instant> {
+        (!self.is_under_way).then_some(self.at)
+    }
+}
+
 /// One lead of a channel.
 pub(super) struct Leader {
     sender: Arc<Sender>,
     lead: Lead,
     pace: Arc<Mutex<Pace>>,
     gate: Gate,
+    circuit: Circuit,
+    /// As every node knows it.
+    kept_circuit: Option<OpenCircuit>,
+    keep_at: Instant,
     shares: Shares,
     work: JoinSet<Done>,
     /// In hand, not yet called for.
@@ -114,14 +157,14 @@ pub(super) struct Leader {
     is_taking: bool,
     is_settling: bool,
     is_saying: bool,
-    is_sweeping: bool,
+    is_keeping: bool,
     is_lost: bool,
     /// The channel is no longer as it was, or may not send.
     is_over: bool,
     /// Whether the last look left something behind.
     has_backlog: bool,
     look_at: Instant,
-    sweep_at: Instant,
+    sweeps: Sweeps,
     usage_slower_at: Instant,
     said: Option<(Wait, Option<Millis>, Option<u32>)>,
     say_at: Instant,
@@ -131,18 +174,23 @@ impl Leader {
     pub(super) fn new(sender: Arc<Sender>, lead: Lead) -> Self {
         let now = Instant::now();
         let limits = sender.limits();
-        // Whoever led before may have used up the last second.
-        let opens_at = if lead.follows && limits.per_second > 0 {
-            now + Rate::used_up_for()
-        } else {
-            now
+        let opens_at = match lead.follows {
+            Follows::Paced if limits.per_second > 0 => now + Rate::handed_over_for(limits.per_second),
+            // Whoever led before may have used up the last second.
+            Follows::Anybody if limits.per_second > 0 => now + Rate::used_up_for(),
+            Follows::Nobody | Follows::Paced | Follows::Anybody => now,
         };
         let pace = Pace::new(limits, opens_at);
+        let kept_circuit = sender.channel.circuit.clone();
+        let circuit = Circuit::new(sender.app.config.sending.circuit.clone(), kept_circuit.clone());
         Self {
             sender,
             lead,
             pace: Arc::new(Mutex::new(pace)),
             gate: Gate::default(),
+            circuit,
+            kept_circuit,
+            keep_at: now,
             shares: Shares::default(),
             work: JoinSet::new(),
             ready: VecDeque::new(),
@@ -151,12 +199,12 @@ impl Leader {
             is_taking: false,
             is_settling: false,
             is_saying: false,
-            is_sweeping: false,
+            is_keeping: false,
             is_lost: false,
             is_over: false,
             has_backlog: false,
             look_at: now,
-            sweep_at: now + SWEEP_EVERY,
+            sweeps: Sweeps::new(now),
             usage_slower_at: now,
             said: None,
             say_at: now,
@@ -173,7 +221,7 @@ impl Leader {
         // What changed before these were listened to is told by nobody: beginning takes as long as the store does.
         self.is_lost = !self.is_still_ours();
         self.is_over = !self.sender.is_current();
-        while !stop.is_cancelled() && !self.is_lost && !self.is_over {
+        while !stop.is_cancelled() && !self.is_lost && !self.is_over && !self.lead.yields() {
             let wake_at = self.advance();
             let channel = self.sender.channel.id.clone();
             // What ends the lead is rare, and comes first: of a busy channel some work has always ended, and would hide it.
@@ -187,6 +235,12 @@ impl Leader {
                 Some(done) = self.work.join_next() => self.note(done),
                 () = tokio::time::sleep_until(wake_at) => {}
             }
+        }
+        if self.lead.yields() && !self.is_lost {
+            // What has just been called for is best settled by who has called; but nobody waits long for it.
+            let _ = tokio::time::timeout(YIELD_WITHIN, self.wind_up()).await;
+            let app = &self.sender.app;
+            app.leases.hand_over(app, &self.sender.channel.id).await;
         }
         self.finish().await;
     }
@@ -290,7 +344,11 @@ impl Leader {
         let mut wake_at = now + LOOK_AGAIN;
         if self.sender.app.senders.was_reopened(&self.sender.channel.id) {
             self.gate = Gate::default();
+            self.circuit.hurry(wall);
             self.look_at = now;
+        }
+        if self.circuit.room(wall) == 0 {
+            self.put_down();
         }
         if let Some((wait, until)) = self.gate.closed_at(wall) {
             wake_at = wake_at.min(now + positive(until - wall));
@@ -298,6 +356,13 @@ impl Leader {
                 self.put_down();
                 self.say(wait, Some(until), now, wall);
             }
+        } else if self.circuit.room(wall) == 0 {
+            // Its probe is under way, whose end is told; or the time for it has not come.
+            let probe_at = self.circuit.open().map_or(wall, |open| open.probe_at);
+            if probe_at > wall {
+                wake_at = wake_at.min(now + positive(probe_at - wall));
+            }
+            self.look_at = now;
         } else {
             wake_at = wake_at.min(self.call_ready(now, wall));
             let left = self.pace().left(wall);
@@ -312,9 +377,8 @@ impl Leader {
             }
         }
         self.settle_ended(wall);
-        if now >= self.sweep_at && !self.is_sweeping {
-            self.sweep_at = now + SWEEP_EVERY;
-            self.is_sweeping = true;
+        wake_at = wake_at.min(self.keep_circuit(now, wall));
+        if self.sweeps.begins(now) {
             let (sender, lead) = (Arc::clone(&self.sender), self.lead.clone());
             self.work.spawn(async move {
                 if let Err(error) = sweep(&sender, &lead).await {
@@ -323,19 +387,14 @@ impl Leader {
                 Done::Swept
             });
         }
-        if self.is_sweeping {
-            // That it has ended is told; to wake for the next one before would be to spin for as long as the store takes.
-            wake_at
-        } else {
-            wake_at.min(self.sweep_at)
-        }
+        self.sweeps.wakes_at().map_or(wake_at, |at| wake_at.min(at))
     }
 
     /// Starts as many calls as may be made now; answers with when the next one may be.
     fn call_ready(&mut self, now: Instant, wall: Millis) -> Instant {
         let later = now + LOOK_AGAIN;
         while let Some(at) = self.ready.iter().position(|in_hand| in_hand.not_before <= wall) {
-            if self.calls >= self.room(now) {
+            if self.calls >= self.room(now) || self.circuit.room(wall) == 0 {
                 return later;
             }
             if !self.lead.holds(&self.sender.app.clock) {
@@ -357,6 +416,7 @@ impl Leader {
             }
             let Some(in_hand) = self.ready.remove(at) else { break };
             self.pace().rate.note_call(now);
+            self.circuit.note_call(in_hand.attempt_id);
             self.calls += 1;
             let (sender, lead) = (Arc::clone(&self.sender), self.lead.clone());
             self.work.spawn(call(sender, lead, in_hand, permit));
@@ -391,7 +451,8 @@ impl Leader {
         }
         // Calls that are under way are on their way out: what is taken now goes out after some of them have ended.
         let room = (self.room(now) as u32 + portion / 2).saturating_sub(self.calls as u32 + in_hand);
-        let count = portion.min(room).min(left);
+        let may_be_tried = u32::try_from(self.circuit.room(wall)).unwrap_or(u32::MAX);
+        let count = portion.min(room).min(left).min(may_be_tried.saturating_sub(in_hand));
         if count == 0 {
             return later;
         }
@@ -426,7 +487,17 @@ impl Leader {
                 self.look_at = Instant::now();
             }
             Ok(Done::Said) => self.is_saying = false,
-            Ok(Done::Swept) => self.is_sweeping = false,
+            Ok(Done::Swept) => self.sweeps.is_under_way = false,
+            Ok(Done::Kept(kept, circuit)) => {
+                self.is_keeping = false;
+                match kept {
+                    Ok(()) => self.kept_circuit = circuit,
+                    Err(error) => {
+                        self.keep_at = Instant::now() + REST;
+                        tracing::warn!(%error, channel = %self.sender.channel.id, "how the circuit of the channel is could not be kept");
+                    }
+                }
+            }
             Err(error) => {
                 // Which piece of work it was is not known: this lead ends, and the supervisor begins another one.
                 std::panic::resume_unwind(error.try_into_panic().unwrap_or_else(|error| Box::new(error)));
@@ -480,10 +551,14 @@ impl Leader {
 
     /// What an answer says about the message, and about the channel.
     fn judge(&mut self, called: Called) -> Ended {
+        let attempt = called.in_hand.attempt_id;
         let Some((outcome, end, usage)) = called.answer else {
+            self.circuit.note_unmade(attempt);
             return self.unsent(called.in_hand);
         };
         let now = Instant::now();
+        let why = outcome.failure().map_or("", |failure| failure.text.as_str());
+        self.circuit.note_end(attempt, Sign::of(&outcome), why, end.at);
         if matches!(outcome, Outcome::Accepted { .. } | Outcome::Unknown { .. }) {
             // Of a conversation one message is on its way at a time, so it is soon enough now.
             self.pace().lanes.note(called.in_hand.entry.conversation_id, end.at);
@@ -576,7 +651,7 @@ impl Leader {
         }
         // A channel of which nothing was ever said waits for nothing, and has its whole pace.
         let is_usual = waits_for == Wait::Turn && !self.pace().rate.is_slowed(now);
-        if self.said.is_none() && is_usual && !self.lead.follows {
+        if self.said.is_none() && is_usual && self.lead.follows == Follows::Nobody {
             return;
         }
         self.said = Some(saying);
@@ -599,8 +674,46 @@ impl Leader {
         });
     }
 
+    /// Keeps how the circuit is, if that has changed, for every node to know; answers with when to look again.
+    fn keep_circuit(&mut self, now: Instant, wall: Millis) -> Instant {
+        let later = now + LOOK_AGAIN;
+        if self.is_keeping || self.is_lost || self.circuit.open() == self.kept_circuit.as_ref() {
+            return later;
+        }
+        if now < self.keep_at {
+            return self.keep_at;
+        }
+        self.is_keeping = true;
+        let circuit = self.circuit.open().cloned();
+        let was_open = self.kept_circuit.is_some();
+        let channel = &self.sender.channel.id;
+        if let Some(open) = &circuit {
+            tracing::error!(%channel, reason = open.reason, probe_at = open.probe_at, "too many calls fail: the circuit of the channel is open");
+        } else {
+            tracing::info!(%channel, "the channel works again: its circuit is closed");
+        }
+        let (sender, lead) = (Arc::clone(&self.sender), self.lead.clone());
+        self.work.spawn(async move {
+            let (unit, open) = (Arc::clone(&sender), circuit.clone());
+            let kept = sender
+                .app
+                .store
+                .write(move |tx| unit.keep_circuit(tx, &lead, open.as_ref(), was_open, wall));
+            let kept = match kept.await {
+                Ok(()) => follow::refresh(&sender.app).await,
+                Err(error) => Err(error),
+            };
+            Done::Kept(kept, circuit)
+        });
+        later
+    }
+
     /// Lets calls that are under way finish, and settles everything.
     async fn finish(mut self) {
+        self.wind_up().await;
+    }
+
+    async fn wind_up(&mut self) {
         loop {
             self.put_down();
             self.settle_ended(self.sender.app.clock.now_millis());
@@ -719,5 +832,32 @@ async fn sweep(sender: &Arc<Sender>, lead: &Lead) -> Result<(), StoreError> {
             channel = %sender.channel.id,
             "messages of unknown outcome were taken over from a process that stopped"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::{SWEEP_EVERY, Sweeps};
+
+    #[test]
+    fn a_leader_does_not_spin_while_the_store_is_slow_to_sweep() {
+        let begin = Instant::now();
+        let mut sweeps = Sweeps::new(begin);
+        assert!(!sweeps.begins(begin));
+        assert_eq!(sweeps.wakes_at(), Some(begin + SWEEP_EVERY));
+        assert!(sweeps.begins(begin + SWEEP_EVERY));
+        // The time for the next one comes, and the store has not answered.
+        let late = begin + SWEEP_EVERY * 3;
+        assert!(!sweeps.begins(late), "one at a time");
+        assert_eq!(
+            sweeps.wakes_at(),
+            None,
+            "a time that has passed would wake it at once, again and again"
+        );
+        sweeps.is_under_way = false;
+        assert!(sweeps.wakes_at().is_some_and(|at| at <= late));
+        assert!(sweeps.begins(late));
     }
 }

@@ -9,9 +9,12 @@
 //! since a machine that was suspended may not have counted that time. And every unit that takes entries makes sure of the lease in the
 //! same transaction. What a call under way came to is settled by whoever made it, whoever leads then: the attempt's id is its proof.
 //!
+//! Channels are spread over the nodes ([`super::balance`]): a node with too many gives some to others. It stops calling first, and then names
+//! the other node in the lease, which takes it up as soon as it is told: nobody waits for a lease to run out.
+//!
 //! A crash leaves the lease to run out; a stop lets go of it at once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,15 +26,18 @@ use crate::app::App;
 use crate::clock::Clock;
 use crate::conversations::model::{ChannelId, Millis};
 use crate::ids::NodeId;
+use crate::sending::balance;
 use crate::sending::sender::millis;
 use crate::signal::{Changes, Signal};
 use crate::store::StoreError;
-use crate::store::leases::Lease;
+use crate::store::leases::{Lease, Node};
 
 /// How often in the time of a lease its owner shows itself alive.
 const BEATS: u32 = 6;
 /// What share of a lease its owner leaves unused: longer than it takes from the last look to the call.
 const MARGIN: u32 = 10;
+/// How long a node is remembered whose time has ended, in milliseconds.
+const NODE_KEPT: Millis = 24 * 3_600_000;
 
 /// The leases of this node. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -47,6 +53,18 @@ pub struct Leases {
 struct Held {
     epoch: i64,
     until: Mutex<Until>,
+    /// Whoever led before has given it to this node, after its last call.
+    handed_over: bool,
+    /// Which node it is to be given to.
+    yields_to: Mutex<Option<String>>,
+}
+
+impl Held {
+    fn yields_to(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.yields_to
+            .lock()
+            .expect("no thread panics while it holds this lock")
+    }
 }
 
 /// Until when calls may be made.
@@ -61,8 +79,19 @@ struct Until {
 pub struct Lead {
     held: Arc<Held>,
     node: NodeId,
-    /// Whether another node may have been sending a moment ago.
-    pub follows: bool,
+    /// Who may have been sending a moment ago.
+    pub follows: Follows,
+}
+
+/// Who may have been sending for a channel a moment before its lead begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follows {
+    /// Nobody.
+    Nobody,
+    /// A node that went at the channel's pace until it gave the channel away.
+    Paced,
+    /// Somebody, who may have used up what there is.
+    Anybody,
 }
 
 impl Lead {
@@ -79,6 +108,11 @@ impl Lead {
     /// Which lead it is: raised each time that a channel changes hands.
     pub fn epoch(&self) -> i64 {
         self.held.epoch
+    }
+
+    /// Whether it is to be given to another node: nothing more is to be begun.
+    pub fn yields(&self) -> bool {
+        self.held.yields_to().is_some()
     }
 
     /// Whose it is, as the store knows it.
@@ -113,11 +147,39 @@ impl Leases {
     pub fn lead(&self, channel: &ChannelId) -> Option<Lead> {
         let held = Arc::clone(self.held().get(channel)?);
         Some(Lead {
-            // The first one to lead a channel follows nobody.
-            follows: held.epoch > 1,
+            follows: match held.epoch {
+                // The first one to lead a channel follows nobody.
+                ..=1 => Follows::Nobody,
+                _ if held.handed_over => Follows::Paced,
+                _ => Follows::Anybody,
+            },
             held,
             node: self.node,
         })
+    }
+
+    /// Gives a channel to the node that it is to be given to. Whoever calls this has made its last call for it.
+    pub async fn hand_over(&self, app: &App, channel: &ChannelId) {
+        let held = self.held().get(channel).cloned();
+        let Some((held, to)) = held.and_then(|held| Some((Arc::clone(&held), held.yields_to().clone()?))) else {
+            return;
+        };
+        let (id, node, epoch, target) = (channel.clone(), self.node.to_string(), held.epoch, to.clone());
+        let given = app
+            .store
+            .write_unflushed(move |tx| tx.hand_over_lease(&id, &node, epoch, &target));
+        match given.await {
+            Ok(_) => {
+                tracing::info!(%channel, %to, "the channel was given to another node, which leads fewer");
+                self.held().remove(channel);
+                self.changes.raise();
+            }
+            Err(error) => {
+                // If it was given all the same, the next unit for it finds that out.
+                tracing::warn!(%error, %channel, "the channel could not be given to another node");
+                *held.yields_to() = None;
+            }
+        }
     }
 
     /// Changes whenever a lease is won, lost, or renewed after it had run out.
@@ -150,10 +212,55 @@ struct Seen {
     since: Instant,
 }
 
+/// What was last seen of another node, and since when.
+#[derive(Debug)]
+struct SeenNode {
+    beats: i64,
+    since: Instant,
+    /// It has shown itself alive while it was looked at.
+    has_beaten: bool,
+}
+
+/// What one node knows of the others.
+#[derive(Debug, Default)]
+struct Sight {
+    leases: HashMap<ChannelId, Seen>,
+    nodes: HashMap<String, SeenNode>,
+    /// Nodes that did not take up what they were given.
+    unfit: HashSet<String>,
+}
+
+impl Sight {
+    fn see_nodes(&mut self, nodes: Vec<Node>, at: Instant) {
+        let present: HashSet<String> = nodes.iter().map(|node| node.node.clone()).collect();
+        self.nodes.retain(|node, _| present.contains(node));
+        for Node { node, beats } in nodes {
+            let known = self.nodes.get(&node);
+            if known.is_none_or(|known| known.beats != beats) {
+                let has_beaten = known.is_some();
+                let seen = SeenNode {
+                    beats,
+                    since: at,
+                    has_beaten,
+                };
+                self.nodes.insert(node, seen);
+            }
+        }
+    }
+
+    /// Whether a node is alive, and takes what it is given.
+    fn is_fit(&self, node: &str, length: Duration) -> bool {
+        let seen = self.nodes.get(node);
+        seen.is_some_and(|seen| seen.has_beaten && seen.since.elapsed() < length) && !self.unfit.contains(node)
+    }
+}
+
 /// Renews and takes leases until told to stop, and lets go of them.
 pub async fn run(app: App, stop: CancellationToken) {
     let leases = app.leases.clone();
-    let mut seen = HashMap::new();
+    let mut seen = Sight::default();
+    // A channel that is new, or was given to this node, is told of like any other change.
+    let mut changes = app.channels.changes();
     let mut beat = tokio::time::interval(leases.length / BEATS);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -162,6 +269,7 @@ pub async fn run(app: App, stop: CancellationToken) {
             () = stop.cancelled() => break,
             _ = beat.tick() => {}
             () = leases.wanted.notified() => {}
+            () = changes.changed() => {}
         }
         if let Err(error) = renew(&app, &mut seen).await {
             tracing::warn!(%error, "the leases of channels could not be renewed; without them nothing is sent");
@@ -170,13 +278,17 @@ pub async fn run(app: App, stop: CancellationToken) {
     let node = leases.node.to_string();
     leases.held().clear();
     leases.changes.raise();
-    if let Err(error) = app.store.write(move |tx| tx.release_leases(Some(&node))).await {
+    let released = app.store.write(move |tx| {
+        tx.release_leases(Some(&node))?;
+        tx.forget_node(&node)
+    });
+    if let Err(error) = released.await {
         tracing::warn!(%error, "the leases of channels could not be let go of; another node takes over once they run out");
     }
 }
 
 /// One round: renews what this node has, and takes what nobody else has.
-async fn renew(app: &App, seen: &mut HashMap<ChannelId, Seen>) -> Result<(), StoreError> {
+async fn renew(app: &App, sight: &mut Sight) -> Result<(), StoreError> {
     let leases = &app.leases;
     let (began, now) = (Instant::now(), app.clock.now_millis());
     let until = leases.until(began, now);
@@ -185,7 +297,8 @@ async fn renew(app: &App, seen: &mut HashMap<ChannelId, Seen>) -> Result<(), Sto
         .iter()
         .map(|(channel, held)| (channel.clone(), held.epoch))
         .collect();
-    let run_out: HashMap<ChannelId, Lease> = seen
+    let run_out: HashMap<ChannelId, Lease> = sight
+        .leases
         .iter()
         .filter(|(_, seen)| seen.since.elapsed() >= leases.length)
         .map(|(channel, seen)| (channel.clone(), seen.lease.clone()))
@@ -213,18 +326,29 @@ async fn renew(app: &App, seen: &mut HashMap<ChannelId, Seen>) -> Result<(), Sto
                 lease.owner.is_none() || lease.owner.as_deref() == Some(&node) || run_out.get(channel) == Some(lease)
             });
             if is_free && let Some(epoch) = tx.take_lease(channel, lease, &node, until_wall)? {
-                taken.push((channel.clone(), epoch));
+                let handed_over = lease.is_some_and(|lease| lease.handed_over && lease.owner.as_deref() == Some(&node));
+                taken.push((channel.clone(), epoch, handed_over));
             }
         }
-        Ok::<_, StoreError>((renewed, taken, found))
+        let nodes = tx.show_node(&node, until_wall, now - NODE_KEPT)?;
+        Ok::<_, StoreError>((renewed, taken, found, nodes))
     };
-    let (renewed, taken, found) = app.store.write_unflushed(round).await?;
+    let (renewed, taken, found, nodes) = app.store.write_unflushed(round).await?;
     let seen_at = Instant::now();
+    sight.see_nodes(nodes, seen_at);
+    let mut owners: HashMap<ChannelId, String> = HashMap::new();
     for lease in found {
-        let is_known = seen.get(&lease.channel_id).is_some_and(|seen| seen.lease == lease);
-        if !is_known {
-            let channel = lease.channel_id.clone();
-            seen.insert(channel, Seen { lease, since: seen_at });
+        owners.extend(lease.owner.clone().map(|owner| (lease.channel_id.clone(), owner)));
+        let known = sight.leases.get(&lease.channel_id);
+        match known.filter(|seen| seen.lease == lease) {
+            None => {
+                let channel = lease.channel_id.clone();
+                sight.leases.insert(channel, Seen { lease, since: seen_at });
+            }
+            Some(seen) if lease.handed_over && seen.since.elapsed() >= leases.length => {
+                sight.unfit.extend(lease.owner);
+            }
+            Some(_) => {}
         }
     }
     let mut has_changed = false;
@@ -243,18 +367,54 @@ async fn renew(app: &App, seen: &mut HashMap<ChannelId, Seen>) -> Result<(), Sto
             has_changed |= began >= old.instant || now >= old.wall;
             *old = until;
         }
-        for (channel, epoch) in taken {
+        for (channel, epoch, handed_over) in taken {
             has_changed = true;
             tracing::info!(%channel, epoch, "this node leads the channel");
+            owners.insert(channel.clone(), leases.node.to_string());
             let lease = Held {
                 epoch,
                 until: Mutex::new(until),
+                handed_over,
+                yields_to: Mutex::new(None),
             };
             held.insert(channel, Arc::new(lease));
         }
+        has_changed |= give_away(leases, &held, &owners, sight);
     }
     if has_changed {
         leases.changes.raise();
     }
     Ok(())
+}
+
+/// Marks channels that this node leads to be given to others that lead fewer; answers whether there are any.
+fn give_away(
+    leases: &Leases,
+    held: &HashMap<ChannelId, Arc<Held>>,
+    owners: &HashMap<ChannelId, String>,
+    sight: &Sight,
+) -> bool {
+    if held.values().any(|held| held.yields_to().is_some()) {
+        // Those first; then the next ones.
+        return false;
+    }
+    let node = leases.node.to_string();
+    let others = sight.nodes.keys().filter(|other| **other != node);
+    let mut led: BTreeMap<String, usize> = others
+        .filter(|other| sight.is_fit(other, leases.length))
+        .map(|other| (other.clone(), 0))
+        .collect();
+    led.insert(node.clone(), held.len());
+    for owner in owners.values().filter(|owner| **owner != node) {
+        if let Some(count) = led.get_mut(owner) {
+            *count += 1;
+        }
+    }
+    let mut channels: Vec<&ChannelId> = held.keys().collect();
+    channels.sort_unstable();
+    let given = balance::given(&node, &led);
+    for (channel, to) in channels.iter().rev().zip(&given) {
+        *held[*channel].yields_to() = Some(to.clone());
+    }
+    !given.is_empty()
 }

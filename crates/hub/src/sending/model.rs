@@ -63,6 +63,10 @@ pub enum Wait {
     RateLimit,
     /// Somebody to let the channel go on. Never an entry's own.
     Stopped,
+    /// The channel to be tried again after too many failures. Never an entry's own.
+    CircuitOpen,
+    /// Its channel to be switched back: the backup that sends in its place cannot take it.
+    Switched,
     /// An event that tells what became of an attempt that had no answer.
     UnknownOutcome,
     /// The same, of an attempt that Meta answered with an error after which the message may have arrived.
@@ -71,7 +75,7 @@ pub enum Wait {
 
 impl Wait {
     /// Every one.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Turn,
         Self::Scheduled,
         Self::Retry,
@@ -84,6 +88,8 @@ impl Wait {
         Self::Credentials,
         Self::RateLimit,
         Self::Stopped,
+        Self::CircuitOpen,
+        Self::Switched,
         Self::UnknownOutcome,
         Self::UnknownAfterError,
     ];
@@ -103,6 +109,8 @@ impl Wait {
             Self::Credentials => "credentials",
             Self::RateLimit => "rate_limit",
             Self::Stopped => "stopped",
+            Self::CircuitOpen => "circuit_open",
+            Self::Switched => "switched",
             Self::UnknownOutcome => "unknown_outcome",
             Self::UnknownAfterError => "unknown_after_error",
         }
@@ -337,12 +345,20 @@ pub struct ChannelPace {
     pub said_at: Millis,
 }
 
+impl ChannelPace {
+    /// What the whole channel waits for at a time, and until when where that is known; `None`: each message for its turn.
+    pub fn waits(&self, now: Millis) -> Option<(Wait, Option<Millis>)> {
+        let holds = self.waits_for != Wait::Turn && self.until.is_none_or(|until| until > now);
+        holds.then_some((self.waits_for, self.until))
+    }
+}
+
 impl OutboxEntry {
     /// What it waits for, and until when where that is known: something of its own, or what its whole channel waits for.
     pub fn waits_for(&self, channel: Option<&ChannelPace>, now: Millis) -> (Wait, Option<Millis>) {
         let is_its_turn = self.state == EntryState::Waiting && self.due_at <= now;
-        match channel.filter(|pace| is_its_turn && pace.waits_for != Wait::Turn) {
-            Some(pace) if pace.until.is_none_or(|until| until > now) => (pace.waits_for, pace.until),
+        match channel.filter(|_| is_its_turn).and_then(|pace| pace.waits(now)) {
+            Some(waits) => waits,
             _ if is_its_turn => (Wait::Turn, None),
             _ if self.state == EntryState::Sending => (Wait::Turn, None),
             _ => (self.waits_for, Some(self.due_at)),

@@ -73,6 +73,13 @@ impl Rate {
         WINDOW
     }
 
+    /// The time that has to pass after the last call of somebody who kept to the limit and spread their calls evenly, so that both together keep
+    /// to it if the calls that follow are spread evenly too.
+    pub fn handed_over_for(limit: u32) -> Duration {
+        let apart = WINDOW / limit.max(1);
+        (apart * 2 + TOLERANCE * 2).min(WINDOW)
+    }
+
     /// How many calls a second there may be at present; `None` without a limit.
     pub fn per_second(&self, now: Instant) -> Option<f64> {
         let limit = self.limit.map(f64::from);

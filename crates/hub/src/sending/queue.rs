@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 
 use crate::app::App;
+use crate::channels::{Channel, Standing};
 use crate::conversations::model::{ChannelId, Message, Millis, Status};
 use crate::ids::{AttemptId, MessageId};
 use crate::sending::again::{self, AgainError};
-use crate::sending::model::{EntryState, OutboxFigure, Wait};
+use crate::sending::model::{ChannelPace, EntryState, OutboxFigure, Wait};
 use crate::store::queue::EndedPlace;
 use crate::store::{StoreError, Tx};
 
@@ -44,6 +45,10 @@ pub struct ChannelQueue {
     pub oldest: Option<(MessageId, Millis)>,
     /// How many messages Meta has accepted a second of late.
     pub pace: f64,
+    /// What the whole channel waits for, and until when where that is known.
+    pub waits_for: Option<(Wait, Option<Millis>)>,
+    /// How many messages a second its leader has said that it may send.
+    pub allowed: Option<u32>,
 }
 
 impl ChannelQueue {
@@ -52,9 +57,12 @@ impl ChannelQueue {
         self.states.iter().map(|(_, count)| count).sum()
     }
 
-    /// How long it takes until the queue is empty, at the pace of late; `None` where nothing was sent of late.
+    /// How long it takes until the queue is empty, at the pace of late, or, where nothing was sent of late, at the pace that is allowed; `None`
+    /// where neither is known, or the channel sends nothing.
     pub fn drain_secs(&self) -> Option<i64> {
-        drain_secs(self.length(), self.pace)
+        let is_going = matches!(self.waits_for, None | Some((Wait::RateLimit, _)));
+        let allowed = self.allowed.filter(|_| is_going).map_or(0.0, f64::from);
+        drain_secs(self.length(), if self.pace > 0.0 { self.pace } else { allowed })
     }
 }
 
@@ -70,28 +78,57 @@ pub fn drain_secs(length: i64, pace: f64) -> Option<i64> {
     }
 }
 
+/// What all messages of a channel wait for that does not send, however the leader of it last said that it goes.
+pub fn standstill(app: &App, channel: &Channel) -> Option<ChannelPace> {
+    let now = app.clock.now_millis();
+    let (waits_for, until) = match channel.standing(&app.flags) {
+        Standing::Ready => return None,
+        Standing::ReceiveOnly | Standing::Held => (Wait::Credentials, None),
+        Standing::Stopped => (Wait::Stopped, None),
+        Standing::Switched => (Wait::Switched, None),
+        Standing::CircuitOpen => {
+            let probe_at = channel.circuit.as_ref().map(|circuit| circuit.probe_at);
+            (Wait::CircuitOpen, probe_at.filter(|at| *at > now))
+        }
+    };
+    Some(ChannelPace {
+        channel_id: channel.id.clone(),
+        waits_for,
+        until,
+        per_second: None,
+        said_at: now,
+    })
+}
+
 /// Looks at the queue of every channel.
 pub async fn look(app: &App) -> Result<Vec<ChannelQueue>, StoreError> {
     let now = app.clock.now_millis();
-    let channels: Vec<ChannelId> = app
+    let channels: Vec<(ChannelId, Option<ChannelPace>)> = app
         .channels
         .all()
         .into_iter()
-        .map(|channel| channel.id.clone())
+        .map(|channel| (channel.id.clone(), standstill(app, &channel)))
         .collect();
     app.store
         .read(move |tx| {
             let since = AttemptId::first_of(now - PACE_OVER_MILLIS);
             let accepted = tx.accepted_attempts_since(since, PACE_ATTEMPTS_MAX)?;
             let figures = tx.outbox_figures()?;
+            let paces = tx.channel_paces()?;
             channels
                 .iter()
-                .map(|channel| {
+                .map(|(channel, standstill)| {
                     let sent = accepted
                         .iter()
                         .find(|(of, _)| of == channel)
                         .map_or(0, |(_, count)| *count);
-                    look_at(tx, channel, &figures, sent)
+                    let said = paces.iter().find(|pace| pace.channel_id == *channel);
+                    let pace = standstill.as_ref().or(said);
+                    Ok(ChannelQueue {
+                        waits_for: pace.and_then(|pace| pace.waits(now)),
+                        allowed: said.and_then(|said| said.per_second),
+                        ..look_at(tx, channel, &figures, sent)?
+                    })
                 })
                 .collect()
         })
@@ -122,6 +159,8 @@ fn look_at(
         paused,
         oldest: tx.oldest_entry(channel)?,
         pace: sent as f64 * 1000.0 / PACE_OVER_MILLIS as f64,
+        waits_for: None,
+        allowed: None,
     })
 }
 

@@ -9,7 +9,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::access::Caller;
 use crate::app::App;
+use crate::conversations::api::MessageList;
 use crate::conversations::model::{ChannelId, Millis, Status};
+use crate::conversations::timeline::WaitWord;
 use crate::conversations::view::{MessageView, Messages};
 use crate::http::cursor;
 use crate::http::extract::{self, FromParameters, Id, Parameters, Query};
@@ -19,9 +21,9 @@ use crate::ids::MessageId;
 use crate::sending::again::{self, AgainError};
 use crate::sending::api;
 use crate::sending::cancel;
-use crate::sending::queue::{self, ChannelQueue, EndedFilter, drain_secs};
-use crate::store::StoreError;
+use crate::sending::queue::{self, ChannelQueue, EndedFilter};
 use crate::store::queue::EndedPlace;
+use crate::store::{StoreError, Tx};
 
 /// How many a list has at most.
 const LIMIT_MAX: u32 = 200;
@@ -41,8 +43,8 @@ pub struct QueueView {
     scheduled: i64,
     /// The one that waits longest.
     oldest: Option<OldestView>,
-    /// How long it takes until the queue is empty, at the pace of the last five seconds, in seconds; absent where nothing was sent of late on a
-    /// channel on which something waits.
+    /// How long it takes until the queue is empty, at the pace of the last five seconds, or the one that the channel may go at, in seconds; absent
+    /// where something waits on a channel that sends nothing.
     drain_secs: Option<i64>,
     /// By channel.
     channels: Vec<ChannelQueueView>,
@@ -85,6 +87,10 @@ pub struct ChannelQueueView {
     pace: f64,
     /// How long it takes until the queue is empty at this pace, in seconds.
     drain_secs: Option<i64>,
+    /// What the whole channel waits for: `rate_limit`, `throttled`, `stopped`, `credentials`, `switched`, `circuit_open`, …
+    waits_for: Option<WaitWord>,
+    /// Until when, where that is known.
+    waits_until: Option<Time>,
 }
 
 impl QueueView {
@@ -134,7 +140,9 @@ impl ChannelQueueView {
             scheduled: queue.scheduled,
             oldest: queue.oldest.map(|oldest| OldestView::new(oldest, now)),
             pace: queue.pace,
-            drain_secs: drain_secs(queue.length(), queue.pace),
+            drain_secs: queue.drain_secs(),
+            waits_for: queue.waits_for.map(|(waits_for, _)| waits_for.into()),
+            waits_until: queue.waits_for.and_then(|(_, until)| until).map(Time),
         }
     }
 }
@@ -168,38 +176,19 @@ impl FromParameters for RecentQuery {
     }
 }
 
-/// A page of messages of all conversations.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AdminMessageList {
-    /// The newest first, by the time at which Tidings learnt of them.
-    messages: Vec<MessageView>,
-    /// Where it goes on; absent at the end.
-    next_cursor: Option<String>,
-}
-
 /// Lists the newest messages, of both directions and all channels.
 #[utoipa::path(get, path = "/admin/messages/recent", tag = "Queue", params(RecentQuery), responses(
-    (status = 200, description = "A page of messages", body = AdminMessageList),
+    (status = 200, description = "A page of messages", body = MessageList),
     (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json")))]
 pub async fn list_recent(
     _: Caller,
     State(app): State<App>,
     Query(query): Query<RecentQuery>,
-) -> Result<Json<AdminMessageList>, Problem> {
+) -> Result<Json<MessageList>, Problem> {
     let RecentQuery { limit, cursor } = query;
-    let read = app.store.read(move |tx| {
-        let found = tx.recent_messages(cursor, limit + 1)?;
-        let beside = Messages::load(tx, &found)?;
-        Ok::<_, StoreError>((found, beside))
-    });
-    let (mut found, beside) = read.await?;
-    let next_cursor = cursor::cut(&mut found, limit, |message| message.id);
-    let messages = found
-        .iter()
-        .map(|message| beside.view(message, &app.channels))
-        .collect();
-    Ok(Json(AdminMessageList { messages, next_cursor }))
+    let find = move |tx: &mut Tx<'_>| tx.recent_messages(cursor, limit + 1).map(Some);
+    let list = MessageList::read(&app, limit, find, |message| message.id).await?;
+    Ok(Json(list.unwrap_or_default()))
 }
 
 /// Which messages that have failed.
@@ -252,13 +241,13 @@ fn cursor_of(place: EndedPlace) -> String {
 
 /// Lists messages that failed or expired, the newest first. A page may be short, or empty, and go on all the same.
 #[utoipa::path(get, path = "/admin/messages/failed", tag = "Queue", params(FailedQuery), responses(
-    (status = 200, description = "A page of messages", body = AdminMessageList),
+    (status = 200, description = "A page of messages", body = MessageList),
     (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json")))]
 pub async fn list_failed(
     _: Caller,
     State(app): State<App>,
     Query(query): Query<FailedQuery>,
-) -> Result<Json<AdminMessageList>, Problem> {
+) -> Result<Json<MessageList>, Problem> {
     let filter = EndedFilter {
         channel_id: query.channel,
         status: query.status,
@@ -272,11 +261,8 @@ pub async fn list_failed(
         Ok::<_, StoreError>((page, beside))
     });
     let (page, beside) = read.await?;
-    let messages = page.messages.iter().map(|message| beside.view(message, &app.channels));
-    Ok(Json(AdminMessageList {
-        messages: messages.collect(),
-        next_cursor: page.next.map(cursor_of),
-    }))
+    let next_cursor = page.next.map(cursor_of);
+    Ok(Json(MessageList::new(&app, &page.messages, &beside, next_cursor)))
 }
 
 /// Which messages to queue again.

@@ -14,7 +14,9 @@ use crate::store::{StoreError, Tx};
 
 /// Where a message goes.
 pub struct Found {
-    /// By this channel.
+    /// The channel that was asked for, or that the conversation asked for is on.
+    pub asked: Arc<Channel>,
+    /// By this channel: the one that was asked for, or what sends in its place.
     pub channel: Arc<Channel>,
     /// In this conversation, which is locked unless it is new.
     pub conversation: Conversation,
@@ -62,7 +64,17 @@ pub fn find(tx: &mut Tx<'_>, app: &App, order: &Order, now: Millis) -> Result<Fo
                 let detail = format!("conversation `{id}` is on channel `{}`", channel.id);
                 return Err(AcceptError::InvalidRecipient(detail));
             }
+            let backup = app.channels.sending_for(&channel);
+            if backup.id != channel.id {
+                let person = Person::Known(conversation.contact_id);
+                let found = self::conversation(tx, app, backup, person, now)?;
+                return Ok(Found {
+                    asked: channel,
+                    ..found
+                });
+            }
             return Ok(Found {
+                asked: Arc::clone(&channel),
                 channel,
                 conversation,
                 is_new: false,
@@ -73,8 +85,36 @@ pub fn find(tx: &mut Tx<'_>, app: &App, order: &Order, now: Millis) -> Result<Fo
         (By::Conversation, _) => return Err(AcceptError::UnknownChannel(String::new())),
         (By::Auto, _) => return best(tx, app, order, now),
     };
-    let person = person(tx, &channel, &order.to, now)?;
-    conversation(tx, app, channel, person, now)
+    let backup = app.channels.sending_for(&channel);
+    let person = person(tx, &backup, &order.to, now)?;
+    let found = conversation(tx, app, backup, person, now)?;
+    Ok(Found {
+        asked: channel,
+        ..found
+    })
+}
+
+/// The same contact by e-mail; `None` if they have no address, or are not known yet.
+pub fn by_email(
+    tx: &mut Tx<'_>,
+    app: &App,
+    found: &Found,
+    channel: &Arc<Channel>,
+    now: Millis,
+) -> Result<Option<Found>, AcceptError> {
+    let contact = found.conversation.contact_id;
+    if found.newcomer.is_some() {
+        return Ok(None);
+    }
+    let identities = tx.identities_of_contact(contact)?;
+    if request::address_of(channel.kind, &channel.account, &identities).is_none() {
+        return Ok(None);
+    }
+    let by_email = conversation(tx, app, Arc::clone(channel), Person::Known(contact), now)?;
+    Ok(Some(Found {
+        asked: Arc::clone(&found.asked),
+        ..by_email
+    }))
 }
 
 fn named(app: &App, id: &ChannelId) -> Result<Arc<Channel>, AcceptError> {
@@ -87,8 +127,8 @@ fn best(tx: &mut Tx<'_>, app: &App, order: &Order, now: Millis) -> Result<Found,
     let mut found: Option<((u8, Millis), Arc<Channel>, Person)> = None;
     let mut refusal = None;
     for channel in app.channels.all() {
-        // E-mail is chosen by name, or by a policy.
-        if channel.credentials.is_none() || channel.kind == ChannelKind::Email {
+        // E-mail is chosen by name, or by a policy; and what sends in a channel's place is a channel of its own.
+        if channel.credentials.is_none() || channel.kind == ChannelKind::Email || channel.switched.is_some() {
             continue;
         }
         let kind = channel.kind;
@@ -174,6 +214,7 @@ fn conversation(
                 .next();
             if let Some(conversation) = known {
                 return Ok(Found {
+                    asked: Arc::clone(&channel),
                     channel,
                     conversation,
                     is_new: false,
@@ -202,6 +243,7 @@ fn conversation(
         }
     };
     Ok(Found {
+        asked: Arc::clone(&channel),
         conversation: Conversation::new(app.ids.next(), channel.id.clone(), contact, now),
         channel,
         is_new: true,

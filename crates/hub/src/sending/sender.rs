@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use secrecy::SecretString;
+use serde_json::json;
 use tidings_meta::client::{CallError, GraphClient, Usage};
 use tidings_meta::error;
 use tidings_meta::notification::Platform;
@@ -20,8 +21,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::audit::{Auditor, SYSTEM};
 use crate::channels::hold::{self, Prober};
-use crate::channels::model::ChannelKind;
+use crate::channels::model::{ChannelKind, OpenCircuit};
 use crate::channels::{Channel, Standing, follow};
 use crate::config::PaceConfig;
 use crate::conversations::model::{
@@ -30,15 +32,16 @@ use crate::conversations::model::{
 use crate::conversations::phone;
 use crate::conversations::understand::callback_of;
 use crate::ids::{AttemptId, ContactId, ConversationId, MessageId};
-use crate::sending::email::Mailer;
+use crate::sending::email::{self, Mailer};
+use crate::sending::end::End;
 use crate::sending::leader::Leader;
-use crate::sending::lease::Lead;
+use crate::sending::lease::{Follows, Lead};
 use crate::sending::model::{
     self, Attempt, AttemptEnd, Cause, EntryState, OutboxEntry, Outcome, Postponement, Priority, Terms, Wait,
 };
-use crate::sending::pace::{Pace, Shares};
+use crate::sending::pace::{Pace, Rate, Shares};
 use crate::sending::window::{self, AtSend, Permit};
-use crate::sending::{fallback, outcome, pace, request};
+use crate::sending::{fallback, outcome, pace, request, route};
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx};
 use crate::stream::model::Change;
@@ -47,8 +50,6 @@ use crate::stream::model::Change;
 const LEASE_MARGIN: Duration = Duration::from_secs(30);
 /// A wait that is shorter than this is waited out in hand: writing it down would cost more.
 const SHORT_WAIT: Millis = 1_000;
-/// How often a message is tried that Meta answers with errors after which it may have arrived (reference `whatsapp.md` 13.9).
-const ANSWERED_UNKNOWN_MAX: u32 = 5;
 /// Over how long messages are spread that were held back for a day (reference `whatsapp.md` 13.9: "with jitter over hours").
 const CAP_SPREAD: Duration = Duration::from_hours(4);
 /// How long the recipient gets no more advertising where Meta does not say (reference `whatsapp.md` 13.7).
@@ -72,14 +73,21 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub async fn run(app: App, channel_id: ChannelId, stop: CancellationToken) {
     let (mut changes, mut leases) = (app.channels.changes(), app.leases.changes());
     let mut prober = Prober::default();
-    let mut has_led = false;
+    let mut led_until: Option<Instant> = None;
     while !stop.is_cancelled() {
-        let rest = match (Turn::of(&app, &channel_id), app.leases.lead(&channel_id)) {
+        let lead = app.leases.lead(&channel_id);
+        if lead.as_ref().is_some_and(Lead::yields) {
+            app.leases.hand_over(&app, &channel_id).await;
+            continue;
+        }
+        let rest = match (Turn::of(&app, &channel_id), lead) {
             (Turn::Send(sender), Some(mut lead)) => {
                 // What this node has sent a moment ago counts like what another one has.
-                lead.follows |= has_led;
-                has_led = true;
+                if led_until.is_some_and(|until| until.elapsed() < Rate::used_up_for()) {
+                    lead.follows = Follows::Anybody;
+                }
                 Leader::new(Arc::new(*sender), lead).run(&stop).await;
+                led_until = Some(Instant::now());
                 continue;
             }
             (Turn::Probe(channel), Some(_)) => tokio::select! {
@@ -125,7 +133,7 @@ impl Turn {
             _ => None,
         };
         match (channel.standing(&app.flags), line) {
-            (Standing::Ready, Some(line)) => Self::Send(Box::new(Sender {
+            (Standing::Ready | Standing::CircuitOpen, Some(line)) => Self::Send(Box::new(Sender {
                 app: app.clone(),
                 line,
                 channel,
@@ -221,67 +229,6 @@ pub(super) struct Made {
     pub(super) fraction: f64,
 }
 
-/// How a message ends that is not to be sent (again).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// It expired, and Meta never had it.
-    NeverSent,
-    /// It expired after an attempt of which nobody knows what became.
-    ExpiredUnknown,
-    /// It was repeated after an unknown outcome, and the outcome of that is unknown too.
-    TwiceUnknown,
-    /// Its outcome is unknown, and it cannot be repeated, since the window has closed.
-    ClosedUnknown,
-}
-
-impl End {
-    fn of(entry: &OutboxEntry, message: &Message, now: Millis) -> Option<Self> {
-        let unknown = entry.state == EntryState::Unknown;
-        if entry.expires_at <= now {
-            // One that was repeated after an unknown outcome may have arrived even if the repetition was refused.
-            let may_have_arrived = unknown || message.maybe_duplicate;
-            Some(if may_have_arrived {
-                Self::ExpiredUnknown
-            } else {
-                Self::NeverSent
-            })
-        } else if unknown && message.maybe_duplicate && !may_go_on(entry) {
-            Some(Self::TwiceUnknown)
-        } else {
-            None
-        }
-    }
-
-    /// Only what certainly did not reach Meta has a time of failure: beside one, a later `sent` of Meta's would not show.
-    fn apply(self, message: &mut Message, now: Millis) {
-        let (status, why) = match self {
-            Self::NeverSent => (Status::Expired, "it could not be sent before it expired"),
-            Self::ExpiredUnknown => (
-                Status::Expired,
-                "it is not known whether Meta took it before it expired; it may have arrived",
-            ),
-            Self::TwiceUnknown => (
-                Status::Failed,
-                "it is not known whether Meta took it, after several attempts; it may have arrived",
-            ),
-            Self::ClosedUnknown => (
-                Status::Failed,
-                "it is not known whether Meta took it, and the window closed before it could be sent again; it may have arrived",
-            ),
-        };
-        message.status = status;
-        message.failure = Some(Failure::ours(why));
-        if self == Self::NeverSent {
-            message.receipts.failed_at.get_or_insert(now);
-        }
-    }
-}
-
-/// Whether an entry of unknown outcome may be repeated more than once: Meta did answer, and no event came, so most likely it has nothing.
-fn may_go_on(entry: &OutboxEntry) -> bool {
-    entry.waits_for == Wait::UnknownAfterError && entry.attempts < ANSWERED_UNKNOWN_MAX
-}
-
 /// What a unit that takes entries has found out about them.
 struct Known {
     messages: HashMap<MessageId, Message>,
@@ -290,6 +237,8 @@ struct Known {
     terms: HashMap<MessageId, Terms>,
     /// When those were last written to outside of a window to whom that is about to be done.
     reached: HashMap<ConversationId, Millis>,
+    /// Of e-mails whose policy names one.
+    subjects: HashMap<MessageId, String>,
 }
 
 /// What a unit that takes entries is going to write.
@@ -400,7 +349,15 @@ impl Sender {
         } else {
             HashMap::new()
         };
+        let mut subjects = HashMap::new();
+        if self.channel.kind == ChannelKind::Email {
+            for leg in tx.legs_of_messages(&ids)? {
+                let subject = route::policy(&self.app, &leg.policy).and_then(|policy| policy.subject);
+                subjects.extend(subject.map(|subject| (leg.message_id, subject)));
+            }
+        }
         Ok(Known {
+            subjects,
             messages: messages.map(|message| (message.id, message)).collect(),
             conversations,
             identities,
@@ -425,8 +382,10 @@ impl Sender {
     /// Whether the channel is still as this sender knows it, and may send.
     pub(super) fn is_current(&self) -> bool {
         self.app.channels.get(&self.channel.id).is_some_and(|channel| {
-            channel.standing(&self.app.flags) == Standing::Ready
-                && channel.credentials_version == self.channel.credentials_version
+            matches!(
+                channel.standing(&self.app.flags),
+                Standing::Ready | Standing::CircuitOpen
+            ) && channel.credentials_version == self.channel.credentials_version
                 && channel.limits == self.channel.limits
         })
     }
@@ -435,6 +394,32 @@ impl Sender {
     pub(super) async fn know_of_hold(&self) {
         if let Err(error) = follow::refresh(&self.app).await {
             tracing::warn!(%error, channel = %self.channel.id, "that the channel is held will be known a moment later");
+        }
+    }
+
+    /// Keeps how the channel's circuit is, unless another node leads it by now.
+    pub(super) fn keep_circuit(
+        &self,
+        tx: &mut Tx<'_>,
+        lead: &Lead,
+        open: Option<&OpenCircuit>,
+        was_open: bool,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        let id = &self.channel.id;
+        if !tx.keep_lease(id, &lead.node(), lead.epoch())? {
+            return Ok(());
+        }
+        tx.set_channel_circuit(id, open)?;
+        let audit = Auditor::new(&self.app.ids, SYSTEM, now);
+        match open {
+            // Each probe that fails opens it anew: that it was opened is told once.
+            Some(open) if !was_open => {
+                let detail = json!({ "reason": open.reason });
+                tx.insert_audit(&audit.channel("channel.circuit_open", id, detail))
+            }
+            Some(_) => Ok(()),
+            None => tx.insert_audit(&audit.channel("channel.circuit_close", id, json!({}))),
         }
     }
 
@@ -542,6 +527,10 @@ impl Sender {
             let mut body = request::body(&address, &message.content, message.reply_to.as_deref(), &callback);
             if permit == Permit::HumanAgent {
                 request::tag_human_agent(&mut body);
+            }
+            if self.channel.kind == ChannelKind::Email {
+                let subject = known.subjects.get(&message.id);
+                email::dress(&mut body, subject.map(String::as_str), message.id);
             }
             taken.in_hand.push(InHand {
                 attempt_id,

@@ -5,7 +5,7 @@
 
 use super::value::{Row, params};
 use super::{StoreError, Tx};
-use crate::channels::model::{ChannelKind, Held, Limits, Source, StoredChannel};
+use crate::channels::model::{ChannelKind, Held, Limits, OpenCircuit, Source, StoredChannel, Switched};
 use crate::conversations::model::{ChannelId, Millis};
 
 /// When a channel was last heard of.
@@ -17,6 +17,18 @@ pub struct ChannelActivity {
     pub last_event_at: Option<Millis>,
     /// When that event happened, by Meta's clock.
     pub last_event_occurred_at: Option<Millis>,
+}
+
+/// The columns that [`stored`] reads, of the alias `c`.
+macro_rules! select_channels {
+    ($rest:literal) => {
+        concat!(
+            "SELECT c.id, c.kind, c.account, c.business_account, c.name, c.source, c.backup_for, c.limits, c.credentials,
+                c.credentials_version, c.credentials_at, c.held_reason, c.held_code, c.held_at, c.created_at, c.updated_at,
+                c.circuit_reason, c.circuit_opened_at, c.circuit_probe_at, c.circuit_openings, c.switched_to, c.switched_at, c.switched_by ",
+            $rest
+        )
+    };
 }
 
 impl Tx<'_> {
@@ -97,9 +109,7 @@ impl Tx<'_> {
     /// All channels that were not removed, in the order of their names.
     pub fn channels(&mut self) -> Result<Vec<StoredChannel>, StoreError> {
         let rows = self.query(
-            "SELECT c.id, c.kind, c.account, c.business_account, c.name, c.source, c.backup_for, c.limits, c.credentials,
-                c.credentials_version, c.credentials_at, c.held_reason, c.held_code, c.held_at, c.created_at, c.updated_at
-             FROM channels AS c WHERE c.removed_at IS NULL ORDER BY c.id LIMIT 10000",
+            select_channels!("FROM channels AS c WHERE c.removed_at IS NULL ORDER BY c.id LIMIT 10000"),
             params![],
         )?;
         rows.iter().map(stored).collect()
@@ -108,9 +118,7 @@ impl Tx<'_> {
     /// A channel that was not removed, locked.
     pub fn lock_channel(&mut self, id: &ChannelId) -> Result<Option<StoredChannel>, StoreError> {
         let row = self.query_opt(
-            "SELECT c.id, c.kind, c.account, c.business_account, c.name, c.source, c.backup_for, c.limits, c.credentials,
-                c.credentials_version, c.credentials_at, c.held_reason, c.held_code, c.held_at, c.created_at, c.updated_at
-             FROM channels AS c WHERE c.id = ?1 AND c.removed_at IS NULL {lock c}",
+            select_channels!("FROM channels AS c WHERE c.id = ?1 AND c.removed_at IS NULL {lock c}"),
             params![&id.0],
         )?;
         row.as_ref().map(stored).transpose()
@@ -137,13 +145,18 @@ impl Tx<'_> {
     pub fn remove_channel(&mut self, id: &ChannelId, now: Millis) -> Result<bool, StoreError> {
         let removed = self.execute(
             "UPDATE channels SET removed_at = ?2, updated_at = ?2, credentials = NULL, credentials_version = credentials_version + 1,
-                settings_fingerprint = NULL, held_reason = NULL, held_code = NULL, held_at = NULL
+                settings_fingerprint = NULL, held_reason = NULL, held_code = NULL, held_at = NULL,
+                circuit_opened_at = NULL, switched_to = NULL
              WHERE id = ?1 AND removed_at IS NULL",
             params![&id.0, now],
         )?;
         if removed == 0 {
             return Ok(false);
         }
+        self.execute(
+            "UPDATE channels SET switched_to = NULL WHERE switched_to = ?1",
+            params![&id.0],
+        )?;
         self.bump_revision()?;
         Ok(true)
     }
@@ -157,7 +170,7 @@ impl Tx<'_> {
     ) -> Result<bool, StoreError> {
         let set = self.execute(
             "UPDATE channels SET credentials = ?2, credentials_version = credentials_version + 1, credentials_at = ?3, updated_at = ?3,
-                held_reason = NULL, held_code = NULL, held_at = NULL
+                held_reason = NULL, held_code = NULL, held_at = NULL, circuit_opened_at = NULL
              WHERE id = ?1 AND removed_at IS NULL",
             params![&id.0, sealed, now],
         )?;
@@ -222,6 +235,36 @@ impl Tx<'_> {
         Ok(true)
     }
 
+    /// Keeps how a channel's circuit is; `None`: it is closed.
+    pub fn set_channel_circuit(&mut self, id: &ChannelId, circuit: Option<&OpenCircuit>) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE channels SET circuit_reason = ?2, circuit_opened_at = ?3, circuit_probe_at = ?4, circuit_openings = ?5
+             WHERE id = ?1 AND removed_at IS NULL",
+            params![
+                &id.0,
+                circuit.map(|circuit| circuit.reason.as_str()),
+                circuit.map(|circuit| circuit.opened_at),
+                circuit.map(|circuit| circuit.probe_at),
+                circuit.map(|circuit| circuit.openings),
+            ],
+        )?;
+        self.bump_revision()
+    }
+
+    /// Puts another channel in a channel's place, or, with `None`, nothing any more.
+    pub fn switch_channel(&mut self, id: &ChannelId, switched: Option<&Switched>) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE channels SET switched_to = ?2, switched_at = ?3, switched_by = ?4 WHERE id = ?1 AND removed_at IS NULL",
+            params![
+                &id.0,
+                switched.map(|switched| switched.to.0.as_str()),
+                switched.map(|switched| switched.at),
+                switched.map(|switched| switched.by.as_str()),
+            ],
+        )?;
+        self.bump_revision()
+    }
+
     /// When each channel was last heard of.
     pub fn channel_activity(&mut self) -> Result<Vec<ChannelActivity>, StoreError> {
         let rows = self.query(
@@ -269,5 +312,22 @@ fn stored(row: &Row) -> Result<StoredChannel, StoreError> {
         }),
         created_at: row.get(14)?,
         updated_at: row.get(15)?,
+        circuit: match row.get(17)? {
+            None => None,
+            Some(opened_at) => Some(OpenCircuit {
+                reason: row.get::<Option<String>>(16)?.unwrap_or_default(),
+                opened_at,
+                probe_at: row.get::<Option<Millis>>(18)?.unwrap_or(opened_at),
+                openings: row.get::<Option<u32>>(19)?.unwrap_or(1),
+            }),
+        },
+        switched: match row.get::<Option<String>>(20)? {
+            None => None,
+            Some(to) => Some(Switched {
+                to: ChannelId(to),
+                at: row.get::<Option<Millis>>(21)?.unwrap_or_default(),
+                by: row.get::<Option<String>>(22)?.unwrap_or_default(),
+            }),
+        },
     })
 }

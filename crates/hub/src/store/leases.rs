@@ -20,13 +20,24 @@ pub struct Lease {
     pub beats: i64,
     /// Until when the owner leads, by its own clock.
     pub until: Millis,
+    /// Whoever led before has ended in order, and given it to its present owner.
+    pub handed_over: bool,
+}
+
+/// A node that shares the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its id.
+    pub node: String,
+    /// Raised whenever it shows itself alive.
+    pub beats: i64,
 }
 
 impl Tx<'_> {
     /// All leases.
     pub fn leases(&mut self) -> Result<Vec<Lease>, StoreError> {
         let rows = self.query(
-            "SELECT channel_id, owner, epoch, beats, until FROM channel_leases ORDER BY channel_id",
+            "SELECT channel_id, owner, epoch, beats, until, handed_over FROM channel_leases ORDER BY channel_id",
             params![],
         )?;
         rows.iter().map(lease).collect()
@@ -68,12 +79,59 @@ impl Tx<'_> {
                 params![&channel.0, owner, until],
             )?,
             Some(seen) => self.query_opt(
-                "UPDATE channel_leases SET owner = ?2, epoch = epoch + 1, beats = beats + 1, until = ?3
+                "UPDATE channel_leases SET owner = ?2, epoch = epoch + 1, beats = beats + 1, until = ?3, handed_over = 0
                  WHERE channel_id = ?1 AND epoch = ?4 AND beats = ?5 RETURNING epoch",
                 params![&channel.0, owner, until, seen.epoch, seen.beats],
             )?,
         };
         row.map(|row| row.get(0)).transpose()
+    }
+
+    /// Gives a lease to another node, which is to take it up; false if it is not this owner's any more. Every node is told.
+    pub fn hand_over_lease(
+        &mut self,
+        channel: &ChannelId,
+        owner: &str,
+        epoch: i64,
+        to: &str,
+    ) -> Result<bool, StoreError> {
+        let given = self.execute(
+            "UPDATE channel_leases SET owner = ?4, beats = beats + 1, handed_over = 1 WHERE channel_id = ?1 AND owner = ?2 AND epoch = ?3",
+            params![&channel.0, owner, epoch, to],
+        )?;
+        if given == 0 {
+            return Ok(false);
+        }
+        self.bump_revision()?;
+        Ok(true)
+    }
+
+    /// Shows that a node is alive, and forgets those whose time ended before another one; answers with all that there are.
+    pub fn show_node(&mut self, node: &str, until: Millis, forget_before: Millis) -> Result<Vec<Node>, StoreError> {
+        self.execute(
+            "INSERT INTO nodes (node, beats, until) VALUES (?1, 1, ?2)
+             ON CONFLICT (node) DO UPDATE SET beats = nodes.beats + 1, until = EXCLUDED.until",
+            params![node, until],
+        )?;
+        self.execute(
+            "DELETE FROM nodes WHERE until < ?1 AND node <> ?2",
+            params![forget_before, node],
+        )?;
+        let rows = self.query("SELECT node, beats FROM nodes ORDER BY node LIMIT 1000", params![])?;
+        rows.iter()
+            .map(|row| {
+                Ok(Node {
+                    node: row.get(0)?,
+                    beats: row.get(1)?,
+                })
+            })
+            .collect()
+    }
+
+    /// A node ends: nobody counts on it any more.
+    pub fn forget_node(&mut self, node: &str) -> Result<(), StoreError> {
+        self.execute("DELETE FROM nodes WHERE node = ?1", params![node])?;
+        Ok(())
     }
 
     /// Whether a lease is still held; if so, nobody can take it before the unit ends.
@@ -89,11 +147,11 @@ impl Tx<'_> {
     pub fn release_leases(&mut self, owner: Option<&str>) -> Result<u64, StoreError> {
         match owner {
             Some(owner) => self.execute(
-                "UPDATE channel_leases SET owner = NULL, beats = beats + 1 WHERE owner = ?1",
+                "UPDATE channel_leases SET owner = NULL, beats = beats + 1, handed_over = 0 WHERE owner = ?1",
                 params![owner],
             ),
             None => self.execute(
-                "UPDATE channel_leases SET owner = NULL, beats = beats + 1 WHERE owner IS NOT NULL",
+                "UPDATE channel_leases SET owner = NULL, beats = beats + 1, handed_over = 0 WHERE owner IS NOT NULL",
                 params![],
             ),
         }
@@ -107,5 +165,6 @@ fn lease(row: &Row) -> Result<Lease, StoreError> {
         epoch: row.get(2)?,
         beats: row.get(3)?,
         until: row.get(4)?,
+        handed_over: row.get(5)?,
     })
 }

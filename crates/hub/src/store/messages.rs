@@ -579,12 +579,12 @@ fn actor(by_business: bool) -> &'static str {
 }
 
 fn contents(messages: &[&Message]) -> Vec<String> {
-    messages
-        .iter()
-        .map(|message| {
-            serde_json::to_string(&message.content).expect("content has string keys only, and no value that JSON lacks")
-        })
-        .collect()
+    messages.iter().map(|message| to_json(&message.content)).collect()
+}
+
+/// Content, or a part of it, as it is kept.
+pub(super) fn to_json<T: serde::Serialize>(content: &T) -> String {
+    serde_json::to_string(content).expect("content has string keys only, and no value that JSON lacks")
 }
 
 fn message(row: &Row) -> Result<Message, StoreError> {

@@ -122,6 +122,30 @@ impl Tx<'_> {
         Ok(due)
     }
 
+    /// Whether anything is to be ended by [`Tx::take_expired_entries`].
+    pub fn any_entry_expired(&mut self, now: Millis) -> Result<bool, StoreError> {
+        let row = self.query_opt(
+            "SELECT o.message_id FROM outbox AS o WHERE o.expires_at <= ?1 AND (o.state = 'waiting' OR (o.state = 'unknown'
+                AND o.due_at <= ?1 AND NOT EXISTS (SELECT 1 FROM event_queue AS q WHERE q.due_at <= o.due_at))) LIMIT 1",
+            params![now],
+        )?;
+        Ok(row.is_some())
+    }
+
+    /// Entries of all channels, heads or not, that may not be sent any more, locked until the unit ends: the longest expired first. One of
+    /// unknown outcome is left until its time is up, and as long as an event waits to be understood that may tell of it.
+    pub fn take_expired_entries(&mut self, now: Millis, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {
+        let rows = self.query(
+            select_entries!(
+                "FROM outbox AS o WHERE o.expires_at <= ?1 AND (o.state = 'waiting' OR (o.state = 'unknown' AND o.due_at <= ?1
+                    AND NOT EXISTS (SELECT 1 FROM event_queue AS q WHERE q.due_at <= o.due_at)))
+                 ORDER BY o.expires_at LIMIT ?2 {take o}"
+            ),
+            params![now, limit],
+        )?;
+        rows.iter().map(entry).collect()
+    }
+
     /// When the next head of a channel is due after a time; those that wait for events to be understood are left out.
     pub fn next_entry_due(&mut self, channel: &ChannelId, after: Millis) -> Result<Option<Millis>, StoreError> {
         let mut next: Option<Millis> = None;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::messages::to_json;
 use super::value::{FromValue, Row, Rows, Value, params};
 use super::{StoreError, Tx};
 use crate::conversations::model::{ChannelId, Message, Millis};
@@ -22,7 +23,7 @@ impl Tx<'_> {
     pub fn insert_terms(&mut self, terms: &[Terms]) -> Result<(), StoreError> {
         let templates: Vec<Option<String>> = terms
             .iter()
-            .map(|terms| terms.fallback.as_ref().map(|fallback| json(&fallback.template)))
+            .map(|terms| terms.fallback.as_ref().map(|fallback| to_json(&fallback.template)))
             .collect();
         let mut rows = Rows::new();
         for (terms, template) in terms.iter().zip(&templates) {
@@ -62,7 +63,7 @@ impl Tx<'_> {
         let taken: Vec<(&Terms, &FallbackTaken, String)> = terms
             .iter()
             .filter_map(|terms| Some((*terms, terms.fallback.as_ref()?.taken.as_ref()?)))
-            .map(|(terms, taken)| (terms, taken, json(&taken.said)))
+            .map(|(terms, taken)| (terms, taken, to_json(&taken.said)))
             .collect();
         let mut rows = Rows::new();
         for (terms, taken, said) in &taken {
@@ -280,10 +281,6 @@ impl Tx<'_> {
         messages.sort_by_key(|message| std::cmp::Reverse((message.created_at, message.id)));
         Ok(messages)
     }
-}
-
-fn json<T: serde::Serialize>(value: &T) -> String {
-    serde_json::to_string(value).expect("content has string keys only")
 }
 
 fn parsed<T: serde::de::DeserializeOwned>(column: usize, text: &str) -> Result<T, StoreError> {

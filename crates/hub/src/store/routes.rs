@@ -10,7 +10,7 @@ macro_rules! select_legs {
     ($rest:literal) => {
         concat!(
             "SELECT l.origin_id, l.leg, l.message_id, l.channel_id, l.policy, l.state, l.reason, l.at, l.due_at, l.looked_at, l.late_at,
-                l.no_route ",
+                l.no_route, l.expires_at, l.email_first ",
             $rest
         )
     };
@@ -20,8 +20,9 @@ impl Tx<'_> {
     /// Writes down a new leg.
     pub fn insert_leg(&mut self, leg: &Leg) -> Result<(), StoreError> {
         self.execute(
-            "INSERT INTO message_routes (origin_id, leg, message_id, channel_id, policy, state, reason, at, due_at, looked_at, late_at, no_route)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            "INSERT INTO message_routes (origin_id, leg, message_id, channel_id, policy, state, reason, at, due_at, looked_at, late_at, no_route,
+                expires_at, email_first)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             params![
                 &leg.origin_id,
                 leg.number,
@@ -35,6 +36,8 @@ impl Tx<'_> {
                 leg.looked_at,
                 leg.late_at,
                 &leg.no_route,
+                leg.expires_at,
+                leg.email_first,
             ],
         )?;
         Ok(())
@@ -68,6 +71,19 @@ impl Tx<'_> {
             select_legs!(
                 "FROM {each r: id blob} message_routes AS l WHERE l.origin_id = r.id ORDER BY l.origin_id, l.leg"
             ),
+            &rows,
+        )?;
+        found.iter().map(leg).collect()
+    }
+
+    /// The legs that these messages are, in no particular order; those that follow no policy are left out.
+    pub fn legs_of_messages(&mut self, messages: &[MessageId]) -> Result<Vec<Leg>, StoreError> {
+        let mut rows = Rows::new();
+        for message in messages {
+            rows.push(params![message]);
+        }
+        let found = self.query_rows(
+            select_legs!("FROM {each r: id blob} message_routes AS l WHERE l.message_id = r.id"),
             &rows,
         )?;
         found.iter().map(leg).collect()
@@ -134,6 +150,8 @@ fn leg(row: &Row) -> Result<Leg, StoreError> {
         looked_at: row.get(9)?,
         late_at: row.get(10)?,
         no_route: row.get(11)?,
+        expires_at: row.get(12)?,
+        email_first: row.get(13)?,
     })
 }
 

@@ -6,7 +6,11 @@
 )]
 
 mod answers;
+mod circuit;
+mod email;
+mod expiry;
 mod graph;
 mod lead;
 mod pace;
 mod routes;
+mod switch;

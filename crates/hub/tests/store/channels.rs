@@ -1,6 +1,6 @@
 //! Channels, and when they were last heard of.
 
-use tidings::channels::model::{ChannelKind, Held, Limits, Source, StoredChannel};
+use tidings::channels::model::{ChannelKind, Held, Limits, OpenCircuit, Source, StoredChannel, Switched};
 use tidings::conversations::model::ChannelId;
 use tidings::store::channels::ChannelActivity;
 
@@ -75,6 +75,8 @@ fn added(id: &ChannelId, account: &str) -> StoredChannel {
         credentials_version: 1,
         credentials_at: Some(BEGIN),
         held: None,
+        circuit: None,
+        switched: None,
         created_at: BEGIN,
         updated_at: None,
     }
@@ -175,6 +177,54 @@ fn a_backup_is_proposed_until_somebody_has_a_say() {
         lab.write(move |tx| tx.update_channel(&freed)).await;
         lab.write(|tx| tx.propose_backup(&backup(), &whatsapp())).await;
         assert_eq!(find().await.backup_for, None);
+    });
+}
+
+#[test]
+fn a_circuit_and_a_switch_are_kept_with_the_channel_and_every_node_is_told() {
+    on_both(async |lab| {
+        lab.write(|tx| tx.insert_channel(&added(&whatsapp(), ACCOUNT))).await;
+        lab.write(|tx| tx.insert_channel(&added(&backup(), "7"))).await;
+        let now = async || {
+            let channels = lab.read(|tx| tx.channels()).await;
+            channels.into_iter().find(|channel| channel.id == whatsapp()).unwrap()
+        };
+        let circuit = OpenCircuit {
+            reason: "it timed out".to_owned(),
+            opened_at: BEGIN,
+            probe_at: BEGIN + 30_000,
+            openings: 2,
+        };
+        let first = revision(lab).await;
+        let open = circuit.clone();
+        lab.write(move |tx| tx.set_channel_circuit(&whatsapp(), Some(&open)))
+            .await;
+        assert_eq!(now().await.circuit, Some(circuit.clone()));
+        assert_eq!(revision(lab).await, first + 1);
+        lab.write(|tx| tx.set_channel_circuit(&whatsapp(), None)).await;
+        assert_eq!(now().await.circuit, None);
+        lab.write(move |tx| tx.set_channel_circuit(&whatsapp(), Some(&circuit)))
+            .await;
+        lab.write(|tx| tx.set_channel_credentials(&whatsapp(), Some(b"others"), BEGIN))
+            .await;
+        assert_eq!(now().await.circuit, None, "other credentials are tried at once");
+
+        let switched = Switched {
+            to: backup(),
+            at: BEGIN + 1,
+            by: "admin".to_owned(),
+        };
+        let to = switched.clone();
+        let first = revision(lab).await;
+        lab.write(move |tx| tx.switch_channel(&whatsapp(), Some(&to))).await;
+        assert_eq!(now().await.switched.as_ref(), Some(&switched));
+        assert_eq!(revision(lab).await, first + 1);
+        lab.write(|tx| tx.switch_channel(&whatsapp(), None)).await;
+        assert_eq!(now().await.switched, None);
+        lab.write(move |tx| tx.switch_channel(&whatsapp(), Some(&switched)))
+            .await;
+        lab.write(|tx| tx.remove_channel(&backup(), BEGIN + 2)).await;
+        assert_eq!(now().await.switched, None, "nothing sends in its place any more");
     });
 }
 

@@ -1,6 +1,6 @@
 //! Who leads a channel.
 
-use tidings::store::leases::Lease;
+use tidings::store::leases::{Lease, Node};
 
 use crate::harness::{BEGIN, Lab, on_both};
 use crate::samples::{backup, whatsapp};
@@ -65,5 +65,55 @@ fn who_lets_go_can_be_followed_at_once() {
         assert_eq!(take(lab, Some(&seen), "two").await, Some(2));
         assert_eq!(lab.write(|tx| tx.release_leases(None)).await, 1);
         assert_eq!(lab.write(|tx| tx.release_leases(None)).await, 0);
+    });
+}
+
+#[test]
+fn a_lease_is_given_to_another_node_which_takes_it_up() {
+    on_both(async |lab| {
+        take(lab, None, "one").await;
+        let revision = lab.read(|tx| tx.revision()).await;
+        let give =
+            |owner: &'static str, epoch: i64| lab.write(move |tx| tx.hand_over_lease(&whatsapp(), owner, epoch, "two"));
+        assert!(!give("two", 1).await, "it is not its own");
+        assert!(!give("one", 7).await, "nor under this epoch");
+        assert_eq!(lab.read(|tx| tx.revision()).await, revision);
+        assert!(give("one", 1).await);
+        assert!(lab.read(|tx| tx.revision()).await > revision, "every node is told");
+        assert!(!keeps(lab, "one", 1).await);
+        let seen = lease(lab).await;
+        assert_eq!((seen.owner.as_deref(), seen.handed_over), (Some("two"), true));
+        assert_eq!(take(lab, Some(&seen), "two").await, Some(2));
+        assert!(!lease(lab).await.handed_over, "that is over");
+
+        assert!(
+            lab.write(|tx| tx.hand_over_lease(&whatsapp(), "two", 2, "one")).await,
+            "and back"
+        );
+        lab.write(|tx| tx.release_leases(Some("one"))).await;
+        assert!(!lease(lab).await.handed_over);
+    });
+}
+
+#[test]
+fn nodes_that_show_themselves_alive_are_told_from_those_that_were_there_once() {
+    on_both(async |lab| {
+        let node = |node: &str, beats| Node {
+            node: node.to_owned(),
+            beats,
+        };
+        let show =
+            |name: &'static str, until, forget_before| lab.write(move |tx| tx.show_node(name, until, forget_before));
+        assert_eq!(show("one", BEGIN, 0).await, [node("one", 1)]);
+        assert_eq!(show("two", BEGIN + 10, 0).await, [node("one", 1), node("two", 1)]);
+        assert_eq!(show("two", BEGIN + 20, 0).await, [node("one", 1), node("two", 2)]);
+        assert_eq!(show("two", BEGIN + 30, BEGIN + 1).await, [node("two", 3)]);
+        assert_eq!(
+            show("two", BEGIN, BEGIN + 90).await,
+            [node("two", 4)],
+            "nobody forgets themselves"
+        );
+        lab.write(|tx| tx.forget_node("two")).await;
+        assert_eq!(show("one", BEGIN, 0).await, [node("one", 1)]);
     });
 }

@@ -201,6 +201,52 @@ fn what_has_no_known_outcome_is_due_when_its_time_is_up() {
 }
 
 #[test]
+fn what_has_expired_is_found_wherever_it_stands_in_its_conversation_the_longest_expired_first() {
+    on_both(async |lab| {
+        let conversation = lab.ids.next();
+        let expiring = |entry: OutboxEntry, expires_at| OutboxEntry { expires_at, ..entry };
+        let head = expiring(entry(lab, &whatsapp(), conversation, 1), BEGIN + 50);
+        let behind = expiring(entry(lab, &whatsapp(), conversation, 2), BEGIN + 10);
+        let elsewhere = expiring(entry(lab, &backup(), lab.ids.next(), 1), BEGIN + 20);
+        let sending = expiring(entry(lab, &whatsapp(), lab.ids.next(), 1), BEGIN + 5);
+        let unknown = expiring(entry(lab, &whatsapp(), lab.ids.next(), 1), BEGIN + 15);
+        keep(
+            lab,
+            &[
+                head.clone(),
+                behind.clone(),
+                elsewhere.clone(),
+                sending.clone(),
+                unknown.clone(),
+            ],
+        )
+        .await;
+        mark_sending(lab, sending.message_id).await;
+        mark_sending(lab, unknown.message_id).await;
+        postpone(lab, unknown.message_id, EntryState::Unknown, BEGIN + 60).await;
+        let expired = async |now: Millis, limit: u32| {
+            let any = lab.read(move |tx| tx.any_entry_expired(now)).await;
+            let entries = lab.write(move |tx| tx.take_expired_entries(now, limit)).await;
+            assert_eq!(any, !entries.is_empty());
+            entries.into_iter().map(|entry| entry.message_id).collect::<Vec<_>>()
+        };
+        assert!(expired(BEGIN + 9, 10).await.is_empty(), "what is being sent is left");
+        assert_eq!(expired(BEGIN + 20, 10).await, [behind.message_id, elsewhere.message_id]);
+        assert_eq!(expired(BEGIN + 20, 1).await, [behind.message_id]);
+        assert_eq!(
+            expired(BEGIN + 60, 10).await,
+            [
+                behind.message_id,
+                unknown.message_id,
+                elsewhere.message_id,
+                head.message_id
+            ],
+            "its time to be told of is up"
+        );
+    });
+}
+
+#[test]
 fn what_has_no_known_outcome_can_be_given_more_time() {
     on_both(async |lab| {
         let entries: Vec<OutboxEntry> = [whatsapp(), whatsapp(), whatsapp(), backup()]

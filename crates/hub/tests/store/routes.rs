@@ -24,6 +24,8 @@ async fn legs(lab: &Lab) -> [Leg; 2] {
         message_id: second.id,
         reason: Some("held".into()),
         due_at: None,
+        expires_at: Some(BEGIN + 60_000),
+        email_first: true,
         ..Leg::first(message.id, backup(), &policy, BEGIN)
     };
     let kept = [first.clone(), next.clone()];
@@ -46,6 +48,11 @@ fn legs_read_back_in_their_order_and_are_found_by_what_they_wait_for() {
             .await;
         assert_eq!(found, [first.clone(), next.clone()]);
         assert_eq!(lab.write(move |tx| tx.lock_legs(origin)).await, found);
+        let mut by_message = lab
+            .read(move |tx| tx.legs_of_messages(&[origin, later, MessageId::MIN]))
+            .await;
+        by_message.sort_by_key(|leg| leg.number);
+        assert_eq!(by_message, found);
         let origins = lab.read(move |tx| tx.origins_of_messages(&[origin, later])).await;
         assert_eq!(origins, [(later, origin)], "the first leg is the message itself");
 

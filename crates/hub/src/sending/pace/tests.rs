@@ -80,6 +80,23 @@ proptest! {
         prop_assert!(used >= 0.98 || made.len() as u32 + 1 >= 20 * limit * 98 / 100, "{used}");
     }
 
+    /// One node has sent as fast as it may until it gave the channel away, and the next one does so from then on.
+    #[test]
+    fn a_server_does_not_notice_that_a_channel_was_handed_over(
+        limit in prop_oneof![1_u32..200, Just(1_000_u32)],
+        late in prop::collection::vec(0_u64..8_000, 1..50),
+        jitter in prop::collection::vec(0_u64..10_000, 1..50),
+        until_micros in 1_u64..3_000_000,
+    ) {
+        let before: Vec<u64> = run(limit, &late, 4).into_iter().filter(|at| *at <= until_micros).collect();
+        let pause = Rate::handed_over_for(limit);
+        prop_assert!(pause <= Duration::from_millis(1_010));
+        let begin = before.last().copied().unwrap_or_default() + u64::try_from(pause.as_micros()).unwrap();
+        let after = run(limit, &late, 3).into_iter().map(|at| at + begin);
+        let seen = before.iter().copied().chain(after).zip(jitter.iter().cycle()).map(|(at, jitter)| at + jitter).collect();
+        prop_assert!(most_in_a_second(seen) <= limit as usize);
+    }
+
     #[test]
     fn stalls_are_not_followed_by_bursts(
         limit in 1_u32..300,

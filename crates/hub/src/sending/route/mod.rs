@@ -15,12 +15,12 @@ use crate::channels::{Channel, Standing};
 use crate::conversations::content::Content;
 use crate::conversations::model::{ChannelId, Conversation, Failure, Identity, Message, Millis, Receipts, Status};
 use crate::ids::{ContactId, MessageId};
-use crate::sending::model::{EntryState, Fallback, Priority, Purpose, Scheduled, Terms};
-use crate::sending::{request, sender, window};
+use crate::sending::model::{Fallback, Priority, Purpose, Scheduled, Terms};
+use crate::sending::{request, sender, switch, window};
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx};
 use crate::stream::model::Change;
-use model::{DEFAULT, Leave, Leg, LegState, Policy, Success, Verdict, judge};
+use model::{DEFAULT, Leave, Leg, LegState, Policy, Success, Verdict, further, judge};
 use std::sync::Arc;
 
 /// How many messages are looked at by one transaction.
@@ -33,7 +33,7 @@ const REST_MILLIS: Millis = 5_000;
 /// The policy of a name.
 pub fn policy(app: &App, name: &str) -> Option<Policy> {
     let named = app.config.routes.iter().find(|policy| policy.name == name).cloned();
-    named.or_else(|| (name == DEFAULT).then(Policy::built_in))
+    named.or_else(|| Policy::unnamed(name))
 }
 
 /// The policy that messages of a channel follow which name none.
@@ -74,11 +74,19 @@ pub fn down(app: &App, id: &ChannelId) -> Option<String> {
         Standing::Stopped if app.flags.channel_enabled(id) => None,
         Standing::Stopped => Some(format!("channel `{id}` is stopped")),
         Standing::Held => Some(format!("channel `{id}` is held")),
+        Standing::Switched => Some(format!("channel `{id}` is switched to its backup")),
+        Standing::CircuitOpen => channel
+            .circuit
+            .as_ref()
+            // Once it is half open a message is to be tried on it.
+            .filter(|circuit| !circuit.is_half_open(app.clock.now_millis()))
+            .map(|circuit| format!("the circuit of channel `{id}` is open: {}", circuit.reason)),
     }
 }
 
 /// Looks at what is due, and at what channels are at work on that send nothing.
 pub async fn tend(app: &App) -> Result<(), StoreError> {
+    switch::gather(app).await?;
     for _ in 0..UNITS_MAX {
         let now = app.clock.now_millis();
         let due = app.store.read(move |tx| tx.routes_due(now, UNIT_MAX)).await?;
@@ -182,7 +190,15 @@ impl Way<'_> {
             Some(message) => tx.conversation_by_id(message.conversation_id)?.map(|of| of.contact_id),
             None => None,
         };
-        let routes = channels_of(self.app, &policy);
+        let order = channels_of(self.app, &policy);
+        let mut routes = order.clone();
+        for route in order.iter().chain(&channels_of_legs(self.app, &known)) {
+            // What has been put in a channel's place is looked at with it.
+            let in_its_place = self.app.channels.sending_for(route);
+            if in_its_place.id != route.id && !routes.iter().any(|other| other.id == in_its_place.id) {
+                routes.push(in_its_place);
+            }
+        }
         let conversations = match contact {
             Some(contact) => {
                 let pairs: Vec<(ChannelId, ContactId)> =
@@ -208,7 +224,7 @@ impl Way<'_> {
                 self.judge(
                     tx,
                     &policy,
-                    &routes,
+                    &order,
                     &conversations,
                     contact,
                     &mut legs,
@@ -230,7 +246,7 @@ impl Way<'_> {
         &mut self,
         tx: &mut Tx<'_>,
         policy: &Policy,
-        routes: &[Arc<Channel>],
+        order: &[Arc<Channel>],
         conversations: &[Conversation],
         contact: Option<ContactId>,
         legs: &mut [Leg],
@@ -243,7 +259,7 @@ impl Way<'_> {
         let leg = &mut legs[index];
         leg.looked_at = self.now;
         let state = entry.as_ref().map(|entry| entry.state);
-        match judge(
+        let verdict = judge(
             leg,
             message,
             state,
@@ -251,45 +267,34 @@ impl Way<'_> {
             policy.fallback_after,
             down.as_deref(),
             self.now,
-        ) {
-            Verdict::Reached => (leg.state, leg.due_at) = (LegState::Reached, None),
-            Verdict::Ended => (leg.state, leg.due_at) = (LegState::Ended, None),
-            Verdict::Stay(due_at) => {
-                leg.due_at = due_at;
-                if entry.is_none() && matches!(message.status, Status::Accepted | Status::Sent | Status::Delivered) {
-                    leg.state = LegState::Awaiting;
-                }
-            }
+        );
+        leg.follow(&verdict, message.status, entry.is_some());
+        match verdict {
+            Verdict::Reached | Verdict::Ended | Verdict::Stay(_) => {}
             Verdict::MoveOn { reason, leave } => {
                 let terms = tx
                     .terms_of_messages(&message.channel_id, &[message.id])?
                     .into_iter()
                     .next();
-                let from = routes.iter().position(|channel| channel.id == message.channel_id);
-                let rest = &routes[from.map_or(0, |at| at + 1)..];
-                let taken: Vec<&ChannelId> = legs.iter().map(|leg| &leg.channel_id).collect();
-                let untaken = rest.iter().filter(|channel| !taken.contains(&&channel.id));
-                let next = self.next(tx, policy, untaken, conversations, contact, message, terms.as_ref())?;
+                let untaken = self.untaken(order, legs, &message.channel_id);
+                let next = self.next(tx, policy, &untaken, conversations, contact, message, terms.as_ref())?;
                 let leg = &mut legs[index];
                 match next {
                     Err(no_route) => {
                         if leg.no_route.as_ref() != Some(&no_route) {
-                            leg.no_route = Some(no_route);
                             self.changes.push(self.row(message, Change::updated(message)));
                             self.channels.push(message.channel_id.clone());
                         }
-                        leg.due_at = None;
-                        if entry.is_none() && matches!(leave, Leave::AsItIs) && message.status == Status::Failed {
-                            leg.state = LegState::Ended;
-                        }
+                        leg.strand(no_route, message.status, entry.is_some());
                     }
                     Ok(next) => {
-                        (leg.state, leg.due_at, leg.no_route) = (LegState::Left, None, None);
-                        let expires_at = entry.as_ref().map(|entry| entry.expires_at);
+                        leg.hand_on();
+                        let expires_at = entry.as_ref().map(|entry| entry.expires_at).or(legs[0].expires_at);
                         let priority = entry.as_ref().map(|entry| entry.priority);
                         self.leave(tx, message, leave, &next.channel.id, &reason)?;
                         let leg = Leg {
                             number: legs.len() as i64,
+                            expires_at: legs[0].expires_at,
                             ..Leg::first(legs[0].origin_id, next.channel.id.clone(), policy, self.now)
                         };
                         let id = self.keep(tx, next, message, terms, priority, expires_at)?;
@@ -321,10 +326,8 @@ impl Way<'_> {
             return Ok(());
         }
         let (status, channel) = (messages[at].status, messages[at].channel_id.clone());
-        let success = self.success(policy, &channel).min(Success::Delivered);
-        legs[index].due_at = None;
-        if legs[index].state == LegState::Left && success.is_reached_by(status) {
-            (legs[index].state, legs[index].late_at) = (LegState::Reached, Some(self.now));
+        let success = self.success(policy, &channel);
+        if legs[index].hear(status, success, self.now) {
             self.late += 1;
             self.changes
                 .push(self.row(&messages[at], Change::updated(&messages[at])));
@@ -334,7 +337,7 @@ impl Way<'_> {
                     continue;
                 };
                 let entry = tx.lock_entry(message.id)?;
-                if entry.is_some_and(|entry| entry.state == EntryState::Waiting) {
+                if other.gives_way(entry.map(|entry| entry.state)) {
                     let why = "an earlier route has delivered it after all".to_owned();
                     self.withdraw(tx, message, why)?;
                     (other.state, other.due_at) = (LegState::Ended, None);
@@ -355,16 +358,31 @@ impl Way<'_> {
         }
     }
 
+    /// The routes that can still be taken, each channel that was switched by its backup; before all others the backup of the channel that
+    /// the message is on.
+    fn untaken(&self, order: &[Arc<Channel>], legs: &[Leg], from: &ChannelId) -> Vec<Arc<Channel>> {
+        let mut untaken: Vec<Arc<Channel>> = Vec::new();
+        let rest = further(order, |channel| &channel.id, legs, from);
+        for channel in self.app.channels.get(from).iter().chain(rest) {
+            let channel = self.app.channels.sending_for(channel);
+            let is_taken = |id: &ChannelId| legs.iter().any(|leg| leg.channel_id == *id);
+            if !is_taken(&channel.id) && !untaken.iter().any(|other| other.id == channel.id) {
+                untaken.push(channel);
+            }
+        }
+        untaken
+    }
+
     /// The first route that can be taken; else why none can.
     #[expect(
         clippy::too_many_arguments,
         reason = "what a look has found out and locked, in one place"
     )]
-    fn next<'c>(
+    fn next(
         &self,
         tx: &mut Tx<'_>,
         policy: &Policy,
-        routes: impl Iterator<Item = &'c Arc<Channel>>,
+        routes: &[Arc<Channel>],
         conversations: &[Conversation],
         contact: Option<ContactId>,
         message: &Message,
@@ -380,6 +398,7 @@ impl Way<'_> {
             .and_then(|fallback| fallback.taken.as_ref())
             .map(|taken| &taken.said);
         let said = said.unwrap_or(&message.content);
+        let left = self.app.channels.get(&message.channel_id).map(|channel| channel.kind);
         let mut reasons = Vec::new();
         for channel in routes {
             let id = &channel.id;
@@ -391,8 +410,9 @@ impl Way<'_> {
                 reasons.push(format!("the contact has no address on channel `{id}`"));
                 continue;
             }
-            let Some(content) = worded(channel.kind, policy, said) else {
-                reasons.push(format!("channel `{id}` cannot carry `{}`", said.kind()));
+            let told = left.and_then(|kind| policy.told_after(kind));
+            let Some(content) = worded(channel.kind, told.as_deref(), said) else {
+                reasons.push(cannot_carry(id, said));
                 continue;
             };
             let known = conversations.iter().find(|of| of.channel_id == *id);
@@ -504,7 +524,6 @@ impl Way<'_> {
             failure: None,
             occurred_at: self.now,
             created_at: self.now,
-            maybe_duplicate: false,
             ..before.clone()
         };
         let lasts_until = self.now + sender::millis(self.app.config.sending.expires_after);
@@ -554,16 +573,35 @@ impl Way<'_> {
     }
 }
 
+fn channels_of_legs(app: &App, legs: &[Leg]) -> Vec<Arc<Channel>> {
+    legs.iter()
+        .filter_map(|leg| app.channels.get(&leg.channel_id))
+        .collect()
+}
+
+/// Why a channel is no route for what is said.
+fn cannot_carry(id: &ChannelId, said: &Content) -> String {
+    match said {
+        // Its words are with Meta: its name and its parameters are nothing that one could send to anybody.
+        Content::Template(template) => format!(
+            "channel `{id}` cannot carry the template `{}`, whose words are not known here",
+            template.name
+        ),
+        said => format!("channel `{id}` cannot carry `{}`", said.kind()),
+    }
+}
+
 /// What is said on a further route: what the contact is told about it, where there is room, and what was said. `None` if the product cannot
 /// carry it.
-fn worded(kind: ChannelKind, policy: &Policy, said: &Content) -> Option<Content> {
+pub fn worded(kind: ChannelKind, words: Option<&str>, said: &Content) -> Option<Content> {
     let mut told = said.clone();
-    if let Some(words) = &policy.told {
+    if let Some(words) = words {
         match &mut told {
             Content::Text { text, .. } | Content::QuickReplies { text, .. } => *text = format!("{words}\n\n{text}"),
             Content::Image(media) => {
                 let caption = media.caption.take();
-                media.caption = Some(caption.map_or_else(|| words.clone(), |caption| format!("{words}\n\n{caption}")));
+                media.caption =
+                    Some(caption.map_or_else(|| words.to_owned(), |caption| format!("{words}\n\n{caption}")));
             }
             _ => {}
         }

@@ -2,12 +2,19 @@
 
 use std::time::Duration;
 
+use crate::channels::model::ChannelKind;
 use crate::conversations::model::{ChannelId, Message, Millis, Status};
 use crate::ids::MessageId;
 use crate::sending::model::EntryState;
 
 /// The policy that messages follow which name none, where the settings define it.
 pub const DEFAULT: &str = "default";
+/// The policy of messages that follow none, and are moved all the same: no name in the settings has spaces.
+const BY_HAND: &str = "by hand";
+/// What the contact is told on a further route where the settings say nothing else.
+pub const TOLD: &str = "We could not reach you on {route}, so we write to you here.";
+/// Stands in what the contact is told for the route that was left.
+const ROUTE: &str = "{route}";
 
 /// By which routes a message may go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +27,10 @@ pub struct Policy {
     pub success: Success,
     /// How long it may take to get there.
     pub fallback_after: Option<Duration>,
-    /// What the contact is told before the words, on every route but the first.
+    /// What the contact is told before the words, on every route but the first; `{route}` stands for the one that was left.
     pub told: Option<String>,
+    /// The subject of its e-mails; `None`: the usual one.
+    pub subject: Option<String>,
 }
 
 impl Policy {
@@ -32,8 +41,38 @@ impl Policy {
             order: ["whatsapp", "whatsapp-backup", "email"].map(str::to_owned).to_vec(),
             success: Success::Delivered,
             fallback_after: None,
-            told: None,
+            told: Some(TOLD.to_owned()),
+            subject: None,
         }
+    }
+
+    /// What messages follow that follow no policy, once a channel was switched: they go by its backup, and no further.
+    pub fn by_hand() -> Self {
+        Self {
+            name: BY_HAND.to_owned(),
+            order: Vec::new(),
+            told: None,
+            ..Self::built_in()
+        }
+    }
+
+    /// What a policy is that the settings do not name.
+    pub fn unnamed(name: &str) -> Option<Self> {
+        match name {
+            DEFAULT => Some(Self::built_in()),
+            BY_HAND => Some(Self::by_hand()),
+            _ => None,
+        }
+    }
+
+    /// What the contact is told on the route after one by a channel of this kind.
+    pub fn told_after(&self, kind: ChannelKind) -> Option<String> {
+        let route = match kind {
+            ChannelKind::WhatsApp => "WhatsApp",
+            ChannelKind::Instagram => "Instagram",
+            ChannelKind::Email => "e-mail",
+        };
+        Some(self.told.as_ref()?.replace(ROUTE, route))
     }
 }
 
@@ -155,6 +194,10 @@ pub struct Leg {
     pub late_at: Option<Millis>,
     /// Why nothing comes after it.
     pub no_route: Option<String>,
+    /// Not after, on any route; `None`: whoever sent it named no time.
+    pub expires_at: Option<Millis>,
+    /// E-mail was put before the order of the policy.
+    pub email_first: bool,
 }
 
 impl Leg {
@@ -173,8 +216,76 @@ impl Leg {
             looked_at: 0,
             late_at: None,
             no_route: None,
+            expires_at: None,
+            email_first: false,
         }
     }
+
+    /// As if it had just begun: its message was queued again.
+    pub fn anew(self) -> Self {
+        Self {
+            state: LegState::Working,
+            due_at: None,
+            looked_at: 0,
+            no_route: None,
+            ..self
+        }
+    }
+
+    /// Goes by what was judged, unless it is to move on.
+    pub fn follow(&mut self, verdict: &Verdict, status: Status, has_entry: bool) {
+        match verdict {
+            Verdict::Reached => (self.state, self.due_at) = (LegState::Reached, None),
+            Verdict::Ended => (self.state, self.due_at) = (LegState::Ended, None),
+            Verdict::Stay(due_at) => {
+                self.due_at = *due_at;
+                if !has_entry && matches!(status, Status::Accepted | Status::Sent | Status::Delivered) {
+                    self.state = LegState::Awaiting;
+                }
+            }
+            Verdict::MoveOn { .. } => {}
+        }
+    }
+
+    /// Another leg takes over.
+    pub fn hand_on(&mut self) {
+        (self.state, self.due_at, self.no_route) = (LegState::Left, None, None);
+    }
+
+    /// No other leg can take over. It is looked at again when something is told of its message, or while its channel sends nothing.
+    pub fn strand(&mut self, no_route: String, status: Status, has_entry: bool) {
+        (self.due_at, self.no_route) = (None, Some(no_route));
+        if !has_entry && matches!(status, Status::Failed | Status::Expired) {
+            self.state = LegState::Ended;
+        }
+    }
+
+    /// Something was told of its message after another leg had taken over; answers whether it has got there after all. It is told once: then
+    /// it has reached its end.
+    pub fn hear(&mut self, status: Status, success: Success, now: Millis) -> bool {
+        self.due_at = None;
+        let is_late = self.state == LegState::Left && success.min(Success::Delivered).is_reached_by(status);
+        if is_late {
+            (self.state, self.late_at) = (LegState::Reached, Some(now));
+        }
+        is_late
+    }
+
+    /// Whether it is withdrawn when an earlier one has got there after all.
+    pub fn gives_way(&self, entry: Option<EntryState>) -> bool {
+        self.state == LegState::Working && entry == Some(EntryState::Waiting)
+    }
+}
+
+/// The routes that can still be taken after the one by a channel: those that come after it in the order of the policy, or, where e-mail was
+/// put before that order, all of it; no route twice.
+pub fn further<'r, R>(order: &'r [R], id: impl Fn(&R) -> &ChannelId, legs: &[Leg], from: &ChannelId) -> Vec<&'r R> {
+    let begin = match order.iter().position(|route| id(route) == from) {
+        Some(at) if !legs.first().is_some_and(|leg| leg.email_first) => at + 1,
+        _ => 0,
+    };
+    let is_taken = |route: &R| legs.iter().any(|leg| leg.channel_id == *id(route));
+    order[begin..].iter().filter(|route| !is_taken(route)).collect()
 }
 
 /// What to do about a leg that is at work.
@@ -222,6 +333,11 @@ pub fn judge(
     if success.is_reached_by(message.status) {
         return Verdict::Reached;
     }
+    let has_ended = entry.is_none() && matches!(message.status, Status::Failed | Status::Expired | Status::Cancelled);
+    if leg.expires_at.is_some_and(|at| at <= now) {
+        // Whoever sent it does not want it any more, by whatever route.
+        return if has_ended { Verdict::Ended } else { Verdict::Stay(None) };
+    }
     let late_at = fallback_after.map(|after| leg.at + millis(after));
     let is_late = late_at.is_some_and(|at| at <= now);
     match (message.status, entry) {
@@ -267,3 +383,6 @@ pub fn judge(
 pub fn millis(duration: Duration) -> Millis {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
 }
+
+#[cfg(test)]
+mod tests;

@@ -180,12 +180,7 @@ impl Harness {
 
     /// Another hub on the same store, as another node would be; Meta calls the first one. The test ends it.
     pub async fn another_node(&self) -> Running {
-        let sources = Sources {
-            environment: self.environment(),
-            ..Sources::default()
-        };
-        let config = Config::load(sources).unwrap().config;
-        Running::start(config, self.clock.clone()).await
+        self.another_hub(|_| ()).await
     }
 
     async fn start_hub(&mut self) {
@@ -195,17 +190,7 @@ impl Harness {
             (Object::WhatsApp, "whatsapp", verify_token("WHATSAPP_VERIFY_TOKEN")),
             (Object::Instagram, "instagram", verify_token("INSTAGRAM_VERIFY_TOKEN")),
         ];
-        let sources = Sources {
-            environment,
-            file: self.setup.file.clone().map(|text| ConfigFile {
-                path: "tidings.toml".into(),
-                text,
-            }),
-            ..Sources::default()
-        };
-        let config = Config::load(sources)
-            .unwrap_or_else(|mistakes| panic!("{mistakes}"))
-            .config;
+        let config = self.config(environment);
         self.running = Some(Running::start(config, self.clock.clone()).await);
         if self.setup.is_subscribed {
             for (object, name, token) in tokens {
@@ -251,14 +236,20 @@ impl Harness {
     pub async fn another_hub(&self, change: impl FnOnce(&mut BTreeMap<String, String>)) -> Running {
         let mut environment = self.environment();
         change(&mut environment);
+        Running::start(self.config(environment), self.clock.clone()).await
+    }
+
+    fn config(&self, environment: BTreeMap<String, String>) -> Config {
         let sources = Sources {
             environment,
+            file: self.setup.file.clone().map(|text| ConfigFile {
+                path: "tidings.toml".into(),
+                text,
+            }),
             ..Sources::default()
         };
-        let config = Config::load(sources)
-            .unwrap_or_else(|mistakes| panic!("{mistakes}"))
-            .config;
-        Running::start(config, self.clock.clone()).await
+        let loaded = Config::load(sources).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        loaded.config
     }
 
     /// Whether the store is one that several nodes can share.

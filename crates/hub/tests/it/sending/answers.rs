@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use super::graph::{Graph, error};
 use crate::harness::{Harness, Setup, on_both_with};
 
-async fn write_first(harness: &Harness, to: &str) -> String {
+pub(super) async fn write_first(harness: &Harness, to: &str) -> String {
     harness
         .send(json!({"channel": "whatsapp", "to": to,
             "content": {"type": "template", "name": "hello_world", "language": "en_US"}}))
         .await
 }
 
-async fn waits_for(harness: &Harness, id: &str, what: &str) -> Value {
+pub(super) async fn waits_for(harness: &Harness, id: &str, what: &str) -> Value {
     harness
         .until(&format!("{id} waits for {what}"), async |harness| {
             let (_, document) = harness.timeline(id).await;
@@ -26,7 +26,7 @@ async fn waits_for(harness: &Harness, id: &str, what: &str) -> Value {
         .await
 }
 
-fn through(graph: &Graph) -> Setup {
+pub(super) fn through(graph: &Graph) -> Setup {
     Setup::default().with("WHATSAPP_API_BASE_URL", &graph.url())
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -21,6 +21,8 @@ type Answers = dyn Fn(usize, &str) -> Option<Response> + Send + Sync;
 #[derive(Debug, Clone)]
 pub struct Call {
     pub at: Instant,
+    /// The number that it went out by.
+    pub number: String,
     pub to: String,
     pub body: Value,
 }
@@ -85,7 +87,7 @@ impl Graph {
     }
 }
 
-async fn answer(State(shared): State<Shared>, body: String) -> Response {
+async fn answer(State(shared): State<Shared>, Path((_, number)): Path<(String, String)>, body: String) -> Response {
     let at = Instant::now();
     let body: Value = serde_json::from_str(&body).unwrap();
     let to = body["to"]
@@ -97,6 +99,7 @@ async fn answer(State(shared): State<Shared>, body: String) -> Response {
         let mut calls = shared.calls.lock().unwrap();
         calls.push(Call {
             at,
+            number,
             to: to.clone(),
             body: body.clone(),
         });

@@ -1,5 +1,7 @@
 //! One node at a time leads a channel: others take over from one that is gone, and one that has lost a channel sends nothing for it.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tidings::conversations::model::ChannelId;
 use tidings::store::leases::Lease;
@@ -176,6 +178,102 @@ async fn two_nodes_send_everything_once_while_the_lead_changes_hands() {
         assert_eq!(recipients.len(), 60);
         assert!(recipients.values().all(|count| *count == 1), "{recipients:?}");
         other.stop().await;
+    })
+    .await;
+}
+
+/// How many channels a hub leads.
+fn led(hub: &tidings::server::Hub) -> usize {
+    let app = hub.app();
+    let channels = app.channels.all();
+    channels
+        .iter()
+        .filter(|channel| app.leases.lead(&channel.id).is_some())
+        .count()
+}
+
+#[tokio::test]
+async fn channels_are_spread_over_the_nodes_and_none_pauses_for_it() {
+    const NUMBERS: [&str; 3] = ["300000000000001", "300000000000002", "300000000000003"];
+    const EACH: usize = 250;
+    const PER_SECOND: usize = 50;
+    let graph = Graph::start().await;
+    let tables: Vec<String> = NUMBERS
+        .iter()
+        .enumerate()
+        .map(|(index, number)| {
+            format!(
+                "[[channels]]\nid = \"more-{index}\"\nplatform = \"whatsapp\"\naccount = \"{number}\"\naccess_token = \"EAAmore\""
+            )
+        })
+        .collect();
+    let file = tables.join("\n");
+    let setup = Setup::default()
+        .with("WHATSAPP_API_BASE_URL", &graph.url())
+        .with("TIDINGS_SENDING_LEASE_MS", "4000")
+        .with("TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_SECOND", &PER_SECOND.to_string())
+        .with_file(&file);
+    on_both_with(setup, async |harness| {
+        if !harness.is_shared() {
+            return;
+        }
+        harness
+            .until("the hub leads all five", async |harness| {
+                (led(harness.hub()) == 5).then_some(())
+            })
+            .await;
+        for (index, _) in NUMBERS.iter().enumerate() {
+            let messages: Vec<_> = (0..EACH)
+                .map(|number| {
+                    json!({"channel": format!("more-{index}"), "to": format!("+4477{index}0090{number:04}"),
+                        "content": {"type": "template", "name": "hello_world", "language": "en_US"}})
+                })
+                .collect();
+            let body = json!({ "messages": messages });
+            harness.post("/api/v1/messages/batch", &body).await.expect(200);
+        }
+        let other = harness.another_hub(|_| ()).await;
+        harness
+            .until("each leads two or three", async |harness| {
+                let both = [led(harness.hub()), led(other.hub())];
+                (both == [2, 3] || both == [3, 2]).then_some(())
+            })
+            .await;
+        harness
+            .until("all are settled", async |harness| {
+                let figures = harness.hub().app().store.read(|tx| tx.outbox_figures()).await.unwrap();
+                figures.is_empty().then_some(())
+            })
+            .await;
+        assert!(graph.recipients().values().all(|count| *count == 1), "each got it once");
+        assert_eq!(graph.calls().len(), EACH * NUMBERS.len());
+        for number in NUMBERS {
+            let at: Vec<_> = graph
+                .calls()
+                .into_iter()
+                .filter(|call| call.number == number)
+                .map(|call| call.at)
+                .collect();
+            let pauses = at.windows(2).map(|two| two[1] - two[0]);
+            let longest = pauses.max().unwrap();
+            // Well below a lease: nobody has waited for one to run out. (It takes a few units of work; a busy machine takes its time for them.)
+            assert!(longest < Duration::from_secs(3), "{number}: {longest:?}");
+            for first in 0..at.len() - PER_SECOND {
+                // Threads of a busy machine may hold a call up for a moment, after which the next one seems too soon.
+                let apart = at[first + PER_SECOND] - at[first];
+                assert!(
+                    apart >= Duration::from_millis(900),
+                    "{number}: {apart:?} from call {first}"
+                );
+            }
+        }
+
+        other.stop().await;
+        harness
+            .until("the hub leads all five again", async |harness| {
+                (led(harness.hub()) == 5).then_some(())
+            })
+            .await;
     })
     .await;
 }

@@ -9,8 +9,8 @@ use crate::harness::{Harness, NUMBER, Setup, fault, on_both_with, text};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// A second number, of the same account.
-const OTHER_NUMBER: &str = "200000000000009";
-const POLICY: &str = r#"
+pub(super) const OTHER_NUMBER: &str = "200000000000009";
+pub(super) const POLICY: &str = r#"
 [[routes]]
 name = "default"
 order = ["whatsapp", "whatsapp-backup", "email"]
@@ -18,7 +18,8 @@ fallback_after_secs = 60
 told = "WhatsApp did not reach you."
 "#;
 
-fn setup() -> Setup {
+/// Two numbers and an SMTP server, without a policy.
+pub(super) fn two_numbers() -> Setup {
     let mut setup = Setup::default();
     setup.sandbox.smtp = Some(SmtpOptions::default());
     setup.sandbox.delays.delivered = Duration::from_secs(10);
@@ -35,17 +36,20 @@ fn setup() -> Setup {
     setup
         .with("WHATSAPP_BACKUP_PHONE_NUMBER_ID", OTHER_NUMBER)
         .with("WHATSAPP_BACKUP_ACCESS_TOKEN", &token)
-        .with_file(POLICY)
+}
+
+pub(super) fn setup() -> Setup {
+    two_numbers().with_file(POLICY)
 }
 
 /// Amara has written to the number, and her conversation with it is answered.
-async fn begin(harness: &Harness) -> Value {
+pub(super) async fn begin(harness: &Harness) -> Value {
     harness.sandbox.write("amara", NUMBER, text("hello")).unwrap();
     harness.projected().await;
     harness.conversation().await
 }
 
-async fn with_email(harness: &Harness, conversation: &Value) {
+pub(super) async fn with_email(harness: &Harness, conversation: &Value) {
     let path = format!(
         "/api/v1/contacts/{}/identities",
         conversation["contact"]["id"].as_str().unwrap()
@@ -58,7 +62,7 @@ async fn with_email(harness: &Harness, conversation: &Value) {
     );
 }
 
-async fn by_route(harness: &Harness, id: &str, channel: &str) -> Value {
+pub(super) async fn by_route(harness: &Harness, id: &str, channel: &str) -> Value {
     harness
         .until(&format!("{id} goes by {channel}"), async |harness| {
             let message = harness.message(id).await;
@@ -67,7 +71,7 @@ async fn by_route(harness: &Harness, id: &str, channel: &str) -> Value {
         .await
 }
 
-async fn stop(harness: &Harness, channel: &str, what: &str) {
+pub(super) async fn stop(harness: &Harness, channel: &str, what: &str) {
     let body = json!({ "channel": channel });
     harness
         .post(&format!("/admin/outbound/{what}"), &body)
@@ -76,7 +80,7 @@ async fn stop(harness: &Harness, channel: &str, what: &str) {
 }
 
 /// A reply that is taken also while its channel is stopped.
-async fn queued(harness: &Harness, conversation: &Value, words: &str) -> String {
+pub(super) async fn queued(harness: &Harness, conversation: &Value, words: &str) -> String {
     let body = json!({"to": {"conversation": conversation["id"]}, "message": words});
     let answer = harness
         .post("/api/v1/messages/send?queue=true", &body)
@@ -258,6 +262,99 @@ async fn an_email_is_sent_to_an_address_that_was_never_heard_of_and_a_mailbox_th
         let sent = harness.post("/api/v1/messages/send", &body).await.expect(202);
         harness
             .message_until(sent["messageId"].as_str().unwrap(), "failed")
+            .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_held_primary_gives_way_within_a_moment_and_is_used_again_afterwards() {
+    on_both_with(setup(), async |harness| {
+        harness.foresee_refusals(&[190]);
+        let conversation = begin(harness).await;
+        with_email(harness, &conversation).await;
+        let refuse = FaultRequest {
+            code: Some(190),
+            count: None,
+            account: Some(NUMBER.to_owned()),
+            ..fault(FaultKind::Error)
+        };
+        harness.sandbox.fault(refuse).unwrap();
+        let first = harness.reply(&conversation, "one").await;
+        let asked = tokio::time::Instant::now();
+        // No time passes for hub and Meta: it is the hold that moves it on, not how long it takes.
+        let message = by_route(harness, &first, "email").await;
+        assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+        assert!(
+            message["routes"][1]["reason"].as_str().unwrap().contains("is held"),
+            "{message}"
+        );
+        assert_eq!(message["status"], "cancelled");
+        let leg = message["routes"][1]["messageId"].as_str().unwrap();
+        harness.message_until(leg, "accepted").await;
+        let second = harness.reply(&conversation, "two").await;
+        by_route(harness, &second, "email").await;
+
+        harness.sandbox.clear_faults();
+        harness.pass(SECOND * 31).await;
+        harness
+            .until("the number works again", async |harness| {
+                let channel = harness.get("/api/v1/channels/whatsapp").await.expect(200);
+                (channel["status"] == "ready").then_some(())
+            })
+            .await;
+        let third = harness.reply(&conversation, "three").await;
+        harness.message_until(&third, "accepted").await;
+        assert_eq!(harness.accepted("amara"), ["three"]);
+        assert_eq!(harness.sandbox.mailbox().len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_of_unknown_outcome_when_its_time_is_over_goes_by_the_next_route_and_says_that_it_may_have_arrived() {
+    let setup = setup().with("TIDINGS_SENDING_UNKNOWN_AFTER_SECS", "600");
+    on_both_with(setup, async |harness| {
+        let conversation = begin(harness).await;
+        with_email(harness, &conversation).await;
+        // Meta takes it, and tells nobody until later.
+        harness.sandbox.fault(fault(FaultKind::ResetAfterAccept)).unwrap();
+        let lost = FaultRequest {
+            endpoint: "webhooks".to_owned(),
+            kind: FaultKind::Delay,
+            delay_ms: Some(120_000),
+            count: None,
+            ..fault(FaultKind::Delay)
+        };
+        harness.sandbox.fault(lost).unwrap();
+        let sent = harness.reply(&conversation, "perhaps").await;
+        let waiting = harness.waiting_after(&sent, 1).await;
+        assert_eq!(waiting["state"], "unknown", "{waiting}");
+        harness.pass(SECOND * 59).await;
+        assert_eq!(harness.message(&sent).await["routes"].as_array().unwrap().len(), 1);
+        harness.pass(SECOND * 2).await;
+        let message = by_route(harness, &sent, "email").await;
+        assert_eq!(message["status"], "failed", "{message}");
+        assert!(
+            message["error"]["text"].as_str().unwrap().contains("may have arrived"),
+            "{message}"
+        );
+        let leg = message["routes"][1]["messageId"].as_str().unwrap().to_owned();
+        harness.message_until(&leg, "accepted").await;
+
+        harness.sandbox.clear_faults();
+        harness.pass(SECOND * 300).await;
+        harness.message_until(&sent, "delivered").await;
+        harness
+            .until("the late delivery is told", async |harness| {
+                (harness.message(&sent).await["lateDelivery"] == true).then_some(())
+            })
+            .await;
+        assert_eq!(harness.accepted("amara"), ["perhaps"], "it is not sent there twice");
+        harness
+            .until("it is counted", async |harness| {
+                (harness.metric("tidings_late_deliveries_total").await == 1).then_some(())
+            })
             .await;
     })
     .await;
