@@ -83,6 +83,7 @@ mod mail;
 mod media;
 mod options;
 mod phone;
+mod samples;
 mod state;
 mod webhooks;
 mod world;
@@ -107,10 +108,12 @@ pub use accounts::{
     AccountChange, AccountError, AddedInstagramAccount, AddedNumber, NewInstagramAccount, NewNumber, NumberChange,
 };
 pub use clock::Time;
-pub use customers::acts::{Content, WriteError};
+pub use customers::acts::{Attachment, AttachmentKind, Content, OrderItem, Shared, WriteError};
 pub use customers::people::{Channel, Identity, NewCustomer, Reply};
 pub use customers::script::{Line, Load, Script, ScriptError};
 pub use faults::{FaultKind, FaultRequest};
+pub use graph::bounds::{LimitUnit, MESSAGE_LIMITS, MessageLimit};
+pub use graph::catalogue::{CataloguedError, ERRORS};
 pub use ledger::{AccountSummary, LedgerEntry, LedgerKind, Summary, Troubles};
 pub use limits::{AccountLimits, NumberLimits, NumberStatus, Quality};
 pub use mail::{Mail, SmtpAuth, SmtpOptions};
