@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, State as Extract};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, State as Extract};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::sse::{Event as Frame, KeepAlive, Sse};
@@ -27,6 +27,8 @@ use crate::customers::acts::{self, Content, WriteError};
 use crate::customers::people::{Channel, Customer, Identity, NewCustomer};
 use crate::customers::script::{self, Script, ScriptError};
 use crate::faults::{Fault, FaultRequest};
+use crate::graph::catalogue::ERRORS;
+use crate::ids::Ids;
 use crate::ledger::{LedgerKind, Summary};
 use crate::lock;
 use crate::mail::Wanted;
@@ -40,6 +42,8 @@ const ACCOUNTS_SHOWN_MAX: usize = 1000;
 const FAULTS_MAX: usize = 1000;
 /// Most e-mails in one answer.
 const MAILBOX_PAGE_MAX: usize = 1000;
+/// The largest thing that a customer does: a file of 16 MB in base64, or several smaller ones.
+const WRITTEN_BYTES_MAX: usize = 24 * 1024 * 1024;
 /// Most ledger entries in one answer.
 const LEDGER_PAGE_MAX: usize = 10_000;
 /// Most changes that a slow listener may be behind.
@@ -56,11 +60,15 @@ pub(crate) fn routes() -> Router<Arc<Core>> {
         .route("/sandbox/customers", post(add_customer))
         .route("/sandbox/customers/{customer}", patch(change_customer))
         .route("/sandbox/customers/{customer}/threads/{account}", get(thread))
-        .route("/sandbox/customers/{customer}/threads/{account}/messages", post(write))
+        .route(
+            "/sandbox/customers/{customer}/threads/{account}/messages",
+            post(write).layer(DefaultBodyLimit::max(WRITTEN_BYTES_MAX)),
+        )
         .route("/sandbox/customers/{customer}/threads/{account}/read", post(read))
         .route("/sandbox/faults", get(faults).post(add_fault).delete(remove_faults))
         .route("/sandbox/faults/{fault}", delete(remove_fault))
         .route("/sandbox/media/{media}", get(media))
+        .route("/sandbox/errors", get(errors))
         .route("/sandbox/script", post(play))
         .route("/sandbox/stream", get(listen))
         .merge(accounts::routes())
@@ -266,7 +274,7 @@ async fn state(Extract(core): Extract<Arc<Core>>) -> Json<Value> {
         .customers
         .iter()
         .take(CUSTOMERS_SHOWN_MAX)
-        .map(shown_customer)
+        .map(|customer| shown_customer(customer, state.ids))
         .collect();
     let templates = &state.templates;
     Json(json!({
@@ -276,7 +284,7 @@ async fn state(Extract(core): Extract<Arc<Core>>) -> Json<Value> {
     }))
 }
 
-fn shown_customer(customer: &Customer) -> Value {
+fn shown_customer(customer: &Customer, ids: Ids) -> Value {
     let mut shown = json!({
         "id": customer.id, "name": customer.name, "kind": customer.channel, "username": customer.username,
         "autoRead": customer.auto_read, "readAfterMs": customer.read_after_ms,
@@ -286,6 +294,7 @@ fn shown_customer(customer: &Customer) -> Value {
             shown["phone"] = json!(customer.phone);
             shown["userId"] = json!(customer.user_id);
             shown["identity"] = json!(customer.identity);
+            shown["identityKeyHash"] = json!(ids.identity(&customer.id));
         }
         Channel::Instagram => shown["igsid"] = json!(customer.igsid),
     }
@@ -299,7 +308,7 @@ async fn add_customer(
     let mut state = lock(&core.state);
     let ids = state.ids;
     let shown = match state.customers.add(new, ids) {
-        Ok(customer) => shown_customer(customer),
+        Ok(customer) => shown_customer(customer, ids),
         Err(error) => {
             return Err(Refusal::new(
                 StatusCode::CONFLICT,
@@ -341,7 +350,7 @@ async fn change_customer(
     let shown = state
         .customers
         .get(&id)
-        .map(shown_customer)
+        .map(|customer| shown_customer(customer, state.ids))
         .ok_or(WriteError::UnknownCustomer(id))?;
     drop(state);
     core.changes.tell_state();
@@ -415,7 +424,7 @@ async fn read(
     Ok(Json(json!({"success": true})))
 }
 
-/// A picture for the phone page, without a token.
+/// A file for the phone page, without a token.
 async fn media(Extract(core): Extract<Arc<Core>>, Path(id): Path<String>) -> Response {
     let state = lock(&core.state);
     match state.media.get(&id, core.clock.now()) {
@@ -428,6 +437,20 @@ async fn media(Extract(core): Extract<Arc<Core>>, Path(id): Path<String>) -> Res
         }
         None => Refusal::new(StatusCode::NOT_FOUND, "unknown_media", "there is no such media").into_response(),
     }
+}
+
+/// Every error that a fault can bring.
+async fn errors() -> Json<Value> {
+    let rows: Vec<Value> = ERRORS
+        .iter()
+        .map(|row| {
+            json!({
+                "kind": row.channel, "code": row.code, "codeLast": row.code_last, "subcode": row.subcode,
+                "httpStatus": row.http_status, "message": row.message,
+            })
+        })
+        .collect();
+    Json(json!({ "errors": rows }))
 }
 
 /// Starts a script, given as YAML.

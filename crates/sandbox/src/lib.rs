@@ -29,6 +29,7 @@
 //! | `POST /sandbox/customers` · `PATCH …/{customer}` | adds a customer ([`NewCustomer`]); changes their habits |
 //! | `GET …/{customer}/threads/{account}` · `POST …/messages` · `POST …/read` | what their phone shows; they do something ([`Content`]); they look |
 //! | `GET`, `POST`, `DELETE /sandbox/faults` · `DELETE …/{fault}` | what goes wrong ([`FaultRequest`], [`FaultKind`]) |
+//! | `GET /sandbox/errors` | every error of Meta's tables, which an `error` fault brings ([`ERRORS`]) |
 //! | `POST /sandbox/script` | follows a script, given as YAML ([`Script`]) |
 //! | `GET /ledger?after=&kind=&limit=` · `DELETE /ledger` | everything that happened; empties it |
 //! | `GET /ledger/summary` | what it adds up to ([`Summary`]): counts and most in any second for each account, doubles, disorder |

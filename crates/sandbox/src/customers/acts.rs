@@ -706,7 +706,7 @@ pub(super) fn hold(
     link: &str,
     now: i64,
 ) -> (String, Media) {
-    let (bytes, mime) = samples::file(kind, link);
+    let (bytes, mime) = samples::file(kind, link, scope);
     let id = state.ids.digits("media", &[scope], 0, 16);
     let media = Media {
         bytes,

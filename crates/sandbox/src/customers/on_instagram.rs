@@ -110,7 +110,16 @@ impl Scene<'_> {
             Content::Audio { link, reply_to } | Content::Voice { link, reply_to } => {
                 self.file(Kind::Audio, "audio", &link, reply_to)
             }
-            Content::Document { link, reply_to, .. } => self.file(Kind::Document, "file", &link, reply_to),
+            Content::Document {
+                link,
+                filename,
+                reply_to,
+                ..
+            } => {
+                let mut deed = self.file(Kind::Document, "file", &link, reply_to);
+                deed.shown.filename = Some(filename.unwrap_or_else(|| "document.pdf".to_owned()));
+                deed
+            }
             // Stickers come as pictures.
             Content::Sticker {
                 link,

@@ -120,7 +120,9 @@ impl Scene<'_> {
                 } else {
                     "forwarded"
                 };
-                said(&text).with("context", json!({ how: true }))
+                let mut deed = said(&text).with("context", json!({ how: true }));
+                deed.shown.forwarded = true;
+                deed
             }
             Content::FromAd {
                 text, ad_id, headline, ..
@@ -145,6 +147,7 @@ impl Scene<'_> {
                 let catalog_id = catalog_id.unwrap_or_else(|| CATALOG.to_owned());
                 let mut deed = said(&text).to(number, message_id);
                 let mut context = deed.context.take().unwrap_or_else(|| json!({"from": number.phone}));
+                deed.shown.header = Some(format!("About {product}"));
                 context["referred_product"] = json!({"catalog_id": catalog_id, "product_retailer_id": product});
                 deed.context = Some(context);
                 deed

@@ -52,7 +52,9 @@ pub(super) fn make(hash: &[u8]) -> Vec<u8> {
     let (sun_x, sun_y) = (8 + byte(0) % 44, 5 + byte(1) % 8);
     for line in 0..lines {
         for column in 0..columns {
-            let hill = 22 + (byte(2) % 7) + ((column * 13 + byte(3)) % 37 - 18).abs() / 3;
+            let wave =
+                |length: i32, height: i32, from: i32| ((column + from) % length * 2 - length).abs() * height / length;
+            let hill = 18 + byte(2) % 5 + wave(34, 9, byte(3)) + wave(13, 2, byte(6));
             let from_sun = (column - sun_x).pow(2) + (line - sun_y).pow(2);
             let colour = if from_sun < 18 {
                 [255, 236, 150]

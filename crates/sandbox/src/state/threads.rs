@@ -140,6 +140,8 @@ pub(crate) struct Shown {
     /// The post, reel or story that is shared, mentioned or answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) post: Option<Post>,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) forwarded: bool,
     /// What the customer came from: an advertisement or a link.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) referral: Option<String>,
