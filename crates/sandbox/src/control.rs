@@ -6,13 +6,14 @@ mod accounts;
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, State as Extract};
-use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, RANGE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event as Frame, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post};
@@ -424,19 +425,44 @@ async fn read(
     Ok(Json(json!({"success": true})))
 }
 
-/// A file for the phone page, without a token.
-async fn media(Extract(core): Extract<Arc<Core>>, Path(id): Path<String>) -> Response {
+/// A file for the phone page, without a token. A part of it may be asked for: a browser looks at the end of a sound to learn how long it
+/// is.
+async fn media(Extract(core): Extract<Arc<Core>>, Path(id): Path<String>, asked: HeaderMap) -> Response {
     let state = lock(&core.state);
-    match state.media.get(&id, core.clock.now()) {
-        Some(media) => {
-            let headers = [
-                (CONTENT_TYPE, media.mime.clone()),
-                (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
-            ];
-            (headers, media.bytes.clone()).into_response()
+    let Some(media) = state.media.get(&id, core.clock.now()) else {
+        return Refusal::new(StatusCode::NOT_FOUND, "unknown_media", "there is no such media").into_response();
+    };
+    let headers = [
+        (CONTENT_TYPE, media.mime.clone()),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+        (ACCEPT_RANGES, "bytes".to_owned()),
+    ];
+    let whole = media.bytes.len();
+    let range = asked.get(RANGE).and_then(|range| part(range.to_str().ok()?, whole));
+    match range {
+        Some(range) => {
+            let place = format!("bytes {}-{}/{whole}", range.start, range.end - 1);
+            let bytes = media.bytes.slice(range);
+            (StatusCode::PARTIAL_CONTENT, headers, [(CONTENT_RANGE, place)], bytes).into_response()
         }
-        None => Refusal::new(StatusCode::NOT_FOUND, "unknown_media", "there is no such media").into_response(),
+        None => (headers, media.bytes.clone()).into_response(),
     }
+}
+
+/// One range of bytes that lies within the whole; everything else that a client may ask for is answered with the whole.
+fn part(range: &str, whole: usize) -> Option<Range<usize>> {
+    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+    let range = if first.is_empty() {
+        whole.saturating_sub(last.parse().ok()?)..whole
+    } else {
+        let end = if last.is_empty() {
+            whole
+        } else {
+            last.parse::<usize>().ok()?.saturating_add(1).min(whole)
+        };
+        first.parse().ok()?..end
+    };
+    (range.start < range.end).then_some(range)
 }
 
 /// Every error that a fault can bring.
@@ -538,4 +564,28 @@ async fn listen(Extract(core): Extract<Arc<Core>>) -> Sse<impl Stream<Item = Res
         Some((Ok(Frame::default().data(text)), (changes, stopping)))
     });
     Sse::new(frames).keep_alive(KeepAlive::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::part;
+
+    #[test]
+    fn a_part_of_a_file_lies_within_it() {
+        for (asked, expected) in [
+            ("bytes=0-", Some(0..10)),
+            ("bytes=4-6", Some(4..7)),
+            ("bytes=4-60", Some(4..10)),
+            ("bytes=-3", Some(7..10)),
+            ("bytes=-30", Some(0..10)),
+            ("bytes=10-", None),
+            ("bytes=6-4", None),
+            ("bytes=-0", None),
+            ("bytes=1-2,4-5", None),
+            ("lines=1-2", None),
+            ("bytes=0-18446744073709551615", Some(0..10)),
+        ] {
+            assert_eq!(part(asked, 10), expected, "{asked}");
+        }
+    }
 }

@@ -6,8 +6,8 @@ const bytesMax = 16 * 1024 * 1024;
 
 const source = (accept) => [
   { name: "source", type: "choice", label: "What to send", choices: [["sample", "A sample, made by the sandbox"], ["file", "A file from this machine"], ["link", "From a link"]] },
-  { name: "file", type: "file", label: "File", accept },
-  { name: "link", type: "url", label: "Link", placeholder: "https://example.org/file" },
+  { name: "file", type: "file", label: "File", accept, when: ["source", "file"] },
+  { name: "link", type: "url", label: "Link", placeholder: "https://example.org/file", when: ["source", "link"] },
 ];
 const caption = { name: "caption", label: "Caption", max: 1024 };
 const text = (value, label = "Message") => ({ name: "text", label, type: "text-area", required: true, value });

@@ -143,7 +143,7 @@ function voiceNode(held, message, about) {
   const sound = element("audio", { src: held, preload: "metadata" });
   const button = element("button", { type: "button", class: "play", "aria-label": "Play the voice message" }, icon("play"));
   const time = element("span", { class: "voice-time" }, "0:00");
-  const bars = drawing("svg", { class: "wave", viewBox: "0 0 132 26", "aria-hidden": "true" });
+  const bars = drawing("svg", { class: "wave", viewBox: "0 0 132 26", preserveAspectRatio: "xMinYMid meet", "aria-hidden": "true" });
   let seed = seedOf(message.id ?? held);
   for (let at = 0; at < 33; at += 1) {
     seed = (seed * 75 + 74) % 65_537;

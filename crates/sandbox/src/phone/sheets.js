@@ -58,15 +58,21 @@ export function listSheet(message, done) {
 }
 
 /**
- * A form. `fields`: {name, label, type, value, required, choices, note, hidden}; types are those of `<input>`, and `text-area`,
- * `choice`, `note`. `done` is given the values by name.
+ * A form. `fields`: {name, label, type, value, required, choices, when}; types are those of `<input>`, and `text-area`, `choice`.
+ * `when` is [name, value]: shown only while that choice is taken. `done` is given the values by name.
  */
 export function formSheet(title, fields, label, done) {
-  open(title, fields.map(fieldNode), label, (values) => done(Object.fromEntries(values)));
+  const nodes = fields.map(fieldNode);
+  const fit = () => {
+    const values = new FormData(byId("sheet-form"));
+    fields.forEach((field, at) => { if (field.when) nodes[at].hidden = values.get(field.when[0]) !== field.when[1]; });
+  };
+  open(title, nodes, label, (values) => done(Object.fromEntries(values)));
+  byId("sheet-form").onchange = fit;
+  fit();
 }
 
 function fieldNode(field) {
-  if (field.type === "note") return element("p", { class: "quiet" }, field.label);
   if (field.type === "choice") {
     return element("fieldset", { class: "sheet-section" }, element("legend", {}, field.label), field.choices.map(([value, label], at) => element("label", { class: "pick" },
       element("span", { class: "pick-text" }, element("strong", {}, label)), element("input", { type: "radio", name: field.name, value, checked: at === 0, required: true }))));

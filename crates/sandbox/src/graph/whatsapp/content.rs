@@ -1,9 +1,8 @@
 //! What a WhatsApp message may say: the kinds of whatsapp.md 9.2 (here), interactive ones (9.3, [`interactive`]), and templates (10.1; how
-//! they look, in [`template`]). The limits are in `graph::bounds`.
+//! they look, in `look`). The limits are in `graph::bounds`.
 
 mod file;
 mod interactive;
-mod template;
 
 use serde_json::Value;
 
@@ -189,7 +188,7 @@ impl Body {
         self.shown = Shown {
             kind: "template".to_owned(),
             template: Some(name.to_owned()),
-            ..template::look(&nodes::template_components(template), components)
+            ..super::look::look(&nodes::template_components(template), components)
         };
         self.is_template = true;
         self.category = Some(template.category.to_lowercase());

@@ -5,6 +5,7 @@
 //! type that the reference has; marking as read, with typing. Groups, pins and Direct Send are refused: no number here has them.
 
 mod content;
+mod look;
 
 use serde_json::{Value, json};
 

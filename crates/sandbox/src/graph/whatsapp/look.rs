@@ -5,8 +5,6 @@
 
 use serde_json::Value;
 
-use super::file::shown_link;
-use super::{is_sub_type, is_type};
 use crate::state::threads::{Attached, Card, Choice, Offer, Place, ProductSection, Products, Shown};
 
 /// What the phone shows. `definition` and `sent` are the components of the template and of the message.
@@ -83,7 +81,7 @@ fn header(shown: &mut Shown, part: &Value, sent: &[Value]) {
         "text" => shown.header = Some(filled(part["text"].as_str().unwrap_or_default(), &sent)),
         "image" | "video" | "document" => {
             let file = &first[&format];
-            let by_id = file["id"].as_str().map(shown_link);
+            let by_id = file["id"].as_str().map(|id| format!("/sandbox/media/{id}"));
             shown.header_media = by_id
                 .or_else(|| file["link"].as_str().map(str::to_owned))
                 .map(|link| Attached {
@@ -200,9 +198,7 @@ fn buttons(part: &Value, sent: &[Value], products: &mut Option<Products>) -> Vec
                 }
             }
             _ => {
-                if let Some(payload) = parameter["payload"].as_str()
-                    && component.is_some_and(|component| is_sub_type(component, "quick_reply"))
-                {
+                if let Some(payload) = parameter["payload"].as_str() {
                     payload.clone_into(&mut choice.payload);
                 }
             }
@@ -210,6 +206,12 @@ fn buttons(part: &Value, sent: &[Value], products: &mut Option<Products>) -> Vec
         choice
     };
     defined.iter().enumerate().map(button).collect()
+}
+
+fn is_type(component: &Value, kind: &str) -> bool {
+    component["type"]
+        .as_str()
+        .is_some_and(|found| found.eq_ignore_ascii_case(kind))
 }
 
 /// The parameters that were sent for a part.
