@@ -33,6 +33,45 @@ export const onWhatsApp = [
   { name: "template", send: { type: "template", template: { name: "mr_dj_booking_confirmation", language: { code: "en_US" }, components: [{ type: "body", parameters: [{ type: "text", text: "1 May" }, { type: "text", text: "Utrecht" }] }] } }, shows: [".text", "Utrecht"] },
 ];
 
+/** Templates with everything that a template can have, as a script of the sandbox takes them, and how they are sent. */
+const cardOf = (id) => ({ components: [{ type: "HEADER", format: "IMAGE", example: { header_handle: [id] } }, { type: "BODY", text: "Lamp {{1}}", example: { body_text: [["Arc"]] } }, { type: "BUTTONS", buttons: [{ type: "QUICK_REPLY", text: "This one" }, { type: "URL", text: "View", url: "https://example.org/{{1}}", example: ["arc"] }] }] });
+export const templates = [
+  {
+    name: "everything", language: "en_US", category: "MARKETING",
+    components: [
+      { type: "HEADER", format: "IMAGE", example: { header_handle: ["1"] } },
+      { type: "BODY", text: "Hi {{first_name}}, order *{{order_no}}* leaves today.", example: { body_text_named_params: [{ param_name: "first_name", example: "Priya" }, { param_name: "order_no", example: "8841" }] } },
+      { type: "FOOTER", text: "River Gate" },
+      { type: "BUTTONS", buttons: [{ type: "QUICK_REPLY", text: "Confirm" }, { type: "URL", text: "Track", url: "https://example.org/t/{{1}}", example: ["8841"] }, { type: "PHONE_NUMBER", text: "Call us", phone_number: "+442079460111" }, { type: "COPY_CODE", example: "SPRING20" }] },
+    ],
+  },
+  { name: "carousel", language: "en_US", category: "MARKETING", components: [{ type: "BODY", text: "New lamps" }, { type: "CAROUSEL", cards: [cardOf("1"), cardOf("2")] }] },
+];
+const parameters = (...texts) => texts.map((text) => ({ type: "text", text }));
+const picture = { type: "header", parameters: [{ type: "image", image }] };
+const sentCard = (at, name) => ({ card_index: at, components: [
+  picture, { type: "body", parameters: parameters(name) },
+  { type: "button", sub_type: "quick_reply", index: "0", parameters: [{ type: "payload", payload: name }] }, { type: "button", sub_type: "url", index: "1", parameters: parameters(name) },
+] });
+onWhatsApp.push(
+  {
+    name: "template with everything",
+    send: { type: "template", template: { name: "everything", language: { code: "en_US" }, components: [
+      picture,
+      { type: "body", parameters: [{ type: "text", parameter_name: "first_name", text: "Priya" }, { type: "text", parameter_name: "order_no", text: "8841" }] },
+      { type: "button", sub_type: "quick_reply", index: "0", parameters: [{ type: "payload", payload: "CONFIRM_8841" }] },
+      { type: "button", sub_type: "url", index: "1", parameters: parameters("8841") },
+      { type: "button", sub_type: "copy_code", index: "3", parameters: [{ type: "coupon_code", coupon_code: "SPRING20" }] },
+    ] } },
+    shows: [".press", "Confirm"],
+  },
+  {
+    name: "carousel template",
+    send: { type: "template", template: { name: "carousel", language: { code: "en_US" }, components: [{ type: "carousel", cards: [sentCard(0, "Arc"), sentCard(1, "Globe")] }] } },
+    shows: [".carousel-card", "Lamp Globe"],
+  },
+);
+
 const attachment = (one) => ({ message: { attachment: one } });
 const button = (title) => ({ type: "postback", title, payload: title.toUpperCase() });
 

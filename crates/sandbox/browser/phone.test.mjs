@@ -115,6 +115,41 @@ test("what is pressed answers the message that has it", async () => {
   await press("call permission", (messageId) => ({ messageId, accept: true }), submit);
 });
 
+test("a template's buttons answer as a template's", async () => {
+  await phoneOf("amara", phoneNumber);
+  const whole = await sandbox.toAmara(kindNamed(onWhatsApp, "template with everything").send);
+  await row(whole).locator(".stand-in").waitFor();
+  await row(whole).locator(".footer", { hasText: "River Gate" }).waitFor();
+  assert.equal(await row(whole).locator("a.press").getAttribute("href"), "https://example.org/t/8841");
+  await row(whole).locator(".press", { hasText: "Copy" }).click();
+  await page.locator("#toast", { hasText: "SPRING20" }).waitFor();
+  const confirmed = await posted(() => row(whole).locator(".press", { hasText: "Confirm" }).click());
+  assert.deepEqual(confirmed, { type: "button", messageId: whole, payload: "CONFIRM_8841" });
+  const cards = await sandbox.toAmara(kindNamed(onWhatsApp, "carousel template").send);
+  const picked = await posted(() => row(cards).locator(".carousel-card").nth(1).locator("button.press").click());
+  assert.deepEqual(picked, { type: "button", messageId: cards, payload: "Globe" });
+});
+
+test("a customer blocks, refuses marketing, and moves to another number", async () => {
+  await phoneOf("amara", phoneNumber);
+  for (const [id, on, off] of [["blocks", "block", "unblock"], ["refuses", "stop_marketing", "resume_marketing"]]) {
+    const control = page.locator(`#${id}`);
+    assert.deepEqual(await posted(() => control.click()), { type: on });
+    await page.locator(`#${id}[aria-checked=true]`).waitFor();
+    assert.deepEqual(await posted(() => control.click()), { type: off });
+    await page.locator(`#${id}[aria-checked=false]`).waitFor();
+  }
+  const moved = async (phone) => {
+    await page.locator("#new-number").click();
+    await page.locator("#sheet input[name=phone]").fill(phone);
+    await posted(() => page.locator("#sheet-send").click());
+    await page.locator("#customer-list .person-detail", { hasText: phone.replaceAll(" ", "") }).waitFor();
+  };
+  await moved("+44 7700 900777");
+  // And back, for whoever writes to her next.
+  await moved("+44 7700 900101");
+});
+
 test("a card's button, a chip and a double press answer, on Instagram", async () => {
   await phoneOf("lucia", instagramAccount);
   const cards = await sandbox.toLucia(kindNamed(onInstagram, "generic template").send);

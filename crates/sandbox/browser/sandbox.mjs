@@ -4,6 +4,8 @@ import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
+import { templates } from "./kinds.mjs";
+
 export const phoneNumber = "200000000000001";
 export const instagramAccount = "17841400000000001";
 const tokens = { whatsapp: "EAAsandboxSystemUserToken", instagram: "IGAAsandboxUserToken" };
@@ -24,6 +26,9 @@ export async function startSandbox() {
     if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(said)}`);
     return said;
   };
+  // JSON is YAML too.
+  const added = await fetch(`${url}/sandbox/script`, { method: "POST", body: JSON.stringify({ templates }) });
+  if (!added.ok) throw new Error(`the templates were refused: ${await added.text()}`);
   const { customers } = await call("GET", "/sandbox/state");
   const lucia = customers.find((customer) => customer.id === "lucia");
   return {

@@ -380,6 +380,8 @@ async fn thread(
         "messages": messages,
         "typing": thread.is_some_and(|thread| thread.typing_until > now),
         "windowOpen": thread.is_some_and(|thread| thread.window_is_open(now)),
+        "blocked": thread.is_some_and(|thread| thread.is_blocked),
+        "refusesMarketing": thread.is_some_and(|thread| thread.refuses_marketing),
     })))
 }
 

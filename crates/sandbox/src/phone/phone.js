@@ -404,6 +404,10 @@ function renderSettings() {
   byId("auto-read-note").textContent = customer.autoRead ? "The business learns when its messages were read." : "The business sees its messages delivered, never read.";
   byId("read-now").hidden = Boolean(customer.autoRead) || chosen.screen !== "thread" || !unreadIn(chosenThread());
   byId("identity").hidden = customer.kind !== "whatsapp";
+  // Both are about the business whose chat is open.
+  byId("attitude").hidden = customer.kind !== "whatsapp" || chosen.screen !== "thread";
+  byId("blocks").setAttribute("aria-checked", String(Boolean(chosenThread()?.blocked)));
+  byId("refuses").setAttribute("aria-checked", String(Boolean(chosenThread()?.refusesMarketing)));
   for (const radio of byId("identity").querySelectorAll("input")) radio.checked = radio.value === identityOf(customer);
 }
 
@@ -897,6 +901,12 @@ function setUpSettings() {
     if (customer) change(customer, { identity: event.target.value });
   });
   byId("read-now").addEventListener("click", () => attempt(markRead));
+  byId("blocks").addEventListener("click", () => attempt(() => post({ type: chosenThread()?.blocked ? "unblock" : "block" })));
+  byId("refuses").addEventListener("click", () => attempt(() => post({ type: chosenThread()?.refusesMarketing ? "resume_marketing" : "stop_marketing" })));
+  byId("new-number").addEventListener("click", () => {
+    const fields = [{ name: "phone", label: "New phone number", type: "tel", required: true, placeholder: "+44 7700 900777" }];
+    formSheet("Change the number", fields, "Change", ({ phone }) => attempt(async () => { await post({ type: "change_number", phone }); await refreshWorld(); }));
+  });
   byId("customer-search").addEventListener("input", renderPeople);
 }
 
