@@ -522,18 +522,17 @@ fn change_number(
     let user_id = format!("GB.{}", state.ids.digits("bsuid", &[&customer.id, &digits], 0, 20));
     let moved = state.customers.move_to(&customer.id, &digits, user_id);
     let moved = moved.ok_or(WriteError::Impossible("that is no phone number, or somebody has it"))?;
-    let mut system = match (customer.visible_phone(), moved.visible_phone()) {
-        (Some(old), Some(new)) => json!({
+    let mut system = if let (Some(old), Some(new)) = (customer.visible_phone(), moved.visible_phone()) {
+        json!({
             "body": format!("User {} changed from {old} to {new}", customer.name), "wa_id": new,
             "user_id": moved.visible_user_id(), "type": "user_changed_number",
-        }),
-        _ => {
-            let (old, new) = (
-                customer.user_id.as_deref().unwrap_or_default(),
-                moved.user_id.as_deref().unwrap_or_default(),
-            );
-            json!({"body": format!("User changed from {old} to {new}"), "user_id": new, "type": "user_changed_user_id"})
-        }
+        })
+    } else {
+        let (old, new) = (
+            customer.user_id.as_deref().unwrap_or_default(),
+            moved.user_id.as_deref().unwrap_or_default(),
+        );
+        json!({"body": format!("User changed from {old} to {new}"), "user_id": new, "type": "user_changed_user_id"})
     };
     if let Some(system) = system.as_object_mut() {
         system.retain(|_, value| !value.is_null());

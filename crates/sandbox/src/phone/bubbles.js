@@ -32,8 +32,10 @@ export function gist(message, kind) {
   if (message.kind === "like_heart") return kindNames.like_heart;
   if (message.kind === "document" && message.filename) return `Document: ${message.filename}`;
   const name = kindName(message);
-  if (name) return words ? `${name}: ${words}` : name;
-  return words || message.header || message.cards?.map((card) => card.title ?? card.text).find(Boolean) || message.products && "Products" || "Message";
+  // Without the marks of WhatsApp's markup, which a line doesn't show.
+  const line = kind === "whatsapp" ? words?.replace(/([*_~])(\S(?:.*?\S)?)\1/g, "$2") : words;
+  if (name) return line ? `${name}: ${line}` : name;
+  return line || message.header || message.cards?.map((card) => card.title ?? card.text).find(Boolean) || message.products && "Products" || "Message";
 }
 
 function goneWords(message, kind) {

@@ -60,10 +60,10 @@ mod tests {
 
     use tokio::net::TcpListener;
 
-    use super::{FILES, POLICY, routes};
+    use super::{FILES, POLICY, SCRIPT, routes};
 
     fn scripts() -> impl Iterator<Item = (&'static str, &'static str)> {
-        let scripts = FILES.iter().filter(|(path, ..)| path.ends_with(".js"));
+        let scripts = FILES.iter().filter(|(_, content_type, _)| *content_type == SCRIPT);
         scripts.map(|(path, _, body)| (*path, *body))
     }
 

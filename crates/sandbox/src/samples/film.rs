@@ -17,8 +17,8 @@ pub(super) fn make(hash: &[u8]) -> Vec<u8> {
             [&(unit.len() as u32).to_be_bytes()[..], &unit].concat()
         })
         .collect();
-    let kind = atom(b"ftyp", &[b"isom\0\0\x02\0isomiso2avc1mp41"]);
-    let data = atom(b"mdat", &[&pictures.concat()]);
+    let kind = atom(*b"ftyp", &[b"isom\0\0\x02\0isomiso2avc1mp41"]);
+    let data = atom(*b"mdat", &[&pictures.concat()]);
     let start = kind.len() as u32 + 8;
     let offsets = pictures.iter().scan(start, |at, picture| {
         let offset = *at;
@@ -38,9 +38,9 @@ fn numbers(numbers: &[u32]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
 }
 
-fn atom(name: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
+fn atom(name: [u8; 4], parts: &[&[u8]]) -> Vec<u8> {
     let content = parts.concat();
-    [&(content.len() as u32 + 8).to_be_bytes()[..], name, &content].concat()
+    [&(content.len() as u32 + 8).to_be_bytes()[..], &name, &content].concat()
 }
 
 /// Where the pictures are, and how they are shown (ISO/IEC 14496-12).
@@ -49,7 +49,7 @@ fn index(sizes: &[u8], offsets: &[u8]) -> Vec<u8> {
     let (width, height) = (COLUMNS * 16, LINES * 16);
     let matrix = numbers(&[0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000]);
     let film = atom(
-        b"mvhd",
+        *b"mvhd",
         &[
             &numbers(&[0, 0, 0, 1000, duration, 0x1_0000, 0x0100_0000, 0, 0]),
             &matrix,
@@ -58,25 +58,28 @@ fn index(sizes: &[u8], offsets: &[u8]) -> Vec<u8> {
         ],
     );
     let track = atom(
-        b"tkhd",
+        *b"tkhd",
         &[
             &numbers(&[3, 0, 0, 1, 0, duration, 0, 0, 0, 0]),
             &matrix,
             &numbers(&[width << 16, height << 16]),
         ],
     );
-    let media = atom(b"mdhd", &[&numbers(&[0, 0, 0, 1000, duration, 0x55c4_0000])]);
-    let handler = atom(b"hdlr", &[&[0; 8], b"vide", &[0; 12], b"picture\0"]);
-    let video = atom(b"vmhd", &[&numbers(&[1, 0, 0])]);
+    let media = atom(*b"mdhd", &[&numbers(&[0, 0, 0, 1000, duration, 0x55c4_0000])]);
+    let handler = atom(*b"hdlr", &[&[0; 8], b"vide", &[0; 12], b"picture\0"]);
+    let video = atom(*b"vmhd", &[&numbers(&[1, 0, 0])]);
     let place = atom(
-        b"dinf",
-        &[&atom(b"dref", &[&numbers(&[0, 1]), &atom(b"url ", &[&numbers(&[1])])])],
+        *b"dinf",
+        &[&atom(
+            *b"dref",
+            &[&numbers(&[0, 1]), &atom(*b"url ", &[&numbers(&[1])])],
+        )],
     );
 
     let (sequence, settings) = (sequence(), settings());
     let profile = [1, sequence[1], sequence[2], sequence[3], 0xff, 0xe1];
     let decoder = atom(
-        b"avcC",
+        *b"avcC",
         &[
             &profile,
             &(sequence.len() as u16).to_be_bytes(),
@@ -95,20 +98,20 @@ fn index(sizes: &[u8], offsets: &[u8]) -> Vec<u8> {
     sample.extend([0, 1]);
     sample.extend([0; 32]);
     sample.extend([0, 24, 0xff, 0xff]);
-    let description = atom(b"stsd", &[&numbers(&[0, 1]), &atom(b"avc1", &[&sample, &decoder])]);
+    let description = atom(*b"stsd", &[&numbers(&[0, 1]), &atom(*b"avc1", &[&sample, &decoder])]);
     let table = atom(
-        b"stbl",
+        *b"stbl",
         &[
             &description,
-            &atom(b"stts", &[&numbers(&[0, 1, PICTURES, LASTS])]),
-            &atom(b"stsc", &[&numbers(&[0, 1, 1, 1, 1])]),
-            &atom(b"stsz", &[&numbers(&[0, 0, PICTURES]), sizes]),
-            &atom(b"stco", &[&numbers(&[0, PICTURES]), offsets]),
+            &atom(*b"stts", &[&numbers(&[0, 1, PICTURES, LASTS])]),
+            &atom(*b"stsc", &[&numbers(&[0, 1, 1, 1, 1])]),
+            &atom(*b"stsz", &[&numbers(&[0, 0, PICTURES]), sizes]),
+            &atom(*b"stco", &[&numbers(&[0, PICTURES]), offsets]),
         ],
     );
-    let inner = atom(b"minf", &[&video, &place, &table]);
-    let track = atom(b"trak", &[&track, &atom(b"mdia", &[&media, &handler, &inner])]);
-    atom(b"moov", &[&film, &track])
+    let inner = atom(*b"minf", &[&video, &place, &table]);
+    let track = atom(*b"trak", &[&track, &atom(*b"mdia", &[&media, &handler, &inner])]);
+    atom(*b"moov", &[&film, &track])
 }
 
 /// Exponential-Golomb codes (H.264, 9.1).

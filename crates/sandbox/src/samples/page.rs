@@ -1,5 +1,7 @@
 //! A PDF of one page.
 
+use std::fmt::Write;
+
 /// The page says what it is, and where it would come from.
 pub(super) fn make(address: &str) -> Vec<u8> {
     let from: String = address
@@ -20,14 +22,17 @@ pub(super) fn make(address: &str) -> Vec<u8> {
     ];
     let mut pdf = "%PDF-1.4\n".to_owned();
     let mut places = String::new();
+    // Writing to a text can't fail.
     for (position, object) in objects.iter().enumerate() {
-        places.push_str(&format!("{:010} 00000 n \n", pdf.len()));
-        pdf.push_str(&format!("{} 0 obj\n{object}\nendobj\n", position + 1));
+        let _ = writeln!(places, "{:010} 00000 n ", pdf.len());
+        let _ = write!(pdf, "{} 0 obj\n{object}\nendobj\n", position + 1);
     }
     let start = pdf.len();
     let count = objects.len() + 1;
-    pdf.push_str(&format!(
-        "xref\n0 {count}\n0000000000 65535 f \n{places}trailer\n<< /Size {count} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n"
-    ));
+    let _ = write!(pdf, "xref\n0 {count}\n0000000000 65535 f \n{places}");
+    let _ = write!(
+        pdf,
+        "trailer\n<< /Size {count} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n"
+    );
     pdf.into_bytes()
 }

@@ -8,21 +8,21 @@ const LASTS: u32 = 600;
 
 /// It looks.
 pub(super) fn still() -> Vec<u8> {
-    riff(&chunk(b"VP8L", &face(false)))
+    riff(&chunk(*b"VP8L", &face(false)))
 }
 
 /// It winks.
 pub(super) fn moving() -> Vec<u8> {
     let side = &(SIDE - 1).to_le_bytes()[..3];
     // It moves, and is see-through.
-    let canvas = chunk(b"VP8X", &[&[0x12, 0, 0, 0], side, side].concat());
+    let canvas = chunk(*b"VP8X", &[&[0x12, 0, 0, 0], side, side].concat());
     // Without a background, for ever.
-    let play = chunk(b"ANIM", &[0; 6]);
+    let play = chunk(*b"ANIM", &[0; 6]);
     let picture = |winks: bool| {
         let lasts = &LASTS.to_le_bytes()[..3];
         // At the corner; it takes the place of the one before.
         let frame = [&[0; 6], side, side, lasts, &[0b10]].concat();
-        chunk(b"ANMF", &[frame, chunk(b"VP8L", &face(winks))].concat())
+        chunk(*b"ANMF", &[frame, chunk(*b"VP8L", &face(winks))].concat())
     };
     riff(&[canvas, play, picture(false), picture(true)].concat())
 }
@@ -31,8 +31,8 @@ fn riff(chunks: &[u8]) -> Vec<u8> {
     [b"RIFF", &(chunks.len() as u32 + 4).to_le_bytes()[..], b"WEBP", chunks].concat()
 }
 
-fn chunk(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
-    let mut chunk = [name, &(content.len() as u32).to_le_bytes()[..], content].concat();
+fn chunk(name: [u8; 4], content: &[u8]) -> Vec<u8> {
+    let mut chunk = [&name[..], &(content.len() as u32).to_le_bytes()[..], content].concat();
     if content.len() % 2 == 1 {
         chunk.push(0);
     }

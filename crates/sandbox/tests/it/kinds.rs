@@ -8,7 +8,9 @@ use super::harness::{ACCOUNT, Harness, PHONE, code, start, stepped};
 const AMARA: &str = "447700900101";
 
 fn interactive(content: Value) -> Value {
-    json!({"type": "interactive", "interactive": content})
+    let mut message = json!({"type": "interactive"});
+    message["interactive"] = content;
+    message
 }
 
 fn picture() -> Value {

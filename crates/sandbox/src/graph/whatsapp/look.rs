@@ -17,7 +17,7 @@ pub(super) fn look(definition: &[Value], sent: &[Value]) -> Shown {
                 shown.text = Some(filled(
                     part["text"].as_str().unwrap_or_default(),
                     &parameters(sent, "body"),
-                ))
+                ));
             }
             "FOOTER" => shown.footer = part["text"].as_str().map(str::to_owned),
             "BUTTONS" => shown.buttons = buttons(part, sent, &mut shown.products),
@@ -149,28 +149,37 @@ fn buttons(part: &Value, sent: &[Value], products: &mut Option<Products>) -> Vec
             }
             "PHONE_NUMBER" => {
                 choice.does = Some("call");
-                choice.payload = defined["phone_number"].as_str().unwrap_or_default().to_owned();
+                defined["phone_number"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .clone_into(&mut choice.payload);
             }
             "COPY_CODE" => {
                 choice.does = Some("copy");
-                choice.payload = parameter["coupon_code"].as_str().unwrap_or_default().to_owned();
+                parameter["coupon_code"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .clone_into(&mut choice.payload);
                 if choice.title.is_empty() {
                     "Copy offer code".clone_into(&mut choice.title);
                 }
             }
             "OTP" => {
                 choice.does = Some("copy");
-                choice.payload = parameter["text"].as_str().unwrap_or_default().to_owned();
+                parameter["text"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .clone_into(&mut choice.payload);
                 if choice.title.is_empty() {
                     "Copy code".clone_into(&mut choice.title);
                 }
             }
             "FLOW" => {
                 choice.does = Some("flow");
-                choice.payload = parameter["action"]["flow_token"]
+                parameter["action"]["flow_token"]
                     .as_str()
                     .unwrap_or("unused")
-                    .to_owned();
+                    .clone_into(&mut choice.payload);
             }
             "CATALOG" | "SPM" => choice.does = Some("catalog"),
             "MPM" => {
