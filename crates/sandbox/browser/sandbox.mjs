@@ -12,11 +12,13 @@ const tokens = { whatsapp: "EAAsandboxSystemUserToken", instagram: "IGAAsandboxU
 
 /** Starts one; it ends when its input is closed. */
 export async function startSandbox() {
-  const root = fileURLToPath(new URL("../../..", import.meta.url));
-  const child = spawn("cargo", ["run", "--quiet", "-p", "tidings-sandbox", "--example", "serve"], { cwd: root, stdio: ["pipe", "pipe", "inherit"] });
+  // Built by `make test-browser`.
+  const target = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL("../../../target", import.meta.url));
+  const child = spawn(`${target}/debug/examples/serve`, [], { stdio: ["pipe", "pipe", "inherit"] });
   const lines = createInterface({ input: child.stdout });
   const url = await new Promise((done, failed) => {
     lines.once("line", done);
+    child.once("error", failed);
     child.once("exit", (code) => failed(new Error(`the sandbox ended with ${code}`)));
   });
   const call = async (method, path, body, token) => {
