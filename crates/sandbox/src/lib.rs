@@ -38,6 +38,7 @@
 //!
 //! # Limits
 //!
+//! How long and how many the parts of one message may be is in [`MESSAGE_LIMITS`]. The limits on how fast and how much are settings:
 //! [`Number::throughput`], [`NumberLimits`], [`AccountLimits`] and [`Rules`] hold them, each with Meta's value and each off at 0. They go by
 //! the sandbox's clock, so that a day passes in no time. All are looked at before any of them counts a message. What the reference
 //! leaves open is a setting: the code of the messaging limit, the strict reading of the pair limit, whether what customers write

@@ -409,7 +409,11 @@ async fn a_read_mark_and_typing_go_together() {
 
 /// A message that has `size` of what the limit counts. Letters of two bytes tell characters from bytes.
 fn sized(limit: &MessageLimit, size: usize) -> Value {
-    let text = if limit.unit == LimitUnit::Bytes { "x" } else { "é" }.repeat(size);
+    let text = if limit.unit == LimitUnit::Bytes {
+        format!("{}{}", "é".repeat(size / 2), "x".repeat(size % 2))
+    } else {
+        "é".repeat(size)
+    };
     let body = json!({"text": "Body"});
     let list = |sections: Value, button: &str| {
         interactive(
