@@ -22,6 +22,12 @@ demo: ## the hub and a simulated Meta on this machine, with customers writing: p
 .PHONY: test
 test: install-postgres ## all tests, on SQLite and on a Postgres made for this run
 	@$(STEP) "tests" scripts/with-postgres --fast $(CARGO) test $(LOCKED) $(or $(ARGS),--workspace)
+	@$(if $(ARGS),,$(MAKE) --no-print-directory test-browser)
+
+.PHONY: test-browser
+test-browser: install-browser ## the sandbox's phone page in Chromium (a part of `make test`)
+	@$(CARGO) build $(LOCKED) --quiet -p tidings-sandbox --example serve
+	@$(STEP) "phone page" node --test crates/sandbox/browser
 
 .PHONY: bench
 bench: install-postgres ## measure the hub against reference servers, on SQLite and on a Postgres made for this run
@@ -53,6 +59,10 @@ deny: install-cargo-deny ## only allowed crates, licences and sources (deny.toml
 .PHONY: install-postgres
 install-postgres: ## Postgres's server programs, for the tests and the bench
 	@scripts/install-postgres
+
+.PHONY: install-browser
+install-browser: ## Chromium and what drives it, for the tests of the phone page
+	@scripts/install-browser
 
 .PHONY: install-cargo-deny
 install-cargo-deny: ## the tool behind `make deny`

@@ -6,13 +6,14 @@ mod accounts;
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, State as Extract};
-use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, State as Extract};
+use axum::http::header::{ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, RANGE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event as Frame, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post};
@@ -27,6 +28,8 @@ use crate::customers::acts::{self, Content, WriteError};
 use crate::customers::people::{Channel, Customer, Identity, NewCustomer};
 use crate::customers::script::{self, Script, ScriptError};
 use crate::faults::{Fault, FaultRequest};
+use crate::graph::catalogue::ERRORS;
+use crate::ids::Ids;
 use crate::ledger::{LedgerKind, Summary};
 use crate::lock;
 use crate::mail::Wanted;
@@ -40,6 +43,8 @@ const ACCOUNTS_SHOWN_MAX: usize = 1000;
 const FAULTS_MAX: usize = 1000;
 /// Most e-mails in one answer.
 const MAILBOX_PAGE_MAX: usize = 1000;
+/// The largest thing that a customer does: a file of 16 MB in base64, or several smaller ones.
+const WRITTEN_BYTES_MAX: usize = 24 * 1024 * 1024;
 /// Most ledger entries in one answer.
 const LEDGER_PAGE_MAX: usize = 10_000;
 /// Most changes that a slow listener may be behind.
@@ -56,11 +61,15 @@ pub(crate) fn routes() -> Router<Arc<Core>> {
         .route("/sandbox/customers", post(add_customer))
         .route("/sandbox/customers/{customer}", patch(change_customer))
         .route("/sandbox/customers/{customer}/threads/{account}", get(thread))
-        .route("/sandbox/customers/{customer}/threads/{account}/messages", post(write))
+        .route(
+            "/sandbox/customers/{customer}/threads/{account}/messages",
+            post(write).layer(DefaultBodyLimit::max(WRITTEN_BYTES_MAX)),
+        )
         .route("/sandbox/customers/{customer}/threads/{account}/read", post(read))
         .route("/sandbox/faults", get(faults).post(add_fault).delete(remove_faults))
         .route("/sandbox/faults/{fault}", delete(remove_fault))
         .route("/sandbox/media/{media}", get(media))
+        .route("/sandbox/errors", get(errors))
         .route("/sandbox/script", post(play))
         .route("/sandbox/stream", get(listen))
         .merge(accounts::routes())
@@ -266,7 +275,7 @@ async fn state(Extract(core): Extract<Arc<Core>>) -> Json<Value> {
         .customers
         .iter()
         .take(CUSTOMERS_SHOWN_MAX)
-        .map(shown_customer)
+        .map(|customer| shown_customer(customer, state.ids))
         .collect();
     let templates = &state.templates;
     Json(json!({
@@ -276,7 +285,7 @@ async fn state(Extract(core): Extract<Arc<Core>>) -> Json<Value> {
     }))
 }
 
-fn shown_customer(customer: &Customer) -> Value {
+fn shown_customer(customer: &Customer, ids: Ids) -> Value {
     let mut shown = json!({
         "id": customer.id, "name": customer.name, "kind": customer.channel, "username": customer.username,
         "autoRead": customer.auto_read, "readAfterMs": customer.read_after_ms,
@@ -286,6 +295,7 @@ fn shown_customer(customer: &Customer) -> Value {
             shown["phone"] = json!(customer.phone);
             shown["userId"] = json!(customer.user_id);
             shown["identity"] = json!(customer.identity);
+            shown["identityKeyHash"] = json!(ids.identity(&customer.id));
         }
         Channel::Instagram => shown["igsid"] = json!(customer.igsid),
     }
@@ -299,7 +309,7 @@ async fn add_customer(
     let mut state = lock(&core.state);
     let ids = state.ids;
     let shown = match state.customers.add(new, ids) {
-        Ok(customer) => shown_customer(customer),
+        Ok(customer) => shown_customer(customer, ids),
         Err(error) => {
             return Err(Refusal::new(
                 StatusCode::CONFLICT,
@@ -341,7 +351,7 @@ async fn change_customer(
     let shown = state
         .customers
         .get(&id)
-        .map(shown_customer)
+        .map(|customer| shown_customer(customer, state.ids))
         .ok_or(WriteError::UnknownCustomer(id))?;
     drop(state);
     core.changes.tell_state();
@@ -370,6 +380,8 @@ async fn thread(
         "messages": messages,
         "typing": thread.is_some_and(|thread| thread.typing_until > now),
         "windowOpen": thread.is_some_and(|thread| thread.window_is_open(now)),
+        "blocked": thread.is_some_and(|thread| thread.is_blocked),
+        "refusesMarketing": thread.is_some_and(|thread| thread.refuses_marketing),
     })))
 }
 
@@ -415,19 +427,58 @@ async fn read(
     Ok(Json(json!({"success": true})))
 }
 
-/// A picture for the phone page, without a token.
-async fn media(Extract(core): Extract<Arc<Core>>, Path(id): Path<String>) -> Response {
+/// A file for the phone page, without a token. A part of it may be asked for: a browser looks at the end of a sound to learn how long it
+/// is.
+async fn media(Extract(core): Extract<Arc<Core>>, Path(id): Path<String>, asked: HeaderMap) -> Response {
     let state = lock(&core.state);
-    match state.media.get(&id, core.clock.now()) {
-        Some(media) => {
-            let headers = [
-                (CONTENT_TYPE, media.mime.clone()),
-                (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
-            ];
-            (headers, media.bytes.clone()).into_response()
+    let Some(media) = state.media.get(&id, core.clock.now()) else {
+        return Refusal::new(StatusCode::NOT_FOUND, "unknown_media", "there is no such media").into_response();
+    };
+    let headers = [
+        (CONTENT_TYPE, media.mime.clone()),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+        (ACCEPT_RANGES, "bytes".to_owned()),
+    ];
+    let whole = media.bytes.len();
+    let range = asked.get(RANGE).and_then(|range| part(range.to_str().ok()?, whole));
+    match range {
+        Some(range) => {
+            let place = format!("bytes {}-{}/{whole}", range.start, range.end - 1);
+            let bytes = media.bytes.slice(range);
+            (StatusCode::PARTIAL_CONTENT, headers, [(CONTENT_RANGE, place)], bytes).into_response()
         }
-        None => Refusal::new(StatusCode::NOT_FOUND, "unknown_media", "there is no such media").into_response(),
+        None => (headers, media.bytes.clone()).into_response(),
     }
+}
+
+/// One range of bytes that lies within the whole; everything else that a client may ask for is answered with the whole.
+fn part(range: &str, whole: usize) -> Option<Range<usize>> {
+    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+    let range = if first.is_empty() {
+        whole.saturating_sub(last.parse().ok()?)..whole
+    } else {
+        let end = if last.is_empty() {
+            whole
+        } else {
+            last.parse::<usize>().ok()?.saturating_add(1).min(whole)
+        };
+        first.parse().ok()?..end
+    };
+    (range.start < range.end).then_some(range)
+}
+
+/// Every error that a fault can bring.
+async fn errors() -> Json<Value> {
+    let rows: Vec<Value> = ERRORS
+        .iter()
+        .map(|row| {
+            json!({
+                "kind": row.channel, "code": row.code, "codeLast": row.code_last, "subcode": row.subcode,
+                "httpStatus": row.http_status, "message": row.message,
+            })
+        })
+        .collect();
+    Json(json!({ "errors": rows }))
 }
 
 /// Starts a script, given as YAML.
@@ -515,4 +566,28 @@ async fn listen(Extract(core): Extract<Arc<Core>>) -> Sse<impl Stream<Item = Res
         Some((Ok(Frame::default().data(text)), (changes, stopping)))
     });
     Sse::new(frames).keep_alive(KeepAlive::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::part;
+
+    #[test]
+    fn a_part_of_a_file_lies_within_it() {
+        for (asked, expected) in [
+            ("bytes=0-", Some(0..10)),
+            ("bytes=4-6", Some(4..7)),
+            ("bytes=4-60", Some(4..10)),
+            ("bytes=-3", Some(7..10)),
+            ("bytes=-30", Some(0..10)),
+            ("bytes=10-", None),
+            ("bytes=6-4", None),
+            ("bytes=-0", None),
+            ("bytes=1-2,4-5", None),
+            ("lines=1-2", None),
+            ("bytes=0-18446744073709551615", Some(0..10)),
+        ] {
+            assert_eq!(part(asked, 10), expected, "{asked}");
+        }
+    }
 }

@@ -60,6 +60,16 @@ impl Ids {
         letters(&mut chance, BASE64, length).replace(['+', '/'], "x")
     }
 
+    /// The post of an account that customers comment on when they name none.
+    pub(crate) fn first_post(self, account: &str) -> String {
+        self.digits("post", &[account], 0, 17)
+    }
+
+    /// The hash of a customer's identity key (whatsapp.md 9.1).
+    pub(crate) fn identity(self, customer: &str) -> String {
+        self.word("identity", &[customer], 0, 12)
+    }
+
     /// The id of a template.
     pub(crate) fn template(self, name: &str, language: &str) -> String {
         self.digits("template", &[name, language], 0, 15)

@@ -29,6 +29,7 @@
 //! | `POST /sandbox/customers` · `PATCH …/{customer}` | adds a customer ([`NewCustomer`]); changes their habits |
 //! | `GET …/{customer}/threads/{account}` · `POST …/messages` · `POST …/read` | what their phone shows; they do something ([`Content`]); they look |
 //! | `GET`, `POST`, `DELETE /sandbox/faults` · `DELETE …/{fault}` | what goes wrong ([`FaultRequest`], [`FaultKind`]) |
+//! | `GET /sandbox/errors` | every error of Meta's tables, which an `error` fault brings ([`ERRORS`]) |
 //! | `POST /sandbox/script` | follows a script, given as YAML ([`Script`]) |
 //! | `GET /ledger?after=&kind=&limit=` · `DELETE /ledger` | everything that happened; empties it |
 //! | `GET /ledger/summary` | what it adds up to ([`Summary`]): counts and most in any second for each account, doubles, disorder |
@@ -37,6 +38,7 @@
 //!
 //! # Limits
 //!
+//! How long and how many the parts of one message may be is in [`MESSAGE_LIMITS`]. The limits on how fast and how much are settings:
 //! [`Number::throughput`], [`NumberLimits`], [`AccountLimits`] and [`Rules`] hold them, each with Meta's value and each off at 0. They go by
 //! the sandbox's clock, so that a day passes in no time. All are looked at before any of them counts a message. What the reference
 //! leaves open is a setting: the code of the messaging limit, the strict reading of the pair limit, whether what customers write
@@ -83,6 +85,7 @@ mod mail;
 mod media;
 mod options;
 mod phone;
+mod samples;
 mod state;
 mod webhooks;
 mod world;
@@ -107,10 +110,12 @@ pub use accounts::{
     AccountChange, AccountError, AddedInstagramAccount, AddedNumber, NewInstagramAccount, NewNumber, NumberChange,
 };
 pub use clock::Time;
-pub use customers::acts::{Content, WriteError};
+pub use customers::acts::{Attachment, AttachmentKind, Content, OrderItem, Shared, WriteError};
 pub use customers::people::{Channel, Identity, NewCustomer, Reply};
 pub use customers::script::{Line, Load, Script, ScriptError};
 pub use faults::{FaultKind, FaultRequest};
+pub use graph::bounds::{LimitUnit, MESSAGE_LIMITS, MessageLimit};
+pub use graph::catalogue::{CataloguedError, ERRORS};
 pub use ledger::{AccountSummary, LedgerEntry, LedgerKind, Summary, Troubles};
 pub use limits::{AccountLimits, NumberLimits, NumberStatus, Quality};
 pub use mail::{Mail, SmtpAuth, SmtpOptions};

@@ -1,6 +1,7 @@
 //! What exists at the start: apps, numbers, accounts, tokens, templates, customers.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::customers::people::NewCustomer;
 use crate::limits::{AccountLimits, NumberLimits, NumberStatus, Quality};
@@ -132,6 +133,7 @@ pub struct Template {
     #[serde(default)]
     pub header: Option<String>,
     /// The body's text, with `{{1}}` or `{{name}}` where a parameter goes.
+    #[serde(default)]
     pub body: String,
     /// The footer's text.
     #[serde(default)]
@@ -139,6 +141,9 @@ pub struct Template {
     /// The labels of its quick-reply buttons.
     #[serde(default)]
     pub buttons: Vec<String>,
+    /// All of its components, as Meta takes them when a template is created; header, body, footer and buttons are then left out.
+    #[serde(default)]
+    pub components: Vec<Value>,
     /// What Meta thinks of it; only an approved one can be sent.
     #[serde(default)]
     pub status: TemplateStatus,
@@ -257,6 +262,7 @@ impl Default for World {
                 body: "This is a first message, sent from a template without parameters.".to_owned(),
                 footer: Some("Sandbox Records".to_owned()),
                 buttons: Vec::new(),
+                components: Vec::new(),
                 status: TemplateStatus::Approved,
             },
             Template {
@@ -267,6 +273,7 @@ impl Default for World {
                 body: "Your booking on {{1}} at {{2}} is confirmed. See you there!".to_owned(),
                 footer: None,
                 buttons: Vec::new(),
+                components: Vec::new(),
                 status: TemplateStatus::Approved,
             },
         ];

@@ -1,22 +1,24 @@
 //! What a customer does: writes, presses, reacts, unsends, looks.
 //!
-//! Each act changes the thread as the customer's phone shows it, and makes the webhook that Meta would make of it.
+//! Each act changes the thread as the customer's phone shows it, and makes the webhook that Meta would make of it: `on_whatsapp` and
+//! `on_instagram` hold the two halves.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::people::{Channel, Customer};
+use super::{on_instagram, on_whatsapp};
 use crate::Core;
 use crate::control::ChangeKind;
 use crate::engine::Act;
-use crate::graph;
 use crate::ledger::{LedgerKind, Subject};
 use crate::limits::{NumberStatus, Quality};
 use crate::lock;
 use crate::media::{self, Media};
-use crate::state::threads::{By, Choice, Message, Place, Progress, Shown, Thread, ThreadKey};
+use crate::samples;
+use crate::state::State;
+use crate::state::threads::{By, Choice, Message, Progress, Shown, Thread, ThreadKey};
 use crate::state::usage::WEEK;
-use crate::state::{Comment, State};
 use crate::webhooks::{Event, EventId, instagram, status, whatsapp};
 
 /// Something that a customer does in a thread.
@@ -34,7 +36,8 @@ pub enum Content {
     },
     /// Sends a picture.
     Image {
-        /// Where the picture is: a web address, for which a stand-in is drawn, or the picture itself as a `data:` address.
+        /// The file: a web address, for which a stand-in is made, or the file itself as a `data:` address; a sample if left out.
+        #[serde(default)]
         link: String,
         /// WhatsApp only.
         #[serde(default)]
@@ -42,6 +45,82 @@ pub enum Content {
         /// The message that is quoted.
         #[serde(default)]
         reply_to: Option<String>,
+    },
+    /// Sends a film.
+    Video {
+        /// As for an image.
+        #[serde(default)]
+        link: String,
+        /// WhatsApp only.
+        #[serde(default)]
+        caption: Option<String>,
+        /// The message that is quoted.
+        #[serde(default)]
+        reply_to: Option<String>,
+    },
+    /// Sends a file with sound.
+    Audio {
+        /// As for an image.
+        #[serde(default)]
+        link: String,
+        /// The message that is quoted.
+        #[serde(default)]
+        reply_to: Option<String>,
+    },
+    /// Records something and sends it.
+    Voice {
+        /// As for an image.
+        #[serde(default)]
+        link: String,
+        /// The message that is quoted.
+        #[serde(default)]
+        reply_to: Option<String>,
+    },
+    /// Sends a document; on Instagram a file.
+    Document {
+        /// As for an image.
+        #[serde(default)]
+        link: String,
+        /// Its name; WhatsApp only.
+        #[serde(default)]
+        filename: Option<String>,
+        /// WhatsApp only.
+        #[serde(default)]
+        caption: Option<String>,
+        /// The message that is quoted.
+        #[serde(default)]
+        reply_to: Option<String>,
+    },
+    /// Sends a sticker; Instagram tells it as a picture.
+    Sticker {
+        /// As for an image.
+        #[serde(default)]
+        link: String,
+        /// Whether it moves.
+        #[serde(default)]
+        animated: bool,
+        /// The message that is quoted.
+        #[serde(default)]
+        reply_to: Option<String>,
+    },
+    /// Sends several files in one message. Instagram only; WhatsApp sends each by itself.
+    Attachments {
+        /// The files, 1 to 10.
+        attachments: Vec<Attachment>,
+    },
+    /// Sends a heart. Instagram only.
+    Heart,
+    /// Sends contact cards. WhatsApp only.
+    Contacts {
+        /// As WhatsApp tells them (whatsapp.md 4.2); one sample card if left out.
+        #[serde(default)]
+        contacts: Vec<Value>,
+    },
+    /// Gives the business the own number, which it asked for. WhatsApp only.
+    ShareNumber {
+        /// The message that asks; the newest one that does, if left out.
+        #[serde(default)]
+        message_id: Option<String>,
     },
     /// Sends a place. WhatsApp only.
     Location {
@@ -55,6 +134,9 @@ pub enum Content {
         /// Where it is.
         #[serde(default)]
         address: Option<String>,
+        /// The message that asked for it.
+        #[serde(default)]
+        reply_to: Option<String>,
     },
     /// Reacts to a message, or takes the reaction back.
     Reaction {
@@ -92,6 +174,126 @@ pub enum Content {
         /// Which one.
         payload: String,
     },
+    /// Fills in a flow's form. WhatsApp only.
+    Flow {
+        /// The message that has it; the newest one that does, if left out.
+        #[serde(default)]
+        message_id: Option<String>,
+        /// The answers, by the names of the fields.
+        #[serde(default)]
+        answers: Map<String, Value>,
+    },
+    /// Gives the address that was asked for. WhatsApp only.
+    Address {
+        /// The message that asks; the newest one that does, if left out.
+        #[serde(default)]
+        message_id: Option<String>,
+        /// The parts of the address, by their names.
+        #[serde(default)]
+        values: Map<String, Value>,
+    },
+    /// Answers whether the business may call. WhatsApp only.
+    CallPermission {
+        /// The message that asks; the newest one that does, if left out.
+        #[serde(default)]
+        message_id: Option<String>,
+        /// Whether it may.
+        accept: bool,
+    },
+    /// Orders from the catalogue. WhatsApp only.
+    Order {
+        /// The catalogue; one of the sandbox's own if left out.
+        #[serde(default)]
+        catalog_id: Option<String>,
+        /// What they add.
+        #[serde(default)]
+        text: Option<String>,
+        /// What they want.
+        items: Vec<OrderItem>,
+    },
+    /// Asks about a product. WhatsApp only.
+    AskAboutProduct {
+        /// What they ask.
+        text: String,
+        /// The message that showed it.
+        #[serde(default)]
+        message_id: Option<String>,
+        /// The catalogue; one of the sandbox's own if left out.
+        #[serde(default)]
+        catalog_id: Option<String>,
+        /// The retailer's id of the product.
+        product: String,
+    },
+    /// Forwards a text. WhatsApp only.
+    Forward {
+        /// The text.
+        text: String,
+        /// Whether it was forwarded more than five times.
+        #[serde(default)]
+        frequently: bool,
+    },
+    /// Writes after pressing an advertisement that opens the chat.
+    FromAd {
+        /// What they write.
+        text: String,
+        /// The advertisement's id; one of the sandbox's own if left out.
+        #[serde(default)]
+        ad_id: Option<String>,
+        /// Its headline.
+        #[serde(default)]
+        headline: Option<String>,
+        /// What its link brings along; Instagram only.
+        #[serde(default, rename = "ref")]
+        reference: Option<String>,
+    },
+    /// Comes back to the chat through a link. Instagram only.
+    Referral {
+        /// What the link brings along.
+        #[serde(rename = "ref")]
+        reference: String,
+    },
+    /// Presses a question of the start or an entry of the menu. Instagram only.
+    Postback {
+        /// What it says.
+        title: String,
+        /// What it brings along.
+        payload: String,
+    },
+    /// Answers a story of the business. Instagram only.
+    StoryReply {
+        /// What they write.
+        text: String,
+        /// The story; one of the sandbox's own if left out.
+        #[serde(default)]
+        story_id: Option<String>,
+    },
+    /// Mentions the business in a story. Instagram only.
+    StoryMention {
+        /// The story's picture; as for an image.
+        #[serde(default)]
+        link: String,
+    },
+    /// Shares a post, a reel or a story. Instagram only.
+    Share {
+        /// Which of them.
+        #[serde(default)]
+        what: Shared,
+        /// Its title.
+        #[serde(default)]
+        title: Option<String>,
+    },
+    /// Looks at the chat: everything that arrived is read.
+    Read,
+    /// Plays a voice message of the business. WhatsApp only.
+    Play {
+        /// Which one.
+        message_id: String,
+    },
+    /// Moves to another phone number, and so to another business-scoped id. WhatsApp only.
+    ChangeNumber {
+        /// The new number.
+        phone: String,
+    },
     /// Comments on a post. Instagram only; the comment's id is the event's.
     Comment {
         /// What.
@@ -121,7 +323,87 @@ pub enum Content {
     },
 }
 
+/// One of several files.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Attachment {
+    /// What it is.
+    #[serde(rename = "type")]
+    pub kind: AttachmentKind,
+    /// The file, as for an image.
+    #[serde(default)]
+    pub link: String,
+}
+
+/// What one of several files is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AttachmentKind {
+    /// A picture.
+    Image,
+    /// A film.
+    Video,
+    /// A sound.
+    Audio,
+    /// A file of another kind.
+    File,
+}
+
+/// One line of an order.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OrderItem {
+    /// The retailer's id of the product.
+    pub product: String,
+    /// How many; 1 if left out.
+    #[serde(default = "one")]
+    pub quantity: u32,
+    /// The price of one.
+    #[serde(default)]
+    pub price: f64,
+    /// In which currency; euro if left out.
+    #[serde(default = "euro")]
+    pub currency: String,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn euro() -> String {
+    "EUR".to_owned()
+}
+
+/// What is shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Shared {
+    /// A post of the feed.
+    #[default]
+    Post,
+    /// A reel.
+    Reel,
+    /// A story.
+    Story,
+}
+
 impl Content {
+    /// What the customer writes, where they write something.
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text { text, .. }
+            | Self::Edit { text, .. }
+            | Self::Comment { text, .. }
+            | Self::AskAboutProduct { text, .. }
+            | Self::Forward { text, .. }
+            | Self::FromAd { text, .. }
+            | Self::StoryReply { text, .. } => Some(text),
+            _ => None,
+        }
+    }
+
     /// An empty emoji takes a reaction back, like none.
     fn normal(self) -> Self {
         match self {
@@ -159,6 +441,10 @@ const TEXT_MAX: usize = 65_536;
 
 /// The customer does it.
 pub(crate) fn write(core: &Core, customer_id: &str, account_id: &str, content: Content) -> Result<EventId, WriteError> {
+    if matches!(content, Content::Read) {
+        look(core, customer_id, account_id)?;
+        return Ok(EventId(format!("{customer_id}:read")));
+    }
     let now = core.clock.now();
     let mut state = lock(&core.state);
     let state = &mut *state;
@@ -188,8 +474,8 @@ pub(crate) fn write(core: &Core, customer_id: &str, account_id: &str, content: C
         thread.written_by_customer += 1;
         let number = thread.written_by_customer;
         let event = match customer.channel {
-            Channel::WhatsApp => on_whatsapp(core, state, &customer, &key, content, number, now)?,
-            Channel::Instagram => on_instagram(core, state, &customer, &key, content, number, now)?,
+            Channel::WhatsApp => on_whatsapp::event(core, state, &customer, &key, content, number, now)?,
+            Channel::Instagram => on_instagram::event(core, state, &customer, &key, content, number, now)?,
         };
         if core.options.rules.throughput_counts_inbound && customer.channel == Channel::WhatsApp {
             state
@@ -362,17 +648,24 @@ pub(crate) fn arrived(core: &Core, state: &mut State, key: &ThreadKey, message_i
     }
 }
 
-/// What the ledger says of it: everything but the bytes of a picture.
+/// What the ledger says of it: everything but the bytes of a file.
 fn describe(content: &Content) -> Value {
     let mut described = serde_json::to_value(content).unwrap_or(Value::Null);
-    if described["link"].as_str().is_some_and(|link| link.starts_with("data:")) {
-        described["link"] = json!("data:…");
+    shorten(&mut described);
+    if let Some(attachments) = described.get_mut("attachments").and_then(Value::as_array_mut) {
+        attachments.iter_mut().for_each(shorten);
     }
     described
 }
 
+fn shorten(part: &mut Value) {
+    if part["link"].as_str().is_some_and(|link| link.starts_with("data:")) {
+        part["link"] = json!("data:…");
+    }
+}
+
 fn check_text(content: &Content) -> Result<(), WriteError> {
-    let (Content::Text { text, .. } | Content::Edit { text, .. } | Content::Comment { text, .. }) = content else {
+    let Some(text) = content.text() else {
         return Ok(());
     };
     if text.is_empty() {
@@ -384,284 +677,8 @@ fn check_text(content: &Content) -> Result<(), WriteError> {
     Ok(())
 }
 
-fn on_whatsapp(
-    core: &Core,
-    state: &mut State,
-    customer: &Customer,
-    key: &ThreadKey,
-    content: Content,
-    count: u64,
-    now: i64,
-) -> Result<Event, WriteError> {
-    let number = state
-        .number(&key.account)
-        .ok_or_else(|| WriteError::UnknownAccount(key.account.clone()))?
-        .clone();
-    let id = state.ids.wamid("written", &[&customer.id, &key.account], count);
-    let quote = |quoted: &Option<String>| quoted.as_ref().map(|id| json!({"from": number.phone, "id": id}));
-    let mut body = Map::new();
-    let mut set = |kind: &str, part: Value| {
-        body.insert("type".to_owned(), json!(kind));
-        body.insert(kind.to_owned(), part);
-    };
-    let mut shown = Shown::default();
-    let mut opens_window = true;
-    let mut context = None;
-    match content {
-        Content::Text { text, reply_to } => {
-            set("text", json!({"body": text}));
-            context = quote(&reply_to);
-            shown = shown_text("text", text, reply_to);
-        }
-        Content::Image {
-            link,
-            caption,
-            reply_to,
-        } => {
-            let (media_id, media) = hold_picture(state, key, &id, &link, now);
-            let mut image = graph::media::described(core, &media_id, &media, now);
-            if let Some(caption) = &caption {
-                image["caption"] = json!(caption);
-            }
-            set("image", image);
-            context = quote(&reply_to);
-            shown = Shown {
-                kind: "image".to_owned(),
-                link: Some(shown_link(link, &media_id)),
-                caption,
-                reply_to,
-                ..Shown::default()
-            };
-        }
-        Content::Location {
-            latitude,
-            longitude,
-            name,
-            address,
-        } => {
-            let mut location = json!({"latitude": latitude, "longitude": longitude});
-            let place = Place {
-                latitude,
-                longitude,
-                name: name.clone(),
-                address: address.clone(),
-            };
-            for (part, value) in [("name", name), ("address", address)] {
-                if let Some(value) = value {
-                    location[part] = json!(value);
-                }
-            }
-            set("location", location);
-            shown = Shown {
-                kind: "location".to_owned(),
-                location: Some(place),
-                ..Shown::default()
-            };
-        }
-        Content::Reaction { message_id, emoji } => {
-            let message = known(state.message_mut(key, &message_id), &message_id)?;
-            message.react(By::Customer, emoji.as_deref());
-            // Taking back leaves the emoji out (whatsapp.md 4.4).
-            set(
-                "reaction",
-                match emoji {
-                    Some(emoji) => json!({"message_id": message_id, "emoji": emoji}),
-                    None => json!({"message_id": message_id}),
-                },
-            );
-            opens_window = false;
-        }
-        Content::Unsend { message_id } => {
-            unsend(state, key, &message_id)?;
-            set("revoke", json!({"original_message_id": message_id}));
-            opens_window = false;
-        }
-        Content::Edit { message_id, text } => {
-            edit(state, key, &message_id, &text)?;
-            let message = json!({"context": {"id": "M0"}, "type": "text", "text": {"body": text}});
-            set("edit", json!({"original_message_id": message_id, "message": message}));
-            opens_window = false;
-        }
-        Content::Button { message_id, payload } => {
-            let thread = state.thread_mut(key);
-            let (message, choice) = offered(thread, message_id.as_deref(), &payload, |shown| &shown.buttons)?;
-            context = Some(json!({"from": number.phone, "id": message.id}));
-            // `button` answers a template, `interactive` a free-form message (whatsapp.md 4.3).
-            if message.shown.template.is_some() {
-                set("button", json!({"payload": choice.payload, "text": choice.title}));
-            } else if message.shown.kind == "list" {
-                let mut row = json!({"id": choice.payload, "title": choice.title});
-                if let Some(description) = &choice.description {
-                    row["description"] = json!(description);
-                }
-                set("interactive", json!({"type": "list_reply", "list_reply": row}));
-            } else {
-                let reply = json!({"id": choice.payload, "title": choice.title});
-                set("interactive", json!({"type": "button_reply", "button_reply": reply}));
-            }
-            shown = shown_text("button", choice.title, Some(message.id.clone()));
-        }
-        Content::Unsupported => {
-            set("unsupported", json!({"type": "poll_creation"}));
-            body.insert(
-                "errors".to_owned(),
-                json!([{
-                    "code": 131_051, "title": "Message type unknown", "message": "Message type unknown",
-                    "error_data": {"details": "Message type is currently not supported."},
-                }]),
-            );
-            shown = shown_text("unsupported", String::new(), None);
-        }
-        Content::Raw { message } => {
-            let kind = message.get("type").and_then(Value::as_str);
-            let kind = kind.ok_or(WriteError::Impossible("a raw message needs a type"))?;
-            shown = shown_text(kind, String::new(), None);
-            body = message;
-        }
-        Content::Block | Content::Unblock | Content::StopMarketing | Content::ResumeMarketing => {
-            return Err(WriteError::Impossible("this is no message"));
-        }
-        Content::Comment { .. } => {
-            return Err(WriteError::Impossible("WhatsApp has no posts to comment on"));
-        }
-        Content::QuickReply { .. } => {
-            return Err(WriteError::Impossible("WhatsApp has buttons, not quick replies"));
-        }
-    }
-    if let Some(context) = context {
-        body.insert("context".to_owned(), context);
-    }
-    keep(state, key, &id, shown, opens_window, now);
-    Ok(whatsapp::message(&number, customer, &id, now, body))
-}
-
-fn on_instagram(
-    core: &Core,
-    state: &mut State,
-    customer: &Customer,
-    key: &ThreadKey,
-    content: Content,
-    count: u64,
-    now: i64,
-) -> Result<Event, WriteError> {
-    let scope = [customer.id.as_str(), key.account.as_str()];
-    let mid = state.ids.mid("written", &scope, count);
-    let other = || EventId(format!("event:{}:{}:{count}", customer.id, key.account));
-    let mut shown = Shown::default();
-    let mut opens_window = true;
-    let (id, field, what) = match content {
-        Content::Comment {
-            text,
-            media_id,
-            parent_id,
-        } => {
-            let id = state.ids.digits("comment", &scope, count, 17);
-            let media_id = media_id.unwrap_or_else(|| state.ids.digits("post", &[&key.account], 0, 17));
-            state.add_comment(Comment {
-                id: id.clone(),
-                key: key.clone(),
-                at: now,
-                is_answered: false,
-            });
-            return Ok(instagram::comment(
-                &key.account,
-                customer,
-                &id,
-                &media_id,
-                parent_id,
-                &text,
-            ));
-        }
-        Content::Text { text, reply_to } => {
-            let mut message = json!({"mid": mid, "text": text});
-            if let Some(quoted) = &reply_to {
-                let own = state
-                    .thread_mut(key)
-                    .message(quoted)
-                    .is_some_and(|message| message.by == By::Customer);
-                message["reply_to"] = json!({"mid": quoted, "is_self_reply": own});
-            }
-            shown = shown_text("text", text, reply_to);
-            (EventId(mid.clone()), "messages", ("message", message))
-        }
-        Content::Image { link, .. } => {
-            let (media_id, _) = hold_picture(state, key, &mid, &link, now);
-            let url = graph::media::signed_link(core, &media_id);
-            let message = json!({"mid": mid, "attachments": [{"type": "image", "payload": {"url": url}}]});
-            shown = Shown {
-                kind: "image".to_owned(),
-                link: Some(shown_link(link, &media_id)),
-                ..Shown::default()
-            };
-            (EventId(mid.clone()), "messages", ("message", message))
-        }
-        Content::Reaction { message_id, emoji } => {
-            let message = known(state.message_mut(key, &message_id), &message_id)?;
-            message.react(By::Customer, emoji.as_deref());
-            opens_window = false;
-            let reaction = match emoji {
-                // The heart is `love`, everything else comes as the bare glyph (instagram.md 2.6).
-                Some(emoji) if emoji.starts_with('\u{2764}') => {
-                    json!({"mid": message_id, "action": "react", "reaction": "love", "emoji": emoji})
-                }
-                Some(emoji) => {
-                    json!({"mid": message_id, "action": "react", "reaction": "other", "emoji": emoji})
-                }
-                None => json!({"mid": message_id, "action": "unreact"}),
-            };
-            (other(), "message_reactions", ("reaction", reaction))
-        }
-        Content::Unsend { message_id } => {
-            unsend(state, key, &message_id)?;
-            opens_window = false;
-            let message = json!({"mid": message_id, "is_deleted": true});
-            (other(), "messages", ("message", message))
-        }
-        Content::Edit { message_id, text } => {
-            let edits = edit(state, key, &message_id, &text)?;
-            opens_window = false;
-            let edited = json!({"mid": message_id, "text": text, "num_edit": edits});
-            (other(), "message_edit", ("message_edit", edited))
-        }
-        Content::QuickReply { message_id, payload } => {
-            let thread = state.thread_mut(key);
-            let (_, choice) = offered(thread, message_id.as_deref(), &payload, |shown| &shown.quick_replies)?;
-            let message = json!({"mid": mid, "text": choice.title, "quick_reply": {"payload": choice.payload}});
-            shown = shown_text("text", choice.title, None);
-            (EventId(mid.clone()), "messages", ("message", message))
-        }
-        Content::Button { message_id, payload } => {
-            let thread = state.thread_mut(key);
-            let (_, choice) = offered(thread, message_id.as_deref(), &payload, |shown| &shown.buttons)?;
-            let postback = json!({"mid": mid, "title": choice.title, "payload": choice.payload});
-            shown = shown_text("button", choice.title, None);
-            (EventId(mid.clone()), "messaging_postbacks", ("postback", postback))
-        }
-        Content::Unsupported => {
-            shown = shown_text("unsupported", String::new(), None);
-            let message = json!({"mid": mid, "is_unsupported": true});
-            (EventId(mid.clone()), "messages", ("message", message))
-        }
-        Content::Raw { mut message } => {
-            message.insert("mid".to_owned(), json!(mid));
-            let text = message.get("text").and_then(Value::as_str).unwrap_or_default();
-            shown = shown_text("raw", text.to_owned(), None);
-            (EventId(mid.clone()), "messages", ("message", Value::Object(message)))
-        }
-        Content::Block | Content::Unblock | Content::StopMarketing | Content::ResumeMarketing => {
-            return Err(WriteError::Impossible("this is no message"));
-        }
-        Content::Location { .. } => {
-            return Err(WriteError::Impossible("Instagram's interface has no places"));
-        }
-    };
-    keep(state, key, &mid, shown, opens_window, now);
-    let igsid = customer.igsid.as_deref().unwrap_or_default();
-    Ok(instagram::from_customer(&key.account, igsid, id, field, now, what))
-}
-
 /// Keeps what is shown (nothing, where `kind` is empty) and opens the window.
-fn keep(state: &mut State, key: &ThreadKey, id: &str, shown: Shown, opens_window: bool, now: i64) {
+pub(super) fn keep(state: &mut State, key: &ThreadKey, id: &str, shown: Shown, opens_window: bool, now: i64) {
     if !shown.kind.is_empty() {
         let message = Message {
             id: id.to_owned(),
@@ -680,10 +697,17 @@ fn keep(state: &mut State, key: &ThreadKey, id: &str, shown: Shown, opens_window
     }
 }
 
-/// Holds the customer's picture until the business fetches it.
-fn hold_picture(state: &mut State, key: &ThreadKey, message_id: &str, link: &str, now: i64) -> (String, Media) {
-    let (bytes, mime) = media::picture(link);
-    let id = state.ids.digits("media", &[message_id], 0, 16);
+/// Holds the customer's file until the business fetches it.
+pub(super) fn hold(
+    state: &mut State,
+    key: &ThreadKey,
+    scope: &str,
+    kind: samples::Kind,
+    link: &str,
+    now: i64,
+) -> (String, Media) {
+    let (bytes, mime) = samples::file(kind, link, scope);
+    let id = state.ids.digits("media", &[scope], 0, 16);
     let media = Media {
         bytes,
         mime,
@@ -694,16 +718,12 @@ fn hold_picture(state: &mut State, key: &ThreadKey, message_id: &str, link: &str
     (id, media)
 }
 
-/// A picture that was given as itself is shown from where it is held.
-fn shown_link(link: String, media_id: &str) -> String {
-    if link.starts_with("data:") {
-        format!("/sandbox/media/{media_id}")
-    } else {
-        link
-    }
+/// Where the phone finds a file that is held.
+pub(super) fn held_link(media_id: &str) -> String {
+    format!("/sandbox/media/{media_id}")
 }
 
-fn shown_text(kind: &str, text: String, reply_to: Option<String>) -> Shown {
+pub(super) fn shown_text(kind: &str, text: String, reply_to: Option<String>) -> Shown {
     Shown {
         kind: kind.to_owned(),
         text: Some(text),
@@ -712,7 +732,7 @@ fn shown_text(kind: &str, text: String, reply_to: Option<String>) -> Shown {
     }
 }
 
-fn known<'a>(message: Option<&'a mut Message>, id: &str) -> Result<&'a mut Message, WriteError> {
+pub(super) fn known<'a>(message: Option<&'a mut Message>, id: &str) -> Result<&'a mut Message, WriteError> {
     message.ok_or_else(|| WriteError::UnknownMessage(id.to_owned()))
 }
 
@@ -726,14 +746,14 @@ fn own<'a>(state: &'a mut State, key: &ThreadKey, id: &str) -> Result<&'a mut Me
     }
 }
 
-fn unsend(state: &mut State, key: &ThreadKey, id: &str) -> Result<(), WriteError> {
+pub(super) fn unsend(state: &mut State, key: &ThreadKey, id: &str) -> Result<(), WriteError> {
     let message = own(state, key, id)?;
     message.shown = shown_text("deleted", String::new(), None);
     message.reactions.clear();
     Ok(())
 }
 
-fn edit(state: &mut State, key: &ThreadKey, id: &str, text: &str) -> Result<u32, WriteError> {
+pub(super) fn edit(state: &mut State, key: &ThreadKey, id: &str, text: &str) -> Result<u32, WriteError> {
     let message = own(state, key, id)?;
     if message.shown.kind != "text" {
         return Err(WriteError::Impossible("only a text can be edited"));
@@ -744,23 +764,38 @@ fn edit(state: &mut State, key: &ThreadKey, id: &str, text: &str) -> Result<u32,
 }
 
 /// The message that offers this choice, and the choice.
-fn offered<'a>(
+pub(super) fn offered<'a, Choices: Iterator<Item = &'a Choice>>(
     thread: &'a Thread,
     message_id: Option<&str>,
     payload: &str,
-    choices: impl Fn(&Shown) -> &Vec<Choice>,
+    choices: impl Fn(&'a Shown) -> Choices,
 ) -> Result<(&'a Message, Choice), WriteError> {
+    arrived_from_business(thread, message_id)
+        .find_map(|message| {
+            let choice = choices(&message.shown).find(|choice| choice.payload == payload)?;
+            Some((message, choice.clone()))
+        })
+        .ok_or_else(|| WriteError::UnknownChoice(payload.to_owned()))
+}
+
+/// The message that asks for this, to be answered: the one named, or the newest one that does.
+pub(super) fn asking<'a>(
+    thread: &'a Thread,
+    message_id: Option<&str>,
+    what: &str,
+    asks: impl Fn(&Shown) -> bool,
+) -> Result<&'a Message, WriteError> {
+    arrived_from_business(thread, message_id)
+        .find(|message| asks(&message.shown))
+        .ok_or_else(|| WriteError::UnknownChoice(what.to_owned()))
+}
+
+/// Newest first.
+fn arrived_from_business<'a>(thread: &'a Thread, message_id: Option<&str>) -> impl Iterator<Item = &'a Message> {
     thread
         .messages
         .iter()
         .rev()
         .filter(|message| message.by == By::Business && message.progress >= Progress::Delivered)
-        .filter(|message| message_id.is_none_or(|id| message.id == id))
-        .find_map(|message| {
-            let choice = choices(&message.shown)
-                .iter()
-                .find(|choice| choice.payload == payload && choice.url.is_none())?;
-            Some((message, choice.clone()))
-        })
-        .ok_or_else(|| WriteError::UnknownChoice(payload.to_owned()))
+        .filter(move |message| message_id.is_none_or(|id| message.id == id))
 }

@@ -198,6 +198,14 @@ function offerKinds() {
   kind.replaceChildren(...kindsAt[endpoint.value].map((value) => element("option", { value }, value.replaceAll("_", " "))));
 }
 
+/** Every code of Meta's tables, with what it means. */
+async function offerCodes() {
+  const { errors } = await call("GET", "sandbox/errors");
+  const known = new Map();
+  for (const error of errors) known.set(error.code, [...(known.get(error.code) ?? []), error.message]);
+  byId("codes").replaceChildren(...[...known].map(([code, meanings]) => element("option", { value: code, label: `${code}: ${meanings[0]}` })));
+}
+
 function onSubmit(id, work) {
   byId(id).addEventListener("submit", (event) => {
     event.preventDefault();
@@ -208,7 +216,7 @@ function onSubmit(id, work) {
 onSubmit("fault-form", (form) => {
   const fault = { endpoint: form.get("endpoint"), kind: form.get("kind") };
   if (form.get("account")) fault.account = form.get("account");
-  for (const name of ["code", "httpStatus", "seed", "count", "regainMinutes"]) if (form.get(name)) fault[name] = Number(form.get(name));
+  for (const name of ["code", "subcode", "httpStatus", "seed", "count", "regainMinutes"]) if (form.get(name)) fault[name] = Number(form.get(name));
   for (const name of ["afterMs", "forMs", "delayMs"]) if (form.get(name)) fault[name] = Math.round(Number(form.get(name)) * 1000);
   if (form.get("share")) fault.share = Number(form.get("share")) / 100;
   if (!form.get("headers")) fault.headers = false;
@@ -235,5 +243,6 @@ const { endpoint } = byId("fault-form").elements;
 endpoint.replaceChildren(...Object.keys(kindsAt).map((value) => element("option", { value, selected: value === "messages" }, value)));
 endpoint.addEventListener("change", offerKinds);
 offerKinds();
+act(offerCodes);
 await refresh();
 setInterval(refresh, refreshEveryMs);

@@ -5,6 +5,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::catalogue;
+use crate::customers::people::Channel;
+use crate::faults::FaultRequest;
+
 /// An error before it has a trace id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GraphError {
@@ -144,69 +148,41 @@ fn async_details(code: i64) -> &'static str {
     }
 }
 
-/// Title and HTTP status of a WhatsApp error. The statuses are those of whatsapp.md 14.2, and 400 where it names none; the
-/// titles of codes for which the reference shows no text describe its meaning column.
+/// Title and HTTP status of a WhatsApp error (whatsapp.md 14.2).
 fn whatsapp_title(code: i64) -> (&'static str, u16) {
-    match code {
-        130_429 => ("Rate limit hit", 400),
-        130_472 => ("User's number is part of an experiment", 400),
-        131_000 => ("Something went wrong", 500),
-        131_005 => ("Access denied", 403),
-        131_008 => ("Required parameter is missing", 400),
-        131_009 => ("Parameter value is not valid", 400),
-        131_016 => ("Service unavailable", 500),
-        131_021 => ("Recipient cannot be sender", 400),
-        131_026 => ("Message undeliverable", 400),
-        131_030 => ("Recipient phone number not in allowed list", 400),
-        131_031 => ("Account has been locked", 403),
-        131_042 => ("Business eligibility payment issue", 400),
-        131_047 => ("Re-engagement message", 400),
-        131_048 => ("Spam rate limit hit", 400),
-        131_049 => ("Message not delivered to maintain healthy ecosystem engagement", 400),
-        131_050 => ("User has stopped marketing messages", 400),
-        131_051 => ("Message type unknown", 400),
-        131_053 => ("Media upload error", 400),
-        131_056 => ("(Business Account, Consumer Account) pair rate limit hit", 400),
-        131_057 => ("Account in maintenance mode", 500),
-        131_062 => ("Recipient not allowed for this message", 400),
-        132_000 => ("Number of parameters does not match the expected number of params", 400),
-        132_001 => ("Template name does not exist in the translation", 404),
-        132_005 => ("Translated text too long", 400),
-        132_012 => ("Parameter format does not match format in the created template", 400),
-        132_015 => ("Template is paused", 400),
-        132_016 => ("Template is disabled", 400),
-        133_004 => ("Server temporarily unavailable", 503),
-        133_010 => ("Phone number not registered", 400),
-        135_000 => ("Generic user error", 400),
-        1 => ("An unknown error occurred", 400),
-        2 => ("Service temporarily unavailable", 503),
-        3 => ("Application does not have the capability to make this API call", 500),
-        4 => ("Application request limit reached", 400),
-        17 => ("User request limit reached", 400),
-        32 => ("Page request limit reached", 400),
-        341 => ("Application limit reached", 400),
-        368 => ("Temporarily blocked for policies violations", 403),
-        613 => ("Calls to this api have exceeded the rate limit", 400),
-        10 => ("Permission denied", 403),
-        80_002 => ("There have been too many calls to this Instagram account", 400),
-        80_007 => ("Rate limit issues", 400),
-        130_497 => (
-            "Business account is restricted from messaging users in this country",
-            403,
-        ),
-        190 => ("Invalid access token", 401),
-        _ => ("Error", 400),
-    }
+    catalogue::find(Channel::WhatsApp, code, None).map_or(("Error", 400), |row| (row.message, row.http_status))
 }
 
-/// The error of a fault: whatever code was asked for, in the shape that fits it.
-pub(crate) fn of_fault(code: i64, subcode: Option<i64>, http_status: Option<u16>, message: Option<&str>) -> GraphError {
-    let (title, usual_status) = whatsapp_title(code);
-    let text = message.unwrap_or(title);
-    let mut error = GraphError::new(http_status.unwrap_or(usual_status), code, format!("(#{code}) {text}"));
-    error.subcode = subcode;
-    error.is_transient = matches!(code, 1 | 2 | 131_000 | 131_016);
-    if (130_000..140_000).contains(&code) {
+/// The error of a fault: whatever code was asked for, in the shape that the catalogue gives it.
+pub(crate) fn of_fault(channel: Channel, fault: &FaultRequest, usual_code: i64) -> GraphError {
+    let code = fault.code.unwrap_or(usual_code);
+    let row = catalogue::find(channel, code, fault.subcode);
+    // Whoever asks for a code of the other channel has it in the shape of that one.
+    let other = match channel {
+        Channel::WhatsApp => Channel::Instagram,
+        Channel::Instagram => Channel::WhatsApp,
+    };
+    let row = row.or_else(|| catalogue::find(other, code, fault.subcode));
+    let text = fault
+        .message
+        .as_deref()
+        .or(row.map(|row| row.message))
+        .unwrap_or("Error");
+    let usual_status = row.map_or(400, |row| row.http_status);
+    // Token errors and 100/33 come without the code in their text (whatsapp.md 14.1).
+    let message = match (code, fault.subcode) {
+        (190, _) | (100, Some(33)) => text.to_owned(),
+        _ => format!("(#{code}) {text}"),
+    };
+    let mut error = GraphError::new(fault.http_status.unwrap_or(usual_status), code, message);
+    error.subcode = fault.subcode;
+    error.is_transient = matches!(code, -1 | 1 | 2 | 131_000 | 131_016);
+    if (code, fault.subcode) == (100, Some(33)) {
+        error.kind = "GraphMethodException";
+    } else if channel == Channel::Instagram && code != 190 {
+        error.kind = "IGApiException";
+    }
+    if channel == Channel::WhatsApp && (130_000..140_000).contains(&code) {
         error.details = Some("The sandbox was asked for this error.".to_owned());
     }
     error

@@ -1,7 +1,8 @@
 //! `POST /{ig-id}/messages` (instagram.md 3): messages, sender actions, the window, the echo.
 //!
-//! Messages: text, quick replies, media by link, the heart, generic and button templates, and private replies to comments. Shared posts are
-//! refused, since this account has none.
+//! What a message may say is in [`message`]; here is to whom, when, how fast, and what follows. Private replies to comments are messages too.
+
+mod message;
 
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -18,14 +19,10 @@ use crate::ledger::{LedgerKind, Subject};
 use crate::lock;
 use crate::options::EchoTiming;
 use crate::state::State;
-use crate::state::threads::{By, Choice, Message, Progress, Shown, ThreadKey};
+use crate::state::threads::{By, Message, Progress, ThreadKey};
 use crate::webhooks::instagram;
+use message::Sender;
 
-/// A text's bound is in bytes, not in characters (instagram.md 3.2).
-const TEXT_BYTES_MAX: usize = 1000;
-const QUICK_REPLIES_MAX: usize = 13;
-/// A longer title of a quick reply is cut.
-const QUICK_REPLY_TITLE_MAX: usize = 20;
 /// With the tag HUMAN_AGENT (instagram.md 3.4).
 const HUMAN_AGENT_MILLIS: i64 = 7 * 86_400_000;
 /// How long after a comment it may have a private reply (instagram.md 3.6).
@@ -70,7 +67,12 @@ pub(crate) fn send(core: &Core, account_id: &str, caller: &Caller, params: &Para
         return Ok(Answer::just(json!({"recipient_id": igsid})));
     }
     let message = message.ok_or_else(|| GraphError::parameter("Requires either message or sender_action."))?;
-    let (shown, echoed) = read(message, params)?;
+    let sender = Sender {
+        state,
+        account: &settings,
+        now,
+    };
+    let (shown, echoed) = sender.read(message, params)?;
     if core.engine.is_full() {
         return Err(GraphError::busy());
     }
@@ -172,9 +174,15 @@ fn outside_window() -> GraphError {
 fn check_window(state: &State, key: &ThreadKey, params: &Params, now: i64) -> Result<(), GraphError> {
     let thread = state.threads.get(key);
     let is_human = match (params.text("messaging_type"), params.text("tag")) {
-        (_, None) => false,
+        (None | Some("RESPONSE" | "UPDATE" | "UTILITY"), None) => false,
         (Some("MESSAGE_TAG"), Some("HUMAN_AGENT")) => true,
-        _ => return Err(invalid("The tag is not supported")),
+        (Some("MESSAGE_TAG"), None) => return Err(invalid("The parameter tag is required.")),
+        (_, Some(_)) => return Err(invalid("The tag is not supported")),
+        (Some(_), None) => {
+            return Err(invalid(
+                "Param messaging_type must be one of {RESPONSE, UPDATE, MESSAGE_TAG, UTILITY}",
+            ));
+        }
     };
     let open = thread.is_some_and(|thread| {
         let is_within_week = thread
@@ -197,6 +205,11 @@ fn act(
     let reacts = matches!(action, "react" | "unreact");
     if !reacts && params.get("payload").is_some() {
         return Err(invalid("Only recipient and sender_action are allowed"));
+    }
+    if params.get("reply_to").is_some() || params.get("tag").is_some() {
+        return Err(invalid(
+            "Only recipient, sender_action and the payload of a reaction are allowed",
+        ));
     }
     match action {
         "typing_on" | "typing_off" => {
@@ -244,179 +257,6 @@ fn act(
         }
     }
     Ok(())
-}
-
-/// What the customer sees of a message, and what its echo says (instagram.md 3.2, 2.4).
-fn read(message: &Value, params: &Params) -> Result<(Shown, Value), GraphError> {
-    let reply_to = params
-        .get("reply_to")
-        .and_then(|reply_to| reply_to["mid"].as_str())
-        .map(str::to_owned);
-    let (mut shown, mut echoed) = match (message.get("text"), message.get("attachment")) {
-        (Some(_), Some(_)) => {
-            return Err(invalid("text and attachment exclude each other").subcode(2_534_015));
-        }
-        (Some(text), None) => read_text(text, message)?,
-        (None, Some(attachment)) => read_attachment(attachment)?,
-        (None, None) => {
-            return Err(GraphError::parameter("The message is empty.").subcode(2_534_015));
-        }
-    };
-    if let Some(mid) = &reply_to {
-        echoed["reply_to"] = json!({"mid": mid});
-    }
-    shown.reply_to = reply_to;
-    Ok((shown, echoed))
-}
-
-fn read_text(text: &Value, message: &Value) -> Result<(Shown, Value), GraphError> {
-    let text = text
-        .as_str()
-        .filter(|text| !text.is_empty())
-        .ok_or_else(|| GraphError::parameter("Param message[text] must be a non-empty string."))?;
-    if text.len() > TEXT_BYTES_MAX {
-        return Err(GraphError::parameter(format!(
-            "Length of param message[text] must be less than or equal to {TEXT_BYTES_MAX}"
-        )));
-    }
-    let mut quick_replies = Vec::new();
-    if let Some(replies) = message.get("quick_replies") {
-        let replies = replies
-            .as_array()
-            .filter(|replies| (1..=QUICK_REPLIES_MAX).contains(&replies.len()))
-            .ok_or_else(|| GraphError::parameter("Param message[quick_replies] must have 1 to 13 items."))?;
-        for reply in replies {
-            // The other content types were switched off on 2026-10-05.
-            if reply["content_type"] != "text" {
-                return Err(GraphError::parameter(
-                    "Param message[quick_replies][content_type] must be one of {TEXT}",
-                ));
-            }
-            let title = required(reply, "title")?;
-            quick_replies.push(Choice {
-                title: title.chars().take(QUICK_REPLY_TITLE_MAX).collect(),
-                payload: required(reply, "payload")?,
-                description: None,
-                url: None,
-            });
-        }
-    }
-    let shown = Shown {
-        kind: "text".to_owned(),
-        text: Some(text.to_owned()),
-        quick_replies,
-        ..Shown::default()
-    };
-    Ok((shown, json!({"text": text})))
-}
-
-fn read_attachment(attachment: &Value) -> Result<(Shown, Value), GraphError> {
-    let payload = &attachment["payload"];
-    match attachment["type"].as_str() {
-        Some(kind @ ("image" | "video" | "audio" | "file")) => {
-            let url = payload["url"]
-                .as_str()
-                .ok_or_else(|| invalid("The attachment needs a url; uploads are not known").subcode(2_018_074))?;
-            if !url.starts_with("https://") && !url.starts_with("http://") {
-                return Err(invalid("Failed to fetch the file from the url").subcode(2_018_008));
-            }
-            let shown = Shown {
-                kind: kind.to_owned(),
-                link: Some(url.to_owned()),
-                ..Shown::default()
-            };
-            Ok((shown, json!({"attachments": [{"type": kind, "payload": {"url": url}}]})))
-        }
-        Some("like_heart") => {
-            let shown = Shown {
-                kind: "like_heart".to_owned(),
-                text: Some("\u{2764}\u{fe0f}".to_owned()),
-                ..Shown::default()
-            };
-            Ok((shown, json!({"attachments": [{"type": "like_heart"}]})))
-        }
-        Some("MEDIA_SHARE") => Err(invalid("The post is not one of this account").subcode(33)),
-        Some("template") => read_template(payload),
-        _ => Err(invalid("Invalid message data").subcode(2_534_015)),
-    }
-}
-
-fn read_template(payload: &Value) -> Result<(Shown, Value), GraphError> {
-    let mut shown = Shown {
-        kind: "template".to_owned(),
-        ..Shown::default()
-    };
-    let kind = payload["template_type"].as_str().unwrap_or_default();
-    let echoed = match kind {
-        "generic" => {
-            let elements = payload["elements"]
-                .as_array()
-                .filter(|elements| (1..=10).contains(&elements.len()))
-                .ok_or_else(|| GraphError::parameter("A generic template has 1 to 10 elements."))?;
-            let mut titles = Vec::new();
-            for element in elements {
-                titles.push(required(element, "title")?);
-                if element.get("buttons").is_some() {
-                    shown.buttons.extend(buttons(&element["buttons"])?);
-                }
-            }
-            shown.text = Some(titles.join("\n"));
-            json!({"generic": {"elements": elements}})
-        }
-        "button" => {
-            let text = required(payload, "text")?;
-            if text.chars().count() > 640 {
-                return Err(GraphError::parameter(
-                    "The text of a button template has at most 640 characters.",
-                ));
-            }
-            shown.buttons = buttons(&payload["buttons"])?;
-            shown.text = Some(text.clone());
-            json!({"button": {"text": text, "buttons": payload["buttons"]}})
-        }
-        _ => {
-            return Err(GraphError::parameter(
-                "Param template_type must be one of {GENERIC, BUTTON}",
-            ));
-        }
-    };
-    Ok((shown, json!({"attachments": [{"type": "template", "payload": echoed}]})))
-}
-
-fn buttons(buttons: &Value) -> Result<Vec<Choice>, GraphError> {
-    let buttons = buttons
-        .as_array()
-        .filter(|buttons| (1..=3).contains(&buttons.len()))
-        .ok_or_else(|| GraphError::parameter("There are 1 to 3 buttons."))?;
-    buttons
-        .iter()
-        .map(|button| {
-            let title = required(button, "title")?;
-            let (payload, url) = match button["type"].as_str() {
-                Some("postback") => (required(button, "payload")?, None),
-                Some("web_url") => (String::new(), Some(required(button, "url")?)),
-                _ => {
-                    return Err(GraphError::parameter(
-                        "Param type of a button must be one of {WEB_URL, POSTBACK}",
-                    ));
-                }
-            };
-            Ok(Choice {
-                title,
-                payload,
-                description: None,
-                url,
-            })
-        })
-        .collect()
-}
-
-fn required(part: &Value, name: &str) -> Result<String, GraphError> {
-    part[name]
-        .as_str()
-        .filter(|text| !text.is_empty())
-        .map(str::to_owned)
-        .ok_or_else(|| GraphError::parameter(format!("The parameter {name} is required.")))
 }
 
 fn invalid(message: &str) -> GraphError {

@@ -5,8 +5,11 @@
 //! `facebook-api-version` repeats it.
 //!
 //! - [`whatsapp`], [`instagram`]: sending. [`nodes`]: reading. [`subscriptions`]: who is told. [`tokens`]: who asks.
-//! - [`params`]: parameters from query, form or JSON. [`error`]: errors in Meta's shape.
+//! - [`params`]: parameters from query, form or JSON. [`error`]: errors in Meta's shape; [`catalogue`]: all that Meta has.
+//! - [`bounds`]: how long and how many. [`limits`]: how fast and how much.
 
+pub(crate) mod bounds;
+pub(crate) mod catalogue;
 pub(crate) mod error;
 mod instagram;
 mod limits;
@@ -30,6 +33,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::Core;
+use crate::customers::people::Channel;
 use crate::faults::{self, FaultKind, FaultRequest, Target};
 use crate::ledger::{LedgerKind, Subject};
 use crate::lock;
@@ -241,9 +245,13 @@ fn admit(
     }
     // An error that was asked for comes before the token is looked at, so that any test can have it.
     if let Some(fault) = find(faults, FaultKind::Error) {
-        let code = fault.code.unwrap_or(131_000);
-        let error = error::of_fault(code, fault.subcode, fault.http_status, fault.message.as_deref());
-        return Err(alone(error));
+        // The token may say on which channel `me` is, and isn't looked at yet.
+        let id = path.first().copied().unwrap_or_default();
+        let channel = match state.account(id) {
+            Some(_) => Channel::Instagram,
+            None => Channel::WhatsApp,
+        };
+        return Err(alone(error::of_fault(channel, fault, 131_000)));
     }
     let caller = tokens::caller(state, headers, params, now).map_err(alone)?;
     let concerned = path.first().and_then(|id| limits::concerned(state, &caller, id));
@@ -265,11 +273,15 @@ fn admit(
             "messages" => 130_429,
             _ => 4,
         };
-        let code = fault.code.unwrap_or(usual);
-        let error = error::of_fault(code, fault.subcode, fault.http_status, fault.message.as_deref());
+        let channel = if on_instagram {
+            Channel::Instagram
+        } else {
+            Channel::WhatsApp
+        };
+        let error = error::of_fault(channel, fault, usual);
         let mut told = Vec::new();
         if fault.headers.unwrap_or(true) {
-            told.extend((code == 4).then(|| limits::app_usage(100)));
+            told.extend((error.code == 4).then(|| limits::app_usage(100)));
             told.extend(
                 concerned
                     .map(|(object, id)| limits::business_usage(object, &id, 100, fault.regain_minutes.unwrap_or(1))),

@@ -132,7 +132,11 @@ pub(crate) fn templates(state: &State, id: &str, caller: &Caller, params: &Param
     Ok(json!({"data": found?, "paging": {"cursors": {"before": "MAZDZD", "after": "MAZDZD"}}}))
 }
 
-fn template_fields(template: &Template, id: &str) -> Map<String, Value> {
+/// The template's components, as Meta lists them.
+pub(crate) fn template_components(template: &Template) -> Vec<Value> {
+    if !template.components.is_empty() {
+        return template.components.clone();
+    }
     let mut components = Vec::new();
     if let Some(header) = &template.header {
         components.push(json!({"type": "HEADER", "format": "TEXT", "text": header}));
@@ -149,6 +153,11 @@ fn template_fields(template: &Template, id: &str) -> Map<String, Value> {
             .collect();
         components.push(json!({"type": "BUTTONS", "buttons": buttons}));
     }
+    components
+}
+
+fn template_fields(template: &Template, id: &str) -> Map<String, Value> {
+    let components = template_components(template);
     object(json!({
         "id": id, "name": template.name, "language": template.language, "category": template.category,
         "status": template.status, "components": components,

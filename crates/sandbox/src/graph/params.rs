@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::error::GraphError;
 
 #[derive(Debug)]
-pub(crate) struct Params(Map<String, Value>);
+pub(crate) struct Params(Value);
 
 impl Params {
     /// Reads query and body; what is in the body wins. A form value that holds JSON is read as JSON, as Graph does.
@@ -27,7 +27,7 @@ impl Params {
                 _ => return Err(GraphError::parameter("The body is not a JSON object.")),
             }
         }
-        Ok(Self(params))
+        Ok(Self(Value::Object(params)))
     }
 
     /// The query, and fields of a form that win.
@@ -37,11 +37,16 @@ impl Params {
             add_form(&mut params, query.as_bytes());
         }
         params.extend(fields);
-        Self(params)
+        Self(Value::Object(params))
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| !value.is_null())
+    }
+
+    /// All of them, as one object.
+    pub(crate) fn whole(&self) -> &Value {
+        &self.0
     }
 
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
@@ -70,7 +75,7 @@ impl Params {
 
     /// Everything but the secrets, for the ledger.
     pub(crate) fn without_secrets(&self) -> Value {
-        let mut params = self.0.clone();
+        let mut params = self.0.as_object().cloned().unwrap_or_default();
         for secret in [
             "access_token",
             "appsecret_proof",

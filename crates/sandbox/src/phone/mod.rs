@@ -1,10 +1,11 @@
 //! The phone: a page on which a person plays a customer of the business.
 //!
 //! It is a client of the control API alone (`/sandbox/…`, `/ledger`), so that it can show nothing a test could not see.
-//! The cast: `page.html` holds the frame and the icons, `phone.css` the two looks (WhatsApp, Instagram), `phone.js`
-//! everything that moves.
+//! The cast: `page.html` holds the frame and the icons, `phone.css` the two looks (WhatsApp, Instagram), `phone.js` what the page knows and
+//! does, `draw.js` what everything is drawn with, `bubbles.js` a message of any kind, `sheets.js` what slides up over the phone, and
+//! `attach.js` what a customer can send.
 //!
-//! Guarantee: the three files are part of the binary, and the browser is told to run and load nothing else. Customers
+//! Guarantee: the files are part of the binary, and the browser is told to run and load nothing else. Customers
 //! and applications decide what is shown in the thread, so their text must never become code, and their links must
 //! never make the browser call out unless the person presses them.
 
@@ -17,24 +18,26 @@ use axum::routing::get;
 
 /// What the browser may do on this page. `data:` is allowed for pictures because the style sheet draws its wallpaper
 /// that way; it names no host.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The page and its two companions, to be merged into the sandbox's router.
+/// The page and its companions: path, media type, content.
+const FILES: &[(&str, &str, &str)] = &[
+    ("/phone", "text/html; charset=utf-8", include_str!("page.html")),
+    ("/phone/phone.css", "text/css; charset=utf-8", include_str!("phone.css")),
+    ("/phone/phone.js", SCRIPT, include_str!("phone.js")),
+    ("/phone/draw.js", SCRIPT, include_str!("draw.js")),
+    ("/phone/bubbles.js", SCRIPT, include_str!("bubbles.js")),
+    ("/phone/sheets.js", SCRIPT, include_str!("sheets.js")),
+    ("/phone/attach.js", SCRIPT, include_str!("attach.js")),
+];
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// The page and its companions, to be merged into the sandbox's router.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    Router::new()
-        .route(
-            "/phone",
-            get(async || file("text/html; charset=utf-8", include_str!("page.html"))),
-        )
-        .route(
-            "/phone/phone.css",
-            get(async || file("text/css; charset=utf-8", include_str!("phone.css"))),
-        )
-        .route(
-            "/phone/phone.js",
-            get(async || file("text/javascript; charset=utf-8", include_str!("phone.js"))),
-        )
+    FILES.iter().fold(Router::new(), |router, (path, content_type, body)| {
+        router.route(path, get(async || file(content_type, body)))
+    })
 }
 
 /// One embedded file and the headers that go with it. `no-cache`, since a newer binary has newer files under the same
@@ -57,11 +60,14 @@ mod tests {
 
     use tokio::net::TcpListener;
 
-    use super::{POLICY, routes};
+    use super::{FILES, POLICY, SCRIPT, routes};
+
+    fn scripts() -> impl Iterator<Item = (&'static str, &'static str)> {
+        let scripts = FILES.iter().filter(|(_, content_type, _)| *content_type == SCRIPT);
+        scripts.map(|(path, _, body)| (*path, *body))
+    }
 
     const PAGE: &str = include_str!("page.html");
-    const STYLE: &str = include_str!("phone.css");
-    const SCRIPT: &str = include_str!("phone.js");
 
     /// Every text that stands between `before` and the next `after`.
     fn all_between<'text>(text: &'text str, before: &str, after: &str) -> BTreeSet<&'text str> {
@@ -79,17 +85,13 @@ mod tests {
         let server = tokio::spawn(async move { axum::serve(listener, routes::<()>()).await });
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
 
-        for (path, content_type, body) in [
-            ("/phone", "text/html; charset=utf-8", PAGE),
-            ("/phone/phone.css", "text/css; charset=utf-8", STYLE),
-            ("/phone/phone.js", "text/javascript; charset=utf-8", SCRIPT),
-        ] {
+        for (path, content_type, body) in FILES {
             let answer = client.get(format!("http://{address}{path}")).send().await.unwrap();
             assert_eq!(answer.status(), 200, "{path}");
-            assert_eq!(answer.headers()["content-type"], content_type, "{path}");
+            assert_eq!(answer.headers()["content-type"], *content_type, "{path}");
             assert_eq!(answer.headers()["content-security-policy"], POLICY, "{path}");
             assert_eq!(answer.headers()["x-content-type-options"], "nosniff", "{path}");
-            assert_eq!(answer.text().await.unwrap(), body, "{path}");
+            assert_eq!(answer.text().await.unwrap(), *body, "{path}");
         }
         server.abort();
     }
@@ -139,7 +141,7 @@ mod tests {
 
     /// What customers and applications write reaches the page as text nodes only.
     #[test]
-    fn the_script_never_turns_text_into_markup_or_code() {
+    fn the_scripts_never_turn_text_into_markup_or_code() {
         for door in [
             "innerHTML",
             "outerHTML",
@@ -149,26 +151,29 @@ mod tests {
             "eval(",
             "Function(",
         ] {
-            assert!(
-                !SCRIPT.contains(door),
-                "{door} would let a message become part of the page"
-            );
+            for (path, script) in scripts() {
+                assert!(
+                    !script.contains(door),
+                    "{door} in {path} would let a message become part of the page"
+                );
+            }
         }
     }
 
     #[test]
-    fn every_element_and_icon_the_script_asks_for_is_on_the_page() {
+    fn every_element_and_icon_the_scripts_ask_for_is_on_the_page() {
         let on_page = all_between(PAGE, " id=\"", "\"");
-        let asked = all_between(SCRIPT, "byId(\"", "\"");
-        assert!(!asked.is_empty());
-        for id in asked {
-            assert!(on_page.contains(id), "no element has the id {id}");
-        }
-        for name in all_between(SCRIPT, "icon(\"", "\"") {
-            assert!(
-                on_page.contains(format!("icon-{name}").as_str()),
-                "no icon is called {name}"
-            );
+        for (path, script) in scripts() {
+            for id in all_between(script, "byId(\"", "\"") {
+                assert!(on_page.contains(id), "{path}: no element has the id {id}");
+            }
+            let by_name = all_between(script, "icon(\"", "\"");
+            for name in by_name.union(&all_between(script, "sign: \"", "\"")) {
+                assert!(
+                    on_page.contains(format!("icon-{name}").as_str()),
+                    "{path}: no icon is called {name}"
+                );
+            }
         }
         for reference in all_between(PAGE, "href=\"#", "\"") {
             assert!(

@@ -3,11 +3,16 @@
 // A client of the sandbox's control API and nothing else. What is on the screen is always drawn from what the sandbox
 // answered last: an event of the stream says only "look again", so a missed or doubled event does no harm.
 //
-// In order: the control API, what the page knows, drawing, text, messages, the screens, the panels, writing, what can be
-// done to a message, sending, staying up to date, the start.
+// In order: the control API, what the page knows, the screens, the panels, writing, what can be done to a message, sending,
+// staying up to date, the start. How things are drawn is in draw.js, messages in bubbles.js, what slides up in sheets.js, and
+// what can be attached in attach.js.
 //
-// Invariant: text from customers and applications becomes text nodes only, and pictures of other hosts aren't loaded
-// (the page's policy forbids it): they are shown as a card with a link.
+// Invariant: text from customers and applications becomes text nodes only.
+
+import { attachmentsOn, bodyOf, fieldsOf } from "./attach.js";
+import { canActOn, gist, messageRow, ticks } from "./bubbles.js";
+import { avatar, byId, clockFormat, dayFormat, element, hidden, icon, onTime, reconcile, root, secondsFormat, shortDayFormat, told } from "./draw.js";
+import { flowSheet, formSheet, listSheet, productsSheet, setUpSheet, tilesSheet } from "./sheets.js";
 
 const requestTimeoutMs = 10_000;
 const refreshPauseMs = 150;
@@ -22,8 +27,6 @@ const ledgerPagesMax = 20;
 const accountsMax = 20;
 const customersShownMax = 200;
 const customersBeforeSearch = 8;
-/** The last moment that a `Date` can hold. */
-const timeMax = 8.64e15;
 
 // Users may edit for 15 minutes and delete for everyone for 2 days (whatsapp.md 4.8). No such limit is stated for
 // Instagram.
@@ -37,9 +40,6 @@ const reactionChoices = {
 const emojiShortcuts = ["😊", "😂", "❤️", "👍", "🙏", "🎉", "😍", "🤔", "👋"];
 
 // --- The control API ---
-
-// The page is served at /phone and this file at /phone/phone.js, so the API is one level up, wherever that is mounted.
-const root = new URL("../", import.meta.url);
 
 async function call(method, path, body) {
   const request = { method, signal: AbortSignal.timeout(requestTimeoutMs) };
@@ -120,7 +120,7 @@ function sandboxNow() {
   const clock = known.world?.clock;
   const told = typeof clock === "object" && clock !== null ? clock.millis ?? clock.now : clock;
   const millis = typeof told === "string" ? Date.parse(told) : told;
-  return Math.abs(millis) <= timeMax ? millis : Date.now();
+  return onTime(millis) ? millis : Date.now();
 }
 
 function messagesOf(thread) {
@@ -132,96 +132,7 @@ function unreadIn(thread) {
   return messagesOf(thread).filter((message) => !message.mine && message.status === "delivered").length;
 }
 
-// --- Drawing ---
-
-const byId = (id) => document.getElementById(id);
-
-/** An element with attributes and children; strings become text, `null` and `false` are left out. */
-function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [attribute, value] of Object.entries(attributes)) {
-    if (attribute.startsWith("on")) made.addEventListener(attribute.slice(2), value);
-    else if (value === true) made.setAttribute(attribute, "");
-    else if (value !== false && value !== null && value !== undefined) made.setAttribute(attribute, value);
-  }
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
-  return made;
-}
-
-function drawing(name, attributes, ...children) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [attribute, value] of Object.entries(attributes)) made.setAttribute(attribute, value);
-  made.append(...children);
-  return made;
-}
-
-function icon(name) {
-  return drawing("svg", { class: "icon", "aria-hidden": "true" }, drawing("use", { href: `#icon-${name}` }));
-}
-
-function hidden(text) {
-  return element("span", { class: "visually-hidden" }, text);
-}
-
-function avatar(id, name, kind) {
-  const letters = name.split(/\s+/).filter(Boolean).map((word) => [...word][0]).filter((letter) => /[\p{L}\p{N}]/u.test(letter));
-  const initials = letters.length > 1 ? letters[0] + letters.at(-1) : letters[0] ?? "?";
-  const tint = [...String(id)].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 8191, 7) % 8;
-  const app = kind && element("span", { class: "avatar-app", "data-kind": kind }, kind === "instagram" ? icon("heart") : icon("bubble"));
-  return element("span", { class: "avatar", "data-tint": tint, "aria-hidden": "true" }, initials.toUpperCase(), app);
-}
-
-const signatures = new WeakMap();
-
-/**
- * Makes `list` show `rows` ({key, looks, draw}), touching only what changed: whoever reads, scrolls or has the focus in
- * a row that stayed the same is left alone. Returns the keys that are new.
- */
-function reconcile(list, rows) {
-  const before = new Map([...list.children].map((node) => [node.dataset.key, node]));
-  const wanted = new Set(rows.map((row) => row.key));
-  for (const [key, node] of before) if (!wanted.has(key)) node.remove();
-  const fresh = [];
-  let place = list.firstElementChild;
-  for (const row of rows) {
-    let node = before.get(row.key);
-    const looks = JSON.stringify(row.looks);
-    if (!node || signatures.get(node) !== looks) {
-      const drawn = row.draw();
-      drawn.dataset.key = row.key;
-      signatures.set(drawn, looks);
-      if (node) {
-        if (node === place) place = drawn;
-        carryFocus(node, drawn);
-      } else {
-        fresh.push(row.key);
-      }
-      node = drawn;
-    }
-    if (node === place) place = place.nextElementSibling;
-    else list.insertBefore(node, place);
-  }
-  return fresh;
-}
-
-/** Puts `after` where `before` was; an open row stays open, and the focus goes to the same control. */
-function carryFocus(before, after) {
-  const controls = "a[href], button, summary";
-  const at = [...before.querySelectorAll(controls)].indexOf(document.activeElement);
-  if (before.querySelector("details")?.open) after.querySelector("details")?.setAttribute("open", "");
-  before.replaceWith(after);
-  if (at >= 0) [...after.querySelectorAll(controls)].at(at)?.focus({ preventScroll: true });
-}
-
-const clockFormat = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
-const secondsFormat = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
-const dayFormat = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
-const shortDayFormat = new Intl.DateTimeFormat(undefined, { day: "2-digit", month: "2-digit", year: "2-digit" });
-
-/** A format throws for a time out of its range, and times come from outside. */
-function told(format, millis) {
-  return Math.abs(millis) <= timeMax ? format.format(millis) : "";
-}
+// --- Days ---
 
 const dayOf = (millis) => new Date(millis).toDateString();
 
@@ -236,270 +147,6 @@ function listTime(millis) {
   if (dayOf(millis) === dayOf(sandboxNow())) return told(clockFormat, millis);
   return dayName(millis) === "Yesterday" ? "Yesterday" : told(shortDayFormat, millis);
 }
-
-// --- Text ---
-
-const linkPattern = /(?:https?:\/\/|www\.)[^\s<>"]+/iy;
-const onlyEmoji = /^\p{RGI_Emoji}{1,3}$/v;
-// WhatsApp's markup (whatsapp.md 9.2).
-const markup = { "*": "strong", "_": "em", "~": "s" };
-
-/** Text as nodes: links, and for WhatsApp the markup of the app. */
-function textNodes(text, kind) {
-  const nodes = [];
-  let plain = "";
-  let at = 0;
-  const put = (node, end) => {
-    if (plain) nodes.push(plain);
-    nodes.push(node);
-    plain = "";
-    at = end;
-  };
-  while (at < text.length) {
-    const link = linkAt(text, at);
-    const code = kind === "whatsapp" && codeAt(text, at);
-    const marked = kind === "whatsapp" && markedAt(text, at);
-    if (link) put(outwardLink(link.address, link.shown), link.end);
-    else if (code) put(element("code", {}, code.inner), code.end);
-    else if (marked) put(element(marked.name, {}, textNodes(marked.inner, kind)), marked.end);
-    else plain += text[at++];
-  }
-  if (plain) nodes.push(plain);
-  return nodes;
-}
-
-function linkAt(text, at) {
-  if (at > 0 && /[\p{L}\p{N}]/u.test(text[at - 1])) return null;
-  linkPattern.lastIndex = at;
-  const found = linkPattern.exec(text)?.[0].replace(/[.,;:!?'*_~)\]]+$/, "");
-  if (!found) return null;
-  const address = webAddress(found.startsWith("www.") ? `https://${found}` : found);
-  return address && { address, shown: found, end: at + found.length };
-}
-
-function codeAt(text, at) {
-  const fence = text.startsWith("```", at) ? "```" : "`";
-  if (!text.startsWith(fence, at)) return null;
-  const end = text.indexOf(fence, at + fence.length);
-  if (end <= at + fence.length) return null;
-  const inner = text.slice(at + fence.length, end);
-  return fence === "`" && inner.includes("\n") ? null : { inner, end: end + fence.length };
-}
-
-/** `*so*`, `_so_` or `~so~`: the marks touch the words inside and no word outside. */
-function markedAt(text, at) {
-  const mark = text[at];
-  const name = markup[mark];
-  const word = /[\p{L}\p{N}]/u;
-  if (!name || word.test(text[at - 1] ?? "") || /\s/.test(text[at + 1] ?? " ") || text[at + 1] === mark) return null;
-  for (let end = text.indexOf(mark, at + 1); end > 0; end = text.indexOf(mark, end + 1)) {
-    const inner = text.slice(at + 1, end);
-    if (inner.includes("\n")) return null;
-    if (!/\s$/.test(inner) && !word.test(text[end + 1] ?? "")) return { name, inner, end: end + 1 };
-  }
-  return null;
-}
-
-/** The address as the browser reads it, if it is one of the web: never `javascript:` or `data:`. */
-function webAddress(text) {
-  try {
-    const address = new URL(String(text), root);
-    return ["http:", "https:"].includes(address.protocol) ? address.href : null;
-  } catch {
-    return null;
-  }
-}
-
-function outwardLink(address, shown) {
-  return element("a", { href: address, target: "_blank", rel: "noopener noreferrer" }, shown);
-}
-
-function textBlock(text, kind) {
-  return element("div", { class: onlyEmoji.test(text) ? "text huge" : "text", dir: "auto" }, textNodes(text, kind));
-}
-
-// --- Messages ---
-
-const mediaNames = { image: "Photo", video: "Video", audio: "Voice message", document: "Document", file: "File", sticker: "Sticker", share: "Shared post", story_mention: "Story mention" };
-const mediaIcons = { image: "photo", video: "film", audio: "sound", sticker: "smile", share: "photo", story_mention: "photo" };
-
-/** One line that stands for the message: in the list of chats, in a quote, for a screen reader. */
-function gist(message) {
-  if (!message) return "";
-  const words = message.caption || message.text;
-  if (message.kind === "deleted") return goneWords(message);
-  if (message.kind === "unsupported") return "Unsupported message";
-  if (message.kind === "location") return `Location${placeOf(message).name ? `: ${placeOf(message).name}` : ""}`;
-  if (mediaNames[message.kind]) return words ? `${mediaNames[message.kind]}: ${words}` : mediaNames[message.kind];
-  return words || message.template?.header || message.template?.name || "Message";
-}
-
-function goneWords(message) {
-  if (chosenCustomer()?.kind === "instagram") return message.mine ? "You unsent a message" : "Message unsent";
-  return message.mine ? "You deleted this message" : "This message was deleted";
-}
-
-function placeOf(message) {
-  const place = message.location ?? message;
-  return { name: place.name ?? (message.location ? "" : message.text ?? ""), address: place.address ?? "", latitude: Number(place.latitude), longitude: Number(place.longitude) };
-}
-
-/** Everything inside the bubble, by kind. */
-function bubbleContent(message, kind) {
-  if (message.kind === "deleted") return [faint("blocked", gist(message))];
-  if (message.kind === "location") return locationContent(message);
-  if (message.kind === "contacts") return [card("person", message.text || "Contact", "Contact")];
-  if (message.kind === "unsupported") return [faint("alert", message.text || "This message can't be shown on this phone.")];
-  if (mediaNames[message.kind]) return mediaContent(message, kind);
-  const parts = wordsOf(message, kind);
-  return parts.length ? parts : [faint("alert", `A message of the kind “${message.kind}”, which this phone can't show.`)];
-}
-
-/** Header, picture, body and footer: the parts that templates, interactive messages and plain text draw from. */
-function wordsOf(message, kind) {
-  const header = message.template?.header ?? message.header;
-  const footer = message.template?.footer ?? message.footer;
-  return [
-    message.link && attachment("image", message.link),
-    typeof header === "string" && header && headerNode(header, kind),
-    message.text && textBlock(message.text, kind),
-    !message.text && message.caption && textBlock(message.caption, kind),
-    typeof footer === "string" && footer && element("div", { class: "footer", dir: "auto" }, footer),
-  ].filter(Boolean);
-}
-
-function headerNode(header, kind) {
-  return /^https?:\/\/\S+$/.test(header)
-    ? attachment("image", header)
-    : element("div", { class: "heading", dir: "auto" }, textNodes(header, kind));
-}
-
-function mediaContent(message, kind) {
-  const words = message.caption || message.text;
-  return [attachment(message.kind, message.link, message.filename), words && textBlock(words, kind)].filter(Boolean);
-}
-
-/** A picture that the sandbox holds itself is shown; anything else becomes a card with a link. */
-function attachment(kind, link, filename) {
-  const address = link ? webAddress(link) : null;
-  if (address && kind === "image" && new URL(address).origin === root.origin) return picture(address);
-  return attachmentCard(kind, address, filename);
-}
-
-function picture(address) {
-  const image = element("img", { src: address, alt: "Photo", loading: "lazy", decoding: "async" });
-  const frame = element("a", { class: "picture", href: address, target: "_blank", rel: "noopener noreferrer" }, image);
-  image.addEventListener("error", () => frame.replaceWith(attachmentCard("image", address)), { once: true });
-  return frame;
-}
-
-function attachmentCard(kind, address, filename) {
-  const name = filename || mediaNames[kind] || "Attachment";
-  const detail = address ? new URL(address).host : "Held by the sandbox";
-  return card(mediaIcons[kind] ?? "file", name, detail, address);
-}
-
-function card(sign, name, detail, address) {
-  const content = [icon(sign), element("span", {}, element("strong", {}, name), element("span", {}, detail))];
-  return address
-    ? element("a", { class: "card", href: address, target: "_blank", rel: "noopener noreferrer" }, content)
-    : element("span", { class: "card" }, content);
-}
-
-function locationContent(message) {
-  const place = placeOf(message);
-  const spot = Number.isFinite(place.latitude) && Number.isFinite(place.longitude);
-  return [
-    element("span", { class: "map", "aria-hidden": "true" }, sketchOfMap(place)),
-    place.name && element("span", { class: "place", dir: "auto" }, place.name),
-    place.address && element("span", { class: "address", dir: "auto" }, place.address),
-    spot && element("span", { class: "footer" }, `${place.latitude.toFixed(4)}, ${place.longitude.toFixed(4)}`),
-  ];
-}
-
-/** Not a map: a sketch that differs from place to place, since no map service is asked. */
-function sketchOfMap(place) {
-  const seed = Math.abs(Math.round((place.latitude || 1) * 7919 + (place.longitude || 1) * 104729));
-  const tilt = seed % 60;
-  return drawing("svg", { viewBox: "0 0 256 120" },
-    drawing("path", { d: "M0 0h256v120H0z", fill: "#dfe7da" }),
-    drawing("path", { d: `M-10 ${70 + tilt / 2}C60 ${30 + tilt} 150 ${130 - tilt} 270 ${50 + tilt / 3}v80H-10z`, fill: "#a9cbe6" }),
-    drawing("path", { d: `M${30 + tilt} -5 ${90 + tilt} 130M-5 ${20 + tilt / 3} 261 ${50 - tilt / 3}M${170 - tilt} -5 ${140 + tilt / 2} 130M-5 ${95 - tilt / 4} 261 ${85 + tilt / 4}`, stroke: "#ffffff", "stroke-width": 7, fill: "none" }),
-    drawing("path", { d: "M128 84c14-17 21-29 21-39a21 21 0 1 0-42 0c0 10 7 22 21 39z", fill: "#c0271d", stroke: "#ffffff", "stroke-width": 2 }),
-    drawing("circle", { cx: 128, cy: 45, r: 8, fill: "#ffffff" }));
-}
-
-function faint(sign, text) {
-  return element("div", { class: "faint" }, icon(sign), element("span", {}, text));
-}
-
-const statusNames = { pending: "Sending", sent: "Sent", delivered: "Delivered", read: "Read" };
-
-/** WhatsApp's ticks: one for sent, two for delivered, two in blue for read; only on what the customer wrote. */
-function ticks(message) {
-  const status = statusNames[message.status] ? message.status : "sent";
-  const sign = { pending: icon("clock"), sent: icon("tick"), delivered: icon("ticks"), read: icon("ticks") }[status];
-  return element("span", { class: "ticks", "data-status": status }, sign, hidden(statusNames[status]));
-}
-
-function metaLine(message, kind) {
-  const marks = kind === "whatsapp" && message.mine && message.kind !== "deleted" && message.status !== "failed";
-  return element("span", { class: "meta" }, (message.edited || message.edits > 0) && "Edited ", told(clockFormat, message.at), marks && ticks(message));
-}
-
-function quoteOf(message, about) {
-  if (!message.replyTo) return null;
-  const id = typeof message.replyTo === "object" ? message.replyTo.id : message.replyTo;
-  const quoted = about.messages.find((other) => other.id === id);
-  const author = quoted && (quoted.mine ? "You" : about.account.name);
-  const words = quoted ? gist(quoted) : "An earlier message";
-  return element("button", { type: "button", class: "quote", "aria-label": `In reply to ${author ?? "an earlier message"}: ${words}. Show it.`, onclick: () => pointAt(id) },
-    author && element("strong", {}, author), element("span", {}, words));
-}
-
-function reactionsOf(message, about) {
-  const reactions = (message.reactions ?? []).filter((reaction) => reaction.emoji);
-  if (!reactions.length || message.kind === "deleted") return null;
-  const marks = reactions.map((reaction) => reaction.mine
-    ? element("button", { type: "button", title: "Take back", "aria-label": `You reacted with ${reaction.emoji}. Take it back.`, onclick: () => react(message, reaction.emoji) }, reaction.emoji)
-    : element("span", {}, hidden(`${about.account.name} reacted with `), reaction.emoji));
-  return element("div", { class: "reactions" }, marks, reactions.length > 1 && element("span", { class: "tally", "aria-hidden": "true" }, String(reactions.length)));
-}
-
-function buttonsOf(message) {
-  if (!message.buttons?.length || message.kind === "deleted") return null;
-  return element("div", { class: "buttons", role: "group", "aria-label": "Buttons" }, message.buttons.map((button) => buttonNode(message, button)));
-}
-
-function buttonNode(message, button) {
-  const address = button.url ? webAddress(button.url) : null;
-  if (address) return element("a", { class: "press", href: address, target: "_blank", rel: "noopener noreferrer" }, icon("outside"), button.title);
-  return element("button", { type: "button", class: "press", onclick: (event) => press(event.currentTarget, message, button) }, chosenCustomer()?.kind === "whatsapp" && icon("reply"), element("span", {}, button.title, button.description && element("small", {}, button.description)));
-}
-
-function failureOf(message) {
-  if (!message.problem) return null;
-  return element("div", { class: "failed-note", role: "alert" }, icon("alert"), element("span", {}, message.problem),
-    element("button", { type: "button", onclick: () => retry(message) }, "Try again"),
-    element("button", { type: "button", onclick: () => discard(message) }, "Discard"));
-}
-
-/** One row of the thread. `about`: the thread's messages, account and kind; `place`: {first, last, under}. */
-function messageRow(message, about, place) {
-  const bare = about.kind === "instagram" && (message.kind === "location" || mediaNames[message.kind] || onlyEmoji.test(message.text ?? "")) && !message.buttons?.length;
-  const outlined = ["deleted", "unsupported"].includes(message.kind);
-  const bubble = element("div", { class: `bubble${bare ? " bare" : ""}${outlined ? " outlined" : ""}`, ondblclick: (event) => doublePressed(event, message) });
-  const quote = quoteOf(message, about);
-  bubble.append(hidden(`${message.mine ? "You" : about.account.name}: `), ...bubbleContent(message, about.kind).filter(Boolean), metaLine(message, about.kind));
-  if (quote && about.kind === "whatsapp") bubble.prepend(quote);
-  const classes = ["message", message.mine && "mine", place.first && "first", place.last && "last", message.status === "pending" && "pending", message.buttons?.length && message.kind !== "deleted" && "wide"];
-  return element("li", { class: classes.filter(Boolean).join(" ") },
-    quote && about.kind !== "whatsapp" && quote, bubble, buttonsOf(message), reactionsOf(message, about), failureOf(message),
-    place.under && element("div", { class: "under" }, place.under),
-    canActOn(message) && element("button", { type: "button", class: "more", "aria-haspopup": "menu", "aria-label": `Actions for: ${gist(message)}`, onclick: (event) => openMessageMenu(event.currentTarget, message) }, icon("more")));
-}
-
-const canActOn = (message) => message.kind !== "deleted" && message.status !== "pending" && !message.problem;
 
 // --- The screens ---
 
@@ -564,7 +211,7 @@ function renderChats(customer) {
 
 function chatRow(customer, account, thread, last) {
   const unread = unreadIn(thread);
-  const line = thread?.typing ? "typing…" : last ? `${last.mine && customer.kind === "instagram" ? "You: " : ""}${gist(last)}` : "Say hello";
+  const line = thread?.typing ? "typing…" : last ? `${last.mine && customer.kind === "instagram" ? "You: " : ""}${gist(last, customer.kind)}` : "Say hello";
   const marks = !thread?.typing && last?.mine && customer.kind === "whatsapp" && last.kind !== "deleted" && ticks(last);
   return element("li", {}, element("button", { type: "button", class: "chat", "data-unread": String(unread > 0), onclick: () => openThread(account.id) },
     avatar(account.id, account.name),
@@ -609,7 +256,7 @@ function renderMessages(customer, account, thread) {
   const turned = key !== shownThreadKey;
   const taken = new Set(messagesOf(thread).map((message) => message.id));
   const messages = [...messagesOf(thread), ...(known.unsent.get(key) ?? []).filter((message) => !taken.has(message.takenAs))];
-  const about = { messages, account, kind: customer.kind };
+  const about = { messages, account, kind: customer.kind, acts };
   const rows = messageRows(about);
   if (thread?.typing) rows.push({ key: "typing", looks: customer.kind, draw: typingRow });
   const fresh = reconcile(byId("messages"), rows);
@@ -639,7 +286,7 @@ function messageRows(about) {
       last: !after || after.mine !== message.mine || Boolean(separatorBetween(message, after, about.kind)),
       under: about.kind === "instagram" && message.mine && !after ? instagramStatus(message) : null,
     };
-    const quoted = message.replyTo ? gist(about.messages.find((other) => other.id === (message.replyTo.id ?? message.replyTo))) : "";
+    const quoted = message.replyTo ? gist(about.messages.find((other) => other.id === message.replyTo), about.kind) : "";
     rows.push({ key: rowKey(message), looks: [message, place, quoted, about.kind, about.account.name], draw: () => messageRow(message, about, place) });
   });
   return rows;
@@ -757,6 +404,10 @@ function renderSettings() {
   byId("auto-read-note").textContent = customer.autoRead ? "The business learns when its messages were read." : "The business sees its messages delivered, never read.";
   byId("read-now").hidden = Boolean(customer.autoRead) || chosen.screen !== "thread" || !unreadIn(chosenThread());
   byId("identity").hidden = customer.kind !== "whatsapp";
+  // Both are about the business whose chat is open.
+  byId("attitude").hidden = customer.kind !== "whatsapp" || chosen.screen !== "thread";
+  byId("blocks").setAttribute("aria-checked", String(Boolean(chosenThread()?.blocked)));
+  byId("refuses").setAttribute("aria-checked", String(Boolean(chosenThread()?.refusesMarketing)));
   for (const radio of byId("identity").querySelectorAll("input")) radio.checked = radio.value === identityOf(customer);
 }
 
@@ -919,8 +570,11 @@ function setUpComposer() {
   byId("back").addEventListener("click", backToChats);
 }
 
+/** With nothing to send, a voice message can be recorded. */
 function draftChanged() {
-  byId("send").disabled = !byId("draft").value.trim();
+  const empty = !byId("draft").value.trim();
+  byId("send").hidden = empty;
+  byId("record").hidden = !empty;
 }
 
 function putInDraft(text) {
@@ -944,7 +598,7 @@ function setAim(next) {
   if (aim) {
     const author = aim.message.mine ? "yourself" : chosenAccount()?.name ?? "the business";
     byId("aim-title").textContent = aim.does === "edit" ? "Edit message" : `Reply to ${author}`;
-    byId("aim-preview").textContent = gist(aim.message);
+    byId("aim-preview").textContent = gist(aim.message, chosenCustomer()?.kind);
     if (aim.does === "edit") draft.value = aim.message.text;
     draft.focus();
   }
@@ -968,43 +622,39 @@ async function sendEdit(text) {
 }
 
 function setUpAttachments() {
-  byId("attach-menu").addEventListener("beforetoggle", (event) => {
-    if (event.newState !== "open") return;
-    // A customer sends places on WhatsApp (whatsapp.md 4.2); Instagram has no such attachment (instagram.md 2.5).
-    byId("attach-location").hidden = chosenCustomer()?.kind === "instagram";
+  byId("attach").addEventListener("click", () => {
+    const kind = chosenCustomer()?.kind ?? "whatsapp";
+    tilesSheet("Send", attachmentsOn(kind), (one) => one && attach(one, kind));
   });
-  byId("attach-menu").addEventListener("toggle", (event) => event.newState === "open" && placeMenu(byId("attach-menu"), byId("attach")));
-  byId("attach-photo").addEventListener("click", () => {
-    byId("attach-menu").hidePopover();
-    byId("photo-caption").hidden = chosenCustomer()?.kind === "instagram";
-    byId("photo-dialog").showModal();
-  });
-  byId("attach-location").addEventListener("click", () => {
-    byId("attach-menu").hidePopover();
-    byId("location-dialog").showModal();
-  });
-  onDialogForm(byId("photo-form"), ({ link, caption }) => {
-    const words = chosenCustomer()?.kind === "instagram" ? undefined : caption || undefined;
-    return send({ type: "image", link, caption: words }, { kind: "image", link, caption: words });
-  });
-  onDialogForm(byId("location-form"), ({ name, address, latitude, longitude }) => {
-    const place = { latitude: Number(latitude), longitude: Number(longitude), name: name || undefined, address: address || undefined };
-    return send({ type: "location", ...place }, { kind: "location", location: place });
-  });
+  byId("record").addEventListener("click", () => send({ type: "voice", replyTo: takeReply() }, { kind: "audio", voice: true }));
   for (const dialog of document.querySelectorAll("dialog")) {
-    dialog.querySelector("[data-closes]").addEventListener("click", () => dialog.close());
+    dialog.querySelector("[data-closes]")?.addEventListener("click", () => dialog.close());
   }
 }
 
-/** A form whose dialog closes at once: what becomes of the message is shown in the thread. */
-function onDialogForm(form, done) {
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    const fields = Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, value.trim()]));
-    form.closest("dialog").close();
-    form.reset();
-    done(fields);
-  });
+/** Sends what was chosen, after asking for what it needs. */
+function attach(one, kind) {
+  const give = async (values) => {
+    try {
+      const body = await bodyOf(one, values, kind);
+      const replyTo = takeReply();
+      await send(replyTo ? { ...body, replyTo } : body, { kind: looksOf[body.type] ?? body.type, text: body.text, caption: body.caption });
+    } catch (problem) {
+      toast(problem.message);
+    }
+  };
+  if (!one.fields) return give({});
+  return formSheet(one.label, fieldsOf(one, kind), "Send", give);
+}
+
+/** How the control API's names differ from what the thread calls them, for the moment until its own copy is there. */
+const looksOf = { voice: "audio", heart: "like_heart", from_ad: "text", forward: "text", story_reply: "text" };
+
+/** The message that is about to be answered; it is only once. */
+function takeReply() {
+  const replyTo = aim?.does === "reply" ? aim.message.id : undefined;
+  if (replyTo) setAim(null);
+  return replyTo;
 }
 
 // --- What can be done to a message ---
@@ -1021,7 +671,7 @@ function setUpMessageMenu() {
     const open = event.newState === "open";
     menuOpener?.setAttribute("aria-expanded", String(open));
   });
-  for (const each of [menu, byId("attach-menu")]) each.addEventListener("keydown", walkMenu);
+  menu.addEventListener("keydown", walkMenu);
 }
 
 function fromMenu(work) {
@@ -1084,12 +734,92 @@ function react(message, emoji) {
 
 async function press(control, message, button) {
   control.disabled = true;
-  await attempt(() => post({ type: "button", messageId: message.id, payload: button.payload, text: button.title }));
+  await attempt(() => post({ type: "button", messageId: message.id, payload: button.payload }));
   control.disabled = false;
 }
 
+/** What a message's action asks for, as a sheet or at once. */
+function answer(message) {
+  const { kind, parameters } = message.action;
+  const messageId = message.id;
+  const give = (body) => attempt(() => post(body));
+  switch (kind) {
+    case "flow": {
+      const payload = parameters.flow_action_payload ?? {};
+      return flowSheet(message.action.label, payload.screen, payload.data, (answers) => give({ type: "flow", messageId, answers }));
+    }
+    case "send_location":
+      return formSheet("Send location", fieldsOf(attachmentsOn("whatsapp").find((one) => one.name === "location"), "whatsapp"), "Send", async (values) => {
+        const body = await bodyOf(attachmentsOn("whatsapp").find((one) => one.name === "location"), values, "whatsapp");
+        give({ ...body, replyTo: messageId });
+      });
+    case "address_message":
+      return formSheet("Provide address", [
+        { name: "name", label: "Name", required: true, value: chosenCustomer()?.name }, { name: "phone_number", label: "Phone number", type: "tel", value: "+91 98765 43210" },
+        { name: "in_pin_code", label: "Pin code", required: true, value: "400063" }, { name: "house_number", label: "House number", value: "12" },
+        { name: "address", label: "Address", required: true, value: "Wing A, Cello Triumph" }, { name: "city", label: "City", value: "Mumbai" }, { name: "state", label: "State", value: "Maharashtra" },
+      ], "Send address", (values) => give({ type: "address", messageId, values }));
+    case "request_contact_info":
+      return give({ type: "share_number", messageId });
+    case "call_permission_request":
+      return formSheet("Can this business call you?", [{ name: "accept", type: "choice", label: "Your preference", choices: [["yes", "Allow calls"], ["no", "Don't allow"]] }], "Send", (values) => give({ type: "call_permission", messageId, accept: values.accept === "yes" }));
+    case "catalog_message": {
+      const first = parameters.thumbnail_product_retailer_id ?? "SKU-77";
+      return openProducts(message, { sections: [{ title: "Catalogue", ids: [first, "SKU-78", "SKU-79", "SKU-80"].filter((id, at, all) => all.indexOf(id) === at) }] });
+    }
+    default:
+      return toast(kind === "voice_call" ? "Calls are not simulated." : "Payments are not simulated.");
+  }
+}
+
+function openProducts(message, products = message.products) {
+  productsSheet("Products", products, ({ ask, items }) => attempt(() => {
+    const catalogId = products.catalogId || undefined;
+    if (ask) return post({ type: "ask_about_product", text: "Is this one in stock?", messageId: message.id, catalogId, product: ask });
+    if (!items.length) throw new Error("There is nothing to order yet.");
+    return post({ type: "order", catalogId, items });
+  }));
+}
+
+/** What a button does on the phone alone, or with a form. */
+async function does(message, button) {
+  if (button.does === "copy") {
+    await navigator.clipboard?.writeText(button.payload).catch(() => {});
+    return toast(`Copied: ${button.payload}`);
+  }
+  if (button.does === "flow") return flowSheet(button.title, null, null, (answers) => attempt(() => post({ type: "flow", messageId: message.id, answers })));
+  if (button.does === "catalog") return openProducts(message, message.products?.sections.length ? message.products : { sections: [{ title: "Catalogue", ids: ["SKU-77", "SKU-78"] }] });
+  if (button.does === "contact") return attempt(() => post({ type: "share_number", messageId: message.id }));
+  return toast("Calls are not simulated.");
+}
+
+const playedOnce = new Set();
+
+/** The first play of a voice message is told to the business, on WhatsApp. */
+function played(message) {
+  if (chosenCustomer()?.kind !== "whatsapp" || playedOnce.has(message.id)) return;
+  playedOnce.add(message.id);
+  attempt(() => post({ type: "play", messageId: message.id }));
+}
+
+/** What can be done to the messages of the thread. */
+const acts = {
+  react,
+  press,
+  answer,
+  does,
+  played,
+  retry,
+  discard,
+  pointAt,
+  doublePressed,
+  openProducts,
+  openMenu: openMessageMenu,
+  openList: (message) => listSheet(message, (payload) => attempt(() => post({ type: "button", messageId: message.id, payload }))),
+};
+
 function answerQuickly(message, reply) {
-  return send({ type: "quick_reply", messageId: message.id, payload: reply.payload, text: reply.title }, { kind: "text", text: reply.title });
+  return send({ type: "quick_reply", messageId: message.id, payload: reply.payload }, { kind: "text", text: reply.title });
 }
 
 // --- Sending ---
@@ -1171,6 +901,12 @@ function setUpSettings() {
     if (customer) change(customer, { identity: event.target.value });
   });
   byId("read-now").addEventListener("click", () => attempt(markRead));
+  byId("blocks").addEventListener("click", () => attempt(() => post({ type: chosenThread()?.blocked ? "unblock" : "block" })));
+  byId("refuses").addEventListener("click", () => attempt(() => post({ type: chosenThread()?.refusesMarketing ? "resume_marketing" : "stop_marketing" })));
+  byId("new-number").addEventListener("click", () => {
+    const fields = [{ name: "phone", label: "New phone number", type: "tel", required: true, placeholder: "+44 7700 900777" }];
+    formSheet("Change the number", fields, "Change", ({ phone }) => attempt(async () => { await post({ type: "change_number", phone }); await refreshWorld(); }));
+  });
   byId("customer-search").addEventListener("input", renderPeople);
 }
 
@@ -1396,6 +1132,7 @@ function keepUp() {
 // --- The start ---
 
 function start() {
+  setUpSheet();
   setUpComposer();
   setUpAttachments();
   setUpMessageMenu();

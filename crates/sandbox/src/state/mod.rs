@@ -288,6 +288,26 @@ impl Customers {
         true
     }
 
+    /// Gives a WhatsApp customer another phone number, and with it another business-scoped id (whatsapp.md 6.1). Answers the customer, or
+    /// `None` where there is none, the number is none, or somebody has it.
+    pub(crate) fn move_to(&mut self, id: &str, phone: &str, user_id: String) -> Option<Customer> {
+        let position = *self.by_id.get(id)?;
+        let is_number = (7..=15).contains(&phone.len()) && phone.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_number || self.by_phone.contains_key(phone) || self.by_user_id.contains_key(&user_id) {
+            return None;
+        }
+        let customer = &mut self.all[position];
+        if let Some(old) = customer.phone.replace(phone.to_owned()) {
+            self.by_phone.remove(&old);
+        }
+        if let Some(old) = customer.user_id.replace(user_id.clone()) {
+            self.by_user_id.remove(&old);
+        }
+        self.by_phone.insert(phone.to_owned(), position);
+        self.by_user_id.insert(user_id, position);
+        Some(customer.clone())
+    }
+
     /// Takes the customer's answer to this text, if they have one left.
     pub(crate) fn take_reply(&mut self, id: &str, text: &str) -> Option<(String, u64)> {
         let position = self.by_id.get(id)?;

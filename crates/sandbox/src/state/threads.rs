@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::usage::{Pair, Window};
 
@@ -68,6 +69,8 @@ pub(crate) enum Progress {
     Sent,
     Delivered,
     Read,
+    /// A voice message was played for the first time.
+    Played,
 }
 
 #[derive(Debug)]
@@ -103,8 +106,47 @@ pub(crate) struct Shown {
     pub(crate) link: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) caption: Option<String>,
+    /// The picture, film or document above the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) header_media: Option<Attached>,
+    /// Several files in one message; Instagram only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) attachments: Vec<Attached>,
+    /// An audio that was recorded in the app.
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) voice: bool,
+    /// Contact cards, as WhatsApp writes them (whatsapp.md 4.2).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) contacts: Vec<Value>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) buttons: Vec<Choice>,
+    /// What opens the list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) menu: Option<String>,
+    /// The rows of a list, in their sections.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) sections: Vec<Section>,
+    /// What is side by side in a carousel.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) cards: Vec<Card>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) products: Option<Products>,
+    /// What the message asks for: a flow, the place, an address, the number, a call, the catalogue, a payment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) action: Option<Action>,
+    /// A limited offer: its text, and when it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) offer: Option<Offer>,
+    /// The post, reel or story that is shared, mentioned or answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) post: Option<Post>,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) forwarded: bool,
+    /// What the customer came from: an advertisement or a link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) referral: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) order: Vec<Ordered>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) quick_replies: Vec<Choice>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,15 +168,136 @@ pub(crate) struct Place {
 }
 
 /// Something to press.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Choice {
     pub(crate) title: String,
     pub(crate) payload: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) description: Option<String>,
+    /// It opens this, and tells the business nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) url: Option<String>,
+    /// It does something on the phone alone: `call`, `copy`, `catalog`; or opens a `flow`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) does: Option<&'static str>,
+}
+
+impl Choice {
+    /// Whether pressing it is told to the business.
+    pub(crate) fn is_told(&self) -> bool {
+        self.url.is_none() && self.does.is_none()
+    }
+}
+
+/// A file within a message.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Attached {
+    /// `image`, `video`, `audio`, `document` or `file`.
+    pub(crate) kind: String,
+    pub(crate) link: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) filename: Option<String>,
+}
+
+/// Rows under one title.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Section {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) title: Option<String>,
+    pub(crate) rows: Vec<Choice>,
+}
+
+/// One card of a carousel.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Card {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) media: Option<Attached>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) title: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) text: Option<String>,
+    /// What pressing the card itself opens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) url: Option<String>,
+    /// The product that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) product: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) buttons: Vec<Choice>,
+}
+
+/// Products of a catalogue, by the retailer's ids.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Products {
+    pub(crate) catalog_id: String,
+    pub(crate) sections: Vec<ProductSection>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ProductSection {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) title: Option<String>,
+    pub(crate) ids: Vec<String>,
+}
+
+/// What a message asks its reader to do.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Action {
+    /// `flow`, `send_location`, `address_message`, `request_contact_info`, `call_permission_request`, `voice_call`,
+    /// `catalog_message`, `order_details` or `order_status`.
+    pub(crate) kind: String,
+    pub(crate) label: String,
+    /// Its parameters, as they were sent.
+    pub(crate) parameters: Value,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Offer {
+    pub(crate) text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ends_at: Option<i64>,
+}
+
+/// A post, a reel or a story.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Post {
+    /// `post`, `reel` or `story`.
+    pub(crate) kind: &'static str,
+    pub(crate) id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) title: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) link: Option<String>,
+}
+
+/// One line of a customer's order.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Ordered {
+    pub(crate) product: String,
+    pub(crate) quantity: u32,
+    pub(crate) price: f64,
+    pub(crate) currency: String,
+}
+
+impl Shown {
+    /// Everything that can be pressed and is told to the business, quick replies apart.
+    pub(crate) fn choices(&self) -> impl Iterator<Item = &Choice> {
+        let rows = self.sections.iter().flat_map(|section| &section.rows);
+        let on_cards = self.cards.iter().flat_map(|card| &card.buttons);
+        self.buttons
+            .iter()
+            .chain(rows)
+            .chain(on_cards)
+            .filter(|choice| choice.is_told())
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 #[derive(Debug, Clone, Serialize)]

@@ -76,13 +76,18 @@ pub(crate) fn read(state: &State, outgoing: &Outgoing, now: i64) -> Option<Event
     moved(state, outgoing, "read", now)
 }
 
+/// The status `played`; called when the customer plays a voice message for the first time.
+pub(crate) fn played(state: &State, outgoing: &Outgoing, now: i64) -> Option<Event> {
+    moved(state, outgoing, "played", now)
+}
+
 /// A status on the way up.
 fn moved(state: &State, outgoing: &Outgoing, status: &'static str, now: i64) -> Option<Event> {
     let number = state.number(&outgoing.account)?;
     let mut element = element(outgoing, status, now);
     whatsapp::put(&mut element, "recipient_user_id", outgoing.recipient_user_id.as_deref());
     // On `sent`, and on exactly one of `delivered` and `read`; here the first one.
-    if status != "read"
+    if !matches!(status, "read" | "played")
         && let Some(pricing) = &outgoing.pricing
     {
         let billable = pricing.kind == "regular";

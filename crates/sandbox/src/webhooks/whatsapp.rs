@@ -26,6 +26,16 @@ pub(crate) fn message(number: &Number, customer: &Customer, id: &str, at: i64, c
     change(number, EventId(id.to_owned()), value)
 }
 
+/// A change of the field `messages` that tells of the customer themselves: they stand as they were before, and there are no `contacts`
+/// (whatsapp.md 4.5).
+pub(crate) fn system(number: &Number, customer: &Customer, id: &str, at: i64, content: Map<String, Value>) -> Event {
+    let mut event = message(number, customer, id, at, content);
+    if let Some(value) = event.value.as_object_mut() {
+        value.remove("contacts");
+    }
+    event
+}
+
 /// A change of the field `messages` with one status. `customer` adds `contacts`.
 pub(crate) fn status(number: &Number, customer: Option<Value>, id: String, status: &Map<String, Value>) -> Event {
     let mut value = envelope(number);

@@ -4,9 +4,11 @@
 
 mod accounts;
 mod comments;
+mod customers;
 mod desk;
 mod embedded;
 mod faults;
 mod harness;
+mod kinds;
 mod limits;
 mod mail;

@@ -1,12 +1,20 @@
-//! What a WhatsApp message may say: the kinds of whatsapp.md 9.2 and 9.3, and templates (10.1), with their limits.
+//! What a WhatsApp message may say: the kinds of whatsapp.md 9.2 (here), interactive ones (9.3, [`interactive`]), and templates (10.1; how
+//! they look, in `look`). The limits are in `graph::bounds`.
+
+mod file;
+mod interactive;
 
 use serde_json::Value;
 
+use super::super::bounds;
 use super::super::error::GraphError;
+use super::super::nodes;
 use super::super::params::Params;
 use crate::state::State;
-use crate::state::threads::{Choice, Place, Pricing, Shown};
+use crate::state::threads::{Place, Pricing, Shown};
 use crate::world::{Number, Template, TemplateStatus};
+use file::Files;
+pub(crate) use file::is_unreachable;
 
 /// What a message says, once checked.
 #[derive(Debug)]
@@ -19,6 +27,8 @@ pub(super) struct Body {
     pub(super) needs_phone: bool,
     /// The message reacted to, and the emoji; none takes the reaction back.
     pub(super) reaction: Option<(String, Option<String>)>,
+    /// It is accepted, and fails with this code later.
+    pub(super) fails_with: Option<i64>,
 }
 
 impl Body {
@@ -55,47 +65,46 @@ impl Body {
             category: None,
             needs_phone: false,
             reaction: None,
+            fails_with: None,
         };
+        let files = Files { state, number, now };
         match kind {
             "text" => {
-                body.shown.text = Some(text_of(part, "body", "text['body']", 4096)?);
+                body.shown.text = Some(bounds::TEXT_BODY.text(part, "body")?);
+                if part.get("preview_url").is_some_and(|preview| !preview.is_boolean()) {
+                    return Err(GraphError::parameter("Param text['preview_url'] must be a boolean."));
+                }
             }
-            "image" | "video" | "audio" | "document" | "sticker" => {
-                body.media(kind, part, |id| {
-                    let media = state.media.get(id, now);
-                    media.is_some_and(|media| media.owner == number.id && super::super::media::fits(&media.mime, kind))
-                })?;
-            }
+            "image" | "video" | "audio" | "document" | "sticker" => body.media(kind, part, files)?,
             "location" => {
                 // A string or a number.
-                let degrees = |name: &str| {
+                let degrees = |name: &str, most: f64| {
                     let degrees = match &part[name] {
+                        Value::Null => return Err(missing(&format!("location.{name}"))),
                         Value::String(text) => text.parse::<f64>().ok(),
                         other => other.as_f64(),
                     };
-                    degrees.ok_or_else(|| missing(&format!("location.{name}")))
+                    let degrees = degrees.filter(|degrees| degrees.abs() <= most);
+                    degrees.ok_or_else(|| value_invalid(&format!("location.{name} is not in degrees")))
                 };
                 body.shown.location = Some(Place {
-                    latitude: degrees("latitude")?,
-                    longitude: degrees("longitude")?,
+                    latitude: degrees("latitude", 90.0)?,
+                    longitude: degrees("longitude", 180.0)?,
                     name: part["name"].as_str().map(str::to_owned),
                     address: part["address"].as_str().map(str::to_owned),
                 });
             }
             "contacts" => {
-                let names: Option<Vec<&str>> = part
-                    .as_array()
-                    .filter(|contacts| (1..=257).contains(&contacts.len()))
-                    .map(|contacts| {
-                        contacts
-                            .iter()
-                            .map(|contact| contact["name"]["formatted_name"].as_str().unwrap_or_default())
-                            .collect()
-                    });
-                let names = names
-                    .filter(|names| names.iter().all(|name| !name.is_empty()))
-                    .ok_or_else(|| missing("contacts[].name.formatted_name"))?;
+                let contacts = bounds::CONTACTS.items(part)?;
+                let mut names = Vec::new();
+                for contact in contacts {
+                    let name = contact["name"]["formatted_name"]
+                        .as_str()
+                        .filter(|name| !name.is_empty());
+                    names.push(name.ok_or_else(|| missing("contacts[].name.formatted_name"))?);
+                }
                 body.shown.text = Some(names.join(", "));
+                body.shown.contacts.clone_from(contacts);
             }
             "reaction" => {
                 let message_id = part["message_id"]
@@ -105,120 +114,32 @@ impl Body {
                 let emoji = (!emoji.is_empty()).then(|| emoji.to_owned());
                 body.reaction = Some((message_id.to_owned(), emoji));
             }
-            "interactive" => body.interactive(part)?,
+            "interactive" => body.interactive(part, files)?,
             _ => body.template(state, part)?,
         }
         Ok(body)
     }
 
-    /// Exactly one of `id` and `link`; captions on image, video and document (whatsapp.md 9.2).
-    fn media(&mut self, kind: &str, part: &Value, is_known: impl Fn(&str) -> bool) -> Result<(), GraphError> {
-        match (part["id"].as_str(), part["link"].as_str()) {
-            (None, Some(link)) if link.starts_with("https://") || link.starts_with("http://") => {
-                self.shown.link = Some(link.to_owned());
-            }
-            (None, Some(_)) => {
-                return Err(value_invalid(&format!("{kind}.link is not a web address")));
-            }
-            (Some(id), None) if is_known(id) => self.shown.link = Some(format!("/sandbox/media/{id}")),
-            (Some(_), None) => {
-                return Err(value_invalid(&format!("{kind}.id is not a media id of this number")));
-            }
-            _ => return Err(value_invalid(&format!("{kind} needs either id or link"))),
-        }
-        self.shown.filename = part["filename"]
-            .as_str()
-            .filter(|_| kind == "document")
-            .map(str::to_owned);
-        if part.get("caption").is_some() {
-            if matches!(kind, "audio" | "sticker") {
+    /// A file; captions on image, video and document alone (whatsapp.md 9.2).
+    fn media(&mut self, kind: &str, part: &Value, files: Files<'_>) -> Result<(), GraphError> {
+        let taken = files.take(kind, part)?;
+        self.fails_with = taken.fails_with;
+        self.shown.link = Some(taken.attached.link);
+        self.shown.filename = taken.attached.filename;
+        self.shown.voice = kind == "audio" && part["voice"] == true;
+        let foreign = [
+            ("caption", matches!(kind, "audio" | "sticker")),
+            ("filename", kind != "document"),
+            ("voice", kind != "audio"),
+        ];
+        for (key, is_foreign) in foreign {
+            if is_foreign && !part[key].is_null() {
                 return Err(GraphError::parameter(format!(
-                    "Unexpected key \"caption\" on param \"{kind}\"."
+                    "Unexpected key \"{key}\" on param \"{kind}\"."
                 )));
             }
-            self.shown.caption = Some(text_of(part, "caption", &format!("{kind}['caption']"), 1024)?);
         }
-        Ok(())
-    }
-
-    /// whatsapp.md 9.3.
-    fn interactive(&mut self, part: &Value) -> Result<(), GraphError> {
-        let kind = part["type"].as_str().ok_or_else(|| missing("interactive.type"))?;
-        if !matches!(kind, "button" | "list" | "cta_url") {
-            return Err(GraphError::whatsapp(
-                131_051,
-                format!("interactive type {kind} is not supported"),
-            ));
-        }
-        let body_max = if kind == "list" { 4096 } else { 1024 };
-        self.shown.text = Some(text_of(&part["body"], "text", "interactive['body']['text']", body_max)?);
-        if part.get("footer").is_some() {
-            self.shown.footer = Some(text_of(&part["footer"], "text", "interactive['footer']['text']", 60)?);
-        }
-        if part["header"]["type"] == "text" {
-            self.shown.header = Some(text_of(&part["header"], "text", "interactive['header']['text']", 60)?);
-        } else if part.get("header").is_some() && kind == "list" {
-            return Err(value_invalid("the header of a list is a text"));
-        }
-        let action = &part["action"];
-        match kind {
-            "button" => {
-                let buttons = bounded(&action["buttons"], 1..=3, "interactive.action.buttons")?;
-                for button in buttons {
-                    let reply = &button["reply"];
-                    self.shown.buttons.push(Choice {
-                        title: text_of(reply, "title", "button title", 20)?,
-                        payload: text_of(reply, "id", "button id", 256)?,
-                        description: None,
-                        url: None,
-                    });
-                }
-            }
-            "list" => {
-                text_of(action, "button", "interactive['action']['button']", 20)?;
-                let sections = bounded(&action["sections"], 1..=10, "interactive.action.sections")?;
-                for section in sections {
-                    if sections.len() > 1 || section.get("title").is_some() {
-                        text_of(section, "title", "section title", 24)?;
-                    }
-                    for row in bounded(&section["rows"], 1..=10, "rows")? {
-                        let description = row
-                            .get("description")
-                            .map(|_| text_of(row, "description", "row description", 72))
-                            .transpose()?;
-                        self.shown.buttons.push(Choice {
-                            title: text_of(row, "title", "row title", 24)?,
-                            payload: text_of(row, "id", "row id", 200)?,
-                            description,
-                            url: None,
-                        });
-                    }
-                }
-                if self.shown.buttons.len() > 10 {
-                    return Err(value_invalid("a list has at most 10 rows over all sections"));
-                }
-                "list".clone_into(&mut self.shown.kind);
-            }
-            _ => {
-                let parameters = &action["parameters"];
-                self.shown.buttons.push(Choice {
-                    title: text_of(parameters, "display_text", "display_text", 20)?,
-                    payload: String::new(),
-                    description: None,
-                    url: Some(text_of(parameters, "url", "url", 2000)?),
-                });
-            }
-        }
-        // Ids are unique, and so are titles of buttons.
-        for (position, choice) in self.shown.buttons.iter().enumerate() {
-            let others = &self.shown.buttons[..position];
-            let double = others
-                .iter()
-                .any(|other| other.payload == choice.payload || (kind == "button" && other.title == choice.title));
-            if double {
-                return Err(value_invalid("ids and titles have to be unique"));
-            }
-        }
+        self.shown.caption = bounds::CAPTION.optional(part, "caption")?;
         Ok(())
     }
 
@@ -259,19 +180,16 @@ impl Body {
                 return Err(GraphError::parameter("Param template['components'] must be an array."));
             }
         };
-        let header = fill(template.header.as_deref().unwrap_or_default(), components, "header")?;
-        let text = fill(&template.body, components, "body")?;
-        if text.chars().count() > 1024 {
-            return Err(GraphError::whatsapp(
-                132_005,
-                "The body is longer than 1024 characters once it is filled in",
-            ));
+        if template.components.is_empty() {
+            fill(template.header.as_deref().unwrap_or_default(), components, "header")?;
+            bounds::TEMPLATE_BODY.check(&fill(&template.body, components, "body")?)?;
+            check_buttons(template, components)?;
         }
-        self.shown.buttons = buttons(template, components)?;
-        self.shown.text = Some(text);
-        self.shown.header = (!header.is_empty()).then_some(header);
-        self.shown.footer.clone_from(&template.footer);
-        self.shown.template = Some(name.to_owned());
+        self.shown = Shown {
+            kind: "template".to_owned(),
+            template: Some(name.to_owned()),
+            ..super::look::look(&nodes::template_components(template), components)
+        };
         self.is_template = true;
         self.category = Some(template.category.to_lowercase());
         self.needs_phone = template.category == "AUTHENTICATION";
@@ -297,33 +215,20 @@ impl Body {
     }
 }
 
-/// The labels of a template's quick replies, with the payloads that were sent; the label where none was.
-fn buttons(template: &Template, components: &[Value]) -> Result<Vec<Choice>, GraphError> {
-    let mut choices: Vec<Choice> = template
-        .buttons
-        .iter()
-        .map(|label| Choice {
-            title: label.clone(),
-            payload: label.clone(),
-            description: None,
-            url: None,
-        })
-        .collect();
+/// Whether the buttons that parameters are for exist.
+fn check_buttons(template: &Template, components: &[Value]) -> Result<(), GraphError> {
     for component in components.iter().filter(|component| is_type(component, "button")) {
         // A string or an integer.
         let index = match &component["index"] {
             Value::String(text) => text.parse().ok(),
             other => other.as_u64(),
         };
-        let choice = index
-            .and_then(|index| choices.get_mut(usize::try_from(index).ok()?))
+        index
+            .filter(|index| usize::try_from(*index).is_ok_and(|index| index < template.buttons.len()))
             .filter(|_| is_sub_type(component, "quick_reply"))
             .ok_or_else(|| GraphError::whatsapp(132_012, "The template has no such button"))?;
-        if let Some(payload) = component["parameters"][0]["payload"].as_str() {
-            payload.clone_into(&mut choice.payload);
-        }
     }
-    Ok(choices)
+    Ok(())
 }
 
 fn is_type(component: &Value, kind: &str) -> bool {
@@ -404,37 +309,6 @@ fn variables(text: &str) -> Vec<String> {
 /// Whether the text's variables have names rather than numbers.
 pub(crate) fn is_named(text: &str) -> bool {
     variables(text).iter().any(|name| name.parse::<u32>().is_err())
-}
-
-/// A text of 1 to `max` characters.
-fn text_of(part: &Value, key: &str, name: &str, max: usize) -> Result<String, GraphError> {
-    let text = part[key]
-        .as_str()
-        .filter(|text| !text.is_empty())
-        .ok_or_else(|| GraphError::parameter(format!("The parameter {name} is required.")))?;
-    if text.chars().count() > max {
-        return Err(GraphError::parameter(format!(
-            "Param {name} must be at most {max} characters long."
-        )));
-    }
-    Ok(text.to_owned())
-}
-
-fn bounded<'a>(
-    value: &'a Value,
-    bounds: std::ops::RangeInclusive<usize>,
-    name: &str,
-) -> Result<&'a Vec<Value>, GraphError> {
-    value
-        .as_array()
-        .filter(|items| bounds.contains(&items.len()))
-        .ok_or_else(|| {
-            value_invalid(&format!(
-                "{name} must have {} to {} items",
-                bounds.start(),
-                bounds.end()
-            ))
-        })
 }
 
 fn template_missing(name: &str, language: &str) -> GraphError {

@@ -1,15 +1,17 @@
 //! `POST /{phone-number-id}/messages` (whatsapp.md 9 and 10.1): checked as strictly as Meta does, then accepted. What a message may
 //! say is in [`content`]; here is to whom, when, how fast, and what follows.
 //!
-//! Kinds: text; image, video, audio, document and sticker, by link or by id; location; contacts; reaction; template; interactive with
-//! buttons, a list, or one link; marking as read, with typing. Other kinds are refused with 131051 rather than accepted.
+//! Kinds: text; image, video, audio, document and sticker, by link or by id; location; contacts; reaction; template; interactive of every
+//! type that the reference has; marking as read, with typing. Groups, pins and Direct Send are refused: no number here has them.
 
 mod content;
+mod look;
 
 use serde_json::{Value, json};
 
 use content::{Body, missing, value_invalid};
 
+use super::bounds;
 use super::error::GraphError;
 use super::limits::{self, Sending};
 use super::params::Params;
@@ -24,7 +26,7 @@ use crate::state::State;
 use crate::state::threads::{By, Message, Outgoing, Progress, Shown, ThreadKey};
 use crate::webhooks::status::{Step, To};
 use crate::world::Number;
-pub(crate) use content::is_named;
+pub(crate) use content::{is_named, is_unreachable};
 
 /// 30 days: how old a message may be that is marked as read or reacted to (whatsapp.md 9.2, 9.4).
 const AGE_MAX_MILLIS: i64 = 30 * 86_400_000;
@@ -64,15 +66,9 @@ pub(crate) fn send(
     let address = address(state, &number, params)?;
     let kind = params.text("type").unwrap_or("text");
     let body = Body::read(state, &number, kind, params, now)?;
-    let callback_data = match params.get("biz_opaque_callback_data") {
-        None => None,
-        Some(Value::String(data)) if data.chars().count() <= 512 => Some(data.clone()),
-        Some(_) => {
-            return Err(GraphError::parameter(
-                "Param biz_opaque_callback_data must be at most 512 characters long.",
-            ));
-        }
-    };
+    let whole = params.whole();
+    let callback_data = bounds::CALLBACK_DATA.optional(whole, "biz_opaque_callback_data")?;
+    check_common(whole, &number)?;
     let reply_to = params
         .get("context")
         .map(|context| {
@@ -137,7 +133,9 @@ pub(crate) fn send(
     let mut fails_with = fail_with
         .or_else(|| (address.customer.is_none() || is_blocked).then_some(131_026))
         .or_else(|| outside_window.then_some(131_047))
-        .or_else(|| (body.needs_phone && address.by_user_id).then_some(131_062));
+        .or_else(|| (body.needs_phone && address.by_user_id).then_some(131_062))
+        .or_else(|| address.identity_mismatch(state, params).then_some(137_000))
+        .or(body.fails_with);
     if fails_with.is_none() && body.category.as_deref() == Some("marketing") {
         fails_with = limits::take_marketing(core, state, &sending);
     }
@@ -303,6 +301,15 @@ impl Address {
         self.recipient_id.as_deref().or_else(of_customer)
     }
 
+    /// Whether the message is only for somebody with another identity key (whatsapp.md 9.1).
+    fn identity_mismatch(&self, state: &State, params: &Params) -> bool {
+        let wanted = params.text("recipient_identity_key_hash");
+        let customer = self.customer.as_deref().and_then(|id| state.customers.get(id));
+        wanted
+            .zip(customer)
+            .is_some_and(|(wanted, customer)| wanted != state.ids.identity(&customer.id))
+    }
+
     /// The element of `contacts` in the answer (whatsapp.md 9.1, 6.4).
     fn contact(&self) -> Value {
         let mut contact = json!({"input": self.input});
@@ -320,14 +327,27 @@ impl Address {
     }
 }
 
+/// What may stand beside the content (whatsapp.md 9.1).
+fn check_common(whole: &Value, number: &Number) -> Result<(), GraphError> {
+    let account = &whole["messaging_account_id"];
+    if !account.is_null() && *account != number.business_account_id {
+        return Err(GraphError::parameter(
+            "Param messaging_account_id must be the messaging account of this number.",
+        ));
+    }
+    // Direct Send needs a limit of 100K.
+    if !whole["category"].is_null() || !whole["direct_send_config"].is_null() {
+        return Err(GraphError::parameter("Direct Send is not available for this number."));
+    }
+    Ok(())
+}
+
 fn address(state: &State, number: &Number, params: &Params) -> Result<Address, GraphError> {
     match params.text("recipient_type") {
         None | Some("individual") => {}
-        Some(_) => {
-            return Err(value_invalid(
-                "recipient_type must be individual; groups are not simulated",
-            ));
-        }
+        // There are no groups.
+        Some("group") => return Err(GraphError::whatsapp(131_041, "The group is unknown")),
+        Some(_) => return Err(value_invalid("recipient_type must be individual or group")),
     }
     // If both are given, `to` wins (whatsapp.md 6.4).
     if let Some(to) = params.text("to").filter(|to| !to.is_empty()) {
