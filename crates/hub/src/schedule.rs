@@ -74,8 +74,8 @@ pub async fn run(app: App, stop: CancellationToken) {
 async fn next(due: &mut [(Task, Interval)]) -> Task {
     poll_fn(|context| {
         due.iter_mut()
-            .find(|(_, interval)| interval.poll_tick(context).is_ready())
-            .map_or(Poll::Pending, |(task, _)| Poll::Ready(*task))
+            .find_map(|(task, interval)| interval.poll_tick(context).is_ready().then_some(*task))
+            .map_or(Poll::Pending, Poll::Ready)
     })
     .await
 }
