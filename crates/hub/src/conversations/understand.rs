@@ -53,7 +53,7 @@ pub enum Effect {
         /// Meta's id of the message.
         external_id: String,
         /// The new wording.
-        content: Content,
+        content: Box<Content>,
         /// When.
         at: Millis,
     },
@@ -295,7 +295,7 @@ fn whatsapp_message(message: whatsapp::Message, direction: Direction) -> Effect 
             return match whatsapp_content(*content, &message.errors) {
                 Some(content) => Effect::Edited {
                     external_id: original_id,
-                    content,
+                    content: Box::new(content),
                     at,
                 },
                 None => Effect::Nothing,
@@ -364,6 +364,7 @@ fn whatsapp_content(content: whatsapp::Content, errors: &[whatsapp::ErrorItem]) 
             let kind = media.kind;
             let media = Media {
                 id: Some(media.id),
+                media_id: None,
                 link: media.url,
                 caption: media.caption,
                 filename: media.filename,
@@ -599,7 +600,7 @@ fn from_instagram(entry: instagram::Entry, envelope: Envelope<'_>) -> Understood
             mid, text: Some(text), ..
         } => Effect::Edited {
             external_id: mid,
-            content: Content::text(text),
+            content: Box::new(Content::text(text)),
             at,
         },
         Change::Reaction { mid, reaction } => Effect::Reacted {

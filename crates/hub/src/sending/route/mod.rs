@@ -391,9 +391,12 @@ impl Way<'_> {
                 reasons.push(format!("the contact has no address on channel `{id}`"));
                 continue;
             }
-            let Some(content) = worded(channel.kind, policy, said) else {
-                reasons.push(format!("channel `{id}` cannot carry `{}`", said.kind()));
-                continue;
+            let content = match worded(channel.kind, policy, said) {
+                Ok(content) => content,
+                Err(why) => {
+                    reasons.push(format!("channel `{id}` cannot carry it: {why}"));
+                    continue;
+                }
             };
             let known = conversations.iter().find(|of| of.channel_id == *id);
             let window_ends_at = known.and_then(|of| of.window_ends_at);
@@ -554,21 +557,25 @@ impl Way<'_> {
     }
 }
 
-/// What is said on a further route: what the contact is told about it, where there is room, and what was said. `None` if the product cannot
+/// What is said on a further route: what the contact is told about it, where there is room, and what was said. Else why the product cannot
 /// carry it.
-fn worded(kind: ChannelKind, policy: &Policy, said: &Content) -> Option<Content> {
+fn worded(kind: ChannelKind, policy: &Policy, said: &Content) -> Result<Content, String> {
+    // What the caller has uploaded to Meta is there for one channel (reference `whatsapp.md` 9.2, `instagram.md` 3.2).
+    if said.files().iter().any(|(_, media)| media.id.is_some()) {
+        return Err(
+            "its file is at Meta for another channel; give `link`, or `mediaId`, to have it follow a route".to_owned(),
+        );
+    }
     let mut told = said.clone();
     if let Some(words) = &policy.told {
-        match &mut told {
-            Content::Text { text, .. } | Content::QuickReplies { text, .. } => *text = format!("{words}\n\n{text}"),
-            Content::Image(media) => {
-                let caption = media.caption.take();
-                media.caption = Some(caption.map_or_else(|| words.clone(), |caption| format!("{words}\n\n{caption}")));
-            }
-            _ => {}
+        told.preface(words);
+    }
+    let mut why = String::new();
+    for content in [told, said.clone()] {
+        match request::check(kind, &content).into_iter().next() {
+            None => return Ok(content),
+            Some(fault) => why = format!("`{}` {}", fault.field, fault.detail),
         }
     }
-    [told, said.clone()]
-        .into_iter()
-        .find(|content| request::check(kind, content).is_empty())
+    Err(why)
 }
