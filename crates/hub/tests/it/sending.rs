@@ -7,6 +7,7 @@
 
 mod answers;
 mod graph;
+mod kinds;
 mod lead;
 mod pace;
 mod routes;
