@@ -1,8 +1,8 @@
 //! What Meta is sent: the bodies of the send calls, and what can be known to be wrong with a message before. Pure.
 //!
 //! - [`limits`]: every bound as a row of one table, and the walk that holds a message to it.
-//! - [`check`]: beside the bounds, what belongs together and what excludes each other.
-//! - `whatsapp`, `instagram`: the bodies. Whatever passes [`check`] has one.
+//! - [`check()`]: beside the bounds, what belongs together and what excludes each other.
+//! - `whatsapp`, `instagram`: the bodies. Whatever passes [`check()`] has one.
 
 use serde_json::Value;
 
