@@ -72,6 +72,7 @@ fn table() -> Table {
         .add(Access::Key, routes!(conversations::show_conversation))
         .add(Access::Key, routes!(conversations::list_messages))
         .add(Access::Key, routes!(conversations::read_conversation))
+        .add(Access::Key, routes!(conversations::show_typing))
         .add(
             Access::Key,
             routes!(conversations::show_message, sending::api::cancel_message),

@@ -35,8 +35,8 @@ pub(super) struct Arguments {
     /// The text
     #[arg(long, required_unless_present = "content", conflicts_with = "content")]
     message: Option<String>,
-    /// Anything else than text, as the API takes it: {"type":"image", …}
-    #[arg(long, value_name = "JSON", value_parser = parse_json)]
+    /// Anything else than text, as the API takes it: {"type":"image", …}; or @FILE, a file that holds it
+    #[arg(long, value_name = "JSON|@FILE", value_parser = parse_json_or_file)]
     content: Option<Value>,
     /// The id of the message that this one answers
     #[arg(long, value_name = "ID")]
@@ -72,6 +72,16 @@ pub(super) struct Arguments {
 
 fn parse_json(text: &str) -> Result<Value, String> {
     serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}"))
+}
+
+fn parse_json_or_file(text: &str) -> Result<Value, String> {
+    match text.strip_prefix('@') {
+        None => parse_json(text),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
+            parse_json(&text)
+        }
+    }
 }
 
 /// Sends the message and prints its id and how far it got.
@@ -206,6 +216,23 @@ mod tests {
         assert_eq!(body.unwrap(), expected);
         let body = asked(&["--conversation", "cnv_1", "--message", "Hi"]).unwrap();
         assert_eq!(body, json!({"to": {"conversation": "cnv_1"}, "message": "Hi"}));
+    }
+
+    #[test]
+    fn content_can_stand_in_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("content.json");
+        std::fs::write(&path, r#"{"type": "sticker"}"#).unwrap();
+        let from_file = |path: &std::path::Path| {
+            let file = format!("@{}", path.display());
+            asked(&["--channel", "instagram", "--to", "1029384756102938", "--content", &file])
+        };
+        assert_eq!(from_file(&path).unwrap()["content"], json!({"type": "sticker"}));
+        assert!(
+            from_file(&folder.path().join("none.json"))
+                .unwrap_err()
+                .contains("cannot be read")
+        );
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::http::cursor;
 use crate::http::extract::{FromParameters, Id, Json as Body, Parameters, Query};
 use crate::http::problem::{Code, Problem};
 use crate::ids::{ContactId, ConversationId, MessageId};
+use crate::sending::presence::{self, Mark, Presence};
 use crate::sending::{email, queue};
 use crate::store::conversations::ConversationFilter;
 use crate::store::{StoreError, Tx};
@@ -146,16 +147,52 @@ pub async fn show_conversation(
     Ok(Json(beside.view(&conversation, app.clock.now_millis())))
 }
 
-/// Marks a conversation as read to its end.
+/// How a conversation is marked as read.
+#[derive(Debug, Clone, Copy, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ReadQuery {
+    /// `false`: marked here alone. Otherwise the contact is shown that what they wrote was read, where that can be done at once.
+    #[param(value_type = Option<bool>)]
+    tell: bool,
+}
+
+impl FromParameters for ReadQuery {
+    fn from_parameters(parameters: &mut Parameters) -> Result<Self, Problem> {
+        Ok(Self {
+            tell: yes_unless_no(parameters, "tell")?,
+        })
+    }
+}
+
+/// A flag that is set unless the caller says `false`.
+fn yes_unless_no(parameters: &mut Parameters, name: &str) -> Result<bool, Problem> {
+    let given = parameters.parsed(name, "`true` or `false`", |text| text.parse::<bool>().ok())?;
+    Ok(given.unwrap_or(true))
+}
+
+/// A conversation that was read to its end.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadConversation {
+    #[serde(flatten)]
+    conversation: ConversationView,
+    /// Whether the contact was shown so; left out where they were not to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    presence: Option<Presence>,
+}
+
+/// Marks a conversation as read to its end: here, and for the contact, who sees it at once or not at all.
 #[utoipa::path(post, path = "/api/v1/conversations/{id}/read", tag = "Conversations",
-    params(("id" = String, Path, description = "The conversation")), responses(
-    (status = 200, description = "The conversation, with nothing unread", body = ConversationView),
+    params(("id" = String, Path, description = "The conversation"), ReadQuery), responses(
+    (status = 200, description = "The conversation, with nothing unread", body = ReadConversation),
+    (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
     (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json")))]
 pub async fn read_conversation(
     _: Caller,
     State(app): State<App>,
     Id(id): Id<ConversationId>,
-) -> Result<Json<ConversationView>, Problem> {
+    Query(query): Query<ReadQuery>,
+) -> Result<Json<ReadConversation>, Problem> {
     let now = app.clock.now_millis();
     let write = app.store.write(move |tx| {
         let marked = attention::mark_read(tx, id, now)?;
@@ -165,7 +202,51 @@ pub async fn read_conversation(
     let (marked, beside) = write.await?;
     let conversation = marked.ok_or_else(|| Problem::not_found("conversation"))?;
     app.stream.nudge();
-    Ok(Json(beside.view(&conversation, now)))
+    let presence = if query.tell {
+        Some(presence::make(&app, &conversation, Mark::Read).await?)
+    } else {
+        None
+    };
+    Ok(Json(ReadConversation {
+        conversation: beside.view(&conversation, now),
+        presence,
+    }))
+}
+
+/// What a contact is shown of somebody who types.
+#[derive(Debug, Clone, Copy, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct TypingQuery {
+    /// `false`: it is no longer shown (Instagram).
+    #[param(value_type = Option<bool>)]
+    on: bool,
+}
+
+impl FromParameters for TypingQuery {
+    fn from_parameters(parameters: &mut Parameters) -> Result<Self, Problem> {
+        Ok(Self {
+            on: yes_unless_no(parameters, "on")?,
+        })
+    }
+}
+
+/// Shows the contact that an answer is being typed, until it comes or for some 20 seconds: at once, or not at all. On WhatsApp what they wrote is
+/// thereby shown as read.
+#[utoipa::path(post, path = "/api/v1/conversations/{id}/typing", tag = "Conversations",
+    params(("id" = String, Path, description = "The conversation"), TypingQuery), responses(
+    (status = 200, description = "Whether it is shown, and if not, why", body = Presence),
+    (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+    (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json")))]
+pub async fn show_typing(
+    _: Caller,
+    State(app): State<App>,
+    Id(id): Id<ConversationId>,
+    Query(query): Query<TypingQuery>,
+) -> Result<Json<Presence>, Problem> {
+    let found = app.store.read(move |tx| tx.conversation_by_id(id)).await?;
+    let conversation = found.ok_or_else(|| Problem::not_found("conversation"))?;
+    let mark = if query.on { Mark::Typing } else { Mark::TypingEnded };
+    Ok(Json(presence::make(&app, &conversation, mark).await?))
 }
 
 /// Which page of messages.

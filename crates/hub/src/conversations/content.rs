@@ -7,6 +7,19 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::ids::{MediaId, MessageId};
+
+mod card;
+mod interactive;
+mod likeness;
+
+pub use card::{ContactCard, ContactCardName};
+pub use interactive::{
+    AddressForm, Ask, Button, Buttons, Card, CardProduct, Carousel, CatalogLink, ChoiceList, Flow, Header, ListRow,
+    ListSection, ProductCard, ProductList, ProductSection,
+};
+pub use likeness::Likeness;
+
 /// What a message says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 // The OpenAPI document knows `rename_all` of a variant, but not `rename_all_fields` of all of them.
@@ -29,14 +42,14 @@ pub enum Content {
     Audio(Media),
     /// Any other file.
     Document(Media),
-    /// A sticker.
+    /// A sticker. Instagram can be sent one alone, the heart, which has no file: `{"type": "sticker"}`.
     Sticker(Media),
     /// A place.
     Location(Location),
     /// Address cards, as Meta describes them.
     Contacts {
-        /// The cards.
-        #[schema(value_type = Vec<Object>)]
+        /// The cards. What comes in is kept as Meta tells it; what goes out has to be of this shape.
+        #[schema(value_type = Vec<ContactCard>)]
         contacts: Vec<serde_json::Value>,
     },
     /// A button, list row, quick reply or menu item was pressed.
@@ -65,7 +78,7 @@ pub enum Content {
         /// The items.
         items: Vec<OrderItem>,
     },
-    /// Several things in one message (Instagram).
+    /// Several things in one message (Instagram); outbound, up to 10 pictures.
     Several {
         /// Words with them.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,10 +87,10 @@ pub enum Content {
         #[schema(no_recursion)]
         parts: Vec<Content>,
     },
-    /// A post, reel or story that was passed on (Instagram).
+    /// A post, reel or story that was passed on (Instagram). Outbound, a post of the account's own: `share` = `post`, and `mediaId`.
     #[serde(rename_all = "camelCase")]
     Share {
-        /// `post`, `reel`, `story`, `story_mention` or another word of Meta's.
+        /// `post`, `reel`, `story`, `story_mention`, `story_reply` (the story that a message answers) or another word of Meta's.
         share: String,
         /// Where it is; such links die within days.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,6 +112,30 @@ pub enum Content {
         /// The buttons, 13 at most.
         quick_replies: Vec<QuickReply>,
     },
+    /// Words with up to three buttons (outbound). WhatsApp: all to answer by, or one that leads to a page. Instagram: any of the two.
+    Buttons(Buttons),
+    /// Words with a list to choose from (WhatsApp, outbound).
+    List(ChoiceList),
+    /// Cards side by side (outbound). WhatsApp: two to ten, under words. Instagram: up to ten, each with a title.
+    Carousel(Carousel),
+    /// Words with a form to fill in (WhatsApp, outbound).
+    Flow(Box<Flow>),
+    /// One product of a catalogue (WhatsApp, outbound).
+    Product(ProductCard),
+    /// Several products of a catalogue (WhatsApp, outbound).
+    ProductList(ProductList),
+    /// A whole catalogue (WhatsApp, outbound).
+    Catalog(CatalogLink),
+    /// Asks where the contact is (WhatsApp, outbound).
+    LocationRequest(Ask),
+    /// Asks for the contact's phone number (WhatsApp, outbound).
+    ContactRequest(Ask),
+    /// Asks for an address (WhatsApp in India, outbound).
+    AddressRequest(AddressForm),
+    /// Asks whether the business may call (WhatsApp, outbound).
+    CallPermissionRequest(Ask),
+    /// An emoji on another message of the conversation (outbound). It is no message of the conversation: its effect shows on the other one.
+    Reaction(React),
     /// Something about the contact, told by WhatsApp.
     System {
         /// For people.
@@ -156,6 +193,18 @@ impl Content {
             Self::Share { .. } => "share",
             Self::Template(_) => "template",
             Self::QuickReplies { .. } => "quick_replies",
+            Self::Buttons(_) => "buttons",
+            Self::List(_) => "list",
+            Self::Carousel(_) => "carousel",
+            Self::Flow(_) => "flow",
+            Self::Product(_) => "product",
+            Self::ProductList(_) => "product_list",
+            Self::Catalog(_) => "catalog",
+            Self::LocationRequest(_) => "location_request",
+            Self::ContactRequest(_) => "contact_request",
+            Self::AddressRequest(_) => "address_request",
+            Self::CallPermissionRequest(_) => "call_permission_request",
+            Self::Reaction(_) => "reaction",
             Self::System { .. } => "system",
             Self::CallPermission { .. } => "call_permission",
             Self::Placeholder => "placeholder",
@@ -165,26 +214,113 @@ impl Content {
         }
     }
 
-    /// The words in it, if it has any: what an echo is recognised by.
-    pub fn words(&self) -> Option<&str> {
+    /// Whether it is no message of its conversation, but something done to another one: it is in no list of messages, asking for it twice is
+    /// the same as asking once, and its effect shows on that other message.
+    pub fn is_aside(&self) -> bool {
+        matches!(self, Self::Reaction(_))
+    }
+
+    /// The files in it, each with where it is in the document: its own, those of its header, of its cards, or of its parts.
+    pub fn files(&self) -> Vec<(String, &Media)> {
+        fn of_header<'a>(prefix: &str, header: Option<&'a Header>) -> Option<(String, &'a Media)> {
+            Some((format!("{prefix}header"), header?.file()?))
+        }
         match self {
-            Self::Text { text, .. } | Self::QuickReplies { text, .. } => Some(text),
-            _ => None,
+            Self::Image(media)
+            | Self::Video(media)
+            | Self::Audio(media)
+            | Self::Document(media)
+            | Self::Sticker(media) => vec![(String::new(), media)],
+            Self::Several { parts, .. } => {
+                let parts = parts.iter().enumerate();
+                parts
+                    .flat_map(|(index, part)| {
+                        let of_part = part.files().into_iter();
+                        of_part.map(move |(_, media)| (format!("parts[{index}]"), media))
+                    })
+                    .collect()
+            }
+            Self::Buttons(buttons) => of_header("", buttons.header.as_ref()).into_iter().collect(),
+            Self::Flow(flow) => of_header("", flow.header.as_ref()).into_iter().collect(),
+            Self::Carousel(carousel) => {
+                let cards = carousel.cards.iter().enumerate();
+                cards
+                    .filter_map(|(index, card)| of_header(&format!("cards[{index}]."), card.header.as_ref()))
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The same, to put something else in their place.
+    pub fn files_mut(&mut self) -> Vec<&mut Media> {
+        match self {
+            Self::Image(media)
+            | Self::Video(media)
+            | Self::Audio(media)
+            | Self::Document(media)
+            | Self::Sticker(media) => vec![media],
+            Self::Several { parts, .. } => parts.iter_mut().flat_map(Self::files_mut).collect(),
+            Self::Buttons(buttons) => buttons.header.iter_mut().filter_map(Header::file_mut).collect(),
+            Self::Flow(flow) => flow.header.iter_mut().filter_map(Header::file_mut).collect(),
+            Self::Carousel(carousel) => {
+                let headers = carousel.cards.iter_mut().filter_map(|card| card.header.as_mut());
+                headers.filter_map(Header::file_mut).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Puts words before what it says, where there is room for words.
+    pub fn preface(&mut self, words: &str) {
+        let before = |text: &mut String| *text = format!("{words}\n\n{text}");
+        match self {
+            Self::Text { text, .. } | Self::QuickReplies { text, .. } => before(text),
+            Self::Buttons(buttons) => before(&mut buttons.text),
+            Self::List(list) => before(&mut list.text),
+            Self::Image(media) | Self::Video(media) | Self::Document(media) => match &mut media.caption {
+                Some(caption) => before(caption),
+                None => media.caption = Some(words.to_owned()),
+            },
+            _ => {}
         }
     }
 }
 
-/// A file in a message.
+/// An emoji on a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct React {
+    /// The message of this conversation that it is put on.
+    #[schema(value_type = String)]
+    pub message_id: MessageId,
+    /// The emoji; left out, or empty, it takes back the one that is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emoji: Option<String>,
+}
+
+impl React {
+    /// The emoji that it puts there, if it puts one.
+    pub fn emoji(&self) -> Option<&str> {
+        self.emoji.as_deref().filter(|emoji| !emoji.is_empty())
+    }
+}
+
+/// A file in a message. Outbound it is exactly one of `link`, `mediaId` and `id`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Media {
     /// Meta's id of the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+    /// Tidings' id of the file, from `POST /api/v1/media`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub media_id: Option<MediaId>,
     /// Where the file is. Outbound: a public `https` address that Meta fetches. Inbound: Meta's own, which dies within minutes or days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
-    /// Words under it.
+    /// Words under it: of an image, video or document (WhatsApp).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caption: Option<String>,
     /// Of a document.
@@ -196,7 +332,7 @@ pub struct Media {
     /// As Meta gives it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// Recorded in the app.
+    /// Recorded in the app. Outbound, of an `.ogg` file with one channel of OPUS: shown as a voice message (WhatsApp).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub voice: bool,
 }

@@ -11,8 +11,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::conversations::content::Content;
-use crate::conversations::model::{ChannelId, Conversation, IdentityKey, Message, Millis, Receipt, Receipts, Status};
+use crate::conversations::content::{Content, Likeness};
+use crate::conversations::model::{
+    ChannelId, Conversation, IdentityKey, IdentityKind, Message, Millis, Receipt, Receipts, Status,
+};
 use crate::conversations::people::People;
 use crate::conversations::understand::{Effect, Said, Understood};
 use crate::ids::{ContactId, ConversationId, EventId, Ids, MessageId};
@@ -294,7 +296,7 @@ impl<'a> Batch<'a> {
         }
         if said.outbound
             && !said.inert
-            && let Some(ours) = self.in_flight_like(&key, said)
+            && let Some(ours) = self.in_flight_like(&key, event, said)
         {
             return self.settle_by_echo(tx, index, event, said, ours);
         }
@@ -454,17 +456,31 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// The oldest message of ours whose outcome is not known yet, and that says the same; or else one that was given up.
-    fn in_flight_like(&self, key: &(ChannelId, ContactId), said: &Said) -> Option<MessageId> {
+    /// The oldest message of ours whose outcome is not known yet, and that says the same; or else one that was given up; or else, where there is
+    /// nothing to compare but the kind, one that is on its way.
+    fn in_flight_like(&self, key: &(ChannelId, ContactId), event: &Incoming, said: &Said) -> Option<MessageId> {
         let conversation = self.conversations.get(key)?.id;
-        self.in_flight.iter().chain(&self.given_up).copied().find(|id| {
+        let like = |id: &MessageId, likeness: Likeness| {
             self.messages.get(id).is_some_and(|message| {
                 message.conversation_id == conversation
                     && message.external_id.is_none()
-                    && message.content.words().is_some()
-                    && message.content.words() == said.content.words()
+                    && message.content.likeness_of(&said.content) == likeness
             })
-        })
+        };
+        let mut unsettled = self.in_flight.iter().chain(&self.given_up).copied();
+        if let Some(id) = unsettled.find(|id| like(id, Likeness::Words)) {
+            return Some(id);
+        }
+        // WhatsApp's requests bear a mark, and its statuses tell of them: what comes from the phone there is somebody's own.
+        let person = event.understood.person.as_ref();
+        let is_instagram =
+            person.is_some_and(|person| person.identities.iter().any(|of| of.key.kind == IdentityKind::Igsid));
+        let may_be = |id: &MessageId| {
+            let began = self.messages.get(id).map(|message| message.created_at);
+            began.is_some_and(|began| said.at >= began - CLOCKS_APART)
+        };
+        let mut under_way = self.in_flight.iter().copied().filter(|_| is_instagram);
+        under_way.find(|id| like(id, Likeness::Kind) && may_be(id))
     }
 
     fn settle_by_echo(
@@ -585,8 +601,12 @@ impl<'a> Batch<'a> {
         if changed || unknown_before {
             self.touched_messages.insert(id);
         }
+        let has_failed = message.status == Status::Failed && status_before != Status::Failed;
         if let Some(change) = told {
             self.change(index, change);
+        }
+        if has_failed || unknown_before {
+            self.show_reaction(index, event, id, at);
         }
         self.note_receipt(id, event, receipt, at);
     }
@@ -755,12 +775,9 @@ impl<'a> Batch<'a> {
             by_business,
             emoji: emoji.map(str::to_owned),
             at,
-            event_id: event.event_id,
+            event_id: Some(event.event_id),
         };
-        let newer = |known: &ReactionRow| (reaction.at, &reaction.emoji) > (known.at, &known.emoji);
-        if self.reactions.get(&(message_id, by_business)).is_none_or(newer) {
-            self.reactions.insert((message_id, by_business), reaction);
-        }
+        self.keep_reaction(reaction);
         self.note(
             message_id,
             at,
@@ -778,6 +795,50 @@ impl<'a> Batch<'a> {
                 },
             );
         }
+    }
+
+    fn keep_reaction(&mut self, reaction: ReactionRow) {
+        let key = (reaction.message_id, reaction.by_business);
+        let newer = |known: &ReactionRow| (reaction.at, &reaction.emoji) > (known.at, &known.emoji);
+        if self.reactions.get(&key).is_none_or(newer) {
+            self.reactions.insert(key, reaction);
+        }
+    }
+
+    /// An event tells that Meta has a reaction of ours, before the answer did or in its place: it shows on its message. Or that it failed: it shows
+    /// no longer.
+    fn show_reaction(&mut self, index: usize, event: &Incoming, ours: MessageId, at: Millis) {
+        let Some(message) = self.messages.get(&ours) else {
+            return;
+        };
+        let Content::Reaction(react) = &message.content else {
+            return;
+        };
+        let (target, conversation) = (react.message_id, message.conversation_id);
+        let (emoji, at) = if message.status == Status::Failed {
+            // After what was shown when Meta took it, by whichever clock.
+            (
+                None,
+                message.receipts.accepted_at.map_or(at, |accepted| at.max(accepted + 1)),
+            )
+        } else {
+            (react.emoji().map(str::to_owned), at)
+        };
+        let reaction = ReactionRow {
+            message_id: target,
+            by_business: true,
+            emoji,
+            at,
+            event_id: Some(event.event_id),
+        };
+        self.keep_reaction(reaction);
+        self.change(
+            index,
+            Change::MessageUpdated {
+                message: target,
+                conversation,
+            },
+        );
     }
 
     fn see(
@@ -926,6 +987,9 @@ const SEEN_PAGE: u32 = 500;
 /// How long ago a message of unknown outcome may have been accepted whose echo is still recognised: the day that it is worth sending if
 /// nobody says otherwise, and another one.
 const GIVEN_UP_MILLIS_MAX: Millis = 2 * 24 * 3600 * 1000;
+
+/// How far Meta's clock and ours may be apart.
+const CLOCKS_APART: Millis = 60 * 1000;
 
 /// Stands in the place of a message's id for what waits for a conversation with somebody. Meta's ids have no spaces.
 fn conversation_mark(identity: &IdentityKey) -> String {

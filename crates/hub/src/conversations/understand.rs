@@ -7,7 +7,9 @@ use tidings_meta::instagram;
 use tidings_meta::notification::Platform;
 use tidings_meta::whatsapp;
 
-use crate::conversations::content::{Content, Location, Media, OrderItem, Reply};
+use crate::conversations::content::{
+    Button, Buttons, Card, Carousel, Content, Header, Location, Media, OrderItem, Reply,
+};
 use crate::conversations::model::{Failure, Identity, IdentityKey, IdentityKind, Millis, Receipt, Sender};
 use crate::conversations::phone;
 use crate::ids::MessageId;
@@ -53,7 +55,7 @@ pub enum Effect {
         /// Meta's id of the message.
         external_id: String,
         /// The new wording.
-        content: Content,
+        content: Box<Content>,
         /// When.
         at: Millis,
     },
@@ -295,7 +297,7 @@ fn whatsapp_message(message: whatsapp::Message, direction: Direction) -> Effect 
             return match whatsapp_content(*content, &message.errors) {
                 Some(content) => Effect::Edited {
                     external_id: original_id,
-                    content,
+                    content: Box::new(content),
                     at,
                 },
                 None => Effect::Nothing,
@@ -364,6 +366,7 @@ fn whatsapp_content(content: whatsapp::Content, errors: &[whatsapp::ErrorItem]) 
             let kind = media.kind;
             let media = Media {
                 id: Some(media.id),
+                media_id: None,
                 link: media.url,
                 caption: media.caption,
                 filename: media.filename,
@@ -599,7 +602,7 @@ fn from_instagram(entry: instagram::Entry, envelope: Envelope<'_>) -> Understood
             mid, text: Some(text), ..
         } => Effect::Edited {
             external_id: mid,
-            content: Content::text(text),
+            content: Box::new(Content::text(text)),
             at,
         },
         Change::Reaction { mid, reaction } => Effect::Reacted {
@@ -651,6 +654,15 @@ fn instagram_content(message: instagram::Message) -> Content {
         return reply("quick_reply", Some(payload), message.text, None);
     }
     let mut parts: Vec<Content> = message.attachments.into_iter().map(instagram_attachment).collect();
+    // The story that is answered is no message that there could be a reply to: it is part of what was said.
+    if let Some(instagram::ReplyTo::Story { id, url, .. }) = message.reply_to {
+        parts.push(Content::Share {
+            share: "story_reply".to_owned(),
+            url,
+            title: None,
+            media_id: id,
+        });
+    }
     if message.is_unsupported && parts.is_empty() {
         return Content::Unsupported { what: None };
     }
@@ -677,11 +689,16 @@ fn instagram_attachment(attachment: instagram::Attachment) -> Content {
         "audio" => Content::Audio(media()),
         "file" => Content::Document(media()),
         "sticker" | "like_heart" => Content::Sticker(media()),
+        // What may be seen once is not passed on (reference `instagram.md` 2.5).
+        "ephemeral" => Content::Unsupported {
+            what: Some("ephemeral".to_owned()),
+        },
+        "template" if let Some(template) = instagram_template(&attachment.payload) => template,
         _ => {
             let share = match &attachment.kind {
-                Kind::Share | Kind::Post | Kind::Media => "post".to_owned(),
-                Kind::Reel => "reel".to_owned(),
-                Kind::Story => "story".to_owned(),
+                Kind::Share | Kind::Post => "post".to_owned(),
+                Kind::Reel | Kind::InstagramReel => "reel".to_owned(),
+                Kind::Story | Kind::InstagramStory => "story".to_owned(),
                 other => other.as_str().to_owned(),
             };
             Content::Share {
@@ -692,4 +709,44 @@ fn instagram_attachment(attachment: instagram::Attachment) -> Content {
             }
         }
     }
+}
+
+/// Cards or buttons as an echo tells of them. Of cards the reference has the shape (`instagram.md` 2.4); buttons are read as they are sent (3.2).
+fn instagram_template(payload: &serde_json::Value) -> Option<Content> {
+    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+    let buttons = |value: &serde_json::Value| {
+        let buttons = value["buttons"].as_array().into_iter().flatten();
+        let read = buttons.map(|button| Button {
+            title: text(&button["title"]).unwrap_or_default(),
+            payload: text(&button["payload"]),
+            url: text(&button["url"]),
+        });
+        read.collect::<Vec<Button>>()
+    };
+    if let Some(elements) = payload["generic"]["elements"].as_array() {
+        let cards = elements.iter().map(|element| Card {
+            header: text(&element["image_url"]).map(|link| {
+                Header::Image(Media {
+                    link: Some(link),
+                    ..Media::default()
+                })
+            }),
+            title: text(&element["title"]),
+            text: text(&element["subtitle"]),
+            url: text(&element["default_action"]["url"]),
+            buttons: buttons(element),
+            product: None,
+        });
+        return Some(Content::Carousel(Carousel {
+            text: None,
+            cards: cards.collect(),
+        }));
+    }
+    let button = &payload["button"];
+    Some(Content::Buttons(Buttons {
+        header: None,
+        text: text(&button["text"])?,
+        footer: None,
+        buttons: buttons(button),
+    }))
 }

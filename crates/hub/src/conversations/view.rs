@@ -226,9 +226,9 @@ pub struct ReactionView {
     emoji: String,
     /// When.
     at: Time,
-    /// The event that told it.
-    #[schema(value_type = String)]
-    event_id: EventId,
+    /// The event that told it; none of one that was sent from here.
+    #[schema(value_type = Option<String>)]
+    event_id: Option<EventId>,
 }
 
 /// What is shown beside messages.

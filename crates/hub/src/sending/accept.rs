@@ -23,6 +23,8 @@ use crate::stream::model::Change;
 
 /// How far ahead a message can be scheduled.
 pub const AHEAD_MAX: Duration = Duration::from_hours(366 * 24);
+/// How old a message may be that is answered or reacted to on WhatsApp (reference `whatsapp.md` 9.1, 9.2).
+const REFERRED_AGE_MAX: Duration = Duration::from_hours(30 * 24);
 /// How many messages of a batch are kept by one transaction.
 const UNIT_MAX: usize = 100;
 
@@ -140,9 +142,9 @@ pub enum AcceptError {
     /// The content breaks a limit.
     #[error("the content cannot be sent")]
     Content(Vec<Fault>),
-    /// The message that is to be answered is not in this conversation.
-    #[error("the message to reply to is not in this conversation, or Meta has given it no id yet")]
-    ReplyTo,
+    /// The message that is to be answered, or reacted to, cannot be.
+    #[error("the message that it refers to cannot be referred to")]
+    Refers(Fault),
     /// The contact has not written lately, so that only a template may be sent.
     #[error("the window is closed")]
     WindowClosed {
@@ -235,7 +237,7 @@ fn keep_unit(tx: &mut Tx<'_>, acceptors: &[Acceptor]) -> Result<Unit, StoreError
                 repeated: true,
             }),
             Ok(Plan::New(planned)) => {
-                told.push(acceptor.keep(tx, &planned)?);
+                told.extend(acceptor.keep(tx, &planned)?);
                 let channel = planned.message.channel_id;
                 if !unit.channels.contains(&channel) {
                     unit.channels.push(channel);
@@ -293,6 +295,8 @@ impl Acceptor {
             None => route::usual_policy(&self.app, &found.asked.id),
             Some(name) => Some(route::policy(&self.app, name).ok_or_else(|| AcceptError::UnknownRoute(name.clone()))?),
         };
+        // Elsewhere there is no message to do it to.
+        let policy = policy.filter(|_| !order.content.is_aside());
         // As the caller knows it: what is wrong with it depends on no switch.
         self.check_fallback(found.asked.kind)?;
         let (found, policy, email_first) = self.with_email_first(tx, found, policy)?;
@@ -308,7 +312,8 @@ impl Acceptor {
             return Err(AcceptError::ChannelNotUsable(channel.id.clone()));
         }
         self.refuse_while_stopped(&channel.id)?;
-        let faults = request::check(kind, &order.content);
+        let mut faults = request::check(kind, &order.content);
+        faults.extend(unknown_files(&order.content));
         if !faults.is_empty() {
             return Err(AcceptError::Content(faults));
         }
@@ -322,7 +327,7 @@ impl Acceptor {
         let priority = order.priority.unwrap_or(usual) as i64;
         let is_usual = order.purpose == Purpose::Service && order.priority.is_none() && order.fallback.is_none();
         // What it answers was said on the channel that was asked for, and cannot be quoted on another one.
-        let message = self.message(tx, &conversation, asked.id == channel.id)?;
+        let message = self.message(tx, kind, &conversation, asked.id == channel.id)?;
         let terms = (!is_usual).then(|| Terms {
             message_id: message.id,
             channel_id: channel.id.clone(),
@@ -360,7 +365,7 @@ impl Acceptor {
     }
 
     /// Writes what was planned; answers with what to tell of it.
-    fn keep(&self, tx: &mut Tx<'_>, planned: &Planned) -> Result<NewStreamRow, StoreError> {
+    fn keep(&self, tx: &mut Tx<'_>, planned: &Planned) -> Result<Option<NewStreamRow>, StoreError> {
         if let Some(newcomer) = &planned.newcomer {
             newcomer.keep(tx)?;
         }
@@ -370,7 +375,9 @@ impl Acceptor {
         if !waits_for_its_time {
             conversation.next_position += 1;
         }
-        conversation.note(&planned.message, false);
+        if !planned.message.content.is_aside() {
+            conversation.note(&planned.message, false);
+        }
         if planned.is_new {
             tx.insert_conversations(&[&conversation])?;
         } else {
@@ -395,7 +402,8 @@ impl Acceptor {
                 ));
             }
         }
-        Ok(NewStreamRow {
+        // What is done to another message shows there once it is done.
+        Ok((!planned.message.content.is_aside()).then(|| NewStreamRow {
             at: self.now,
             channel_id: Some(conversation.channel_id.clone()),
             event_id: None,
@@ -403,7 +411,7 @@ impl Acceptor {
                 message: self.message_id,
                 conversation: conversation.id,
             }],
-        })
+        }))
     }
 
     fn earlier_answer(&self, tx: &mut Tx<'_>) -> Result<Option<MessageId>, AcceptError> {
@@ -468,14 +476,10 @@ impl Acceptor {
         let Some(template) = &self.order.fallback else {
             return Ok(());
         };
-        let fault = |detail: &str| {
-            vec![Fault {
-                field: "fallbackTemplate".to_owned(),
-                detail: detail.to_owned(),
-            }]
-        };
+        let fault = |detail: &str| vec![Fault::new("fallbackTemplate", detail)];
         let faults = match (&self.order.content, kind) {
             (Content::Template(_), _) => fault("is for free-form messages: this one is a template already"),
+            (Content::Reaction(_), _) => fault("is for messages: a template does not stand in for a reaction"),
             // Which channel it would be was not known to whoever asked.
             (_, ChannelKind::Instagram) if self.order.by == By::Auto => Vec::new(),
             (_, ChannelKind::Instagram | ChannelKind::Email) => fault("can be sent on WhatsApp only: leave it out"),
@@ -511,19 +515,49 @@ impl Acceptor {
         Ok((due_at, expires_at))
     }
 
-    fn message(&self, tx: &mut Tx<'_>, conversation: &Conversation, quotes: bool) -> Result<Message, AcceptError> {
-        let reply_to = match self.order.reply_to.filter(|_| quotes) {
-            None => None,
-            Some(id) => {
-                let answered = tx
-                    .message_by_id(id)?
-                    .filter(|message| message.conversation_id == conversation.id);
-                Some(
-                    answered
-                        .and_then(|message| message.external_id)
-                        .ok_or(AcceptError::ReplyTo)?,
-                )
+    /// Meta's id of a message of the conversation that can still be answered or reacted to (reference `whatsapp.md` 9.1, 9.2).
+    fn external_id_of(
+        &self,
+        tx: &mut Tx<'_>,
+        kind: ChannelKind,
+        conversation: &Conversation,
+        id: MessageId,
+        field: &str,
+    ) -> Result<String, AcceptError> {
+        let refused = |detail: &str| AcceptError::Refers(Fault::new(field, detail));
+        let message = tx
+            .message_by_id(id)?
+            .filter(|message| message.conversation_id == conversation.id && !message.content.is_aside())
+            .ok_or_else(|| refused("must be a message of this conversation"))?;
+        if message.deleted_at.is_some() {
+            return Err(refused("was taken back"));
+        }
+        if kind == ChannelKind::WhatsApp && message.occurred_at + millis(REFERRED_AGE_MAX) <= self.now {
+            return Err(refused("is older than 30 days: WhatsApp does not know it any more"));
+        }
+        message
+            .external_id
+            .ok_or_else(|| refused("must be a message that Meta has given an id: this one was not sent yet"))
+    }
+
+    fn message(
+        &self,
+        tx: &mut Tx<'_>,
+        kind: ChannelKind,
+        conversation: &Conversation,
+        quotes: bool,
+    ) -> Result<Message, AcceptError> {
+        let refers_to = match (&self.order.content, self.order.reply_to) {
+            (Content::Reaction(_), Some(_)) => {
+                let detail = "cannot be given with a reaction: the message is in `content.messageId`";
+                return Err(AcceptError::Refers(Fault::new("replyTo", detail)));
             }
+            (Content::Reaction(react), None) => Some((react.message_id, "content.messageId")),
+            (_, reply_to) => reply_to.filter(|_| quotes).map(|id| (id, "replyTo")),
+        };
+        let reply_to = match refers_to {
+            None => None,
+            Some((id, field)) => Some(self.external_id_of(tx, kind, conversation, id, field)?),
         };
         Ok(Message {
             id: self.message_id,
@@ -547,6 +581,21 @@ impl Acceptor {
             event_id: None,
         })
     }
+}
+
+/// Files that were never handed over: there is no media store that could have them.
+fn unknown_files(content: &Content) -> Vec<Fault> {
+    let files = content.files().into_iter();
+    let unknown = files.filter(|(_, media)| media.media_id.is_some());
+    unknown
+        .map(|(place, _)| {
+            let dot = if place.is_empty() { "" } else { "." };
+            Fault::new(
+                format!("content.{place}{dot}mediaId"),
+                "there is no such file: give `link`, or Meta's `id`",
+            )
+        })
+        .collect()
 }
 
 fn millis(duration: Duration) -> Millis {

@@ -470,10 +470,7 @@ impl From<AcceptError> for Problem {
                     .into_iter()
                     .fold(problem, |problem, fault| problem.field(fault.field, fault.detail))
             }
-            AcceptError::ReplyTo => Self::new(Code::InvalidField, "`replyTo` is wrong.").field(
-                "replyTo",
-                "must be a message of this conversation that Meta has given an id",
-            ),
+            AcceptError::Refers(fault) => Self::of_field(Code::InvalidField, fault.field, fault.detail),
             AcceptError::WindowClosed { kind } => Self::new(
                 Code::WindowClosed,
                 match kind {

@@ -9,7 +9,7 @@ use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use crate::conversations::content::Content;
+use crate::conversations::content::{Button, ContactCard, Content, Header, Media};
 use crate::conversations::model::Failure;
 use crate::ids::MessageId;
 use crate::sending::model::{Cause, Outcome, Recipient};
@@ -39,38 +39,216 @@ pub fn dress(body: &mut Value, subject: Option<&str>, id: MessageId) {
     body["id"] = id.to_string().into();
 }
 
-fn text_of(content: &Content) -> String {
+/// Why an e-mail cannot say this; `None` if it can.
+pub fn refusal(content: &Content) -> Option<String> {
+    let why = match content {
+        Content::Text { .. }
+        | Content::QuickReplies { .. }
+        | Content::Buttons(_)
+        | Content::List(_)
+        | Content::Location(_)
+        | Content::Contacts { .. } => return None,
+        Content::Image(_)
+        | Content::Video(_)
+        | Content::Audio(_)
+        | Content::Document(_)
+        | Content::Sticker(_)
+        | Content::Several { .. }
+        | Content::Carousel(_) => {
+            let files = content.files();
+            let is_bare = matches!(content, Content::Sticker(media) if media.link.is_none());
+            if !is_bare && files.iter().all(|(_, media)| media.link.is_some()) {
+                return None;
+            }
+            "what is not at a public address cannot be fetched from an e-mail"
+        }
+        Content::Template(_) => "its words are at Meta",
+        Content::Reaction(_) => "there is no message there to put it on",
+        Content::Share { .. } => "a post is shown by Instagram alone",
+        Content::Flow(_)
+        | Content::Product(_)
+        | Content::ProductList(_)
+        | Content::Catalog(_)
+        | Content::LocationRequest(_)
+        | Content::ContactRequest(_)
+        | Content::AddressRequest(_)
+        | Content::CallPermissionRequest(_) => "what it asks for or shows works in WhatsApp alone",
+        Content::Reply(_)
+        | Content::Form { .. }
+        | Content::Order { .. }
+        | Content::System { .. }
+        | Content::CallPermission { .. }
+        | Content::Placeholder
+        | Content::Unsupported { .. }
+        | Content::Deleted
+        | Content::Unknown { .. } => "it only comes in",
+    };
+    Some(format!("`{}` cannot be sent by e-mail: {why}", content.kind()))
+}
+
+/// One piece of an e-mail, which both parts say in their own way.
+enum Piece<'a> {
+    /// Words.
+    Words(&'a str),
+    /// A line that stands out.
+    Title(&'a str),
+    /// Choices and other short things, one below the other.
+    Points(Vec<String>),
+    /// A picture that is shown.
+    Picture(&'a str),
+    /// A link, by what it is called.
+    Link(&'a str, String),
+}
+
+fn pieces(content: &Content) -> Vec<Piece<'_>> {
     match content {
-        Content::Text { text, .. } => text.clone(),
+        Content::Text { text, .. } => vec![Piece::Words(text)],
         Content::QuickReplies { text, quick_replies } => {
-            let replies: Vec<String> = quick_replies.iter().map(|reply| format!("- {}", reply.title)).collect();
-            format!("{text}\n\n{}", replies.join("\n"))
+            let replies = quick_replies.iter().map(|reply| reply.title.clone());
+            vec![Piece::Words(text), Piece::Points(replies.collect())]
         }
         Content::Image(media) => {
-            let caption = media.caption.as_deref().unwrap_or_default();
-            format!("{caption}\n\n{}", media.link.as_deref().unwrap_or_default())
-                .trim()
-                .to_owned()
+            let mut pieces = captioned(media);
+            pieces.extend(media.link.as_deref().map(Piece::Picture));
+            pieces
+        }
+        Content::Sticker(media) => media.link.as_deref().map(Piece::Picture).into_iter().collect(),
+        Content::Video(media) => linked(media, "Video"),
+        Content::Audio(media) => linked(media, "Audio"),
+        Content::Document(media) => linked(media, media.filename.as_deref().unwrap_or("Document")),
+        Content::Several { text, parts } => {
+            let words = text.as_deref().map(Piece::Words).into_iter();
+            words.chain(parts.iter().flat_map(pieces)).collect()
+        }
+        Content::Location(location) => {
+            let mut pieces: Vec<Piece<'_>> = location.name.as_deref().map(Piece::Title).into_iter().collect();
+            pieces.extend(location.address.as_deref().map(Piece::Words));
+            let (latitude, longitude) = (location.latitude, location.longitude);
+            let map = format!(
+                "https://www.openstreetmap.org/?mlat={latitude}&mlon={longitude}#map=16/{latitude}/{longitude}"
+            );
+            pieces.push(Piece::Link("Map", map));
+            pieces
+        }
+        Content::Contacts { contacts } => {
+            let cards = contacts
+                .iter()
+                .filter_map(|card| serde_json::from_value::<ContactCard>(card.clone()).ok());
+            vec![Piece::Points(cards.map(|card| line_of(&card)).collect())]
+        }
+        Content::Buttons(buttons) => {
+            let mut pieces = headed(buttons.header.as_ref());
+            pieces.push(Piece::Words(&buttons.text));
+            pieces.extend(pressed(&buttons.buttons));
+            pieces.extend(buttons.footer.as_deref().map(Piece::Words));
+            pieces
+        }
+        Content::List(list) => {
+            let mut pieces = headed(list.header.as_ref());
+            pieces.push(Piece::Words(&list.text));
+            for section in &list.sections {
+                pieces.extend(section.title.as_deref().map(Piece::Title));
+                let rows = section.rows.iter().map(|row| match &row.description {
+                    Some(description) => format!("{}: {description}", row.title),
+                    None => row.title.clone(),
+                });
+                pieces.push(Piece::Points(rows.collect()));
+            }
+            pieces.extend(list.footer.as_deref().map(Piece::Words));
+            pieces
+        }
+        Content::Carousel(carousel) => {
+            let mut pieces: Vec<Piece<'_>> = carousel.text.as_deref().map(Piece::Words).into_iter().collect();
+            for card in &carousel.cards {
+                pieces.extend(card.title.as_deref().map(Piece::Title));
+                pieces.extend(headed(card.header.as_ref()));
+                pieces.extend(card.text.as_deref().map(Piece::Words));
+                pieces.extend(card.url.clone().map(|url| Piece::Link("Open", url)));
+                pieces.extend(pressed(&card.buttons));
+            }
+            pieces
         }
         other => unreachable!("`{}` is refused before it is queued", other.kind()),
     }
 }
 
+fn captioned(media: &Media) -> Vec<Piece<'_>> {
+    media.caption.as_deref().map(Piece::Words).into_iter().collect()
+}
+
+fn linked<'a>(media: &'a Media, name: &'a str) -> Vec<Piece<'a>> {
+    let mut pieces = captioned(media);
+    pieces.extend(media.link.clone().map(|link| Piece::Link(name, link)));
+    pieces
+}
+
+fn headed(header: Option<&Header>) -> Vec<Piece<'_>> {
+    match header {
+        None => Vec::new(),
+        Some(Header::Text { text }) => vec![Piece::Title(text)],
+        Some(Header::Image(media)) => media.link.as_deref().map(Piece::Picture).into_iter().collect(),
+        Some(Header::Video(media)) => linked(media, "Video"),
+        Some(Header::Document(media)) => linked(media, media.filename.as_deref().unwrap_or("Document")),
+    }
+}
+
+/// Pages as links, and what is answered by as points: there is nothing to press in an e-mail.
+fn pressed(buttons: &[Button]) -> Vec<Piece<'_>> {
+    let (pages, answers): (Vec<&Button>, Vec<&Button>) = buttons.iter().partition(|button| button.url.is_some());
+    let answers: Vec<String> = answers.iter().map(|button| button.title.clone()).collect();
+    let mut pieces = Vec::new();
+    if !answers.is_empty() {
+        pieces.push(Piece::Points(answers));
+    }
+    let pages = pages.into_iter().filter_map(|button| {
+        let url = button.url.clone()?;
+        Some(Piece::Link(&button.title, url))
+    });
+    pieces.extend(pages);
+    pieces
+}
+
+fn line_of(card: &ContactCard) -> String {
+    let phones = card.phones.iter().map(|phone| phone.phone.as_str());
+    let emails = card.emails.iter().map(|email| email.email.as_str());
+    let ways: Vec<&str> = phones.chain(emails).collect();
+    if ways.is_empty() {
+        card.name.formatted_name.clone()
+    } else {
+        format!("{}: {}", card.name.formatted_name, ways.join(", "))
+    }
+}
+
+fn text_of(content: &Content) -> String {
+    let pieces = pieces(content).into_iter().map(|piece| match piece {
+        Piece::Words(text) | Piece::Title(text) | Piece::Picture(text) => text.to_owned(),
+        Piece::Points(points) => {
+            let points: Vec<String> = points.iter().map(|point| format!("- {point}")).collect();
+            points.join("\n")
+        }
+        Piece::Link(name, url) => format!("{name}: {url}"),
+    });
+    pieces.collect::<Vec<String>>().join("\n\n")
+}
+
 fn html_of(content: &Content) -> String {
-    let body = match content {
-        Content::Text { text, .. } => paragraphs(text),
-        Content::QuickReplies { text, quick_replies } => {
-            let replies: Vec<String> = quick_replies.iter().map(|reply| escaped(&reply.title)).collect();
-            format!("{}<ul><li>{}</li></ul>", paragraphs(text), replies.join("</li><li>"))
+    let pieces = pieces(content).into_iter().map(|piece| match piece {
+        Piece::Words(text) => paragraphs(text),
+        Piece::Title(text) => format!("<p><strong>{}</strong></p>", escaped(text)),
+        Piece::Points(points) => {
+            let points: Vec<String> = points.iter().map(|point| escaped(point)).collect();
+            format!("<ul><li>{}</li></ul>", points.join("</li><li>"))
         }
-        Content::Image(media) => {
-            let link = escaped(media.link.as_deref().unwrap_or_default());
-            let caption = media.caption.as_deref().map(paragraphs).unwrap_or_default();
-            format!("{caption}<p><a href=\"{link}\"><img src=\"{link}\" alt=\"\"></a></p>")
+        Piece::Picture(link) => {
+            let link = escaped(link);
+            format!("<p><a href=\"{link}\"><img src=\"{link}\" alt=\"\"></a></p>")
         }
-        other => unreachable!("`{}` is refused before it is queued", other.kind()),
-    };
-    format!("<!doctype html><html><body>{body}</body></html>")
+        Piece::Link(name, url) => format!("<p><a href=\"{}\">{}</a></p>", escaped(&url), escaped(name)),
+    });
+    format!(
+        "<!doctype html><html><body>{}</body></html>",
+        pieces.collect::<String>()
+    )
 }
 
 fn paragraphs(text: &str) -> String {
@@ -141,7 +319,7 @@ impl Mailer {
         match self.transport.send(message).await {
             Ok(response) => Posted {
                 outcome: Outcome::Accepted {
-                    external_id: body["id"].as_str().unwrap_or_default().to_owned(),
+                    external_id: Some(body["id"].as_str().unwrap_or_default().to_owned()),
                     recipient: Recipient::default(),
                 },
                 answer: format!(
@@ -261,11 +439,14 @@ fn chain(error: &SmtpError) -> String {
 #[cfg(test)]
 mod tests {
     use secrecy::SecretString;
+    use serde_json::json;
 
     use super::{LogInError, Mailer, body, dress, is_address};
+    use crate::channels::model::ChannelKind;
     use crate::conversations::content::{Content, Media};
     use crate::ids::MessageId;
     use crate::sending::model::{Cause, Outcome};
+    use crate::sending::request::check;
 
     #[test]
     fn an_email_says_the_same_in_both_parts_and_nothing_in_it_is_markup() {
@@ -313,6 +494,76 @@ mod tests {
         );
         assert!(is_temporary, "{posted:?}");
         assert!(matches!(mailer.log_in().await, Err(LogInError::Unanswered(_))));
+    }
+
+    #[test]
+    fn every_kind_that_an_email_can_say_is_said_in_both_parts() {
+        let link = "https://cdn.example.org/1";
+        let cases = [
+            (
+                json!({"type": "quick_replies", "text": "When?", "quickReplies": [{"title": "Friday", "payload": "5"}]}),
+                "When?\n\n- Friday",
+                "<p>When?</p><ul><li>Friday</li></ul>",
+            ),
+            (
+                json!({"type": "document", "link": link, "filename": "quote.pdf", "caption": "Our offer"}),
+                "Our offer\n\nquote.pdf: https://cdn.example.org/1",
+                "<p>Our offer</p><p><a href=\"https://cdn.example.org/1\">quote.pdf</a></p>",
+            ),
+            (
+                json!({"type": "several", "text": "Both", "parts": [{"type": "image", "link": link}, {"type": "image", "link": link}]}),
+                "Both\n\nhttps://cdn.example.org/1\n\nhttps://cdn.example.org/1",
+                "<p>Both</p>\
+                 <p><a href=\"https://cdn.example.org/1\"><img src=\"https://cdn.example.org/1\" alt=\"\"></a></p>\
+                 <p><a href=\"https://cdn.example.org/1\"><img src=\"https://cdn.example.org/1\" alt=\"\"></a></p>",
+            ),
+            (
+                json!({"type": "audio", "link": link, "voice": true}),
+                "Audio: https://cdn.example.org/1",
+                "<p><a href=\"https://cdn.example.org/1\">Audio</a></p>",
+            ),
+            (
+                json!({"type": "sticker", "link": link}),
+                "https://cdn.example.org/1",
+                "<p><a href=\"https://cdn.example.org/1\"><img src=\"https://cdn.example.org/1\" alt=\"\"></a></p>",
+            ),
+            (
+                json!({"type": "location", "latitude": 51.5, "longitude": -0.1, "name": "River Gate"}),
+                "River Gate\n\nMap: https://www.openstreetmap.org/?mlat=51.5&mlon=-0.1#map=16/51.5/-0.1",
+                "<p><strong>River Gate</strong></p>\
+                 <p><a href=\"https://www.openstreetmap.org/?mlat=51.5&amp;mlon=-0.1#map=16/51.5/-0.1\">Map</a></p>",
+            ),
+            (
+                json!({"type": "contacts", "contacts": [{"name": {"formatted_name": "Ada"}, "phones": [{"phone": "+44 1"}]}]}),
+                "- Ada: +44 1",
+                "<ul><li>Ada: +44 1</li></ul>",
+            ),
+            (
+                json!({"type": "buttons", "text": "Track it", "header": {"type": "text", "text": "Parcel"}, "footer": "Post",
+                    "buttons": [{"title": "Track", "url": link}]}),
+                "Parcel\n\nTrack it\n\nTrack: https://cdn.example.org/1\n\nPost",
+                "<p><strong>Parcel</strong></p><p>Track it</p>\
+                 <p><a href=\"https://cdn.example.org/1\">Track</a></p><p>Post</p>",
+            ),
+            (
+                json!({"type": "list", "text": "Pick", "button": "See", "sections": [
+                    {"title": "Monthly", "rows": [{"title": "A", "payload": "a", "description": "Cheap"}]}]}),
+                "Pick\n\nMonthly\n\n- A: Cheap",
+                "<p>Pick</p><p><strong>Monthly</strong></p><ul><li>A: Cheap</li></ul>",
+            ),
+            (
+                json!({"type": "carousel", "cards": [{"title": "Hat", "text": "29 EUR", "url": link}]}),
+                "Hat\n\n29 EUR\n\nOpen: https://cdn.example.org/1",
+                "<p><strong>Hat</strong></p><p>29 EUR</p><p><a href=\"https://cdn.example.org/1\">Open</a></p>",
+            ),
+        ];
+        for (document, text, html) in cases {
+            let content: Content = serde_json::from_value(document).unwrap();
+            assert_eq!(check(ChannelKind::Email, &content), []);
+            let made = body("ada@example.org", &content, "id");
+            assert_eq!(made["text"], text);
+            assert_eq!(made["html"], format!("<!doctype html><html><body>{html}</body></html>"));
+        }
     }
 
     #[test]

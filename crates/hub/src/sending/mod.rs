@@ -6,6 +6,9 @@
 //!    ([`pace`]), and settles what came of it ([`sender`], [`outcome`]).
 //! 3. What Meta says later comes in as events, and is applied by [`crate::conversations::projection`].
 //!
+//! What a message may be is in [`request`]. A reaction goes the same way, and shows on another message; that something was read or is being typed does
+//! not wait for its turn ([`presence`]).
+//!
 //! Guarantee: a message that was accepted is sent, or its failure is shown with the reason. An attempt whose outcome is unknown is not
 //! repeated blindly: an event that bears its mark settles it, and only if none comes is it repeated, once, marked `maybe_duplicate`.
 //! A crash leaves entries `sending`: to whoever leads the channel next they are `unknown` (`take_over`).
@@ -38,6 +41,7 @@ pub mod model;
 pub mod outbound_api;
 pub mod outcome;
 pub mod pace;
+pub mod presence;
 pub mod queue;
 pub mod queue_api;
 pub mod recipient;
@@ -58,6 +62,7 @@ pub struct Senders {
     nudges: Arc<Mutex<HashMap<ChannelId, Arc<Notify>>>>,
     reopened: Arc<Mutex<HashSet<ChannelId>>>,
     waiters: Arc<wait::Waiters>,
+    marks: Arc<presence::Marks>,
     calls: Arc<Semaphore>,
 }
 
@@ -68,6 +73,7 @@ impl Senders {
             nudges: Arc::default(),
             reopened: Arc::default(),
             waiters: Arc::default(),
+            marks: Arc::default(),
             calls: Arc::new(Semaphore::new(calls_max)),
         }
     }
@@ -90,6 +96,11 @@ impl Senders {
     /// Who waits for Meta's answer.
     pub fn waiters(&self) -> &wait::Waiters {
         &self.waiters
+    }
+
+    /// What customers are shown of who is there.
+    fn marks(&self) -> &presence::Marks {
+        &self.marks
     }
 
     /// Something is due on a channel; there are no nudges but for channels that there are, or were.

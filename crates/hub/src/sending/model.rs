@@ -405,8 +405,8 @@ pub struct AttemptEnd {
 pub enum Outcome {
     /// Meta has taken the message.
     Accepted {
-        /// Meta's id of it.
-        external_id: String,
+        /// Meta's id of it; `None` of what gets none (a reaction on Instagram).
+        external_id: Option<String>,
         /// What else Meta calls the recipient.
         recipient: Recipient,
     },

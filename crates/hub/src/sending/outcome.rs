@@ -16,21 +16,30 @@ const COUNTRY_NOT_ALLOWED: i64 = 130_497;
 /// The recipient gets no more advertising for now, from anybody (reference `whatsapp.md` 13.7).
 pub(super) const MARKETING_CAP: i64 = 131_049;
 
-/// Reads the answer to a send call.
-pub fn of(platform: Platform, exchange: &Exchange<Sent>) -> Outcome {
+/// Reads the answer to a send call. What is `repeatable` needs no certainty whether it arrived: it is asked for again.
+pub fn of(platform: Platform, repeatable: bool, exchange: &Exchange<Sent>) -> Outcome {
+    match read(platform, repeatable, exchange) {
+        Outcome::Unknown { failure, .. } if repeatable => Outcome::Again {
+            cause: Cause::Temporary,
+            failure,
+            wait: None,
+        },
+        outcome => outcome,
+    }
+}
+
+fn read(platform: Platform, repeatable: bool, exchange: &Exchange<Sent>) -> Outcome {
     match &exchange.outcome {
-        Ok(sent) => match &sent.message_id {
-            Some(external_id) => Outcome::Accepted {
-                external_id: external_id.clone(),
-                recipient: Recipient {
-                    phone: sent.recipient_phone.clone(),
-                    user_id: sent.recipient_user_id.clone(),
-                },
+        Ok(sent) if sent.message_id.is_some() || repeatable => Outcome::Accepted {
+            external_id: sent.message_id.clone(),
+            recipient: Recipient {
+                phone: sent.recipient_phone.clone(),
+                user_id: sent.recipient_user_id.clone(),
             },
-            None => Outcome::Unknown {
-                failure: Failure::ours("Meta answered without an id"),
-                answered: false,
-            },
+        },
+        Ok(_) => Outcome::Unknown {
+            failure: Failure::ours("Meta answered without an id"),
+            answered: false,
         },
         Err(CallError::NotSent { reason }) => Outcome::Again {
             cause: Cause::Temporary,

@@ -8,7 +8,7 @@
 //! `Sender::settle` is the one place where an outcome is turned into what happens next. When calls are made is up to `leader`; whether the
 //! channel sends at all, `Turn` says: one that is stopped rests, one whose credentials Meta refused asks whether they work again ([`hold`]).
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use crate::channels::hold::{self, Prober};
 use crate::channels::model::{ChannelKind, OpenCircuit};
 use crate::channels::{Channel, Standing, follow};
 use crate::config::PaceConfig;
+use crate::conversations::content::Content;
 use crate::conversations::model::{
     ChannelId, Conversation, Failure, Identity, IdentityKey, IdentityKind, Message, Millis, Receipt, Status,
 };
@@ -42,6 +43,7 @@ use crate::sending::model::{
 use crate::sending::pace::{Pace, Rate, Shares};
 use crate::sending::window::{self, AtSend, Permit};
 use crate::sending::{fallback, outcome, pace, request, route};
+use crate::store::messages::ReactionRow;
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx};
 use crate::stream::model::Change;
@@ -180,8 +182,10 @@ pub(super) struct InHand {
     pub(super) attempt_id: AttemptId,
     pub(super) kind: &'static str,
     pub(super) body: serde_json::Value,
-    /// Whether it may have been sent before.
+    /// Whether it was known before that it may have been sent.
     was_duplicate: bool,
+    /// Whether it may have been sent before.
+    is_maybe_double: bool,
     /// Its recipient is not to get it before.
     pub(super) not_before: Millis,
 }
@@ -496,7 +500,9 @@ impl Sender {
                 writes.put_back(&entry, waits_for, until);
                 continue;
             }
-            let is_maybe_double = message.maybe_duplicate || entry.state == EntryState::Unknown;
+            // What can be asked for twice as well as once is never a double.
+            let is_maybe_double =
+                !message.content.is_aside() && (message.maybe_duplicate || entry.state == EntryState::Unknown);
             let was_duplicate = std::mem::replace(&mut message.maybe_duplicate, is_maybe_double);
             let mut terms = known.terms.remove(&message.id);
             let said = message.content.clone();
@@ -537,6 +543,7 @@ impl Sender {
                 kind: message.content.kind(),
                 body,
                 was_duplicate,
+                is_maybe_double,
                 not_before: wait.map_or(now, |(_, until)| until),
                 entry,
             });
@@ -564,7 +571,7 @@ impl Sender {
             .in_hand
             .iter()
             .map(|message| {
-                let may_be_double = message.was_duplicate || message.entry.state == EntryState::Unknown;
+                let may_be_double = message.is_maybe_double;
                 (message.entry.message_id, may_be_double)
             })
             .collect();
@@ -633,7 +640,7 @@ impl Sender {
             _ => None,
         };
         Answer {
-            outcome: outcome::of(platform, &exchange),
+            outcome: outcome::of(platform, request::is_repeatable(body), &exchange),
             http_status: exchange.http_status,
             text: exchange.answer,
             elapsed: exchange.elapsed,
@@ -722,6 +729,7 @@ impl Sender {
         tx.keep_fallbacks_taken(&settling.terms.values().collect::<Vec<_>>())?;
         settling.identify(tx, &self.channel.id)?;
         settling.learn_addresses(tx)?;
+        let reacted = settling.react(tx)?;
         let changed: Vec<&Message> = settling
             .changed
             .iter()
@@ -749,10 +757,20 @@ impl Sender {
         for id in &settling.late {
             tx.settle_outbox_by_event(*id)?;
         }
+        let rows: Vec<NewStreamRow> = rows.into_iter().chain(self.told_of(reacted, now)).collect();
         if !rows.is_empty() {
             tx.insert_stream(&rows)?;
         }
         Ok(())
+    }
+
+    fn told_of(&self, changes: Vec<Change>, at: Millis) -> Option<NewStreamRow> {
+        (!changes.is_empty()).then(|| NewStreamRow {
+            at,
+            channel_id: Some(self.channel.id.clone()),
+            event_id: None,
+            changes,
+        })
     }
 
     /// Those whose call was not made are as they were.
@@ -789,7 +807,10 @@ impl Sender {
         let Some(entry) = entry else {
             // Somebody else has taken it over, or an event has settled it; what Meta answered is in the attempt. Meta's id is still worth
             // having.
-            if let Outcome::Accepted { external_id, .. } = outcome
+            if let Outcome::Accepted {
+                external_id: Some(external_id),
+                ..
+            } = outcome
                 && message.external_id.is_none()
             {
                 settling.accepted.push((id, external_id.clone(), at));
@@ -810,7 +831,17 @@ impl Sender {
         };
         match outcome {
             Outcome::Accepted { external_id, recipient } => {
-                settling.accepted.push((id, external_id.clone(), at));
+                if let Content::Reaction(react) = &message.content {
+                    settling
+                        .reactions
+                        .insert(react.message_id, (react.emoji().map(str::to_owned), at));
+                }
+                match external_id {
+                    Some(external_id) => settling.accepted.push((id, external_id.clone(), at)),
+                    None => {
+                        message.receive(&Receipt::Accepted, at);
+                    }
+                }
                 settling.recipients.push((entry.conversation_id, recipient.clone(), at));
                 settling.removed.push(id);
             }
@@ -883,16 +914,10 @@ impl Sender {
     }
 
     fn tell(&self, tx: &mut Tx<'_>, changes: Vec<Change>, at: Millis) -> Result<(), StoreError> {
-        if changes.is_empty() {
-            return Ok(());
+        match self.told_of(changes, at) {
+            Some(row) => tx.insert_stream(&[row]),
+            None => Ok(()),
         }
-        let channel_id = Some(self.channel.id.clone());
-        tx.insert_stream(&[NewStreamRow {
-            at,
-            channel_id,
-            event_id: None,
-            changes,
-        }])
     }
 }
 
@@ -964,6 +989,8 @@ struct Settling {
     /// Those of them whose entry somebody else has in hand.
     late: Vec<MessageId>,
     recipients: Vec<(ConversationId, model::Recipient, Millis)>,
+    /// The messages that a reaction of ours is on now, or no longer, since when.
+    reactions: BTreeMap<MessageId, (Option<String>, Millis)>,
 }
 
 impl Settling {
@@ -1009,6 +1036,34 @@ impl Settling {
             tx.unpark_events(&unparked, *at)?;
         }
         Ok(())
+    }
+
+    /// Reactions that Meta has taken show on their messages; answers with what to tell of it.
+    fn react(&self, tx: &mut Tx<'_>) -> Result<Vec<Change>, StoreError> {
+        if self.reactions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<MessageId> = self.reactions.keys().copied().collect();
+        let shown: HashMap<MessageId, Millis> = tx
+            .reactions_of_messages(&ids)?
+            .into_iter()
+            .filter(|reaction| reaction.by_business)
+            .map(|reaction| (reaction.message_id, reaction.at))
+            .collect();
+        let rows: Vec<ReactionRow> = self
+            .reactions
+            .iter()
+            .map(|(message_id, (emoji, at))| ReactionRow {
+                message_id: *message_id,
+                by_business: true,
+                emoji: emoji.clone(),
+                // Meta has just taken it: it is the last one, whatever the clocks say.
+                at: shown.get(message_id).map_or(*at, |shown| (*at).max(shown + 1)),
+                event_id: None,
+            })
+            .collect();
+        tx.upsert_reactions(&rows)?;
+        Ok(tx.messages_by_ids(&ids)?.iter().map(Change::updated).collect())
     }
 
     /// Meta may know recipients by other addresses than the ones that were sent to (reference `whatsapp.md` 9.1).

@@ -56,7 +56,12 @@ pub fn permit(
     let opened_at = ends_at - WINDOW_MILLIS;
     if now < ends_at {
         Some(Permit::Plain)
-    } else if kind == ChannelKind::Instagram && sender == Sender::Operator && now < opened_at + HUMAN_AGENT_MILLIS {
+    } else if kind == ChannelKind::Instagram
+        && sender == Sender::Operator
+        // A reaction takes no tag (reference `instagram.md` 3.3).
+        && !content.is_aside()
+        && now < opened_at + HUMAN_AGENT_MILLIS
+    {
         Some(Permit::HumanAgent)
     } else {
         None
@@ -113,6 +118,8 @@ mod tests {
 
     use super::*;
     use crate::channels::model::ChannelKind::{Instagram, WhatsApp};
+    use crate::conversations::content::React;
+    use crate::ids::MessageId;
     use crate::sending::model::FallbackTaken;
 
     const OPENED: Millis = 1_795_400_000_000;
@@ -211,6 +218,13 @@ mod tests {
             assert_eq!(at(Instagram, sender, OPENED + WINDOW_MILLIS), None);
         }
         assert_eq!(at(WhatsApp, Sender::Operator, OPENED + WINDOW_MILLIS), None);
+        let reaction = Content::Reaction(React {
+            message_id: MessageId::MIN,
+            emoji: None,
+        });
+        let at = |now| permit(Instagram, Sender::Operator, &reaction, ENDS, now);
+        assert_eq!(at(OPENED + WINDOW_MILLIS - 1), Some(Permit::Plain));
+        assert_eq!(at(OPENED + WINDOW_MILLIS), None, "a reaction takes no tag");
     }
 
     #[test]

@@ -35,9 +35,12 @@ pub struct ReactionRow {
     pub emoji: Option<String>,
     /// When.
     pub at: Millis,
-    /// The event that told it.
-    pub event_id: EventId,
+    /// The event that told it; `None` of a reaction that was sent from here.
+    pub event_id: Option<EventId>,
 }
+
+/// Stands in the place of the event of a reaction that was sent from here: the column came before there were any.
+const NO_EVENT: EventId = EventId::MIN;
 
 /// The columns that [`message`] reads, of the alias `m`.
 macro_rules! select_messages {
@@ -211,18 +214,19 @@ impl Tx<'_> {
                 message.maybe_duplicate,
                 &message.metadata,
                 &message.event_id,
+                message.content.is_aside(),
             ]);
         }
         self.execute_rows(
             "INSERT INTO messages (id, channel_id, conversation_id, outbound, sender, content, external_id, reply_to, inert, status,
                 occurred_at, created_at, accepted_at, sent_at, delivered_at, read_at, played_at, failed_at, error_code, error_subcode,
-                error_text, edited_at, deleted_at, maybe_duplicate, metadata, event_id)
+                error_text, edited_at, deleted_at, maybe_duplicate, metadata, event_id, aside)
              {insert r.id, r.channel_id, r.conversation_id, r.outbound, r.sender, r.content, r.external_id, r.reply_to, r.inert, r.status,
                 r.occurred_at, r.created_at, r.accepted_at, r.sent_at, r.delivered_at, r.read_at, r.played_at, r.failed_at, r.error_code,
-                r.error_subcode, r.error_text, r.edited_at, r.deleted_at, r.maybe_duplicate, r.metadata, r.event_id of r: id blob, channel_id text, conversation_id blob, outbound int, sender text, content text, external_id text,
+                r.error_subcode, r.error_text, r.edited_at, r.deleted_at, r.maybe_duplicate, r.metadata, r.event_id, r.aside of r: id blob, channel_id text, conversation_id blob, outbound int, sender text, content text, external_id text,
                 reply_to text, inert int, status text, occurred_at int, created_at int, accepted_at int, sent_at int, delivered_at int,
                 read_at int, played_at int, failed_at int, error_code int, error_subcode int, error_text text, edited_at int,
-                deleted_at int, maybe_duplicate int, metadata text, event_id blob}",
+                deleted_at int, maybe_duplicate int, metadata text, event_id blob, aside int}",
             &rows,
         )?;
         Ok(())
@@ -343,7 +347,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Messages of a conversation, the newest first, after a place in the list: the time of a message, and its id.
+    /// Messages of a conversation but for what is done to others of them ([`Content::is_aside`]), the newest first, after a place in the list: the time of a message, and its id.
     pub fn messages_of_conversation(
         &mut self,
         conversation: ConversationId,
@@ -353,7 +357,7 @@ impl Tx<'_> {
         let (at, id) = after.unwrap_or((Millis::MAX, MessageId::MAX));
         let rows = self.query(
             select_messages!(
-                "FROM messages AS m WHERE m.conversation_id = ?1 AND (m.occurred_at, m.id) < (?2, ?3)
+                "FROM messages AS m WHERE m.conversation_id = ?1 AND (m.occurred_at, m.id) < (?2, ?3) AND m.aside = 0
              ORDER BY m.occurred_at DESC, m.id DESC LIMIT ?4"
             ),
             params![&conversation, at, &id, limit],
@@ -418,12 +422,13 @@ impl Tx<'_> {
         let mut rows = Rows::new();
         for reaction in reactions {
             let actor = actor(reaction.by_business);
+            let event = reaction.event_id.as_ref().unwrap_or(&NO_EVENT);
             rows.push(params![
                 &reaction.message_id,
                 actor,
                 &reaction.emoji,
                 reaction.at,
-                &reaction.event_id
+                event
             ]);
         }
         self.execute_rows(
@@ -456,7 +461,7 @@ impl Tx<'_> {
                     by_business: row.get::<String>(1)? == actor(true),
                     emoji: row.get(2)?,
                     at: row.get(3)?,
-                    event_id: row.get(4)?,
+                    event_id: Some(row.get(4)?).filter(|event| *event != NO_EVENT),
                 })
             })
             .collect()

@@ -35,6 +35,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     5 "0005_requests",
     6 "0006_routes",
     7 "0007_circuits_and_switches",
+    8 "0008_asides",
     12 "0012_channel_hours",
 };
 

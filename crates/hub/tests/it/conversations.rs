@@ -1,5 +1,6 @@
 //! What becomes of events: who they are about, and what they change of what was said.
 
 mod changes;
+mod contents;
 mod elsewhere;
 mod people;

@@ -10,6 +10,7 @@ mod circuit;
 mod email;
 mod expiry;
 mod graph;
+mod kinds;
 mod lead;
 mod pace;
 mod routes;

@@ -1,7 +1,7 @@
 //! Messages, what became of them, and events put aside for them.
 
 use futures_util::future::join_all;
-use tidings::conversations::content::{Content, Media};
+use tidings::conversations::content::{Content, Media, React};
 use tidings::conversations::model::{
     ChannelId, Conversation, Failure, Message, Millis, Receipt, Receipts, Sender, Status,
 };
@@ -333,12 +333,18 @@ fn the_later_reaction_of_each_side_stands() {
             by_business,
             emoji: emoji.map(str::to_owned),
             at,
-            event_id: lab.ids.next(),
+            // One that was sent from here was told by no event.
+            event_id: (!by_business).then(|| lab.ids.next()),
         };
         let upsert = |rows: Vec<ReactionRow>| lab.write(move |tx| tx.upsert_reactions(&rows));
         let find = || async move {
             let mut found = lab.read(move |tx| tx.reactions_of_messages(&[message_id])).await;
             found.sort_by_key(|reaction| reaction.by_business);
+            assert!(
+                found
+                    .iter()
+                    .all(|reaction| reaction.event_id.is_none() == reaction.by_business)
+            );
             found
                 .into_iter()
                 .map(|reaction| (reaction.by_business, reaction.emoji.unwrap(), reaction.at))
@@ -379,6 +385,27 @@ fn the_later_reaction_of_each_side_stands() {
 }
 
 #[test]
+fn what_is_done_to_a_message_is_in_no_list_of_messages() {
+    on_both(async |lab| {
+        let conversation = conversation(lab, &whatsapp(), "Priya Shah").await;
+        let question = inbound(lab, &conversation, "in 1", BEGIN + 1);
+        let reaction = Message {
+            content: Content::Reaction(React {
+                message_id: question.id,
+                emoji: Some("👍".to_owned()),
+            }),
+            ..outbound(lab, &conversation, BEGIN + 2)
+        };
+        keep(lab, &[question.clone(), reaction.clone()]).await;
+        let listed = lab
+            .read(move |tx| tx.messages_of_conversation(conversation.id, None, 10))
+            .await;
+        assert_eq!(listed, [question]);
+        assert_eq!(by_id(lab, reaction.id).await, Some(reaction));
+    });
+}
+
+#[test]
 fn a_message_seen_twice_becomes_one() {
     on_both(async |lab| {
         let conversation = conversation(lab, &whatsapp(), "Priya Shah").await;
@@ -402,7 +429,7 @@ fn a_message_seen_twice_becomes_one() {
             by_business: false,
             emoji: Some(emoji.to_owned()),
             at,
-            event_id: lab.ids.next(),
+            event_id: Some(lab.ids.next()),
         };
         let reactions = [reaction(gone, "later", BEGIN + 9), reaction(into, "earlier", BEGIN + 8)];
         lab.write(move |tx| {

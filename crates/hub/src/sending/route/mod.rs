@@ -411,9 +411,12 @@ impl Way<'_> {
                 continue;
             }
             let told = left.and_then(|kind| policy.told_after(kind));
-            let Some(content) = worded(channel.kind, told.as_deref(), said) else {
-                reasons.push(cannot_carry(id, said));
-                continue;
+            let content = match worded(channel.kind, told.as_deref(), said) {
+                Ok(content) => content,
+                Err(why) => {
+                    reasons.push(format!("channel `{id}` cannot carry it: {why}"));
+                    continue;
+                }
             };
             let known = conversations.iter().find(|of| of.channel_id == *id);
             let window_ends_at = known.and_then(|of| of.window_ends_at);
@@ -579,34 +582,25 @@ fn channels_of_legs(app: &App, legs: &[Leg]) -> Vec<Arc<Channel>> {
         .collect()
 }
 
-/// Why a channel is no route for what is said.
-fn cannot_carry(id: &ChannelId, said: &Content) -> String {
-    match said {
-        // Its words are with Meta: its name and its parameters are nothing that one could send to anybody.
-        Content::Template(template) => format!(
-            "channel `{id}` cannot carry the template `{}`, whose words are not known here",
-            template.name
-        ),
-        said => format!("channel `{id}` cannot carry `{}`", said.kind()),
-    }
-}
-
-/// What is said on a further route: what the contact is told about it, where there is room, and what was said. `None` if the product cannot
+/// What is said on a further route: what the contact is told about it, where there is room, and what was said. Else why the product cannot
 /// carry it.
-pub fn worded(kind: ChannelKind, words: Option<&str>, said: &Content) -> Option<Content> {
+pub fn worded(kind: ChannelKind, words: Option<&str>, said: &Content) -> Result<Content, String> {
+    // What the caller has uploaded to Meta is there for one channel (reference `whatsapp.md` 9.2, `instagram.md` 3.2).
+    if said.files().iter().any(|(_, media)| media.id.is_some()) {
+        return Err(
+            "its file is at Meta for another channel; give `link`, or `mediaId`, to have it follow a route".to_owned(),
+        );
+    }
     let mut told = said.clone();
     if let Some(words) = words {
-        match &mut told {
-            Content::Text { text, .. } | Content::QuickReplies { text, .. } => *text = format!("{words}\n\n{text}"),
-            Content::Image(media) => {
-                let caption = media.caption.take();
-                media.caption =
-                    Some(caption.map_or_else(|| words.to_owned(), |caption| format!("{words}\n\n{caption}")));
-            }
-            _ => {}
+        told.preface(words);
+    }
+    let mut why = String::new();
+    for content in [told, said.clone()] {
+        match request::check(kind, &content).into_iter().next() {
+            None => return Ok(content),
+            Some(fault) => why = format!("`{}` {}", fault.field, fault.detail),
         }
     }
-    [told, said.clone()]
-        .into_iter()
-        .find(|content| request::check(kind, content).is_empty())
+    Err(why)
 }

@@ -1,4 +1,4 @@
-//! What is generated: the OpenAPI document, and the table of problem codes.
+//! What is generated: the OpenAPI document, the table of problem codes, and that of limits.
 //!
 //! `UPDATE_DOCS=1 cargo test -p tidings --test it documents` writes them again.
 
@@ -7,8 +7,10 @@ use std::fmt::Write;
 use std::path::Path;
 
 use serde_json::Value;
+use tidings::channels::model::ChannelKind;
 use tidings::http::problem::Code;
 use tidings::routes;
+use tidings::sending::request::limits::LIMITS;
 
 use super::Hub;
 
@@ -52,6 +54,38 @@ fn the_table_of_problem_codes_is_up_to_date() {
         .unwrap();
     }
     is_up_to_date("errors.md", &text);
+}
+
+#[test]
+fn the_table_of_limits_is_up_to_date() {
+    let mut text = String::from(
+        "# Limits of content\n\n\
+         What a message may say on each product, looked at before it is queued: one that breaks a bound is refused with `unsupported_content`, and\n\
+         `errors` names the field and the bound. `[]` stands for every element of a list. A text of blanks is empty. The last column says where a\n\
+         bound is from: a section of Meta's pages as they were read for Tidings, or Tidings itself. This table is generated.\n",
+    );
+    for product in ChannelKind::ALL {
+        writeln!(
+            text,
+            "\n## {product}\n\n| kind | field | least | most | counted | from |\n| --- | --- | --- | --- | --- | --- |"
+        )
+        .unwrap();
+        for limit in LIMITS.iter().filter(|limit| limit.product == *product) {
+            let kinds: Vec<String> = limit.kinds.iter().map(|kind| format!("`{kind}`")).collect();
+            writeln!(
+                text,
+                "| {} | `content.{}` | {} | {} | {} | {} |",
+                kinds.join(", "),
+                limit.field,
+                limit.least,
+                limit.most,
+                limit.unit.as_str(),
+                limit.source
+            )
+            .unwrap();
+        }
+    }
+    is_up_to_date("limits.md", &text);
 }
 
 #[test]

@@ -359,3 +359,38 @@ async fn what_is_of_unknown_outcome_when_its_time_is_over_goes_by_the_next_route
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_email_says_every_kind_that_it_can_and_of_the_others_why_not() {
+    on_both_with(setup(), async |harness| {
+        harness.foresee_refusals(&[131_026, 131_051]);
+        let conversation = begin(harness).await;
+        with_email(harness, &conversation).await;
+        harness.sandbox.fault(undeliverable()).unwrap();
+        let content =
+            json!({"type": "buttons", "text": "Keep your slot?", "buttons": [{"title": "Keep", "payload": "keep"}]});
+        let sent = harness
+            .send(json!({"to": {"conversation": conversation["id"]}, "content": content}))
+            .await;
+        by_route(harness, &sent, "email").await;
+        harness
+            .until("the e-mail has come", async |harness| {
+                let kept = serde_json::to_string(&harness.sandbox.mailbox()).unwrap();
+                (kept.contains("Keep your slot?") && kept.contains("- Keep")).then_some(())
+            })
+            .await;
+
+        harness.sandbox.fault(undeliverable()).unwrap();
+        let content = json!({"type": "location_request", "text": "Where are you?"});
+        let sent = harness
+            .send(json!({"to": {"conversation": conversation["id"]}, "content": content}))
+            .await;
+        let why = harness
+            .until("it is told why there is no route", async |harness| {
+                harness.message(&sent).await["noRoute"].as_str().map(str::to_owned)
+            })
+            .await;
+        assert!(why.contains("`location_request` cannot be sent by e-mail"), "{why}");
+    })
+    .await;
+}

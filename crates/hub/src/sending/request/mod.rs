@@ -1,0 +1,89 @@
+//! What Meta is sent: the bodies of the send calls, and what can be known to be wrong with a message before. Pure.
+//!
+//! - [`limits`]: every bound as a row of one table, and the walk that holds a message to it.
+//! - [`check()`]: beside the bounds, what belongs together and what excludes each other.
+//! - `whatsapp`, `instagram`: the bodies. Whatever passes [`check()`] has one.
+
+use serde_json::Value;
+
+use crate::channels::model::ChannelKind;
+use crate::conversations::content::Content;
+use crate::conversations::model::{Identity, IdentityKind};
+use crate::sending::email;
+
+mod check;
+mod instagram;
+pub mod limits;
+mod whatsapp;
+
+pub use check::check;
+pub use instagram::tag_human_agent;
+
+/// Where a message goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// A WhatsApp phone number, as digits.
+    Phone(String),
+    /// A WhatsApp business-scoped user id: it goes into `recipient`, for in `to` it would be accepted and never arrive
+    /// (reference `whatsapp.md` 6.4).
+    UserId(String),
+    /// An Instagram-scoped id.
+    Igsid(String),
+    /// An e-mail address.
+    Email(String),
+}
+
+/// The address of a contact on a channel: of several, the one that was used last. `None` if there is none.
+pub fn address_of(kind: ChannelKind, account: &str, identities: &[Identity]) -> Option<Address> {
+    let latest = |kind: IdentityKind, scope: &str| {
+        identities
+            .iter()
+            .filter(|identity| identity.key.kind == kind && identity.key.scope == scope)
+            .max_by_key(|identity| identity.seen_at)
+            .map(|identity| identity.shown.clone())
+    };
+    match kind {
+        // A phone number can be sent everything; a user id not (authentication templates, reference `whatsapp.md` 6.4).
+        ChannelKind::WhatsApp => latest(IdentityKind::Phone, "")
+            .map(Address::Phone)
+            .or_else(|| latest(IdentityKind::UserId, "").map(Address::UserId)),
+        ChannelKind::Instagram => latest(IdentityKind::Igsid, account).map(Address::Igsid),
+        ChannelKind::Email => latest(IdentityKind::Email, "").map(Address::Email),
+    }
+}
+
+/// What is wrong with a message, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The field, as the caller wrote it: `content.text`.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub detail: String,
+}
+
+impl Fault {
+    pub(super) fn new(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            detail: detail.into(),
+        }
+    }
+}
+
+/// The body of a send call. `refers_to` is Meta's id of the message that is answered, or reacted to; `callback` comes back in every status of the
+/// message (WhatsApp).
+pub fn body(address: &Address, content: &Content, refers_to: Option<&str>, callback: &str) -> Value {
+    match address {
+        Address::Phone(_) | Address::UserId(_) => whatsapp::body(address, content, refers_to, callback),
+        Address::Igsid(igsid) => instagram::body(igsid, content, refers_to),
+        Address::Email(address) => email::body(address, content, callback),
+    }
+}
+
+/// Whether to ask for it twice is the same as to ask once: a reaction replaces the one before (reference `whatsapp.md` 4.4, `instagram.md` 3.3).
+pub fn is_repeatable(body: &Value) -> bool {
+    body["type"] == "reaction" || body.get("sender_action").is_some()
+}
+
+#[cfg(test)]
+mod tests;
