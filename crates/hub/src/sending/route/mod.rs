@@ -410,7 +410,7 @@ impl Way<'_> {
                 reasons.push(format!("the contact has no address on channel `{id}`"));
                 continue;
             }
-            let told = left.and_then(|kind| policy.told_after(kind));
+            let told = left.and_then(|left| policy.told(left, channel.kind));
             let content = match worded(channel.kind, told.as_deref(), said) {
                 Ok(content) => content,
                 Err(why) => {

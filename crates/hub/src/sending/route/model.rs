@@ -65,11 +65,14 @@ impl Policy {
         }
     }
 
-    /// What the contact is told on the route after one by a channel of this kind.
-    pub fn told_after(&self, kind: ChannelKind) -> Option<String> {
-        let route = match kind {
+    /// What the contact is told on a route by a channel of one kind, after one by a channel of another, or of the same.
+    pub fn told(&self, left: ChannelKind, next: ChannelKind) -> Option<String> {
+        let route = match left {
+            ChannelKind::WhatsApp if next == left => "our other number",
             ChannelKind::WhatsApp => "WhatsApp",
+            ChannelKind::Instagram if next == left => "our other account",
             ChannelKind::Instagram => "Instagram",
+            ChannelKind::Email if next == left => "our other address",
             ChannelKind::Email => "e-mail",
         };
         Some(self.told.as_ref()?.replace(ROUTE, route))
