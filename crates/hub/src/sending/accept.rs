@@ -463,7 +463,7 @@ impl Acceptor {
         for channel in route::channels_of(&self.app, &followed) {
             if channel.kind == ChannelKind::Email
                 && route::down(&self.app, &channel.id).is_none()
-                && route::worded(channel.kind, None, &order.content).is_some()
+                && route::worded(channel.kind, None, &order.content).is_ok()
                 && let Some(by_email) = recipient::by_email(tx, &self.app, &found, &channel, self.now)?
             {
                 return Ok((by_email, Some(followed), true));

@@ -159,10 +159,12 @@ pub async fn make(app: &App, conversation: &Conversation, mark: Mark) -> Result<
         return Ok(Presence::untold(why));
     };
     match channel.standing(&app.flags) {
-        Standing::Ready => {}
+        // Of one that was switched, customers still see there that they were read.
+        Standing::Ready | Standing::Switched => {}
         Standing::Stopped => return Ok(Presence::untold("sending is stopped")),
         Standing::Held => return Ok(Presence::untold("its channel is held")),
         Standing::ReceiveOnly => return Ok(Presence::untold("its channel can only receive")),
+        Standing::CircuitOpen => return Ok(Presence::untold("too many calls of its channel have failed lately")),
     }
     let now = app.clock.now_millis();
     let (found, of_channel) = (conversation.clone(), channel.clone());
