@@ -186,7 +186,9 @@ pub(crate) fn start(core: &Core, script: &Script) -> Result<(), ScriptError> {
     let mut state = lock(&core.state);
     let state = &mut *state;
     let ids = state.ids;
-    state.templates.extend(script.templates.iter().cloned());
+    for template in &script.templates {
+        state.templates.add(template, ids);
+    }
     for customer in &script.customers {
         state
             .customers

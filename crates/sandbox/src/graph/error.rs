@@ -14,6 +14,8 @@ pub(crate) struct GraphError {
     /// `type`.
     pub(crate) kind: &'static str,
     pub(crate) message: String,
+    /// `error_user_title` and `error_user_msg`, for people.
+    pub(crate) user: Option<(&'static str, String)>,
     /// `error_data.details`, on WhatsApp's own errors.
     pub(crate) details: Option<String>,
     pub(crate) is_transient: bool,
@@ -27,6 +29,7 @@ impl GraphError {
             subcode: None,
             kind: "OAuthException",
             message: message.into(),
+            user: None,
             details: None,
             is_transient: false,
         }
@@ -46,6 +49,14 @@ impl GraphError {
     /// 100: a parameter that is missing or wrong.
     pub(crate) fn parameter(message: impl AsRef<str>) -> Self {
         Self::new(400, 100, format!("(#100) {}", message.as_ref()))
+    }
+
+    /// 100 with one of the large numbers of template drafts as its subcode (whatsapp.md 14.2).
+    pub(crate) fn draft(subcode: i64, title: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            user: Some((title, text.into())),
+            ..Self::parameter("Invalid parameter").subcode(subcode)
+        }
     }
 
     /// 100/33: no such object, or none that the token may see.
@@ -91,6 +102,10 @@ impl GraphError {
         });
         if let Some(subcode) = self.subcode {
             error["error_subcode"] = json!(subcode);
+        }
+        if let Some((title, text)) = &self.user {
+            error["error_user_title"] = json!(title);
+            error["error_user_msg"] = json!(text);
         }
         if let Some(details) = &self.details {
             error["error_data"] = json!({"messaging_product": "whatsapp", "details": details});
@@ -168,13 +183,19 @@ fn whatsapp_title(code: i64) -> (&'static str, u16) {
         131_053 => ("Media upload error", 400),
         131_056 => ("(Business Account, Consumer Account) pair rate limit hit", 400),
         131_057 => ("Account in maintenance mode", 500),
+        131_059 => ("Paging cursor is expired or corrupt", 400),
         131_062 => ("Recipient not allowed for this message", 400),
         132_000 => ("Number of parameters does not match the expected number of params", 400),
         132_001 => ("Template name does not exist in the translation", 404),
         132_005 => ("Translated text too long", 400),
+        132_007 => ("Template content violates a policy", 400),
+        132_008 => ("Parameter value is not valid", 400),
         132_012 => ("Parameter format does not match format in the created template", 400),
         132_015 => ("Template is paused", 400),
         132_016 => ("Template is disabled", 400),
+        132_018 => ("Template parameters are not valid", 400),
+        132_068 => ("Flow is blocked", 400),
+        132_069 => ("Flow is throttled", 400),
         133_004 => ("Server temporarily unavailable", 503),
         133_010 => ("Phone number not registered", 400),
         135_000 => ("Generic user error", 400),

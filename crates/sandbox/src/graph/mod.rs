@@ -4,7 +4,7 @@
 //! parameters (graph-api.md 14). The version in front of the path is optional, and any one is accepted; the header
 //! `facebook-api-version` repeats it.
 //!
-//! - [`whatsapp`], [`instagram`]: sending. [`nodes`]: reading. [`subscriptions`]: who is told. [`tokens`]: who asks.
+//! - [`whatsapp`], [`instagram`]: sending. [`templates`]: templates. [`nodes`]: reading. [`subscriptions`]: who is told. [`tokens`]: who asks.
 //! - [`params`]: parameters from query, form or JSON. [`error`]: errors in Meta's shape.
 
 pub(crate) mod error;
@@ -14,6 +14,7 @@ pub(crate) mod media;
 mod nodes;
 mod params;
 pub(crate) mod subscriptions;
+mod templates;
 mod tokens;
 mod whatsapp;
 
@@ -296,7 +297,10 @@ fn page(status: u16) -> Response<Body> {
 /// What faults call the endpoint of a path.
 fn endpoint<'a>(path: &[&'a str]) -> &'a str {
     match path {
-        [_, edge @ ("messages" | "media" | "subscriptions" | "subscribed_apps")] => edge,
+        [
+            _,
+            edge @ ("messages" | "message_templates" | "media" | "subscriptions" | "subscribed_apps"),
+        ] => edge,
         ["whatsapp_business", "attachments"] | ["ig_messaging_cdn"] => "media",
         ["debug_token"] => "debug_token",
         _ => "read",
@@ -313,6 +317,9 @@ async fn dispatch(
     fail_with: Option<i64>,
 ) -> Result<Answer, GraphError> {
     let name = method.as_str();
+    if let Some(answer) = templates::answer(core, name, path, caller, params) {
+        return answer.map(Answer::just);
+    }
     match (name, path) {
         (_, [id, "subscriptions"]) => subscriptions::app(core, name, id, caller, params, version)
             .await
@@ -369,7 +376,6 @@ fn get(core: &Core, path: &[&str], caller: &Caller, params: &Params) -> Result<V
                 (Object::WhatsApp, "phone_numbers") => {
                     nodes::numbers(&state, &asset, subscription.as_ref(), caller, params, now)
                 }
-                (Object::WhatsApp, "message_templates") => nodes::templates(&state, &asset, caller, params),
                 _ => Err(GraphError::no_object("GET", id)),
             }
         }

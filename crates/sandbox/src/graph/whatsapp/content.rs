@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use super::super::error::GraphError;
 use super::super::params::Params;
+use super::template;
 use crate::state::State;
 use crate::state::threads::{Choice, Place, Pricing, Shown};
-use crate::world::{Number, Template, TemplateStatus};
+use crate::world::Number;
 
 /// What a message says, once checked.
 #[derive(Debug)]
@@ -106,7 +107,7 @@ impl Body {
                 body.reaction = Some((message_id.to_owned(), emoji));
             }
             "interactive" => body.interactive(part)?,
-            _ => body.template(state, part)?,
+            _ => body.template(state, number, part)?,
         }
         Ok(body)
     }
@@ -223,58 +224,12 @@ impl Body {
     }
 
     /// whatsapp.md 10.1.
-    fn template(&mut self, state: &State, part: &Value) -> Result<(), GraphError> {
-        let name = part["name"]
-            .as_str()
-            .ok_or_else(|| GraphError::parameter("The parameter template['name'] is required."))?;
-        let language = part["language"]["code"]
-            .as_str()
-            .ok_or_else(|| GraphError::parameter("The parameter template['language']['code'] is required."))?;
-        let template = state
-            .templates
-            .iter()
-            .find(|template| template.name == name && template.language == language)
-            .ok_or_else(|| template_missing(name, language))?;
-        match template.status {
-            TemplateStatus::Approved => {}
-            TemplateStatus::Pending | TemplateStatus::Rejected => return Err(template_missing(name, language)),
-            TemplateStatus::Paused => {
-                return Err(GraphError::whatsapp(
-                    132_015,
-                    format!("template ({name}) is paused due to low quality"),
-                ));
-            }
-            TemplateStatus::Disabled => {
-                return Err(GraphError::whatsapp(
-                    132_016,
-                    format!("template ({name}) is disabled due to low quality"),
-                ));
-            }
-        }
-        let no_components = Vec::new();
-        let components = match part.get("components") {
-            None | Some(Value::Null) => &no_components,
-            Some(Value::Array(components)) => components,
-            Some(_) => {
-                return Err(GraphError::parameter("Param template['components'] must be an array."));
-            }
-        };
-        let header = fill(template.header.as_deref().unwrap_or_default(), components, "header")?;
-        let text = fill(&template.body, components, "body")?;
-        if text.chars().count() > 1024 {
-            return Err(GraphError::whatsapp(
-                132_005,
-                "The body is longer than 1024 characters once it is filled in",
-            ));
-        }
-        self.shown.buttons = buttons(template, components)?;
-        self.shown.text = Some(text);
-        self.shown.header = (!header.is_empty()).then_some(header);
-        self.shown.footer.clone_from(&template.footer);
-        self.shown.template = Some(name.to_owned());
+    fn template(&mut self, state: &State, number: &Number, part: &Value) -> Result<(), GraphError> {
+        let filled = template::read(state, number, part)?;
+        self.shown = filled.shown;
         self.is_template = true;
-        self.category = Some(template.category.to_lowercase());
-        self.needs_phone = template.category == "AUTHENTICATION";
+        self.needs_phone = filled.category == "authentication";
+        self.category = Some(filled.category);
         Ok(())
     }
 
@@ -295,115 +250,6 @@ impl Body {
             },
         }
     }
-}
-
-/// The labels of a template's quick replies, with the payloads that were sent; the label where none was.
-fn buttons(template: &Template, components: &[Value]) -> Result<Vec<Choice>, GraphError> {
-    let mut choices: Vec<Choice> = template
-        .buttons
-        .iter()
-        .map(|label| Choice {
-            title: label.clone(),
-            payload: label.clone(),
-            description: None,
-            url: None,
-        })
-        .collect();
-    for component in components.iter().filter(|component| is_type(component, "button")) {
-        // A string or an integer.
-        let index = match &component["index"] {
-            Value::String(text) => text.parse().ok(),
-            other => other.as_u64(),
-        };
-        let choice = index
-            .and_then(|index| choices.get_mut(usize::try_from(index).ok()?))
-            .filter(|_| is_sub_type(component, "quick_reply"))
-            .ok_or_else(|| GraphError::whatsapp(132_012, "The template has no such button"))?;
-        if let Some(payload) = component["parameters"][0]["payload"].as_str() {
-            payload.clone_into(&mut choice.payload);
-        }
-    }
-    Ok(choices)
-}
-
-fn is_type(component: &Value, kind: &str) -> bool {
-    component["type"]
-        .as_str()
-        .is_some_and(|found| found.eq_ignore_ascii_case(kind))
-}
-
-fn is_sub_type(component: &Value, kind: &str) -> bool {
-    component["sub_type"]
-        .as_str()
-        .is_some_and(|found| found.eq_ignore_ascii_case(kind))
-}
-
-/// The text with its parameters in place; their number has to be that of the variables, exactly.
-fn fill(text: &str, components: &[Value], kind: &str) -> Result<String, GraphError> {
-    let variables = variables(text);
-    let given: Vec<&Value> = components
-        .iter()
-        .filter(|component| is_type(component, kind))
-        .flat_map(|component| component["parameters"].as_array().into_iter().flatten())
-        .collect();
-    if given.len() != variables.len() {
-        return Err(GraphError::whatsapp(
-            132_000,
-            format!(
-                "{kind}: number of localizable_params ({}) does not match the expected number of params ({})",
-                given.len(),
-                variables.len()
-            ),
-        ));
-    }
-    let named = is_named(text);
-    let mut filled = text.to_owned();
-    for (position, parameter) in given.into_iter().enumerate() {
-        let value = parameter["text"]
-            .as_str()
-            .filter(|_| parameter["type"] == "text")
-            .or_else(|| parameter["currency"]["fallback_value"].as_str())
-            .or_else(|| parameter["date_time"]["fallback_value"].as_str())
-            .filter(|value| !value.is_empty())
-            .ok_or_else(|| {
-                GraphError::whatsapp(132_012, format!("{kind}: parameter {} is not a text", position + 1))
-            })?;
-        if value.contains(['\n', '\t']) || value.contains("     ") {
-            return Err(GraphError::whatsapp(
-                132_018,
-                "A parameter has no new lines, no tabs, and at most 4 spaces in a row",
-            ));
-        }
-        let variable = if named {
-            parameter["parameter_name"]
-                .as_str()
-                .filter(|name| variables.iter().any(|variable| variable == name))
-                .ok_or_else(|| GraphError::whatsapp(132_012, format!("{kind}: parameter_name is missing or unknown")))?
-        } else {
-            &variables[position]
-        };
-        filled = filled.replace(&format!("{{{{{variable}}}}}"), value);
-    }
-    Ok(filled)
-}
-
-/// What stands between `{{` and `}}`, each once, in order.
-fn variables(text: &str) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    for piece in text.split("{{").skip(1) {
-        if let Some((name, _)) = piece.split_once("}}")
-            && !found.iter().any(|other| other == name)
-        {
-            found.push(name.to_owned());
-        }
-    }
-    found.sort_by_key(|name| name.parse::<u32>().unwrap_or_default());
-    found
-}
-
-/// Whether the text's variables have names rather than numbers.
-pub(crate) fn is_named(text: &str) -> bool {
-    variables(text).iter().any(|name| name.parse::<u32>().is_err())
 }
 
 /// A text of 1 to `max` characters.
@@ -435,10 +281,6 @@ fn bounded<'a>(
                 bounds.end()
             ))
         })
-}
-
-fn template_missing(name: &str, language: &str) -> GraphError {
-    GraphError::whatsapp(132_001, format!("template name ({name}) does not exist in {language}"))
 }
 
 pub(super) fn missing(name: &str) -> GraphError {

@@ -5,6 +5,7 @@
 //! buttons, a list, or one link; marking as read, with typing. Other kinds are refused with 131051 rather than accepted.
 
 mod content;
+mod template;
 
 use serde_json::{Value, json};
 
@@ -24,7 +25,6 @@ use crate::state::State;
 use crate::state::threads::{By, Message, Outgoing, Progress, Shown, ThreadKey};
 use crate::webhooks::status::{Step, To};
 use crate::world::Number;
-pub(crate) use content::is_named;
 
 /// 30 days: how old a message may be that is marked as read or reacted to (whatsapp.md 9.2, 9.4).
 const AGE_MAX_MILLIS: i64 = 30 * 86_400_000;
