@@ -33,6 +33,8 @@ pub(crate) enum Act {
         account: String,
         content: Box<crate::customers::acts::Content>,
     },
+    /// A template is changed as a script has it.
+    TemplateLine(Box<crate::customers::script::TemplateLine>),
     /// A template goes on in its life.
     Template(Box<crate::templates::TemplateTurn>),
     /// The script goes on.

@@ -110,7 +110,7 @@ pub use accounts::{
 pub use clock::Time;
 pub use customers::acts::{Content, WriteError};
 pub use customers::people::{Channel, Identity, NewCustomer, Reply};
-pub use customers::script::{Line, Load, Script, ScriptError};
+pub use customers::script::{Line, Load, Script, ScriptError, TemplateLine};
 pub use faults::{FaultKind, FaultRequest};
 pub use ledger::{AccountSummary, LedgerEntry, LedgerKind, Summary, Troubles};
 pub use limits::{AccountLimits, NumberLimits, NumberStatus, Quality};
@@ -422,7 +422,7 @@ impl Sandbox {
         language: &str,
         change: impl Into<TemplateChange>,
     ) -> Result<(), AccountError> {
-        self.core.change_template(name, language, change.into())
+        self.core.change_template(name, language, &change.into())
     }
 
     /// Makes one more token for a number or an account, as good as those that it has; it ends when told to, or never.
@@ -598,6 +598,11 @@ impl Core {
             } => {
                 if let Err(error) = customers::acts::write(self, &customer, &account, *content) {
                     tracing::warn!(%error, "a customer could not do what was planned");
+                }
+            }
+            Act::TemplateLine(line) => {
+                if let Err(error) = self.change_template(&line.name, &line.language, &line.change) {
+                    tracing::warn!(%error, "a template could not be changed as planned");
                 }
             }
             Act::Template(turn) => self.take_template_turn(&turn),

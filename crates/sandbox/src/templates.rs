@@ -91,7 +91,7 @@ impl Core {
         &self,
         name: &str,
         language: &str,
-        change: TemplateChange,
+        change: &TemplateChange,
     ) -> Result<(), AccountError> {
         let mut state = lock(&self.state);
         let state = &mut *state;

@@ -144,7 +144,7 @@ async fn change_template(
     Path((name, language)): Path<(String, String)>,
     Read(change): Read<TemplateChange>,
 ) -> Result<Json<Value>, Refusal> {
-    core.change_template(&name, &language, change)?;
+    core.change_template(&name, &language, &change)?;
     let state = lock(&core.state);
     let changed = state
         .templates

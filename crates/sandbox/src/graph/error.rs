@@ -14,9 +14,7 @@ pub(crate) struct GraphError {
     /// `type`.
     pub(crate) kind: &'static str,
     pub(crate) message: String,
-    /// `error_user_title` and `error_user_msg`, for people.
-    pub(crate) user: Option<(&'static str, String)>,
-    /// `error_data.details`, on WhatsApp's own errors.
+    /// `error_data.details`, on WhatsApp's own errors; `error_user_msg` on those of template drafts.
     pub(crate) details: Option<String>,
     pub(crate) is_transient: bool,
 }
@@ -29,7 +27,6 @@ impl GraphError {
             subcode: None,
             kind: "OAuthException",
             message: message.into(),
-            user: None,
             details: None,
             is_transient: false,
         }
@@ -51,10 +48,10 @@ impl GraphError {
         Self::new(400, 100, format!("(#100) {}", message.as_ref()))
     }
 
-    /// 100 with one of the large numbers of template drafts as its subcode (whatsapp.md 14.2).
-    pub(crate) fn draft(subcode: i64, title: &'static str, text: impl Into<String>) -> Self {
+    /// 100 with one of the large numbers of template drafts as its subcode, and a text for people (whatsapp.md 14.2).
+    pub(crate) fn draft(subcode: i64, text: impl Into<String>) -> Self {
         Self {
-            user: Some((title, text.into())),
+            details: Some(text.into()),
             ..Self::parameter("Invalid parameter").subcode(subcode)
         }
     }
@@ -103,12 +100,15 @@ impl GraphError {
         if let Some(subcode) = self.subcode {
             error["error_subcode"] = json!(subcode);
         }
-        if let Some((title, text)) = &self.user {
-            error["error_user_title"] = json!(title);
-            error["error_user_msg"] = json!(text);
-        }
-        if let Some(details) = &self.details {
-            error["error_data"] = json!({"messaging_product": "whatsapp", "details": details});
+        match (&self.details, self.subcode) {
+            (Some(text), Some(2_388_000..2_389_000)) => {
+                error["error_user_title"] = json!("The template cannot be made as it is");
+                error["error_user_msg"] = json!(text);
+            }
+            (Some(details), _) => {
+                error["error_data"] = json!({"messaging_product": "whatsapp", "details": details});
+            }
+            (None, _) => {}
         }
         if self.is_transient {
             error["is_transient"] = json!(true);
@@ -168,7 +168,7 @@ fn whatsapp_title(code: i64) -> (&'static str, u16) {
         131_000 => ("Something went wrong", 500),
         131_005 => ("Access denied", 403),
         131_008 => ("Required parameter is missing", 400),
-        131_009 => ("Parameter value is not valid", 400),
+        131_009 | 132_008 => ("Parameter value is not valid", 400),
         131_016 => ("Service unavailable", 500),
         131_021 => ("Recipient cannot be sender", 400),
         131_026 => ("Message undeliverable", 400),
@@ -189,7 +189,6 @@ fn whatsapp_title(code: i64) -> (&'static str, u16) {
         132_001 => ("Template name does not exist in the translation", 404),
         132_005 => ("Translated text too long", 400),
         132_007 => ("Template content violates a policy", 400),
-        132_008 => ("Parameter value is not valid", 400),
         132_012 => ("Parameter format does not match format in the created template", 400),
         132_015 => ("Template is paused", 400),
         132_016 => ("Template is disabled", 400),

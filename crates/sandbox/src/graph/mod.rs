@@ -14,7 +14,7 @@ pub(crate) mod media;
 mod nodes;
 mod params;
 pub(crate) mod subscriptions;
-mod templates;
+pub(crate) mod templates;
 mod tokens;
 mod whatsapp;
 
@@ -27,7 +27,7 @@ use axum::extract::State as Extract;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use futures_util::stream;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
 use crate::Core;
@@ -107,7 +107,9 @@ async fn respond(
     trace: &str,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let is_upload = path.last().is_some_and(|edge| edge == "media");
+    let is_upload = path
+        .last()
+        .is_some_and(|edge| edge == "media" || edge.starts_with("upload:"));
     let body_max = if is_upload { UPLOAD_MAX } else { BODY_MAX };
     let Ok(body) = axum::body::to_bytes(body, body_max).await else {
         return refuse(core, path, &GraphError::parameter("The body is too large."), trace);
@@ -116,6 +118,8 @@ async fn respond(
     let endpoint = endpoint(&path_refs);
     let (params, file) = match media::read_form(parts.uri.query(), &parts.headers, &body) {
         Some((params, file)) => (Ok(params), file),
+        // The bytes of an example, whatever they are.
+        None if templates::upload::is_session(&path_refs) => (Ok(Params::with(parts.uri.query(), Map::new())), None),
         None => (Params::read(parts.uri.query(), &parts.headers, &body), None),
     };
     let shown = if !core.ledger.keeps_entries() {
@@ -176,6 +180,8 @@ async fn respond(
             Ok(caller) => {
                 let answer = if parts.method == Method::POST && path_refs.get(1..) == Some(&["media"]) {
                     media::upload(core, path_refs[0], &caller, &params, file).map(Answer::just)
+                } else if parts.method == Method::POST && templates::upload::is_session(&path_refs) {
+                    templates::upload::finish(core, path_refs[0], &parts.headers, &body).map(Answer::just)
                 } else {
                     let fail_with = find(&faults, FaultKind::Status).map(|fault| fault.code.unwrap_or(131_026));
                     dispatch(core, &parts.method, &path_refs, &caller, &params, version, fail_with).await

@@ -1,10 +1,11 @@
 //! The templates of all business accounts: what each says, where it is in its life, and what has been used of the limits on changing them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::graph::templates::upload::Session;
 use crate::ids::Ids;
 use crate::state::usage::{DAY, Window};
 use crate::world::{Template, TemplateQuality, TemplateStatus};
@@ -54,6 +55,8 @@ pub(crate) struct Templates {
     blocked: HashMap<(String, String), i64>,
     /// How many each account has made in the last hour.
     pub(crate) made: HashMap<String, Window>,
+    /// Uploads of examples that were begun, the oldest first.
+    pub(crate) sessions: VecDeque<Session>,
     count: u64,
 }
 

@@ -1,7 +1,9 @@
 //! The life of templates, what a draft may say (each bound on both sides), and what a template may be sent with.
 
+#![allow(clippy::needless_pass_by_value, reason = "a test is written where it is run")]
+
 use serde_json::{Value, json};
-use tidings_sandbox::{Content, TemplateChange, TemplateQuality, TemplateStatus};
+use tidings_sandbox::{Content, Script, TemplateChange, TemplateQuality, TemplateStatus};
 
 use super::harness::{Harness, PHONE, code, start, text_to};
 use super::limits::without_limits;
@@ -165,6 +167,26 @@ async fn two_pauses_end_by_themselves_and_the_third_is_for_good() {
         ["FIRST_PAUSE", "UNPAUSE", "SECOND_PAUSE", "UNPAUSE", "DISABLED"]
     );
     assert!(told[4]["disable_info"]["disable_date"].is_string());
+}
+
+#[tokio::test]
+async fn a_script_changes_templates_at_its_times() {
+    let harness = start(without_limits()).await;
+    let yaml = "
+templates:
+  - {name: moon, language: nl, category: MARKETING, components: [{type: BODY, text: 'De maan, {{1}}, is op.'}]}
+templateChanges:
+  - {atMs: 1000, name: moon, language: nl, change: {quality: YELLOW}}
+  - {atMs: 2000, name: moon, language: nl, change: {status: REJECTED, reason: SCAM}}
+";
+    harness.sandbox.play(&Script::parse(yaml).unwrap()).unwrap();
+    for (status, quality) in [("APPROVED", "UNKNOWN"), ("APPROVED", "YELLOW"), ("REJECTED", "YELLOW")] {
+        let (_, listed) = list(&harness, "name=moon&fields=status,quality_score").await;
+        assert_eq!(listed["data"][0]["status"], status);
+        assert_eq!(listed["data"][0]["quality_score"]["score"], quality);
+        harness.advance(1_000).await;
+    }
+    assert_eq!(told(&harness)[1]["reason"], "SCAM");
 }
 
 #[tokio::test]
@@ -822,4 +844,37 @@ async fn templates_of_another_account_are_out_of_reach() {
         code(&harness.post(&format!("/v26.0/{id}"), &other, &anything).await).1,
         200
     );
+}
+
+#[tokio::test]
+async fn an_example_is_uploaded_and_its_handle_used() {
+    let harness = start(without_limits()).await;
+    let token = harness.variable("WHATSAPP_ACCESS_TOKEN");
+    let app = harness.variable("META_APP_ID");
+    let begin = async |query: &str| {
+        let url = format!("{}/v26.0/{app}/uploads?{query}", harness.sandbox.url());
+        harness.call(harness.http.post(url), &token).await
+    };
+    for wrong in [
+        "file_name=a.png&file_length=4",
+        "file_name=a.png&file_length=0&file_type=image/png",
+        "file_name=a.gif&file_length=4&file_type=image/gif",
+    ] {
+        assert_eq!(code(&begin(wrong).await), (400, 100, None), "{wrong}");
+    }
+    let (_, begun) = begin("file_name=a.png&file_length=4&file_type=image/png").await;
+    let session = begun["id"].as_str().unwrap().to_owned();
+    let send = async |offset: &str, bytes: &'static [u8]| {
+        let url = format!("{}/v26.0/{session}", harness.sandbox.url());
+        let request = harness.http.post(url).header("file_offset", offset).body(bytes);
+        harness.call(request, &token).await
+    };
+    assert_eq!(code(&send("1", b"\x89PNG").await).1, 100);
+    assert_eq!(code(&send("0", b"\x89P").await).1, 100);
+    let (status, uploaded) = send("0", b"\x89PNG").await;
+    assert_eq!(status, 200);
+    assert_eq!(code(&send("0", b"\x89PNG").await).1, 100, "it is done");
+    let components = json!({"components": [{"type": "HEADER", "format": "IMAGE", "example": {"header_handle": [uploaded["h"]]}},
+        body("All is well.")]});
+    created(&harness, &draft("with_media", components)).await;
 }

@@ -240,7 +240,7 @@ fn header(component: &Value) -> Result<(), GraphError> {
         }
         "IMAGE" | "VIDEO" | "DOCUMENT" => {
             let handle = &component["example"]["header_handle"][0];
-            if handle.as_str().is_some_and(|handle| !handle.is_empty()) {
+            if handle.as_str().is_some_and(|handle| handle.starts_with("4:")) {
                 Ok(())
             } else {
                 Err(draft(
@@ -354,8 +354,8 @@ fn buttons(component: &Value) -> Result<(), GraphError> {
                     Value::Array(examples) => examples.first().and_then(Value::as_str),
                     other => other.as_str(),
                 };
-                let fits = |code: &&str| (1..=COPY_CODE_MAX).contains(&code.chars().count());
-                if example.filter(fits).is_none() {
+                let fits = |code: &str| (1..=COPY_CODE_MAX).contains(&code.chars().count());
+                if !example.is_some_and(fits) {
                     return wrong("The example of a copy-code button has 1 to 20 characters.");
                 }
             }
@@ -469,5 +469,5 @@ fn too_long(what: &str, most: usize) -> GraphError {
 }
 
 fn draft(subcode: i64, text: &str) -> GraphError {
-    GraphError::draft(subcode, "The template cannot be made as it is", text)
+    GraphError::draft(subcode, text)
 }

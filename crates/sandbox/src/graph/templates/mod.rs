@@ -1,7 +1,8 @@
 //! `/{waba-id}/message_templates` and the templates themselves: listed, made, edited, unpaused, deleted (whatsapp.md 10.2). What a draft may
-//! say is in [`draft`].
+//! say is in [`draft`]; examples of media come by [`upload`].
 
 mod draft;
+pub(crate) mod upload;
 
 use serde_json::{Map, Value, json};
 
@@ -48,6 +49,9 @@ pub(super) fn answer(
     caller: &Caller,
     params: &Params,
 ) -> Option<Result<Value, GraphError>> {
+    if let ("POST", [app_id, "uploads"]) = (method, path) {
+        return Some(upload::begin(core, app_id, caller, params));
+    }
     let mut state = lock(&core.state);
     let state = &mut *state;
     Some(match (method, path) {
@@ -201,7 +205,6 @@ fn create(core: &Core, state: &mut State, account: &str, params: &Params) -> Res
     if rules.per_account > 0 && count >= rules.per_account as usize {
         return Err(GraphError::draft(
             2_388_019,
-            "Message template limit exceeded",
             format!("This account has {count} templates, and may have no more."),
         ));
     }
