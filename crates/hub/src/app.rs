@@ -49,6 +49,8 @@ pub struct Parts {
     pub workers: Workers,
     /// Wakes the projector.
     pub projector: Notify,
+    /// Wakes whoever reads templates from Meta.
+    pub templates: Notify,
     /// Wakes the senders.
     pub senders: Senders,
     /// Which channels this node leads.

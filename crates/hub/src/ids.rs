@@ -222,6 +222,10 @@ id! {
     AttemptId "att"
 }
 id! {
+    /// One message template, in one language.
+    TemplateId "tpl"
+}
+id! {
     /// One entry of the audit.
     AuditId "aud"
 }

@@ -186,6 +186,7 @@ impl Works {
             stream: Stream::new(),
             workers: Workers::default(),
             projector: Notify::new(),
+            templates: Notify::new(),
             config,
             store,
             clock,
@@ -207,6 +208,7 @@ impl Works {
         let mut tasks = Tasks::default();
         tasks.start(Stage::Producers, "schedule", &app, schedule::run);
         tasks.start(Stage::Producers, "profiles", &app, conversations::profiles::run);
+        tasks.start(Stage::Producers, "templates", &app, channels::templates::sync::run);
         tasks.start(Stage::Producers, "senders", &app, sending::fleet::run);
         tasks.start(Stage::Producers, "channels", &app, channels::follow::run);
         let pending = Arc::new(Mutex::new(pending));

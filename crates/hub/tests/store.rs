@@ -55,6 +55,8 @@ mod routes;
 mod samples;
 #[path = "store/stream.rs"]
 mod stream;
+#[path = "store/templates.rs"]
+mod templates;
 #[path = "store/tls.rs"]
 mod tls;
 #[path = "store/units.rs"]

@@ -470,6 +470,12 @@ impl From<AcceptError> for Problem {
                     .into_iter()
                     .fold(problem, |problem, fault| problem.field(fault.field, fault.detail))
             }
+            AcceptError::Template(refusal) => refusal
+                .faults
+                .into_iter()
+                .fold(Self::new(Code::TemplateNotUsable, refusal.detail), |problem, fault| {
+                    problem.field(fault.field, fault.detail)
+                }),
             AcceptError::ReplyTo => Self::new(Code::InvalidField, "`replyTo` is wrong.").field(
                 "replyTo",
                 "must be a message of this conversation that Meta has given an id",

@@ -51,6 +51,8 @@ pub enum Wait {
     PairLimit,
     /// The recipient gets no more advertising for now, from anybody.
     MarketingCap,
+    /// Its template is paused by Meta.
+    TemplatePaused,
     /// The channel has had its calls of the last hour.
     HourlyLimit,
     /// The account has had its messages of the last day.
@@ -71,13 +73,14 @@ pub enum Wait {
 
 impl Wait {
     /// Every one.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Turn,
         Self::Scheduled,
         Self::Retry,
         Self::Throttled,
         Self::PairLimit,
         Self::MarketingCap,
+        Self::TemplatePaused,
         Self::HourlyLimit,
         Self::DailyLimit,
         Self::TierLimit,
@@ -97,6 +100,7 @@ impl Wait {
             Self::Throttled => "throttled",
             Self::PairLimit => "pair_limit",
             Self::MarketingCap => "marketing_cap",
+            Self::TemplatePaused => "template_paused",
             Self::HourlyLimit => "hourly_limit",
             Self::DailyLimit => "daily_limit",
             Self::TierLimit => "tier_limit",
@@ -432,6 +436,8 @@ pub enum Cause {
     Credentials,
     /// The recipient gets no more advertising for a day. It is tried once more.
     MarketingCap,
+    /// Its template is paused; counts against nobody.
+    TemplatePaused,
 }
 
 impl Cause {
@@ -443,6 +449,7 @@ impl Cause {
             Self::PairLimit => "pair_limit",
             Self::Credentials => "credentials",
             Self::MarketingCap => "marketing_cap",
+            Self::TemplatePaused => "template_paused",
         }
     }
 
@@ -454,6 +461,7 @@ impl Cause {
             Self::PairLimit => Wait::PairLimit,
             Self::Credentials => Wait::Credentials,
             Self::MarketingCap => Wait::MarketingCap,
+            Self::TemplatePaused => Wait::TemplatePaused,
         }
     }
 }

@@ -43,6 +43,7 @@ mod routes;
 mod sqlite_store;
 mod statement;
 pub mod stream;
+pub mod templates;
 mod tx;
 mod unit;
 pub(crate) mod value;
