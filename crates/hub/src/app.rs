@@ -52,6 +52,8 @@ pub struct Parts {
     pub projector: Notify,
     /// Channels from which nothing comes any more.
     pub silences: Silences,
+    /// Wakes whoever reads templates from Meta.
+    pub templates: Notify,
     /// Wakes the senders.
     pub senders: Senders,
     /// Which channels this node leads.

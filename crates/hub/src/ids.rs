@@ -226,6 +226,10 @@ id! {
     MediaId "med"
 }
 id! {
+    /// One message template, in one language.
+    TemplateId "tpl"
+}
+id! {
     /// One entry of the audit.
     AuditId "aud"
 }

@@ -102,6 +102,16 @@ struct ChannelLabel {
     channel: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TemplateLabel {
+    status: &'static str,
+}
+
+/// What a template's status is counted as; any other word is the last one, since Meta's list is open.
+const TEMPLATE_STATUSES: [&str; 7] = [
+    "approved", "pending", "rejected", "paused", "disabled", "deleted", "other",
+];
+
 /// The four counters that the runbook knows, for one product.
 #[derive(Debug, Clone)]
 struct PlatformCounters {
@@ -135,6 +145,7 @@ pub struct Metrics {
     stream_subscribers: Gauge,
     task_restarts: Counter,
     late_deliveries: Counter,
+    template_changes: Family<TemplateLabel, Counter>,
 }
 
 /// From 100 µs to about 13 s, doubling.
@@ -175,6 +186,7 @@ impl Metrics {
             stream_subscribers: Gauge::default(),
             task_restarts: Counter::default(),
             late_deliveries: Counter::default(),
+            template_changes: Family::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -182,6 +194,14 @@ impl Metrics {
             "Messages that a route delivered after another one had taken over",
             metrics.late_deliveries.clone(),
         );
+        registry.register(
+            "tidings_template_changes",
+            "Message templates whose status at Meta has changed, by what it is now",
+            metrics.template_changes.clone(),
+        );
+        for status in TEMPLATE_STATUSES {
+            drop(metrics.template_changes.get_or_create(&TemplateLabel { status }));
+        }
         registry.register(
             "tidings_webhook_notifications",
             "Notifications from Meta",
@@ -359,6 +379,13 @@ impl Metrics {
             };
             counters.api_errors.get_or_create(&ErrorLabels { code, class }).inc();
         }
+    }
+
+    /// A template has another status.
+    pub fn count_template(&self, status: &str) {
+        let known = TEMPLATE_STATUSES.into_iter().find(|known| *known == status);
+        let status = known.unwrap_or("other");
+        self.template_changes.get_or_create(&TemplateLabel { status }).inc();
     }
 
     /// A message was taken by Meta, or failed for good.

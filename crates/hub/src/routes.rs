@@ -20,6 +20,7 @@ use crate::access::{Access, Caller};
 use crate::app::App;
 use crate::audit::api as audit;
 use crate::channels::api as channels;
+use crate::channels::templates::api as templates;
 use crate::conversations::api as conversations;
 use crate::flags::api as flags;
 use crate::http::{problem, request};
@@ -95,6 +96,24 @@ fn table() -> Table {
             Access::Key,
             routes!(channels::switch_channel, channels::switch_channel_back),
         )
+        .add(
+            Access::Key,
+            routes!(templates::list_templates, templates::create_template),
+        )
+        .add(
+            Access::Key,
+            routes!(templates::show_template_sync, templates::sync_templates),
+        )
+        .add(
+            Access::Key,
+            routes!(
+                templates::show_template,
+                templates::edit_template,
+                templates::delete_template
+            ),
+        )
+        .add(Access::Key, routes!(templates::preview_template))
+        .add(Access::Key, routes!(templates::unpause_template))
         .add(Access::Key, routes!(flags::list_flags))
         .add(
             Access::Key,

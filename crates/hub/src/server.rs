@@ -188,6 +188,7 @@ impl Works {
             workers: Workers::default(),
             projector: Notify::new(),
             silences: Silences::default(),
+            templates: Notify::new(),
             config,
             store,
             clock,
@@ -209,6 +210,7 @@ impl Works {
         let mut tasks = Tasks::default();
         tasks.start(Stage::Producers, "schedule", &app, schedule::run);
         tasks.start(Stage::Producers, "profiles", &app, conversations::profiles::run);
+        tasks.start(Stage::Producers, "templates", &app, channels::templates::sync::run);
         tasks.start(Stage::Producers, "senders", &app, sending::fleet::run);
         tasks.start(Stage::Producers, "channels", &app, channels::follow::run);
         let pending = Arc::new(Mutex::new(pending));

@@ -57,6 +57,8 @@ mod samples;
 mod silence;
 #[path = "store/stream.rs"]
 mod stream;
+#[path = "store/templates.rs"]
+mod templates;
 #[path = "store/tls.rs"]
 mod tls;
 #[path = "store/units.rs"]

@@ -1,4 +1,4 @@
-//! Numbers, Instagram accounts, tokens and templates that come, change and go while the sandbox runs.
+//! Numbers, Instagram accounts and tokens that come, change and go while the sandbox runs.
 //!
 //! A change makes the webhook that Meta would make of it (whatsapp.md 8).
 
@@ -11,7 +11,7 @@ use crate::limits::{AccountLimits, NumberLimits, NumberStatus, Quality, patched}
 use crate::lock;
 use crate::state::State;
 use crate::webhooks::{Event, EventId, Object};
-use crate::world::{InstagramAccount, Number, TemplateStatus, Token, TokenKind};
+use crate::world::{InstagramAccount, Number, Token, TokenKind};
 
 /// Most numbers and Instagram accounts, together.
 const ACCOUNTS_MAX: usize = 10_000;
@@ -388,49 +388,6 @@ impl Core {
             }
         }
         Ok(ended)
-    }
-
-    /// Changes where a template is in its life, and posts it.
-    pub(crate) fn change_template(
-        &self,
-        name: &str,
-        language: &str,
-        status: TemplateStatus,
-    ) -> Result<(), AccountError> {
-        let mut state = lock(&self.state);
-        let state = &mut *state;
-        let found = state
-            .templates
-            .iter_mut()
-            .find(|template| template.name == name && template.language == language);
-        let template = found.ok_or_else(|| unknown("template", &format!("{name} in {language}")))?;
-        template.status = status;
-        let template = template.clone();
-        let id: u64 = state.ids.template(name, language).parse().unwrap_or_default();
-        let mut value = json!({
-            "event": status, "message_template_id": id, "message_template_name": name,
-            "message_template_language": language, "message_template_category": template.category, "reason": "NONE",
-        });
-        match status {
-            TemplateStatus::Paused => {
-                value["other_info"] = json!({
-                    "title": "FIRST_PAUSE", "description": "Paused for 3 hours because of negative feedback",
-                });
-            }
-            TemplateStatus::Rejected => value["reason"] = json!("INVALID_FORMAT"),
-            _ => {}
-        }
-        let mut told: Vec<&str> = Vec::new();
-        for number in &state.numbers {
-            if !told.contains(&number.business_account_id.as_str()) {
-                told.push(&number.business_account_id);
-                let field = "message_template_status_update";
-                let event = account_event(self, &number.business_account_id, field, value.clone());
-                self.emit(state, Some(event));
-            }
-        }
-        self.changes.tell_state();
-        Ok(())
     }
 }
 

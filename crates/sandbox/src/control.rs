@@ -277,7 +277,7 @@ async fn state(Extract(core): Extract<Arc<Core>>) -> Json<Value> {
         .take(CUSTOMERS_SHOWN_MAX)
         .map(|customer| shown_customer(customer, state.ids))
         .collect();
-    let templates = &state.templates;
+    let templates = state.templates.all();
     Json(json!({
         "clock": shown_clock(&core), "numbers": numbers, "instagramAccounts": accounts, "customers": customers,
         "customersTotal": state.customers.iter().count(),

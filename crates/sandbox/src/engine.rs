@@ -33,6 +33,10 @@ pub(crate) enum Act {
         account: String,
         content: Box<crate::customers::acts::Content>,
     },
+    /// A template is changed as a script has it.
+    TemplateLine(Box<crate::customers::script::TemplateLine>),
+    /// A template goes on in its life.
+    Template(Box<crate::templates::TemplateTurn>),
     /// The script goes on.
     Script(Box<crate::customers::script::Turn>),
     /// Events have waited long enough for company.

@@ -88,6 +88,7 @@ pub(crate) const WEBHOOKS: &str = "webhooks";
 const GRAPH: &[&str] = &[
     "any",
     "messages",
+    "message_templates",
     "media",
     "subscriptions",
     "subscribed_apps",

@@ -25,7 +25,7 @@
 //! | `POST /sandbox/instagram-accounts` · `PATCH …/{account}` | the same for Instagram ([`NewInstagramAccount`], [`AccountChange`]) |
 //! | `POST /sandbox/tokens` `{account, expiresInMs?}` | mints a token that works like those that the account has |
 //! | `POST /sandbox/tokens/expire`, `…/revoke` `{account}` or `{token}` | ends all tokens of an account, or one |
-//! | `PATCH /sandbox/templates/{name}/{language}` `{status}` | `APPROVED`, `PENDING`, `REJECTED`, `PAUSED`, `DISABLED` ([`TemplateStatus`]) |
+//! | `PATCH /sandbox/templates/{name}/{language}` | status, quality, category, wording of a template ([`TemplateChange`]); [`TemplateRules`] says what happens by itself |
 //! | `POST /sandbox/customers` · `PATCH …/{customer}` | adds a customer ([`NewCustomer`]); changes their habits |
 //! | `GET …/{customer}/threads/{account}` · `POST …/messages` · `POST …/read` | what their phone shows; they do something ([`Content`]); they look |
 //! | `GET`, `POST`, `DELETE /sandbox/faults` · `DELETE …/{fault}` | what goes wrong ([`FaultRequest`], [`FaultKind`]) |
@@ -87,6 +87,7 @@ mod options;
 mod phone;
 mod samples;
 mod state;
+mod templates;
 mod webhooks;
 mod world;
 
@@ -112,7 +113,7 @@ pub use accounts::{
 pub use clock::Time;
 pub use customers::acts::{Attachment, AttachmentKind, Content, OrderItem, Shared, WriteError};
 pub use customers::people::{Channel, Identity, NewCustomer, Reply};
-pub use customers::script::{Line, Load, Script, ScriptError};
+pub use customers::script::{Line, Load, Script, ScriptError, TemplateLine};
 pub use faults::{FaultKind, FaultRequest};
 pub use graph::bounds::{LimitUnit, MESSAGE_LIMITS, MessageLimit};
 pub use graph::catalogue::{CataloguedError, ERRORS};
@@ -121,9 +122,10 @@ pub use limits::{AccountLimits, NumberLimits, NumberStatus, Quality};
 pub use mail::{Mail, SmtpAuth, SmtpOptions};
 pub use options::{Delays, EchoTiming, Limits, Options, Rules, WebhookOptions, WindowRefusal};
 pub use state::AddCustomerError;
+pub use templates::{TemplateChange, TemplateRules};
 pub use webhooks::carry::Subscriber;
 pub use webhooks::{EventId, Object};
-pub use world::{App, InstagramAccount, Number, Template, TemplateStatus, Token, TokenKind, World};
+pub use world::{App, InstagramAccount, Number, Template, TemplateQuality, TemplateStatus, Token, TokenKind, World};
 
 use accounts::TokenEnd;
 use clock::Clock;
@@ -418,9 +420,14 @@ impl Sandbox {
         self.core.change_account(id, change)
     }
 
-    /// Changes where a template is in its life, and posts the webhook that tells of it.
-    pub fn change_template(&self, name: &str, language: &str, status: TemplateStatus) -> Result<(), AccountError> {
-        self.core.change_template(name, language, status)
+    /// Changes a template, such as where it is in its life, and posts the webhooks that tell of it.
+    pub fn change_template(
+        &self,
+        name: &str,
+        language: &str,
+        change: impl Into<TemplateChange>,
+    ) -> Result<(), AccountError> {
+        self.core.change_template(name, language, &change.into())
     }
 
     /// Makes one more token for a number or an account, as good as those that it has; it ends when told to, or never.
@@ -598,6 +605,12 @@ impl Core {
                     tracing::warn!(%error, "a customer could not do what was planned");
                 }
             }
+            Act::TemplateLine(line) => {
+                if let Err(error) = self.change_template(&line.name, &line.language, &line.change) {
+                    tracing::warn!(%error, "a template could not be changed as planned");
+                }
+            }
+            Act::Template(turn) => self.take_template_turn(&turn),
             Act::Script(turn) => customers::script::take_turn(self, *turn),
             Act::Flush(object) => {
                 self.engine.flushed(object);

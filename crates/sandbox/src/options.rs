@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::clock::Time;
 use crate::customers::script::Script;
 use crate::mail::SmtpOptions;
+use crate::templates::TemplateRules;
 use crate::world::World;
 
 /// What a sandbox is started with. [`Options::default`] suits a person who wants to look around; a test sets
@@ -26,6 +27,8 @@ pub struct Options {
     pub delays: Delays,
     /// What Meta leaves open, or does in more than one way.
     pub rules: Rules,
+    /// What becomes of templates by themselves.
+    pub templates: TemplateRules,
     /// Bounds of what is kept in memory.
     pub limits: Limits,
     /// The SMTP sink, if there is to be one.
@@ -46,6 +49,7 @@ impl Default for Options {
             webhooks: WebhookOptions::default(),
             delays: Delays::default(),
             rules: Rules::default(),
+            templates: TemplateRules::default(),
             limits: Limits::default(),
             smtp: None,
             script: None,

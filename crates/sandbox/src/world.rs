@@ -144,9 +144,15 @@ pub struct Template {
     /// All of its components, as Meta takes them when a template is created; header, body, footer and buttons are then left out.
     #[serde(default)]
     pub components: Vec<Value>,
+    /// The business account that it belongs to; every one has it if left out.
+    #[serde(default)]
+    pub business_account_id: Option<String>,
     /// What Meta thinks of it; only an approved one can be sent.
     #[serde(default)]
     pub status: TemplateStatus,
+    /// How people take it.
+    #[serde(default)]
+    pub quality: TemplateQuality,
 }
 
 /// Where a template is in its life (whatsapp.md 8, 10.2, 13.6).
@@ -165,6 +171,24 @@ pub enum TemplateStatus {
     Paused,
     /// They did not like it three times: 132016.
     Disabled,
+    /// The business has deleted it: 132001, and its name is blocked for 30 days.
+    Deleted,
+}
+
+/// How people take a template (whatsapp.md 8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+#[non_exhaustive]
+pub enum TemplateQuality {
+    /// Well.
+    Green,
+    /// Less well.
+    Yellow,
+    /// Badly.
+    Red,
+    /// Nobody can tell yet.
+    #[default]
+    Unknown,
 }
 
 /// The most that a number sends in a second that is used in the WhatsApp Business app too (whatsapp.md 13.1).
@@ -255,27 +279,17 @@ impl Default for World {
         ];
         let templates = vec![
             Template {
-                name: "hello_world".to_owned(),
-                language: "en_US".to_owned(),
-                category: "UTILITY".to_owned(),
                 header: Some("Hello".to_owned()),
-                body: "This is a first message, sent from a template without parameters.".to_owned(),
                 footer: Some("Sandbox Records".to_owned()),
-                buttons: Vec::new(),
-                components: Vec::new(),
-                status: TemplateStatus::Approved,
+                ..Template::utility(
+                    "hello_world",
+                    "This is a first message, sent from a template without parameters.",
+                )
             },
-            Template {
-                name: "mr_dj_booking_confirmation".to_owned(),
-                language: "en_US".to_owned(),
-                category: "UTILITY".to_owned(),
-                header: None,
-                body: "Your booking on {{1}} at {{2}} is confirmed. See you there!".to_owned(),
-                footer: None,
-                buttons: Vec::new(),
-                components: Vec::new(),
-                status: TemplateStatus::Approved,
-            },
+            Template::utility(
+                "mr_dj_booking_confirmation",
+                "Your booking on {{1}} at {{2}} is confirmed. See you there!",
+            ),
         ];
         Self {
             app,
@@ -287,6 +301,25 @@ impl Default for World {
             customers: NewCustomer::four(),
             whatsapp_verify_token: "sandbox-whatsapp-verify".to_owned(),
             instagram_verify_token: "sandbox-instagram-verify".to_owned(),
+        }
+    }
+}
+
+impl Template {
+    /// An approved one in `en_US` that is a body alone.
+    pub fn utility(name: &str, body: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            language: "en_US".to_owned(),
+            category: "UTILITY".to_owned(),
+            header: None,
+            body: body.to_owned(),
+            footer: None,
+            buttons: Vec::new(),
+            components: Vec::new(),
+            business_account_id: None,
+            status: TemplateStatus::Approved,
+            quality: TemplateQuality::Unknown,
         }
     }
 }

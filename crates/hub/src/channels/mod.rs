@@ -5,6 +5,7 @@
 //! every node within a second. What is sealed in the store is open there.
 //!
 //! - [`check`]: whether Meta takes credentials, asked before they are kept.
+//! - [`templates`]: what Meta has approved for a WhatsApp Business Account.
 //! - [`hold`]: a channel whose credentials Meta refuses sends nothing until they work again, or others are given.
 
 pub mod api;
@@ -13,6 +14,7 @@ pub mod follow;
 pub mod hold;
 pub mod model;
 pub mod settings;
+pub mod templates;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;

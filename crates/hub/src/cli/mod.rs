@@ -30,6 +30,7 @@ mod sandbox;
 mod send;
 mod serve;
 mod stop_signal;
+mod template;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -85,6 +86,8 @@ enum Command {
     #[command(subcommand)]
     Channel(channel::Command),
     #[command(subcommand)]
+    Template(template::Command),
+    #[command(subcommand)]
     Flag(flag::Command),
     #[command(subcommand)]
     Outbound(outbound::Command),
@@ -108,6 +111,7 @@ pub(crate) async fn run(command_line: CommandLine) -> ExitCode {
         Command::Demo(arguments) => demo::run(settings, &arguments).await,
         Command::Send(arguments) => send::run(settings, arguments).await,
         Command::Channel(command) => channel::run(settings, command).await,
+        Command::Template(command) => template::run(settings, command).await,
         Command::Flag(command) => flag::run(settings, command).await,
         Command::Outbound(command) => outbound::run(settings, command).await,
         Command::Queue(command) => queue::run(settings, command).await,

@@ -75,6 +75,8 @@ pub struct Config {
     pub meta_app_id: Option<String>,
     /// The app at Meta that Instagram is connected by, where it is another one.
     pub instagram_app_id: Option<String>,
+    /// How often message templates are read from Meta; zero: only when something asks for it.
+    pub templates_sync_every: Duration,
     /// Messages on their way out.
     pub sending: SendingConfig,
     /// The server's bounds.
@@ -399,6 +401,7 @@ impl Config {
                 request_timeout: reading.required("graph.request_timeout_ms", values::milliseconds(1..=600_000)),
                 connect_timeout: reading.required("graph.connect_timeout_ms", values::milliseconds(1..=600_000)),
             },
+            templates_sync_every: reading.required("templates.sync_secs", values::seconds(0..=7 * 86_400)),
             sending: SendingConfig {
                 parallel: reading.required("sending.parallel", values::number(1..=1000)),
                 parallel_total: reading.required("sending.parallel_total", values::number(1..=100_000)),

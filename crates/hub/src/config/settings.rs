@@ -93,6 +93,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     plain("graph.version", &["META_GRAPH_API_VERSION"]),
     plain("graph.request_timeout_ms", &["WHATSAPP_REQUEST_TIMEOUT_MS"]),
     plain("graph.connect_timeout_ms", &["TIDINGS_GRAPH_CONNECT_TIMEOUT_MS"]),
+    plain("templates.sync_secs", &["TIDINGS_TEMPLATES_SYNC_SECS"]),
     plain("sending.parallel", &["TIDINGS_SENDING_PARALLEL"]),
     plain("sending.parallel_total", &["TIDINGS_SENDING_PARALLEL_TOTAL"]),
     plain("sending.lease_ms", &["TIDINGS_SENDING_LEASE_MS"]),

@@ -265,6 +265,10 @@ codes! {
         "Name a phone number in international form, or an id of the kind that the channel uses.";
     UnsupportedContent "unsupported_content" UNPROCESSABLE_ENTITY "The channel cannot carry this content"
         "Send a kind of content that the channel's product has.";
+    TemplateNotUsable "template_not_usable" UNPROCESSABLE_ENTITY "The template cannot be sent, or not with these values"
+        "Mend the fields that `errors` names; `GET /api/v1/templates` has what the template takes now.";
+    TemplateRefused "template_refused" UNPROCESSABLE_ENTITY "Meta refuses to change the template so"
+        "Do what the detail says; nothing was changed.";
     WindowClosed "window_closed" CONFLICT "The window for free-form messages is closed"
         "Send a template, or wait until the contact writes.";
     IdempotencyKeyReused "idempotency_key_reused" CONFLICT "The key was used for another request"
@@ -287,6 +291,8 @@ codes! {
         "Give a token that is valid, has the permissions, and is of the account; nothing was changed.";
     MetaUnavailable "meta_unavailable" SERVICE_UNAVAILABLE "Meta did not answer"
         "Try again after the time in `Retry-After`; nothing was changed.";
+    MetaOutcomeUnknown "meta_outcome_unknown" BAD_GATEWAY "It is not known whether Meta has done it"
+        "Look whether it is done before you try again.";
     UnknownFlag "unknown_flag" NOT_FOUND "There is no such flag"
         "Name one of the flags that `GET /api/v1/flags` lists.";
     OutboundStopped "outbound_stopped" SERVICE_UNAVAILABLE "Sending is stopped"

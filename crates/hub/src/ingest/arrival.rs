@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tokio::time::Instant;
 
+use crate::channels::templates::news;
 use crate::conversations::model::{ChannelId, Millis};
 use crate::conversations::projection::{self, Incoming, Projected, REDACTED};
 use crate::ids::{EventId, Ids};
@@ -50,9 +51,10 @@ impl Arrived {
         }
     }
 
-    /// Whether it can be kept as done.
+    /// Whether it can be kept as done. What it tells of a message template, the projector writes down.
     pub fn is_understood(&self) -> bool {
-        self.meaning.is_some() || self.event.ignored_because.is_some()
+        let needs_nothing = self.event.ignored_because.is_some();
+        needs_nothing || (self.meaning.is_some() && !news::is_about_templates(self.event.kind))
     }
 
     fn status(&self) -> EventStatus {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::channels::Channels;
+use crate::channels::templates::news::{self, News, Notice};
 use crate::conversations::model::{ChannelId, Millis};
 use crate::conversations::projection::{self, Incoming};
 use crate::ids::{EventId, Ids};
@@ -157,6 +158,13 @@ pub(super) fn report(app: &App, done: &Done) -> usize {
             ),
         }
     }
+    for notice in &done.notices {
+        notice.log();
+        app.metrics.count_template(&notice.status);
+    }
+    if done.is_about_templates {
+        app.templates.notify_one();
+    }
     if !done.events.is_empty() {
         app.stream.nudge();
     }
@@ -170,6 +178,8 @@ struct Due {
     before: EventStatus,
     event: StoredEvent,
     incoming: Option<Incoming>,
+    /// What it says of a message template.
+    news: Option<News>,
     understanding: Duration,
 }
 
@@ -180,6 +190,10 @@ pub(super) struct Done {
     pub(super) events: Vec<(StoredEvent, Option<Millis>)>,
     /// New inbound messages, by their kind of content.
     pub(super) received: Vec<(ChannelId, &'static str)>,
+    /// What is to be known of message templates.
+    pub(super) notices: Vec<Notice>,
+    /// Whether anything was told of one.
+    pub(super) is_about_templates: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -207,10 +221,19 @@ impl Worker {
         Due {
             place,
             before,
+            news: news::of_event(&event).filter(|news| self.has_account(&news.business_account)),
             event,
             incoming: meaning.incoming,
             understanding: meaning.took,
         }
+    }
+
+    /// Whether a WhatsApp Business Account is that of any channel.
+    fn has_account(&self, account: &str) -> bool {
+        let channels = self.channels.all();
+        channels
+            .iter()
+            .any(|channel| channel.business_account.as_deref() == Some(account))
     }
 
     fn project(&self, tx: &mut Tx<'_>, batch: &[Due]) -> Result<Done, StoreError> {
@@ -251,6 +274,15 @@ impl Worker {
             .map(|event| event.event_id)
             .zip(projected.changes)
             .collect();
+        let mut notices = Vec::new();
+        let mut is_about_templates = false;
+        for due in &batch {
+            let Some(told) = &due.news else { continue };
+            is_about_templates = true;
+            let heard = news::hear(tx, told, self.now)?;
+            changes.entry(due.event.id).or_default().extend(heard.changes);
+            notices.extend(heard.notice);
+        }
         let rows: Vec<NewStreamRow> = finished
             .iter()
             .map(|(event, _)| NewStreamRow {
@@ -264,6 +296,8 @@ impl Worker {
         Ok(Done {
             events: finished,
             received: projected.received,
+            notices,
+            is_about_templates,
         })
     }
 
@@ -286,7 +320,7 @@ impl Worker {
         finish(tx, &[before], &finished)?;
         Ok(Done {
             events: finished,
-            received: Vec::new(),
+            ..Done::default()
         })
     }
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 
 use crate::app::App;
+use crate::channels::Channel;
 use crate::channels::model::ChannelKind;
+use crate::channels::templates::verify::{self, Refusal, Verified};
 use crate::conversations::content::{Content, Template};
 use crate::conversations::model::{ChannelId, Conversation, Message, Millis, Receipts, Sender, Status};
 use crate::ids::{ContactId, ConversationId, MessageId};
@@ -154,6 +156,9 @@ pub enum AcceptError {
     /// A template stands ready that the channel's product does not have, or for a message that needs none.
     #[error("the fallback cannot be sent")]
     Fallback(Vec<Fault>),
+    /// The template is not there, not approved, or does not take these values.
+    #[error("the template cannot be sent: {}", .0.detail)]
+    Template(Refusal),
     /// The time by which it must be sent is before the one at which it may be sent, or has passed already.
     #[error("expiresAt is over before the message may be sent")]
     Expired,
@@ -230,6 +235,7 @@ fn keep_unit(tx: &mut Tx<'_>, acceptors: &[Acceptor]) -> Result<Unit, StoreError
         channels: Vec::new(),
     };
     let mut told = Vec::new();
+    let mut stale: Vec<String> = Vec::new();
     for acceptor in acceptors {
         let answer = match acceptor.plan(tx) {
             Ok(Plan::Repeated(message_id)) => Ok(Accepted {
@@ -250,7 +256,19 @@ fn keep_unit(tx: &mut Tx<'_>, acceptors: &[Acceptor]) -> Result<Unit, StoreError
             Err(AcceptError::Store(error)) => return Err(error),
             Err(refused) => Err(refused),
         };
+        if let Err(AcceptError::Template(Refusal {
+            stale: Some(account), ..
+        })) = &answer
+            && !stale.contains(account)
+        {
+            stale.push(account.clone());
+        }
         unit.answers.push(answer);
+    }
+    // What is known of the templates may be out of date: they are read anew.
+    for account in &stale {
+        let now = acceptors.first().map_or(0, |acceptor| acceptor.now);
+        tx.want_template_sync(account, now)?;
     }
     tx.insert_stream(&told)?;
     Ok(unit)
@@ -316,6 +334,16 @@ impl Acceptor {
         faults.extend(unknown_files(&order.content));
         if !faults.is_empty() {
             return Err(AcceptError::Content(faults));
+        }
+        // A template is with the number that it is sent by, or was asked for where e-mail comes first.
+        let keeper = if channel.kind == ChannelKind::Email {
+            &asked
+        } else {
+            &channel
+        };
+        let is_for_codes = self.check_templates(tx, keeper)?;
+        if is_for_codes {
+            self.refuse_user_ids(tx, &channel, &conversation, newcomer.as_ref())?;
         }
         let window_ends_at = conversation.window_ends_at;
         let fallback = order.fallback.as_ref();
@@ -470,6 +498,60 @@ impl Acceptor {
             }
         }
         Ok((found, policy, false))
+    }
+
+    /// Holds the template, and the one that stands ready, against what is known of them; answers whether the template is for codes to log in
+    /// with.
+    fn check_templates(&self, tx: &mut Tx<'_>, channel: &Channel) -> Result<bool, AcceptError> {
+        let order = &self.order;
+        let said = if let Content::Template(template) = &order.content {
+            Some(template)
+        } else {
+            None
+        };
+        let mut is_for_codes = false;
+        let waits = order.queue || order.send_at.is_some();
+        let ready = order
+            .fallback
+            .as_ref()
+            .map(|template| ("fallbackTemplate", template, true));
+        for (field, template, may_wait) in said
+            .map(|template| ("content", template, waits))
+            .into_iter()
+            .chain(ready)
+        {
+            match verify::verify(tx, channel, template, may_wait, self.now)? {
+                Verified::Unknown => {}
+                Verified::Fits(definition) => is_for_codes |= field == "content" && definition.is_authentication(),
+                Verified::Refused(mut refusal) => {
+                    for fault in &mut refusal.faults {
+                        fault.field = format!("{field}.{}", fault.field);
+                    }
+                    return Err(AcceptError::Template(refusal));
+                }
+            }
+        }
+        Ok(is_for_codes)
+    }
+
+    /// Codes to log in with go to phone numbers alone (reference `whatsapp.md` 6.4).
+    fn refuse_user_ids(
+        &self,
+        tx: &mut Tx<'_>,
+        channel: &Channel,
+        conversation: &Conversation,
+        newcomer: Option<&Newcomer>,
+    ) -> Result<(), AcceptError> {
+        let identities = match newcomer {
+            Some(newcomer) => vec![newcomer.identity().clone()],
+            None => tx.identities_of_contact(conversation.contact_id)?,
+        };
+        let address = request::address_of(channel.kind, &channel.account, &identities);
+        if matches!(address, Some(request::Address::UserId(_))) {
+            let detail = "must be a phone number: an authentication template does not go to a business-scoped user id";
+            return Err(AcceptError::InvalidRecipient(detail.to_owned()));
+        }
+        Ok(())
     }
 
     fn check_fallback(&self, kind: ChannelKind) -> Result<(), AcceptError> {

@@ -471,6 +471,12 @@ impl From<AcceptError> for Problem {
                     .fold(problem, |problem, fault| problem.field(fault.field, fault.detail))
             }
             AcceptError::Refers(fault) => Self::of_field(Code::InvalidField, fault.field, fault.detail),
+            AcceptError::Template(refusal) => refusal
+                .faults
+                .into_iter()
+                .fold(Self::new(Code::TemplateNotUsable, refusal.detail), |problem, fault| {
+                    problem.field(fault.field, fault.detail)
+                }),
             AcceptError::WindowClosed { kind } => Self::new(
                 Code::WindowClosed,
                 match kind {

@@ -46,7 +46,8 @@ impl Sign {
                 ..
             } => Self::Fails,
             Outcome::Again {
-                cause: Cause::Throttled | Cause::PairLimit | Cause::Credentials | Cause::MarketingCap,
+                cause:
+                    Cause::Throttled | Cause::PairLimit | Cause::Credentials | Cause::MarketingCap | Cause::TemplatePaused,
                 ..
             }
             | Outcome::Failed { .. } => Self::Nothing,

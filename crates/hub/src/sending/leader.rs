@@ -584,7 +584,7 @@ impl Leader {
                     let conversation = called.in_hand.entry.conversation_id;
                     self.pace().lanes.hold(conversation, end.at, until);
                 }
-                Cause::Temporary | Cause::MarketingCap => {}
+                Cause::Temporary | Cause::MarketingCap | Cause::TemplatePaused => {}
             }
             if let Some(until) = hold_until {
                 tracing::warn!(

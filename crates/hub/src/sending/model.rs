@@ -51,6 +51,8 @@ pub enum Wait {
     PairLimit,
     /// The recipient gets no more advertising for now, from anybody.
     MarketingCap,
+    /// Its template is paused by Meta.
+    TemplatePaused,
     /// The channel has had its calls of the last hour.
     HourlyLimit,
     /// The account has had its messages of the last day.
@@ -75,13 +77,14 @@ pub enum Wait {
 
 impl Wait {
     /// Every one.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Turn,
         Self::Scheduled,
         Self::Retry,
         Self::Throttled,
         Self::PairLimit,
         Self::MarketingCap,
+        Self::TemplatePaused,
         Self::HourlyLimit,
         Self::DailyLimit,
         Self::TierLimit,
@@ -103,6 +106,7 @@ impl Wait {
             Self::Throttled => "throttled",
             Self::PairLimit => "pair_limit",
             Self::MarketingCap => "marketing_cap",
+            Self::TemplatePaused => "template_paused",
             Self::HourlyLimit => "hourly_limit",
             Self::DailyLimit => "daily_limit",
             Self::TierLimit => "tier_limit",
@@ -448,6 +452,8 @@ pub enum Cause {
     Credentials,
     /// The recipient gets no more advertising for a day. It is tried once more.
     MarketingCap,
+    /// Its template is paused; counts against nobody.
+    TemplatePaused,
 }
 
 impl Cause {
@@ -459,6 +465,7 @@ impl Cause {
             Self::PairLimit => "pair_limit",
             Self::Credentials => "credentials",
             Self::MarketingCap => "marketing_cap",
+            Self::TemplatePaused => "template_paused",
         }
     }
 
@@ -470,6 +477,7 @@ impl Cause {
             Self::PairLimit => Wait::PairLimit,
             Self::Credentials => Wait::Credentials,
             Self::MarketingCap => Wait::MarketingCap,
+            Self::TemplatePaused => Wait::TemplatePaused,
         }
     }
 }

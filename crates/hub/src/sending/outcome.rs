@@ -6,6 +6,7 @@ use tidings_meta::client::{CallError, Exchange, Sent};
 use tidings_meta::error::{self, Class};
 use tidings_meta::notification::Platform;
 
+use crate::channels::templates::news::CODE_PAUSED;
 use crate::conversations::model::Failure;
 use crate::sending::model::{Cause, Outcome, Recipient};
 
@@ -96,6 +97,12 @@ fn read(platform: Platform, repeatable: bool, exchange: &Exchange<Sent>) -> Outc
                 // The one error of its class that a day's rest can mend without anybody's doing (reference `whatsapp.md` 13.7).
                 Class::Later if platform == Platform::WhatsApp && refusal.code == MARKETING_CAP => Outcome::Again {
                     cause: Cause::MarketingCap,
+                    failure,
+                    wait,
+                },
+                // It goes on after hours, or when somebody lets it (reference `whatsapp.md` 13.6).
+                Class::Template if platform == Platform::WhatsApp && refusal.code == CODE_PAUSED => Outcome::Again {
+                    cause: Cause::TemplatePaused,
                     failure,
                     wait,
                 },

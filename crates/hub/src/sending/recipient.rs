@@ -35,6 +35,11 @@ pub struct Newcomer {
 }
 
 impl Newcomer {
+    /// By what they are known.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     /// Keeps them.
     pub fn keep(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         tx.insert_contacts(&[(self.contact.clone(), self.profile_due_at)])?;

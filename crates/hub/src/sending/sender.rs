@@ -24,9 +24,11 @@ use crate::app::App;
 use crate::audit::{Auditor, SYSTEM};
 use crate::channels::hold::{self, Prober};
 use crate::channels::model::{ChannelKind, OpenCircuit};
+use crate::channels::templates::model::Standing as TemplateStanding;
+use crate::channels::templates::{model as template_model, news};
 use crate::channels::{Channel, Standing, follow};
 use crate::config::PaceConfig;
-use crate::conversations::content::Content;
+use crate::conversations::content::{Content, Template};
 use crate::conversations::model::{
     ChannelId, Conversation, Failure, Identity, IdentityKey, IdentityKind, Message, Millis, Receipt, Status,
 };
@@ -41,11 +43,12 @@ use crate::sending::model::{
     self, Attempt, AttemptEnd, Cause, EntryState, OutboxEntry, Outcome, Postponement, Priority, Terms, Wait,
 };
 use crate::sending::pace::{Pace, Rate, Shares};
+use crate::sending::request::Address;
 use crate::sending::window::{self, AtSend, Permit};
 use crate::sending::{fallback, outcome, pace, request, route};
 use crate::store::messages::ReactionRow;
 use crate::store::stream::NewStreamRow;
-use crate::store::{StoreError, Tx};
+use crate::store::{StoreError, Tx, templates};
 use crate::stream::model::Change;
 
 /// How much longer than the call itself an entry is marked as being sent.
@@ -54,8 +57,13 @@ const LEASE_MARGIN: Duration = Duration::from_secs(30);
 const SHORT_WAIT: Millis = 1_000;
 /// Over how long messages are spread that were held back for a day (reference `whatsapp.md` 13.9: "with jitter over hours").
 const CAP_SPREAD: Duration = Duration::from_hours(4);
+/// Meta's code for a message that cannot go to a business-scoped user id (reference `whatsapp.md` 14.2).
+const NOT_FOR_USER_IDS: i64 = 131_062;
 /// How long the recipient gets no more advertising where Meta does not say (reference `whatsapp.md` 13.7).
 const CAP_WAIT: Duration = Duration::from_hours(24);
+/// How long a message waits for a paused template before it is looked at again, where nobody knows how long the pause is. When the template
+/// goes on it is sent at once.
+const PAUSED_WAIT: Duration = Duration::from_mins(15);
 
 /// The pace of an e-mail sender that has none of its own.
 const UNLIMITED: PaceConfig = PaceConfig {
@@ -243,6 +251,61 @@ struct Known {
     reached: HashMap<ConversationId, Millis>,
     /// Of e-mails whose policy names one.
     subjects: HashMap<MessageId, String>,
+    /// How the templates stand that messages are, or may become; by name and language.
+    templates: HashMap<(String, String), templates::TemplateStanding>,
+}
+
+/// Why a message is not sent because of its template.
+enum Stop {
+    /// Not before, and why.
+    Until(Millis, String),
+    /// Never.
+    For(Failure),
+}
+
+impl Known {
+    /// Whether the template of a message stops it. One that is not known, or may not be what it was, does not: Meta decides.
+    fn stops(&self, content: &Content, address: &Address, now: Millis) -> Option<Stop> {
+        let template = template_of(content)?;
+        let known = self
+            .templates
+            .get(&(template.name.clone(), template.language.clone()))?;
+        let failure = |code: i64, text: &str| {
+            Stop::For(Failure {
+                code,
+                subcode: None,
+                text: text.to_owned(),
+            })
+        };
+        match template_model::standing(&known.status, known.paused_until, now) {
+            TemplateStanding::Paused(until) => {
+                let until = until.unwrap_or(now + millis(PAUSED_WAIT));
+                let reason = format!("the template `{}` is paused by Meta", template.name);
+                Some(Stop::Until(until, reason))
+            }
+            TemplateStanding::Disabled => Some(failure(
+                news::CODE_DISABLED,
+                "the template was disabled before the message could be sent",
+            )),
+            TemplateStanding::Sendable | TemplateStanding::NotApproved => {
+                let is_for_codes = known.category == template_model::AUTHENTICATION;
+                (is_for_codes && matches!(address, Address::UserId(_))).then(|| {
+                    failure(
+                        NOT_FOR_USER_IDS,
+                        "a code to log in with goes to a phone number, and none is known of the contact",
+                    )
+                })
+            }
+        }
+    }
+}
+
+fn template_of(content: &Content) -> Option<&Template> {
+    if let Content::Template(template) = content {
+        Some(template)
+    } else {
+        None
+    }
 }
 
 /// What a unit that takes entries is going to write.
@@ -318,8 +381,9 @@ impl Sender {
     fn look_up(&self, tx: &mut Tx<'_>, entries: &[OutboxEntry], now: Millis) -> Result<Known, StoreError> {
         let mut ids: Vec<MessageId> = entries.iter().map(|entry| entry.message_id).collect();
         ids.sort_unstable();
-        let messages = tx.lock_messages(&ids)?.into_iter();
-        let terms = tx.terms_of_messages(&self.channel.id, &ids)?.into_iter();
+        let messages = tx.lock_messages(&ids)?;
+        let terms = tx.terms_of_messages(&self.channel.id, &ids)?;
+        let templates = self.template_standings(tx, &messages, &terms)?;
         let wanted: Vec<ConversationId> = entries.iter().map(|entry| entry.conversation_id).collect();
         let mut conversations: HashMap<_, _> = tx
             .conversations_by_ids(&wanted)?
@@ -362,12 +426,40 @@ impl Sender {
         }
         Ok(Known {
             subjects,
-            messages: messages.map(|message| (message.id, message)).collect(),
+            messages: messages.into_iter().map(|message| (message.id, message)).collect(),
             conversations,
             identities,
-            terms: terms.map(|terms| (terms.message_id, terms)).collect(),
+            terms: terms.into_iter().map(|terms| (terms.message_id, terms)).collect(),
             reached,
+            templates,
         })
+    }
+
+    /// How the templates stand that these messages are, or may become.
+    fn template_standings(
+        &self,
+        tx: &mut Tx<'_>,
+        messages: &[Message],
+        terms: &[Terms],
+    ) -> Result<HashMap<(String, String), templates::TemplateStanding>, StoreError> {
+        let Some(account) = &self.channel.business_account else {
+            return Ok(HashMap::new());
+        };
+        let said = messages.iter().filter_map(|message| template_of(&message.content));
+        let ready = terms
+            .iter()
+            .filter_map(|terms| Some(&terms.fallback.as_ref()?.template));
+        let mut keys: Vec<(&str, &str)> = said
+            .chain(ready)
+            .map(|template| (template.name.as_str(), template.language.as_str()))
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let standings = tx.template_standings(account, &keys)?;
+        Ok(standings
+            .into_iter()
+            .map(|standing| ((standing.name.clone(), standing.language.clone()), standing))
+            .collect())
     }
 
     /// The pace that the channel is to keep: its platform's, over which stand the settings' own for it, over which stands what was set while the
@@ -517,6 +609,25 @@ impl Sender {
                 writes.end(entry.message_id, message);
                 continue;
             };
+            match known.stops(&message.content, &address, now) {
+                Some(Stop::Until(until, reason)) => {
+                    let until = until.min(entry.expires_at);
+                    writes.put_back_because(&entry, Wait::TemplatePaused, until, Some(reason));
+                    continue;
+                }
+                // One that may have arrived is not said to have failed: Meta decides.
+                Some(Stop::For(failure)) if !message.maybe_duplicate => {
+                    message.receive(&Receipt::Failed(Some(failure)), now);
+                    taken.ended.push(message.content.kind());
+                    if message.content != said {
+                        writes.changes.push(Change::updated(&message));
+                        writes.taken_up.extend(terms);
+                    }
+                    writes.end(entry.message_id, message);
+                    continue;
+                }
+                Some(Stop::For(_)) | None => {}
+            }
             let is_initiated = conversation.is_some_and(|conversation| !conversation.window_is_open(now));
             if pace.counts_contacts() && is_initiated && reached_now.insert(entry.conversation_id) {
                 let before = known.reached.get(&entry.conversation_id).copied();
@@ -736,7 +847,7 @@ impl Sender {
             .filter_map(|id| settling.messages.get(id))
             .collect();
         tx.update_messages(&changed)?;
-        let rows: Vec<NewStreamRow> = changed
+        let mut rows: Vec<NewStreamRow> = changed
             .iter()
             .map(|message| {
                 let updated = settling
@@ -757,7 +868,9 @@ impl Sender {
         for id in &settling.late {
             tx.settle_outbox_by_event(*id)?;
         }
-        let rows: Vec<NewStreamRow> = rows.into_iter().chain(self.told_of(reacted, now)).collect();
+        rows.extend(self.told_of(reacted, now));
+        // After everything that concerns messages, as the order of locks has it.
+        rows.extend(self.learn_of_templates(tx, group, &settling, now)?);
         if !rows.is_empty() {
             tx.insert_stream(&rows)?;
         }
@@ -771,6 +884,42 @@ impl Sender {
             event_id: None,
             changes,
         })
+    }
+
+    /// What Meta has refused messages for because of their template changes what is known of it.
+    fn learn_of_templates(
+        &self,
+        tx: &mut Tx<'_>,
+        group: &[Ended],
+        settling: &Settling,
+        now: Millis,
+    ) -> Result<Option<NewStreamRow>, StoreError> {
+        let Some(account) = &self.channel.business_account else {
+            return Ok(None);
+        };
+        let mut learnt: HashSet<(&str, &str, i64)> = HashSet::new();
+        let mut changes = Vec::new();
+        for ended in group {
+            let failure = ended.made.as_ref().and_then(|made| made.outcome.failure());
+            let message = settling.messages.get(&ended.in_hand.entry.message_id);
+            let template = message.and_then(|message| template_of(&message.content));
+            let (Some(failure), Some(template)) = (failure, template) else {
+                continue;
+            };
+            if learnt.insert((&template.name, &template.language, failure.code)) {
+                let heard = news::refused(tx, account, template, failure.code, now)?;
+                if let Some(notice) = &heard.notice {
+                    notice.log();
+                }
+                changes.extend(heard.changes);
+            }
+        }
+        Ok((!changes.is_empty()).then(|| NewStreamRow {
+            at: now,
+            channel_id: None,
+            event_id: None,
+            changes,
+        }))
     }
 
     /// Those whose call was not made are as they were.
@@ -929,6 +1078,10 @@ impl Writes {
     }
 
     fn put_back(&mut self, entry: &OutboxEntry, waits_for: Wait, until: Millis) {
+        self.put_back_because(entry, waits_for, until, entry.reason.clone());
+    }
+
+    fn put_back_because(&mut self, entry: &OutboxEntry, waits_for: Wait, until: Millis, reason: Option<String>) {
         self.postponed.push(Postponement {
             message_id: entry.message_id,
             state: entry.state,
@@ -940,7 +1093,7 @@ impl Writes {
             } else {
                 entry.waits_for
             },
-            reason: entry.reason.clone(),
+            reason,
         });
     }
 }
@@ -955,6 +1108,7 @@ fn again(entry: &OutboxEntry, cause: Cause, wait: Option<Duration>, made: &Made)
             (attempts, at + millis(wait.map_or(pause, |wait| wait.max(pause))))
         }
         Cause::Throttled => (entry.attempts, made.hold_until.unwrap_or(at)),
+        Cause::TemplatePaused => (entry.attempts, at + millis(wait.unwrap_or(PAUSED_WAIT))),
         // It is the channel that waits: once it goes on, the message is due.
         Cause::Credentials => (entry.attempts, at),
         // 4 to the power of the number of refusals, in seconds (reference `whatsapp.md` 13.2).

@@ -37,6 +37,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     7 "0007_circuits_and_switches",
     8 "0008_asides",
     12 "0012_channel_hours",
+    10 "0010_templates",
 };
 
 impl Tx<'_> {

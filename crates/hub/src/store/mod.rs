@@ -44,6 +44,7 @@ mod silence;
 mod sqlite_store;
 mod statement;
 pub mod stream;
+pub mod templates;
 mod tx;
 mod unit;
 pub(crate) mod value;

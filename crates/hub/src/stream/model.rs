@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::conversations::model::{ChannelId, Message, Millis, Status};
-use crate::ids::{ContactId, ConversationId, EventId, MessageId};
+use crate::ids::{ContactId, ConversationId, EventId, MessageId, TemplateId};
 
 /// One thing that changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,11 @@ pub enum Change {
         /// The conversation.
         conversation: ConversationId,
     },
+    /// A message template's status, quality, category or wording changed.
+    TemplateUpdated {
+        /// The template.
+        template: TemplateId,
+    },
 }
 
 impl Change {
@@ -73,6 +78,7 @@ impl Change {
             Self::MessageUpdated { .. } => "message.updated",
             Self::ContactMerged { .. } => "contact.merged",
             Self::ConversationUpdated { .. } => "conversation.updated",
+            Self::TemplateUpdated { .. } => "template.updated",
         }
     }
 
@@ -102,6 +108,7 @@ impl Change {
             Kept::Updated(message, conversation) => Self::MessageUpdated { message, conversation },
             Kept::Merged(from, into) => Self::ContactMerged { from, into },
             Kept::Conversation(conversation) => Self::ConversationUpdated { conversation },
+            Kept::Template(template) => Self::TemplateUpdated { template },
         })
     }
 }
@@ -115,6 +122,7 @@ enum Kept {
     Updated(MessageId, ConversationId),
     Merged(ContactId, ContactId),
     Conversation(ConversationId),
+    Template(TemplateId),
 }
 
 impl From<&Change> for Kept {
@@ -129,6 +137,7 @@ impl From<&Change> for Kept {
             Change::MessageUpdated { message, conversation } => Self::Updated(*message, *conversation),
             Change::ContactMerged { from, into } => Self::Merged(*from, *into),
             Change::ConversationUpdated { conversation } => Self::Conversation(*conversation),
+            Change::TemplateUpdated { template } => Self::Template(*template),
         }
     }
 }

@@ -9,10 +9,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::channels::templates::model::Definition;
+use crate::channels::templates::view::TemplateView;
 use crate::conversations::model::{ChannelId, Conversation, Message, Status};
 use crate::conversations::view::{ConversationView, Conversations, ErrorView, MessageView, Messages, StatusWord};
 use crate::http::timestamp::Time;
-use crate::ids::{ContactId, ConversationId, EventId, MessageId};
+use crate::ids::{ContactId, ConversationId, EventId, MessageId, TemplateId};
 use crate::ingest::events_api::EventView;
 use crate::ingest::model::StoredEvent;
 use crate::store::{StoreError, Tx};
@@ -82,13 +84,14 @@ pub struct Told {
 }
 
 /// What can happen, but for [`RESET`].
-pub const TYPES: [&str; 6] = [
+pub const TYPES: [&str; 7] = [
     "event",
     "message.created",
     "message.status",
     "message.updated",
     "contact.merged",
     "conversation.updated",
+    "template.updated",
 ];
 
 /// Tells a subscriber that what it missed cannot be told any more.
@@ -160,6 +163,14 @@ pub enum StreamData {
         /// The conversation, as it is now.
         conversation: Box<ConversationView>,
     },
+    /// A message template's status, quality, category or wording changed.
+    #[serde(rename = "template.updated")]
+    TemplateUpdated {
+        /// When.
+        at: Time,
+        /// The template, as it is now.
+        template: Box<TemplateView>,
+    },
     /// What happened since the last id is not kept any more: read the lists again, and go on from here.
     #[serde(rename = "stream.reset")]
     Reset {},
@@ -180,6 +191,7 @@ pub struct Rows {
     beside_messages: Messages,
     conversations: HashMap<ConversationId, Conversation>,
     beside_conversations: Conversations,
+    templates: HashMap<TemplateId, Definition>,
 }
 
 /// Reads rows after a number, and looks up what they are about.
@@ -188,6 +200,7 @@ pub fn load(tx: &mut Tx<'_>, after: i64, limit: u32) -> Result<Rows, StoreError>
     let events: Vec<EventId> = rows.iter().filter_map(|row| row.event_id).collect();
     let mut messages: Vec<MessageId> = Vec::new();
     let mut conversations: Vec<ConversationId> = Vec::new();
+    let mut templates: Vec<TemplateId> = Vec::new();
     for change in rows.iter().flat_map(|row| &row.changes) {
         match change {
             // Of a status the row says all that is told, but for the reason of a failure.
@@ -200,12 +213,15 @@ pub fn load(tx: &mut Tx<'_>, after: i64, limit: u32) -> Result<Rows, StoreError>
             } => messages.push(*message),
             Change::MessageStatus { .. } | Change::ContactMerged { .. } => {}
             Change::ConversationUpdated { conversation } => conversations.push(*conversation),
+            Change::TemplateUpdated { template } => templates.push(*template),
         }
     }
     messages.sort_unstable();
     messages.dedup();
     conversations.sort_unstable();
     conversations.dedup();
+    templates.sort_unstable();
+    templates.dedup();
     let messages = tx.messages_by_ids(&messages)?;
     let conversations = tx.conversations_by_ids(&conversations)?;
     Ok(Rows {
@@ -220,6 +236,11 @@ pub fn load(tx: &mut Tx<'_>, after: i64, limit: u32) -> Result<Rows, StoreError>
         conversations: conversations
             .into_iter()
             .map(|conversation| (conversation.id, conversation))
+            .collect(),
+        templates: tx
+            .templates_by_ids(&templates)?
+            .into_iter()
+            .map(|template| (template.id, template))
             .collect(),
         in_order: rows,
     })
@@ -314,6 +335,10 @@ impl Rows {
                     conversation: Box::new(view),
                 }
             }
+            Change::TemplateUpdated { template } => StreamData::TemplateUpdated {
+                at,
+                template: Box::new(TemplateView::new(self.templates.get(template)?, &app.channels)),
+            },
         })
     }
 

@@ -47,6 +47,29 @@ async fn document(harness: &Harness, arguments: &[&str], input: &str) -> Value {
 }
 
 #[tokio::test]
+async fn templates_have_commands() {
+    on_both(async |harness| {
+        let synced = document(harness, &["template", "sync"], "").await;
+        assert_eq!(synced["accounts"][0]["error"], Value::Null, "{synced}");
+        let listed = done(harness, &["template", "list", "--search", "booking"], "").await;
+        assert!(
+            listed.starts_with("NAME") && listed.contains("it takes in the body `{{1}}`, `{{2}}`"),
+            "{listed}"
+        );
+        let listed = document(harness, &["template", "list", "--status", "approved"], "").await;
+        assert_eq!(listed["templates"].as_array().unwrap().len(), 2);
+        let shown = done(harness, &["template", "show", "hello_world"], "").await;
+        assert!(shown.starts_with("hello_world  en_US  approved"), "{shown}");
+        let id = listed["templates"][0]["id"].as_str().unwrap();
+        let shown = document(harness, &["template", "show", id], "").await;
+        assert_eq!(shown["name"], "hello_world");
+        let missing = run(harness, &["template", "show", "nowhere"], "").await;
+        assert_eq!(missing.status.code(), Some(2));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn channels_flags_and_the_stop_switch_have_commands() {
     on_both(async |harness| {
         harness.foresee_refusals(&[190]);

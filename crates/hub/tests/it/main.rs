@@ -12,5 +12,6 @@ mod harness;
 mod requests;
 mod secrets;
 mod sending;
+mod templates;
 mod tidy;
 mod webhooks;

@@ -562,6 +562,8 @@ fn config(unknown_after_secs: i64, parallel: usize) -> Config {
             ("TIDINGS_MASTER_KEY", MASTER_KEY),
             ("WHATSAPP_PHONE_NUMBER_ID", NUMBER),
             ("WHATSAPP_BUSINESS_ACCOUNT_ID", BUSINESS_ACCOUNT),
+            // What is read from Meta beside messages would only shift the histories.
+            ("TIDINGS_TEMPLATES_SYNC_SECS", "0"),
             ("WHATSAPP_ACCESS_TOKEN", "token"),
             ("WHATSAPP_APP_SECRET", SECRET),
             ("META_IG_BUSINESS_ID", ACCOUNT),

@@ -191,7 +191,7 @@ impl GraphClient {
     }
 }
 
-fn get<'a>(token: &'a SecretString, path: &'a [&'a str], query: &'a [(&'a str, &'a str)]) -> Call<'a> {
+pub(super) fn get<'a>(token: &'a SecretString, path: &'a [&'a str], query: &'a [(&'a str, &'a str)]) -> Call<'a> {
     Call {
         method: Method::GET,
         path,
@@ -203,7 +203,7 @@ fn get<'a>(token: &'a SecretString, path: &'a [&'a str], query: &'a [(&'a str, &
     }
 }
 
-fn post<'a>(token: &'a SecretString, path: &'a [&'a str], body: Body<'a>) -> Call<'a> {
+pub(super) fn post<'a>(token: &'a SecretString, path: &'a [&'a str], body: Body<'a>) -> Call<'a> {
     Call {
         method: Method::POST,
         body,

@@ -13,6 +13,7 @@
 //! - `carrier`: who takes a request to Meta in place of a connection, in a simulation.
 //! - `exchange`: what a call answers.
 //! - `nodes`: what is read out of the answers.
+//! - `templates`: message templates.
 //! - `transport`: one HTTP exchange, and which error means what.
 
 mod calls;
@@ -20,6 +21,7 @@ mod carrier;
 mod exchange;
 mod nodes;
 mod redaction;
+mod templates;
 mod transport;
 
 use std::sync::Arc;
@@ -34,6 +36,7 @@ pub use nodes::{
     ActiveSubscription, GranularScope, Health, HealthError, InstagramAccount, InstalledApp, PhoneNumberNode, Profile,
     Sent, SubscribedField, TokenError, TokenReport,
 };
+pub use templates::{CreatedTemplate, TemplateNode, TemplatePage};
 
 /// How to reach one of Meta's hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]

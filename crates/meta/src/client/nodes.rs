@@ -382,11 +382,11 @@ pub(super) fn succeeded(answer: &Value) -> Option<()> {
 }
 
 /// A text that is not empty. Ids are documented as text and sometimes come as numbers.
-fn text(node: &Value, key: &str) -> Option<String> {
+pub(super) fn text(node: &Value, key: &str) -> Option<String> {
     text_of(node.get(key)?)
 }
 
-fn text_of(value: &Value) -> Option<String> {
+pub(super) fn text_of(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -399,6 +399,6 @@ fn texts(values: &[Value]) -> Vec<String> {
 }
 
 /// The items of an array; none where it is not one.
-fn items(value: &Value) -> &[Value] {
+pub(super) fn items(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }

@@ -8,7 +8,7 @@
 //! publishes both for people without a visible phone number (reference `whatsapp.md` 6.3).
 //!
 //! - `split`, `wire`, `field`: from a body to events. `field` decides which kind of event an item or a change is.
-//! - `entry`: one event, typed; `message`, `status`, `history`, `account`: what can be in it; `shape`: reading leniently.
+//! - `entry`: one event, typed; `message`, `status`, `history`, `account`, `template`: what can be in it; `shape`: reading leniently.
 
 mod account;
 mod entry;
@@ -18,6 +18,7 @@ mod message;
 mod shape;
 mod split;
 mod status;
+mod template;
 mod wire;
 
 pub use account::{AppState, AppStateAction, Call, Preference, UserIdUpdate, UserPreference};
@@ -30,3 +31,4 @@ pub use message::{
 pub use shape::{ErrorItem, ShapeError};
 pub use split::split;
 pub use status::{BillingConversation, Pricing, Status, StatusKind};
+pub use template::{TemplateChange, TemplateUpdate};

@@ -18,7 +18,8 @@ use crate::accounts::{
 use crate::lock;
 use crate::state::State;
 use crate::state::usage::WEEK;
-use crate::world::{InstagramAccount, Number, TemplateStatus};
+use crate::templates::TemplateChange;
+use crate::world::{InstagramAccount, Number};
 
 pub(super) fn routes() -> Router<Arc<Core>> {
     Router::new()
@@ -138,19 +139,17 @@ async fn revoke_tokens(Extract(core): Extract<Arc<Core>>, Read(tokens): Read<Tok
     tokens.end(&core, TokenEnd::Revoked)
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TemplateChange {
-    status: TemplateStatus,
-}
-
 async fn change_template(
     Extract(core): Extract<Arc<Core>>,
     Path((name, language)): Path<(String, String)>,
     Read(change): Read<TemplateChange>,
 ) -> Result<Json<Value>, Refusal> {
-    core.change_template(&name, &language, change.status)?;
-    Ok(Json(
-        json!({"name": name, "language": language, "status": change.status}),
-    ))
+    core.change_template(&name, &language, &change)?;
+    let state = lock(&core.state);
+    let changed = state
+        .templates
+        .all()
+        .iter()
+        .find(|record| record.name == name && record.language == language);
+    Ok(Json(json!(changed)))
 }

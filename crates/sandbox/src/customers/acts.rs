@@ -536,7 +536,13 @@ impl Attitude {
                 let thread = state.thread_mut(key);
                 let is_new = blocks && !thread.is_blocked;
                 thread.is_blocked = blocks;
+                // What they got last is what they did not like.
+                let last = thread.messages.iter().rev().find(|message| message.by == By::Business);
+                let template = last.and_then(|message| message.shown.template.clone());
                 if is_new {
+                    if let Some(template) = template {
+                        core.note_block_after(state, &number.business_account_id, &template);
+                    }
                     let usage = state.usage.numbers.entry(number.id.clone()).or_default();
                     // What is over is forgotten, so that the window stays small.
                     usage.blocks.count(now, WEEK);

@@ -28,6 +28,7 @@ use crate::engine::Act;
 use crate::faults::FaultRequest;
 use crate::lock;
 use crate::state::State;
+use crate::templates::TemplateChange;
 use crate::world::Template;
 
 /// Customers who act by themselves.
@@ -43,6 +44,9 @@ pub struct Script {
     /// Templates, besides those of the world.
     #[serde(default)]
     pub templates: Vec<Template>,
+    /// What becomes of templates, each at its time.
+    #[serde(default)]
+    pub template_changes: Vec<TemplateLine>,
     /// What goes wrong; `afterMs` counts from the script's start.
     #[serde(default)]
     pub faults: Vec<FaultRequest>,
@@ -74,6 +78,20 @@ pub struct Line {
     /// Or what else they do.
     #[serde(default, rename = "do")]
     pub act: Option<Content>,
+}
+
+/// One thing that becomes of one template.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TemplateLine {
+    /// When, after the script's start.
+    pub at_ms: u64,
+    /// Its name.
+    pub name: String,
+    /// Its language.
+    pub language: String,
+    /// What is changed of it.
+    pub change: TemplateChange,
 }
 
 /// Many customers who write at a rate.
@@ -186,7 +204,13 @@ pub(crate) fn start(core: &Core, script: &Script) -> Result<(), ScriptError> {
     let mut state = lock(&core.state);
     let state = &mut *state;
     let ids = state.ids;
-    state.templates.extend(script.templates.iter().cloned());
+    for template in &script.templates {
+        state.templates.add(template, ids);
+    }
+    for line in &script.template_changes {
+        let at = start.saturating_add(i64::try_from(line.at_ms).unwrap_or(i64::MAX));
+        core.engine.plan(at, Act::TemplateLine(Box::new(line.clone())));
+    }
     for customer in &script.customers {
         state
             .customers

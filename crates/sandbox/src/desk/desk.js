@@ -13,6 +13,7 @@ const kindsAt = {
   "read": ["error", "plain_error", "delay", "reset_before", "throttle", "token_expired", "token_revoked"],
   "debug_token": ["error", "plain_error", "delay", "reset_before", "throttle"],
   "subscriptions": ["error", "plain_error", "delay", "reset_before", "throttle"],
+  "message_templates": ["error", "plain_error", "delay", "reset_before", "throttle"],
   "subscribed_apps": ["error", "plain_error", "delay", "reset_before", "throttle"],
   "webhooks": ["double", "reorder", "delay", "lose", "wrong_signature", "drop_subscription"],
   "smtp.connect": ["error", "delay", "reset_before"],
@@ -25,6 +26,7 @@ const kindsAt = {
 const statuses = ["connected", "flagged", "restricted", "blocked", "disabled", "unregistered"];
 const qualities = ["", "GREEN", "YELLOW", "RED", "UNKNOWN"];
 const templateStatuses = ["APPROVED", "PENDING", "REJECTED", "PAUSED", "DISABLED"];
+const templateQualities = ["UNKNOWN", "GREEN", "YELLOW", "RED"];
 
 // The page is served at /desk and this file at /desk/desk.js, so the API is one level up.
 const root = new URL("../", import.meta.url);
@@ -136,8 +138,10 @@ function faultRow(fault) {
 
 function templateRow(template) {
   const path = `sandbox/templates/${encodeURIComponent(template.name)}/${encodeURIComponent(template.language)}`;
-  return element("tr", {}, cell(template.name), cell(template.language), cell(template.category),
-    cell(element("select", { "aria-label": "Status", onchange: (event) => act(() => call("PATCH", path, { status: event.target.value })) }, ...choices(templateStatuses, template.status))));
+  const select = (label, name, values) => cell(element("select", { "aria-label": label, onchange: (event) => act(() => call("PATCH", path, { [name]: event.target.value })) }, ...choices(values, template[name])));
+  const body = template.components.find((component) => component.type === "BODY")?.text ?? "";
+  return element("tr", { title: body }, cell(template.name), cell(template.language), cell(template.category),
+    select("Status", "status", templateStatuses), select("Quality", "quality", templateQualities));
 }
 
 function mailPanel(mail) {

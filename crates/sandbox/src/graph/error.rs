@@ -18,7 +18,7 @@ pub(crate) struct GraphError {
     /// `type`.
     pub(crate) kind: &'static str,
     pub(crate) message: String,
-    /// `error_data.details`, on WhatsApp's own errors.
+    /// `error_data.details`, on WhatsApp's own errors; `error_user_msg` on those of template drafts.
     pub(crate) details: Option<String>,
     pub(crate) is_transient: bool,
 }
@@ -50,6 +50,14 @@ impl GraphError {
     /// 100: a parameter that is missing or wrong.
     pub(crate) fn parameter(message: impl AsRef<str>) -> Self {
         Self::new(400, 100, format!("(#100) {}", message.as_ref()))
+    }
+
+    /// 100 with one of the large numbers of template drafts as its subcode, and a text for people (whatsapp.md 14.2).
+    pub(crate) fn draft(subcode: i64, text: impl Into<String>) -> Self {
+        Self {
+            details: Some(text.into()),
+            ..Self::parameter("Invalid parameter").subcode(subcode)
+        }
     }
 
     /// 100/33: no such object, or none that the token may see.
@@ -96,8 +104,15 @@ impl GraphError {
         if let Some(subcode) = self.subcode {
             error["error_subcode"] = json!(subcode);
         }
-        if let Some(details) = &self.details {
-            error["error_data"] = json!({"messaging_product": "whatsapp", "details": details});
+        match (&self.details, self.subcode) {
+            (Some(text), Some(2_388_000..2_389_000)) => {
+                error["error_user_title"] = json!("The template cannot be made as it is");
+                error["error_user_msg"] = json!(text);
+            }
+            (Some(details), _) => {
+                error["error_data"] = json!({"messaging_product": "whatsapp", "details": details});
+            }
+            (None, _) => {}
         }
         if self.is_transient {
             error["is_transient"] = json!(true);

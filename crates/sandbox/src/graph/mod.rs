@@ -4,7 +4,7 @@
 //! parameters (graph-api.md 14). The version in front of the path is optional, and any one is accepted; the header
 //! `facebook-api-version` repeats it.
 //!
-//! - [`whatsapp`], [`instagram`]: sending. [`nodes`]: reading. [`subscriptions`]: who is told. [`tokens`]: who asks.
+//! - [`whatsapp`], [`instagram`]: sending. [`templates`]: templates. [`nodes`]: reading. [`subscriptions`]: who is told. [`tokens`]: who asks.
 //! - [`params`]: parameters from query, form or JSON. [`error`]: errors in Meta's shape; [`catalogue`]: all that Meta has.
 //! - [`bounds`]: how long and how many. [`limits`]: how fast and how much.
 
@@ -17,6 +17,7 @@ pub(crate) mod media;
 mod nodes;
 mod params;
 pub(crate) mod subscriptions;
+pub(crate) mod templates;
 mod tokens;
 mod whatsapp;
 
@@ -29,7 +30,7 @@ use axum::extract::State as Extract;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use futures_util::stream;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
 use crate::Core;
@@ -110,7 +111,9 @@ async fn respond(
     trace: &str,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let is_upload = path.last().is_some_and(|edge| edge == "media");
+    let is_upload = path
+        .last()
+        .is_some_and(|edge| edge == "media" || edge.starts_with("upload:"));
     let body_max = if is_upload { UPLOAD_MAX } else { BODY_MAX };
     let Ok(body) = axum::body::to_bytes(body, body_max).await else {
         return refuse(core, path, &GraphError::parameter("The body is too large."), trace);
@@ -119,6 +122,8 @@ async fn respond(
     let endpoint = endpoint(&path_refs);
     let (params, file) = match media::read_form(parts.uri.query(), &parts.headers, &body) {
         Some((params, file)) => (Ok(params), file),
+        // The bytes of an example, whatever they are.
+        None if templates::upload::is_session(&path_refs) => (Ok(Params::with(parts.uri.query(), Map::new())), None),
         None => (Params::read(parts.uri.query(), &parts.headers, &body), None),
     };
     let shown = if !core.ledger.keeps_entries() {
@@ -179,6 +184,8 @@ async fn respond(
             Ok(caller) => {
                 let answer = if parts.method == Method::POST && path_refs.get(1..) == Some(&["media"]) {
                     media::upload(core, path_refs[0], &caller, &params, file).map(Answer::just)
+                } else if parts.method == Method::POST && templates::upload::is_session(&path_refs) {
+                    templates::upload::finish(core, path_refs[0], &parts.headers, &body).map(Answer::just)
                 } else {
                     let fail_with = find(&faults, FaultKind::Status).map(|fault| fault.code.unwrap_or(131_026));
                     dispatch(core, &parts.method, &path_refs, &caller, &params, version, fail_with).await
@@ -308,7 +315,10 @@ fn page(status: u16) -> Response<Body> {
 /// What faults call the endpoint of a path.
 fn endpoint<'a>(path: &[&'a str]) -> &'a str {
     match path {
-        [_, edge @ ("messages" | "media" | "subscriptions" | "subscribed_apps")] => edge,
+        [
+            _,
+            edge @ ("messages" | "message_templates" | "media" | "subscriptions" | "subscribed_apps"),
+        ] => edge,
         ["whatsapp_business", "attachments"] | ["ig_messaging_cdn"] => "media",
         ["debug_token"] => "debug_token",
         _ => "read",
@@ -325,6 +335,9 @@ async fn dispatch(
     fail_with: Option<i64>,
 ) -> Result<Answer, GraphError> {
     let name = method.as_str();
+    if let Some(answer) = templates::answer(core, name, path, caller, params) {
+        return answer.map(Answer::just);
+    }
     match (name, path) {
         (_, [id, "subscriptions"]) => subscriptions::app(core, name, id, caller, params, version)
             .await
@@ -381,7 +394,6 @@ fn get(core: &Core, path: &[&str], caller: &Caller, params: &Params) -> Result<V
                 (Object::WhatsApp, "phone_numbers") => {
                     nodes::numbers(&state, &asset, subscription.as_ref(), caller, params, now)
                 }
-                (Object::WhatsApp, "message_templates") => nodes::templates(&state, &asset, caller, params),
                 _ => Err(GraphError::no_object("GET", id)),
             }
         }

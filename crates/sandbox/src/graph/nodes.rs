@@ -1,4 +1,4 @@
-//! What can be read: numbers, business accounts, templates, Instagram accounts, profiles.
+//! What can be read: numbers, business accounts, Instagram accounts, profiles.
 
 use serde_json::{Map, Value, json};
 
@@ -10,7 +10,7 @@ use crate::limits::Quality;
 use crate::state::State;
 use crate::state::threads::ThreadKey;
 use crate::webhooks::{Object, Subscription};
-use crate::world::{InstagramAccount, Number, Template, TokenKind};
+use crate::world::{InstagramAccount, Number, TokenKind};
 
 /// `GET /{phone-number-id}` (whatsapp.md 12.1).
 pub(crate) fn number(
@@ -95,75 +95,6 @@ pub(crate) fn business_account(id: &str, caller: &Caller, params: &Params) -> Re
     }));
     let usual = ["id", "name", "timezone_id", "message_template_namespace"];
     select(&fields, params.list("fields"), &usual, "WhatsAppBusinessAccount")
-}
-
-/// `GET /{waba-id}/message_templates`: all on one page.
-pub(crate) fn templates(state: &State, id: &str, caller: &Caller, params: &Params) -> Result<Value, GraphError> {
-    caller.may_use(id)?;
-    let usual = [
-        "name",
-        "parameter_format",
-        "components",
-        "language",
-        "status",
-        "category",
-        "id",
-    ];
-    let wanted = |template: &&Template| {
-        params.text("name").is_none_or(|name| template.name.contains(name))
-            && params
-                .text("language")
-                .is_none_or(|language| template.language == language)
-    };
-    let found: Result<Vec<Value>, GraphError> = state
-        .templates
-        .iter()
-        .filter(wanted)
-        .map(|template| {
-            let id = state.ids.template(&template.name, &template.language);
-            select(
-                &template_fields(template, &id),
-                params.list("fields"),
-                &usual,
-                "MessageTemplate",
-            )
-        })
-        .collect();
-    Ok(json!({"data": found?, "paging": {"cursors": {"before": "MAZDZD", "after": "MAZDZD"}}}))
-}
-
-/// The template's components, as Meta lists them.
-pub(crate) fn template_components(template: &Template) -> Vec<Value> {
-    if !template.components.is_empty() {
-        return template.components.clone();
-    }
-    let mut components = Vec::new();
-    if let Some(header) = &template.header {
-        components.push(json!({"type": "HEADER", "format": "TEXT", "text": header}));
-    }
-    components.push(json!({"type": "BODY", "text": template.body}));
-    if let Some(footer) = &template.footer {
-        components.push(json!({"type": "FOOTER", "text": footer}));
-    }
-    if !template.buttons.is_empty() {
-        let buttons: Vec<Value> = template
-            .buttons
-            .iter()
-            .map(|text| json!({"type": "QUICK_REPLY", "text": text}))
-            .collect();
-        components.push(json!({"type": "BUTTONS", "buttons": buttons}));
-    }
-    components
-}
-
-fn template_fields(template: &Template, id: &str) -> Map<String, Value> {
-    let components = template_components(template);
-    object(json!({
-        "id": id, "name": template.name, "language": template.language, "category": template.category,
-        "status": template.status, "components": components,
-        "parameter_format": if super::whatsapp::is_named(&template.body) { "NAMED" } else { "POSITIONAL" },
-        "quality_score": {"score": "UNKNOWN"}, "rejected_reason": "NONE",
-    }))
 }
 
 /// `GET /me` and `GET /{ig-id}` (instagram.md 1.2, 1.3).
@@ -255,7 +186,7 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 /// The fields asked for, of an object that has these; an unknown one fails the whole call (graph-api.md 5).
-fn select(
+pub(super) fn select(
     object: &Map<String, Value>,
     asked: Option<Vec<String>>,
     usual: &[&str],

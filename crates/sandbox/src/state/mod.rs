@@ -3,6 +3,7 @@
 //! One structure behind one lock; every request and every planned act takes the lock, decides, and lets go before anything
 //! is waited for.
 
+pub(crate) mod templates;
 pub(crate) mod threads;
 pub(crate) mod usage;
 
@@ -14,7 +15,8 @@ use crate::ids::Ids;
 use crate::limits::Quality;
 use crate::media::MediaStore;
 use crate::options::Limits;
-use crate::world::{App, InstagramAccount, Number, Template, Token, World};
+use crate::world::{App, InstagramAccount, Number, Token, World};
+use templates::Templates;
 use threads::{Message, Thread, ThreadKey};
 use usage::Usage;
 
@@ -40,7 +42,7 @@ pub(crate) struct State {
     pub(crate) numbers: Vec<Number>,
     pub(crate) accounts: Vec<InstagramAccount>,
     pub(crate) tokens: Vec<Token>,
-    pub(crate) templates: Vec<Template>,
+    pub(crate) templates: Templates,
     /// Business accounts and Instagram accounts whose events go to the app.
     pub(crate) installed: HashSet<String>,
     /// What Instagram accounts were installed with, as it is read back.
@@ -89,6 +91,10 @@ impl State {
                 tracing::warn!(%refusal, "a customer of the world was left out");
             }
         }
+        let mut templates = Templates::default();
+        for template in &world.templates {
+            templates.add(template, ids);
+        }
         Self {
             ids,
             app: world.app,
@@ -96,7 +102,7 @@ impl State {
             numbers: world.numbers,
             accounts: world.instagram_accounts,
             tokens: world.tokens,
-            templates: world.templates,
+            templates,
             installed,
             installed_fields: HashMap::new(),
             customers,

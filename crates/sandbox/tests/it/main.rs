@@ -1,4 +1,4 @@
-//! Limits, accounts, faults, the ledger's summary, mail, and a sandbox without sockets.
+//! Limits, templates, accounts, faults, the ledger's summary, mail, and a sandbox without sockets.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,3 +12,4 @@ mod harness;
 mod kinds;
 mod limits;
 mod mail;
+mod templates;

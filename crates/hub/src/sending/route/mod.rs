@@ -11,6 +11,7 @@ pub mod model;
 
 use crate::app::App;
 use crate::channels::model::ChannelKind;
+use crate::channels::templates::verify;
 use crate::channels::{Channel, Standing};
 use crate::conversations::content::Content;
 use crate::conversations::model::{ChannelId, Conversation, Failure, Identity, Message, Millis, Receipts, Status};
@@ -398,7 +399,12 @@ impl Way<'_> {
             .and_then(|fallback| fallback.taken.as_ref())
             .map(|taken| &taken.said);
         let said = said.unwrap_or(&message.content);
-        let left = self.app.channels.get(&message.channel_id).map(|channel| channel.kind);
+        let origin = self.app.channels.get(&message.channel_id);
+        let left = origin.as_ref().map(|channel| channel.kind);
+        let in_words = match &origin {
+            Some(origin) => in_words(tx, origin, said)?,
+            None => None,
+        };
         let mut reasons = Vec::new();
         for channel in routes {
             let id = &channel.id;
@@ -411,6 +417,10 @@ impl Way<'_> {
                 continue;
             }
             let told = left.and_then(|left| policy.told(left, channel.kind));
+            let said = match &in_words {
+                Some(words) if channel.kind == ChannelKind::Email => words,
+                _ => said,
+            };
             let content = match worded(channel.kind, told.as_deref(), said) {
                 Ok(content) => content,
                 Err(why) => {
@@ -580,6 +590,16 @@ fn channels_of_legs(app: &App, legs: &[Leg]) -> Vec<Arc<Channel>> {
     legs.iter()
         .filter_map(|leg| app.channels.get(&leg.channel_id))
         .collect()
+}
+
+/// A template as words, for a way that has no templates; `None` where its definition is not known, or it is none.
+fn in_words(tx: &mut Tx<'_>, channel: &Channel, said: &Content) -> Result<Option<Content>, StoreError> {
+    let (Content::Template(template), Some(account)) = (said, &channel.business_account) else {
+        return Ok(None);
+    };
+    let found = tx.template(account, &template.name, &template.language)?;
+    let words = found.map(|definition| verify::fill(&definition, &template.components).text());
+    Ok(words.filter(|words| !words.is_empty()).map(Content::text))
 }
 
 /// What is said on a further route: what the contact is told about it, where there is room, and what was said. Else why the product cannot

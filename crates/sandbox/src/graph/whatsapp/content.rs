@@ -8,11 +8,11 @@ use serde_json::Value;
 
 use super::super::bounds;
 use super::super::error::GraphError;
-use super::super::nodes;
 use super::super::params::Params;
+use super::template;
 use crate::state::State;
 use crate::state::threads::{Place, Pricing, Shown};
-use crate::world::{Number, Template, TemplateStatus};
+use crate::world::Number;
 use file::Files;
 pub(crate) use file::is_unreachable;
 
@@ -115,7 +115,7 @@ impl Body {
                 body.reaction = Some((message_id.to_owned(), emoji));
             }
             "interactive" => body.interactive(part, files)?,
-            _ => body.template(state, part)?,
+            _ => body.template(state, number, part)?,
         }
         Ok(body)
     }
@@ -144,55 +144,12 @@ impl Body {
     }
 
     /// whatsapp.md 10.1.
-    fn template(&mut self, state: &State, part: &Value) -> Result<(), GraphError> {
-        let name = part["name"]
-            .as_str()
-            .ok_or_else(|| GraphError::parameter("The parameter template['name'] is required."))?;
-        let language = part["language"]["code"]
-            .as_str()
-            .ok_or_else(|| GraphError::parameter("The parameter template['language']['code'] is required."))?;
-        let template = state
-            .templates
-            .iter()
-            .find(|template| template.name == name && template.language == language)
-            .ok_or_else(|| template_missing(name, language))?;
-        match template.status {
-            TemplateStatus::Approved => {}
-            TemplateStatus::Pending | TemplateStatus::Rejected => return Err(template_missing(name, language)),
-            TemplateStatus::Paused => {
-                return Err(GraphError::whatsapp(
-                    132_015,
-                    format!("template ({name}) is paused due to low quality"),
-                ));
-            }
-            TemplateStatus::Disabled => {
-                return Err(GraphError::whatsapp(
-                    132_016,
-                    format!("template ({name}) is disabled due to low quality"),
-                ));
-            }
-        }
-        let no_components = Vec::new();
-        let components = match part.get("components") {
-            None | Some(Value::Null) => &no_components,
-            Some(Value::Array(components)) => components,
-            Some(_) => {
-                return Err(GraphError::parameter("Param template['components'] must be an array."));
-            }
-        };
-        if template.components.is_empty() {
-            fill(template.header.as_deref().unwrap_or_default(), components, "header")?;
-            bounds::TEMPLATE_BODY.check(&fill(&template.body, components, "body")?)?;
-            check_buttons(template, components)?;
-        }
-        self.shown = Shown {
-            kind: "template".to_owned(),
-            template: Some(name.to_owned()),
-            ..super::look::look(&nodes::template_components(template), components)
-        };
+    fn template(&mut self, state: &State, number: &Number, part: &Value) -> Result<(), GraphError> {
+        let filled = template::read(state, number, part)?;
+        self.shown = filled.shown;
         self.is_template = true;
-        self.category = Some(template.category.to_lowercase());
-        self.needs_phone = template.category == "AUTHENTICATION";
+        self.needs_phone = filled.category == "authentication";
+        self.category = Some(filled.category);
         Ok(())
     }
 
@@ -213,106 +170,6 @@ impl Body {
             },
         }
     }
-}
-
-/// Whether the buttons that parameters are for exist.
-fn check_buttons(template: &Template, components: &[Value]) -> Result<(), GraphError> {
-    for component in components.iter().filter(|component| is_type(component, "button")) {
-        // A string or an integer.
-        let index = match &component["index"] {
-            Value::String(text) => text.parse().ok(),
-            other => other.as_u64(),
-        };
-        index
-            .filter(|index| usize::try_from(*index).is_ok_and(|index| index < template.buttons.len()))
-            .filter(|_| is_sub_type(component, "quick_reply"))
-            .ok_or_else(|| GraphError::whatsapp(132_012, "The template has no such button"))?;
-    }
-    Ok(())
-}
-
-fn is_type(component: &Value, kind: &str) -> bool {
-    component["type"]
-        .as_str()
-        .is_some_and(|found| found.eq_ignore_ascii_case(kind))
-}
-
-fn is_sub_type(component: &Value, kind: &str) -> bool {
-    component["sub_type"]
-        .as_str()
-        .is_some_and(|found| found.eq_ignore_ascii_case(kind))
-}
-
-/// The text with its parameters in place; their number has to be that of the variables, exactly.
-fn fill(text: &str, components: &[Value], kind: &str) -> Result<String, GraphError> {
-    let variables = variables(text);
-    let given: Vec<&Value> = components
-        .iter()
-        .filter(|component| is_type(component, kind))
-        .flat_map(|component| component["parameters"].as_array().into_iter().flatten())
-        .collect();
-    if given.len() != variables.len() {
-        return Err(GraphError::whatsapp(
-            132_000,
-            format!(
-                "{kind}: number of localizable_params ({}) does not match the expected number of params ({})",
-                given.len(),
-                variables.len()
-            ),
-        ));
-    }
-    let named = is_named(text);
-    let mut filled = text.to_owned();
-    for (position, parameter) in given.into_iter().enumerate() {
-        let value = parameter["text"]
-            .as_str()
-            .filter(|_| parameter["type"] == "text")
-            .or_else(|| parameter["currency"]["fallback_value"].as_str())
-            .or_else(|| parameter["date_time"]["fallback_value"].as_str())
-            .filter(|value| !value.is_empty())
-            .ok_or_else(|| {
-                GraphError::whatsapp(132_012, format!("{kind}: parameter {} is not a text", position + 1))
-            })?;
-        if value.contains(['\n', '\t']) || value.contains("     ") {
-            return Err(GraphError::whatsapp(
-                132_018,
-                "A parameter has no new lines, no tabs, and at most 4 spaces in a row",
-            ));
-        }
-        let variable = if named {
-            parameter["parameter_name"]
-                .as_str()
-                .filter(|name| variables.iter().any(|variable| variable == name))
-                .ok_or_else(|| GraphError::whatsapp(132_012, format!("{kind}: parameter_name is missing or unknown")))?
-        } else {
-            &variables[position]
-        };
-        filled = filled.replace(&format!("{{{{{variable}}}}}"), value);
-    }
-    Ok(filled)
-}
-
-/// What stands between `{{` and `}}`, each once, in order.
-fn variables(text: &str) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    for piece in text.split("{{").skip(1) {
-        if let Some((name, _)) = piece.split_once("}}")
-            && !found.iter().any(|other| other == name)
-        {
-            found.push(name.to_owned());
-        }
-    }
-    found.sort_by_key(|name| name.parse::<u32>().unwrap_or_default());
-    found
-}
-
-/// Whether the text's variables have names rather than numbers.
-pub(crate) fn is_named(text: &str) -> bool {
-    variables(text).iter().any(|name| name.parse::<u32>().is_err())
-}
-
-fn template_missing(name: &str, language: &str) -> GraphError {
-    GraphError::whatsapp(132_001, format!("template name ({name}) does not exist in {language}"))
 }
 
 pub(super) fn missing(name: &str) -> GraphError {

@@ -6,6 +6,7 @@
 
 mod content;
 mod look;
+mod template;
 
 use serde_json::{Value, json};
 
@@ -26,7 +27,7 @@ use crate::state::State;
 use crate::state::threads::{By, Message, Outgoing, Progress, Shown, ThreadKey};
 use crate::webhooks::status::{Step, To};
 use crate::world::Number;
-pub(crate) use content::{is_named, is_unreachable};
+pub(crate) use content::is_unreachable;
 
 /// 30 days: how old a message may be that is marked as read or reacted to (whatsapp.md 9.2, 9.4).
 const AGE_MAX_MILLIS: i64 = 30 * 86_400_000;
