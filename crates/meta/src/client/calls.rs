@@ -191,7 +191,7 @@ impl GraphClient {
     }
 }
 
-fn get<'a>(token: &'a SecretString, path: &'a [&'a str], query: &'a [(&'a str, &'a str)]) -> Call<'a> {
+pub(super) fn get<'a>(token: &'a SecretString, path: &'a [&'a str], query: &'a [(&'a str, &'a str)]) -> Call<'a> {
     Call {
         method: Method::GET,
         path,
@@ -200,10 +200,11 @@ fn get<'a>(token: &'a SecretString, path: &'a [&'a str], query: &'a [(&'a str, &
         token,
         secrets: &[],
         on_unnamed_success: UnnamedSuccess::Unreadable,
+        timeout: None,
     }
 }
 
-fn post<'a>(token: &'a SecretString, path: &'a [&'a str], body: Body<'a>) -> Call<'a> {
+pub(super) fn post<'a>(token: &'a SecretString, path: &'a [&'a str], body: Body<'a>) -> Call<'a> {
     Call {
         method: Method::POST,
         body,

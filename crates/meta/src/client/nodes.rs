@@ -382,7 +382,7 @@ pub(super) fn succeeded(answer: &Value) -> Option<()> {
 }
 
 /// A text that is not empty. Ids are documented as text and sometimes come as numbers.
-fn text(node: &Value, key: &str) -> Option<String> {
+pub(super) fn text(node: &Value, key: &str) -> Option<String> {
     text_of(node.get(key)?)
 }
 
