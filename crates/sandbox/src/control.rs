@@ -30,6 +30,7 @@ use crate::faults::{Fault, FaultRequest};
 use crate::ledger::{LedgerKind, Summary};
 use crate::lock;
 use crate::mail::Wanted;
+use crate::media::TransferCount;
 use crate::state::threads::{By, Message, ThreadKey};
 
 /// Most customers that are listed; a load may make many more.
@@ -61,6 +62,7 @@ pub(crate) fn routes() -> Router<Arc<Core>> {
         .route("/sandbox/faults", get(faults).post(add_fault).delete(remove_faults))
         .route("/sandbox/faults/{fault}", delete(remove_fault))
         .route("/sandbox/media/{media}", get(media))
+        .route("/sandbox/transfers", get(transfers))
         .route("/sandbox/script", post(play))
         .route("/sandbox/stream", get(listen))
         .merge(accounts::routes())
@@ -428,6 +430,11 @@ async fn media(Extract(core): Extract<Arc<Core>>, Path(id): Path<String>) -> Res
         }
         None => Refusal::new(StatusCode::NOT_FOUND, "unknown_media", "there is no such media").into_response(),
     }
+}
+
+/// How many files are, and were, on their way.
+async fn transfers(Extract(core): Extract<Arc<Core>>) -> Json<TransferCount> {
+    Json(core.transfers.count())
 }
 
 /// Starts a script, given as YAML.

@@ -114,6 +114,7 @@ pub use faults::{FaultKind, FaultRequest};
 pub use ledger::{AccountSummary, LedgerEntry, LedgerKind, Summary, Troubles};
 pub use limits::{AccountLimits, NumberLimits, NumberStatus, Quality};
 pub use mail::{Mail, SmtpAuth, SmtpOptions};
+pub use media::TransferCount;
 pub use options::{Delays, EchoTiming, Limits, Options, Rules, WebhookOptions, WindowRefusal};
 pub use state::AddCustomerError;
 pub use webhooks::carry::Subscriber;
@@ -127,6 +128,7 @@ use engine::{Act, Engine};
 use ids::Ids;
 use ledger::{Ledger, Subject};
 use mail::{Mailbox, Wanted};
+use media::Transfers;
 use state::State;
 use webhooks::Subscription;
 use webhooks::carry::Carrier;
@@ -206,6 +208,7 @@ pub(crate) struct Core {
     pub(crate) changes: Changes,
     pub(crate) mailbox: Mailbox,
     pub(crate) carrier: Carrier,
+    pub(crate) transfers: Transfers,
     pub(crate) whatsapp_secret: String,
     pub(crate) instagram_secret: String,
     pub(crate) stopping: CancellationToken,
@@ -280,6 +283,7 @@ impl Sandbox {
             changes: Changes::new(),
             mailbox: Mailbox::new(&options.smtp.clone().unwrap_or_default()),
             carrier,
+            transfers: Transfers::default(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
@@ -320,6 +324,11 @@ impl Sandbox {
     /// The address of everything: Graph, control API, phone page.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// How many files are, and were, on their way.
+    pub fn transfers(&self) -> TransferCount {
+        self.core.transfers.count()
     }
 
     /// Where the SMTP sink listens, if there is one.

@@ -10,3 +10,4 @@ mod faults;
 mod harness;
 mod limits;
 mod mail;
+mod media;
