@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::flags::Flags;
 use crate::ids::Ids;
 use crate::ingest::Ingest;
+use crate::media::MediaStore;
 use crate::metrics::Metrics;
 use crate::sending::Senders;
 use crate::sending::lease::Leases;
@@ -53,6 +54,8 @@ pub struct Parts {
     pub senders: Senders,
     /// Which channels this node leads.
     pub leases: Leases,
+    /// Files in messages.
+    pub media: MediaStore,
     /// What happens, live.
     pub stream: Stream,
 }

@@ -222,6 +222,10 @@ id! {
     AttemptId "att"
 }
 id! {
+    /// One file of the media store.
+    MediaId "med"
+}
+id! {
     /// One entry of the audit.
     AuditId "aud"
 }

@@ -220,10 +220,7 @@ pub async fn list_messages(
     });
     let (mut found, beside) = read.await?.ok_or_else(|| Problem::not_found("conversation"))?;
     let next_cursor = cursor::cut(&mut found, limit, |message| (message.occurred_at, message.id));
-    let messages = found
-        .iter()
-        .map(|message| beside.view(message, &app.channels))
-        .collect();
+    let messages = found.iter().map(|message| beside.view(message, &app)).collect();
     Ok(Json(MessageList { messages, next_cursor }))
 }
 
@@ -244,7 +241,7 @@ pub async fn show_message(
     });
     let (found, beside) = read.await?;
     let message = found.ok_or_else(|| Problem::not_found("message"))?;
-    Ok(Json(beside.view(&message, &app.channels)))
+    Ok(Json(beside.view(&message, &app)))
 }
 
 /// Shows what happened to one message: every try, status and event of it, in order.

@@ -7,6 +7,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::ids::MediaId;
+
 /// What a message says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 // The OpenAPI document knows `rename_all` of a variant, but not `rename_all_fields` of all of them.
@@ -165,6 +167,40 @@ impl Content {
         }
     }
 
+    /// The files in it, each with where it is in the document: its own, or those of its parts.
+    pub fn files(&self) -> Vec<(String, &Media)> {
+        match self {
+            Self::Image(media)
+            | Self::Video(media)
+            | Self::Audio(media)
+            | Self::Document(media)
+            | Self::Sticker(media) => vec![(String::new(), media)],
+            Self::Several { parts, .. } => {
+                let parts = parts.iter().enumerate();
+                parts
+                    .flat_map(|(index, part)| {
+                        let of_part = part.files().into_iter();
+                        of_part.map(move |(_, media)| (format!("parts[{index}]"), media))
+                    })
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The same, to put something else in their place.
+    pub fn files_mut(&mut self) -> Vec<&mut Media> {
+        match self {
+            Self::Image(media)
+            | Self::Video(media)
+            | Self::Audio(media)
+            | Self::Document(media)
+            | Self::Sticker(media) => vec![media],
+            Self::Several { parts, .. } => parts.iter_mut().flat_map(Self::files_mut).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The words in it, if it has any: what an echo is recognised by.
     pub fn words(&self) -> Option<&str> {
         match self {
@@ -174,13 +210,17 @@ impl Content {
     }
 }
 
-/// A file in a message.
+/// A file in a message. Outbound it is exactly one of `link`, `mediaId` and `id`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Media {
     /// Meta's id of the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+    /// Tidings' id of the file, from `POST /api/v1/media`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub media_id: Option<MediaId>,
     /// Where the file is. Outbound: a public `https` address that Meta fetches. Inbound: Meta's own, which dies within minutes or days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,

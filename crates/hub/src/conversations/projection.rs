@@ -16,6 +16,7 @@ use crate::conversations::model::{ChannelId, Conversation, IdentityKey, Message,
 use crate::conversations::people::People;
 use crate::conversations::understand::{Effect, Said, Understood};
 use crate::ids::{ContactId, ConversationId, EventId, Ids, MessageId};
+use crate::media::inbound;
 use crate::sending::fallback;
 use crate::store::messages::{MessageFact, ReactionRow};
 use crate::store::{StoreError, Tx};
@@ -43,6 +44,8 @@ pub struct Projected {
     pub received: Vec<(ChannelId, &'static str)>,
     /// Messages whose outcome became known by an event: their entries in the outbox are settled.
     pub settled: Vec<MessageId>,
+    /// There are files to be fetched.
+    pub has_files: bool,
 }
 
 /// Projects a batch.
@@ -74,6 +77,8 @@ struct Batch<'a> {
     closed: Vec<(MessageId, usize)>,
     facts: Vec<MessageFact>,
     reactions: HashMap<(MessageId, bool), ReactionRow>,
+    /// Messages whose files were told for the first time.
+    with_files: Vec<MessageId>,
     parked: Vec<(ChannelId, String, EventId)>,
     known: Vec<(ChannelId, String)>,
     done: Projected,
@@ -98,6 +103,7 @@ impl<'a> Batch<'a> {
             closed: Vec::new(),
             facts: Vec::new(),
             reactions: HashMap::new(),
+            with_files: Vec::new(),
             parked: Vec::new(),
             known: Vec::new(),
             done: Projected::default(),
@@ -339,6 +345,7 @@ impl<'a> Batch<'a> {
             },
         );
         self.new_messages.push(message.id);
+        self.with_files.push(message.id);
         self.known.push((event.channel_id.clone(), said.external_id.clone()));
         self.remember(message);
         Ok(())
@@ -366,6 +373,7 @@ impl<'a> Batch<'a> {
             tx.redact_event(event.event_id, REDACTED)?;
         } else if message.content == Content::Placeholder {
             message.content = said.content.clone();
+            self.with_files.push(known);
         }
         if message.reply_to.is_none() {
             message.reply_to.clone_from(&said.reply_to);
@@ -706,6 +714,7 @@ impl<'a> Batch<'a> {
         }
         tx.redact_events_of_message(id, REDACTED)?;
         tx.forget_wordings(id)?;
+        tx.forget_media_of_message(id, self.now)?;
         if deleted_before.is_none() {
             self.change(
                 index,
@@ -863,6 +872,8 @@ impl<'a> Batch<'a> {
             .collect();
         touched.sort_by_key(|message| message.id);
         tx.update_messages(&touched)?;
+        let with_files: Vec<&Message> = self.with_files.iter().filter_map(|id| self.messages.get(id)).collect();
+        self.done.has_files = inbound::note(tx, &with_files, self.ids, self.now)?;
         tx.insert_message_facts(&self.facts)?;
         let mut reactions: Vec<ReactionRow> = self.reactions.into_values().collect();
         reactions.sort_by_key(|reaction| (reaction.message_id, reaction.by_business));

@@ -364,6 +364,7 @@ fn whatsapp_content(content: whatsapp::Content, errors: &[whatsapp::ErrorItem]) 
             let kind = media.kind;
             let media = Media {
                 id: Some(media.id),
+                media_id: None,
                 link: media.url,
                 caption: media.caption,
                 filename: media.filename,

@@ -161,6 +161,9 @@ fn report(app: &App, done: &Done) -> usize {
     if !done.events.is_empty() {
         app.stream.nudge();
     }
+    if done.has_files {
+        app.media.nudge_downloads();
+    }
     done.events.len()
 }
 
@@ -179,6 +182,7 @@ struct Due {
 struct Done {
     events: Vec<(StoredEvent, Option<Millis>)>,
     received: Vec<(ChannelId, &'static str)>,
+    has_files: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -234,6 +238,7 @@ impl Worker {
             let done = projection::project(tx, part, &self.ids, self.now)?;
             projected.changes.extend(done.changes);
             projected.received.extend(done.received);
+            projected.has_files |= done.has_files;
         }
         let share = began.elapsed() / batch.len() as u32;
         let before: Vec<EventStatus> = batch.iter().map(|due| due.before).collect();
@@ -268,6 +273,7 @@ impl Worker {
         Ok(Done {
             events: finished,
             received: projected.received,
+            has_files: projected.has_files,
         })
     }
 
@@ -329,6 +335,7 @@ impl Worker {
         Ok(Done {
             events: finished,
             received: Vec::new(),
+            has_files: false,
         })
     }
 }

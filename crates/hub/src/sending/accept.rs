@@ -12,6 +12,7 @@ use crate::channels::model::ChannelKind;
 use crate::conversations::content::{Content, Template};
 use crate::conversations::model::{ChannelId, Conversation, Message, Millis, Receipts, Sender, Status};
 use crate::ids::{ContactId, ConversationId, MessageId};
+use crate::media::outbound;
 use crate::sending::model::{Fallback, Priority, Purpose, Scheduled, Terms};
 use crate::sending::recipient::{self, Found, Newcomer};
 use crate::sending::request::{self, Fault};
@@ -303,7 +304,10 @@ impl Acceptor {
             return Err(AcceptError::ChannelNotUsable(channel.id.clone()));
         }
         self.refuse_while_stopped(&channel.id)?;
-        let faults = request::check(kind, &order.content);
+        let mut faults = request::check(kind, &order.content);
+        if faults.is_empty() {
+            faults = outbound::check(tx, &self.app, kind, &order.content)?;
+        }
         if !faults.is_empty() {
             return Err(AcceptError::Content(faults));
         }
@@ -367,6 +371,7 @@ impl Acceptor {
             tx.update_conversations(&[&conversation])?;
         }
         tx.insert_messages(&[&planned.message])?;
+        outbound::note(tx, &planned.message)?;
         tx.insert_terms(planned.terms.as_slice())?;
         if let Some(policy) = &planned.policy {
             let (channel, begins_at) = (conversation.channel_id.clone(), planned.scheduled.due_at);

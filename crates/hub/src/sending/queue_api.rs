@@ -195,10 +195,7 @@ pub async fn list_recent(
     });
     let (mut found, beside) = read.await?;
     let next_cursor = cursor::cut(&mut found, limit, |message| message.id);
-    let messages = found
-        .iter()
-        .map(|message| beside.view(message, &app.channels))
-        .collect();
+    let messages = found.iter().map(|message| beside.view(message, &app)).collect();
     Ok(Json(AdminMessageList { messages, next_cursor }))
 }
 
@@ -272,7 +269,7 @@ pub async fn list_failed(
         Ok::<_, StoreError>((page, beside))
     });
     let (page, beside) = read.await?;
-    let messages = page.messages.iter().map(|message| beside.view(message, &app.channels));
+    let messages = page.messages.iter().map(|message| beside.view(message, &app));
     Ok(Json(AdminMessageList {
         messages: messages.collect(),
         next_cursor: page.next.map(cursor_of),

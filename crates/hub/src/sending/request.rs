@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::channels::model::ChannelKind;
-use crate::conversations::content::Content;
+use crate::conversations::content::{Content, Media};
 use crate::conversations::model::{Identity, IdentityKind};
 use crate::sending::email;
 
@@ -83,15 +83,23 @@ pub fn check(kind: ChannelKind, content: &Content) -> Vec<Fault> {
         (ChannelKind::WhatsApp, Content::Text { text, .. }) => {
             check_length(&mut faults, "content.text", text, WHATSAPP_TEXT_CHARS_MAX);
         }
-        (ChannelKind::WhatsApp, Content::Image(media)) => {
-            match &media.link {
-                Some(link) => check_link(&mut faults, "content.link", link),
-                None => faults.push(fault("content.link", "is missing: the public address of the picture")),
-            }
+        (
+            ChannelKind::WhatsApp,
+            Content::Image(media)
+            | Content::Video(media)
+            | Content::Audio(media)
+            | Content::Document(media)
+            | Content::Sticker(media),
+        ) => {
+            check_file(&mut faults, media);
             if let Some(caption) = &media.caption {
                 check_length(&mut faults, "content.caption", caption, WHATSAPP_CAPTION_CHARS_MAX);
             }
         }
+        (
+            ChannelKind::Instagram,
+            Content::Image(media) | Content::Video(media) | Content::Audio(media) | Content::Document(media),
+        ) => check_file(&mut faults, media),
         (ChannelKind::WhatsApp, Content::Template(template)) => {
             check_length(&mut faults, "content.name", &template.name, TEMPLATE_NAME_CHARS_MAX);
             if !template
@@ -140,14 +148,11 @@ pub fn check(kind: ChannelKind, content: &Content) -> Vec<Fault> {
         (ChannelKind::Email, Content::Text { text, .. } | Content::QuickReplies { text, .. }) => {
             check_length(&mut faults, "content.text", text, EMAIL_TEXT_CHARS_MAX);
         }
-        (ChannelKind::Email, Content::Image(media)) => match &media.link {
-            Some(link) => check_link(&mut faults, "content.link", link),
-            None => faults.push(fault("content.link", "is missing: the public address of the picture")),
-        },
+        (ChannelKind::Email, Content::Image(media)) => check_file(&mut faults, media),
         (kind, content) => {
             let can = match kind {
-                ChannelKind::WhatsApp => "`text`, `image` and `template`",
-                ChannelKind::Instagram => "`text` and `quick_replies`",
+                ChannelKind::WhatsApp => "`text`, files and `template`",
+                ChannelKind::Instagram => "`text`, `quick_replies` and files",
                 ChannelKind::Email => "`text`, `image` and `quick_replies`",
             };
             let detail = format!("`{}` cannot be sent on {kind}; {can} can", content.kind());
@@ -155,6 +160,17 @@ pub fn check(kind: ChannelKind, content: &Content) -> Vec<Fault> {
         }
     }
     faults
+}
+
+fn check_file(faults: &mut Vec<Fault>, media: &Media) {
+    match (&media.link, &media.media_id, &media.id) {
+        (Some(link), None, None) => check_link(faults, "content.link", link),
+        (None, Some(_), None) | (None, None, Some(_)) => {}
+        _ => {
+            let detail = "must be the public address of the file; or give a `mediaId` in its place";
+            faults.push(fault("content.link", detail));
+        }
+    }
 }
 
 fn check_length(faults: &mut Vec<Fault>, field: &str, text: &str, most: usize) {
@@ -216,13 +232,11 @@ fn whatsapp(address: &Address, content: &Content, reply_to: Option<&str>, callba
     }
     let (kind, value) = match content {
         Content::Text { text, preview_url } => ("text", json!({ "body": text, "preview_url": preview_url })),
-        Content::Image(media) => {
-            let mut image = json!({ "link": media.link });
-            if let Some(caption) = &media.caption {
-                image["caption"] = caption.as_str().into();
-            }
-            ("image", image)
-        }
+        Content::Image(media) => ("image", whatsapp_file(media)),
+        Content::Video(media) => ("video", whatsapp_file(media)),
+        Content::Audio(media) => ("audio", whatsapp_file(media)),
+        Content::Document(media) => ("document", whatsapp_file(media)),
+        Content::Sticker(media) => ("sticker", whatsapp_file(media)),
         Content::Template(template) => (
             "template",
             json!({ "name": template.name, "language": { "code": template.language }, "components": template.components }),
@@ -234,9 +248,34 @@ fn whatsapp(address: &Address, content: &Content, reply_to: Option<&str>, callba
     body
 }
 
+fn whatsapp_file(media: &Media) -> Value {
+    let mut file = match &media.id {
+        Some(id) => json!({ "id": id }),
+        None => json!({ "link": media.link }),
+    };
+    for (name, value) in [("caption", &media.caption), ("filename", &media.filename)] {
+        if let Some(value) = value {
+            file[name] = value.as_str().into();
+        }
+    }
+    file
+}
+
+fn instagram_file(kind: &str, media: &Media) -> Value {
+    let payload = match &media.id {
+        Some(id) => json!({ "attachment_id": id }),
+        None => json!({ "url": media.link }),
+    };
+    json!({ "attachment": { "type": kind, "payload": payload } })
+}
+
 fn instagram(igsid: &str, content: &Content, reply_to: Option<&str>) -> Value {
     let message = match content {
         Content::Text { text, .. } => json!({ "text": text }),
+        Content::Image(media) => instagram_file("image", media),
+        Content::Video(media) => instagram_file("video", media),
+        Content::Audio(media) => instagram_file("audio", media),
+        Content::Document(media) => instagram_file("file", media),
         Content::QuickReplies { text, quick_replies } => json!({
             "text": text,
             "quick_replies": quick_replies

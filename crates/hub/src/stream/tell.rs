@@ -278,7 +278,7 @@ impl Rows {
         let message = |id| {
             self.messages
                 .get(id)
-                .map(|message| Box::new(self.beside_messages.view(message, &app.channels)))
+                .map(|message| Box::new(self.beside_messages.view(message, app)))
         };
         Some(match change {
             Change::MessageCreated { message: id, .. } => StreamData::MessageCreated {

@@ -3,7 +3,7 @@
 //! A file is never held as a whole: what goes up is a stream, what comes down is read chunk by chunk ([`Download::chunk`]), and how much of
 //! it is read is up to the reader.
 //!
-//! Guarantee: a download goes to Meta's hosts alone (or to the one that the client calls), each redirect too, and a token with it only where
+//! Guarantee: a download goes to Meta's hosts alone (or, where a simulator is called, to that one), each redirect too, and a token with it only where
 //! one was given: an address that somebody slipped into a webhook makes nobody call into a private network.
 
 use std::time::Duration;
@@ -267,10 +267,12 @@ impl GraphClient {
         if has_credentials {
             return false;
         }
-        if let Ok(own) = Url::parse(&self.base_url)
-            && own.origin() == url.origin()
-        {
-            return true;
+        let Ok(own) = Url::parse(&self.base_url) else {
+            return false;
+        };
+        if own.origin() == url.origin() || own.scheme() != "https" {
+            // Where a simulator is called nobody else is.
+            return own.origin() == url.origin();
         }
         let host = url.domain().unwrap_or_default().to_ascii_lowercase();
         let is_metas = MEDIA_HOSTS
@@ -290,13 +292,18 @@ mod tests {
 
     #[test]
     fn files_come_from_meta_or_from_the_host_that_is_called() {
-        let client = GraphClient::new(ClientOptions::new("http://127.0.0.1:4000/graph", "v26.0")).unwrap();
+        let client = |base_url: &str| GraphClient::new(ClientOptions::new(base_url, "v26.0")).unwrap();
+        let (meta, simulator) = (
+            client("https://graph.facebook.com"),
+            client("http://127.0.0.1:4000/graph"),
+        );
         for (url, may) in [
             ("https://lookaside.fbsbx.com/whatsapp_business/attachments/?mid=1", true),
             ("https://scontent-ams2-1.cdninstagram.com/v/t51/p.jpg", true),
             ("https://mmg.whatsapp.net/d/f/x.enc", true),
             ("https://fbcdn.net/x", true),
-            ("http://127.0.0.1:4000/whatsapp_business/attachments/?mid=1", true),
+            ("https://graph.facebook.com/x", true),
+            ("http://127.0.0.1:4000/whatsapp_business/attachments/?mid=1", false),
             ("http://lookaside.fbsbx.com/x", false),
             ("https://lookaside.fbsbx.com:8443/x", false),
             ("https://evilfbsbx.com/x", false),
@@ -309,7 +316,16 @@ mod tests {
             ("https://[::1]/x", false),
             ("file:///etc/passwd", false),
         ] {
-            assert_eq!(client.may_fetch(&Url::parse(url).unwrap()), may, "{url}");
+            assert_eq!(meta.may_fetch(&Url::parse(url).unwrap()), may, "{url}");
+        }
+        for (url, may) in [
+            ("http://127.0.0.1:4000/whatsapp_business/attachments/?mid=1", true),
+            ("http://127.0.0.1:4001/x", false),
+            ("http://localhost:4000/x", false),
+            ("http://user@127.0.0.1:4000/x", false),
+            ("https://lookaside.fbsbx.com/x", false),
+        ] {
+            assert_eq!(simulator.may_fetch(&Url::parse(url).unwrap()), may, "{url}");
         }
     }
 

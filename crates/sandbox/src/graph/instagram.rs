@@ -314,8 +314,11 @@ fn read_attachment(attachment: &Value) -> Result<(Shown, Value), GraphError> {
     let payload = &attachment["payload"];
     match attachment["type"].as_str() {
         Some(kind @ ("image" | "video" | "audio" | "file")) => {
+            let asset = payload["attachment_id"].as_str();
+            let of_asset = asset.map(|id| format!("https://lookaside.fbsbx.com/ig_messaging_cdn/?asset_id={id}"));
             let url = payload["url"]
                 .as_str()
+                .or(of_asset.as_deref())
                 .ok_or_else(|| invalid("The attachment needs a url; uploads are not known").subcode(2_018_074))?;
             if !url.starts_with("https://") && !url.starts_with("http://") {
                 return Err(invalid("Failed to fetch the file from the url").subcode(2_018_008));

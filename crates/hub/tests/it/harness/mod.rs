@@ -300,6 +300,8 @@ impl Harness {
         for channel in self.hub().app().channels.all() {
             self.hub().app().senders.nudge(&channel.id);
         }
+        self.hub().app().media.nudge_downloads();
+        self.hub().app().media.nudge_uploads();
     }
 
     /// Resolves when nothing is on its way from Meta, and every event that came in was processed.
