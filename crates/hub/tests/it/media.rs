@@ -1,5 +1,6 @@
 //! Files in messages: fetched from Meta, uploaded by callers, handed to Meta, served.
 
+mod bucket;
 mod fetched;
 mod handed_over;
 mod many;

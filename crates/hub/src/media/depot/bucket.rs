@@ -48,8 +48,10 @@ impl Bucket {
             .with_region(&config.region)
             .with_client_options(options)
             .with_retry(retry)
-            // Before the name of the bucket in the path, which every S3-compatible store understands, Amazon's own included.
-            .with_virtual_hosted_style_request(false);
+            // The name of the bucket in the path, which every S3-compatible store understands, Amazon's own included.
+            .with_virtual_hosted_style_request(false)
+            // Removing several at once is what some of them lack.
+            .with_disable_bulk_delete(true);
         if let Some(endpoint) = &config.endpoint {
             builder = builder.with_endpoint(endpoint);
         }

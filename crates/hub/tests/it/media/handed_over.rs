@@ -34,6 +34,68 @@ async fn a_file_is_handed_over_once_for_all_messages() {
         opened(harness).await;
         let media = harness.uploaded_picture().await;
         let mut sent = Vec::new();
+        for _ in 0..3 {
+            sent.push(harness.send(order(AMARA, "image", &media)).await);
+        }
+        for id in &sent {
+            harness.message_until(id, "accepted").await;
+        }
+        assert_eq!(harness.calls("POST", "/media"), 1);
+        let message = harness.message(&sent[0]).await;
+        assert_eq!(message["content"], json!({"type": "image", "mediaId": media}));
+        assert_eq!(message["media"][0]["id"], media);
+        let on_phone = harness.phone("amara", NUMBER).await;
+        let pictures: Vec<_> = on_phone.iter().filter(|message| message["kind"] == "image").collect();
+        assert_eq!(pictures.len(), 3, "{on_phone:#?}");
+        let shown = format!("{}{}", harness.sandbox.url(), pictures[0]["link"].as_str().unwrap());
+        assert_eq!(harness.fetch(&shown).await, PNG);
+        assert_eq!(
+            harness
+                .metric("tidings_media_transfers_total{direction=\"upload\",result=\"success\"}")
+                .await,
+            1
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_waits_for_its_file_and_the_others_do_not() {
+    on_both(async |harness| {
+        opened(harness).await;
+        let slow = FaultRequest {
+            delay_ms: Some(5_000),
+            ..fault_of("media.upload", FaultKind::Delay)
+        };
+        harness.sandbox.fault(slow).unwrap();
+        let media = harness.uploaded_picture().await;
+        let sent = harness.send(order(AMARA, "image", &media)).await;
+        let behind = harness
+            .send(json!({"channel": "whatsapp", "to": AMARA, "message": "after it"}))
+            .await;
+        let waiting = harness
+            .until("the message waits for its file", async |harness| {
+                let (_, document) = harness.timeline(&sent).await;
+                let waiting = document["waiting"].clone();
+                let why = waiting["reason"].as_str().unwrap_or_default();
+                why.contains("handed to Meta").then_some(waiting)
+            })
+            .await;
+        assert_eq!(waiting["attempts"], 0, "{waiting}");
+        harness
+            .until("the file is on its way", async |harness| {
+                (harness.sandbox.transfers().now == 1).then_some(())
+            })
+            .await;
+        let own = harness.message(&sent).await["conversationId"].clone();
+        let conversations = harness.conversations().await;
+        let other = conversations
+            .iter()
+            .find(|of| of["channelId"] == "whatsapp" && of["id"] != own);
+        let elsewhere = harness.reply(other.unwrap(), "not behind it").await;
+        harness.message_until(&elsewhere, "accepted").await;
+        assert_eq!(harness.message(&behind).await["status"], "queued", "order is kept");
+        harness.pass(Duration::from_secs(6)).await;
         harness.message_until(&sent, "accepted").await;
         harness.message_until(&behind, "accepted").await;
     })
