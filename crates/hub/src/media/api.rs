@@ -239,7 +239,7 @@ async fn take(app: &App, mut request: Request) -> Result<Taken, Problem> {
         }
         let filename = field.file_name().map(checked_filename).transpose()?;
         let mime_type = field.content_type().map(str::to_owned);
-        let file = receive(app, Source::Field(field)).await?;
+        let file = receive(app, Source::Field(Box::new(field))).await?;
         taken = Some(Taken {
             file,
             filename,
@@ -252,7 +252,7 @@ async fn take(app: &App, mut request: Request) -> Result<Taken, Problem> {
 /// Where the bytes of a file come from.
 enum Source<'f> {
     Body(BodyDataStream),
-    Field(Field<'f>),
+    Field(Box<Field<'f>>),
 }
 
 impl Source<'_> {

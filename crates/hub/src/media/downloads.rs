@@ -113,6 +113,10 @@ impl Downloads {
                 let Some((channel, _)) = media.brought_by.clone() else {
                     continue;
                 };
+                // The clock was set forward, or the store was away: whoever is at it settles it.
+                if self.in_hand.contains_key(&media.id) {
+                    continue;
+                }
                 self.places.take(&channel);
                 self.in_hand.insert(media.id, channel);
                 let app = self.app.clone();

@@ -3,6 +3,7 @@
 //! A file is what a stranger has sent. So it is never run by a browser in the hub's name: its type is the one that its bytes say, which nobody
 //! may guess anew (`nosniff`); it is shut in (`sandbox`); and only what browsers merely show is shown by them, anything else is saved.
 
+use std::fmt::Write;
 use std::ops::Range;
 
 use axum::body::Body;
@@ -151,7 +152,8 @@ fn disposition(mime_type: &str, filename: Option<&str>) -> String {
         if byte.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            // Writing to a string cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
         }
     }
     format!("{how}; filename=\"{plain}\"; filename*=UTF-8''{encoded}")

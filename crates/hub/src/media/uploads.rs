@@ -4,6 +4,7 @@
 //! does no harm: it is only kept twice there). A message that waits for it is told of the end, good or bad, in the unit that writes it down.
 //! What is due says the store, so a crash only makes it later.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use super::{TAKEN_FOR, TRANSFER_TIMEOUT, millis};
 use crate::app::App;
 use crate::channels::{Channel, Connection, Standing, follow, hold};
 use crate::conversations::model::{Failure, Millis};
-use crate::media::model::{Upload, UploadStatus, pause};
+use crate::media::model::{Upload, UploadKey, UploadStatus, pause};
 use crate::metrics::Transfer;
 use crate::store::StoreError;
 
@@ -37,7 +38,9 @@ pub async fn run(app: App, stop: CancellationToken) {
         places: Places::new(app.config.media.uploads_parallel),
         app: app.clone(),
         running: JoinSet::new(),
+        in_hand: HashSet::new(),
     };
+    let mut renewal = tokio::time::interval(TAKEN_FOR / 3);
     while !stop.is_cancelled() {
         if let Err(error) = uploads.begin().await {
             tracing::warn!(%error, "files that are to be handed to Meta cannot be looked up");
@@ -46,6 +49,7 @@ pub async fn run(app: App, stop: CancellationToken) {
             biased;
             () = stop.cancelled() => {}
             Some(ended) = uploads.running.join_next() => uploads.end(ended).await,
+            _ = renewal.tick() => uploads.renew().await,
             () = app.media.outgoing.notified() => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
@@ -61,6 +65,7 @@ struct Uploads {
     app: App,
     places: Places,
     running: JoinSet<Ended>,
+    in_hand: HashSet<UploadKey>,
 }
 
 /// What came of handing a file over.
@@ -89,8 +94,7 @@ impl Uploads {
             if shares.is_empty() {
                 return Ok(());
             }
-            // Longer than the call may take: what is still under way then is nobody's any more.
-            let (node, until) = (self.app.leases.node(), now + millis(TRANSFER_TIMEOUT + TAKEN_FOR));
+            let (node, until) = (self.app.leases.node(), now + millis(TAKEN_FOR));
             let taken = self
                 .app
                 .store
@@ -106,6 +110,10 @@ impl Uploads {
                 return Ok(());
             }
             for upload in taken {
+                // The clock was set forward, or the store was away: whoever is at it settles it.
+                if !self.in_hand.insert(upload.key.clone()) {
+                    continue;
+                }
                 self.places.take(&upload.key.channel_id);
                 let app = self.app.clone();
                 self.running.spawn(async move { hand_over(&app, upload).await });
@@ -121,6 +129,7 @@ impl Uploads {
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
         let channel = ended.upload.key.channel_id.clone();
+        self.in_hand.remove(&ended.upload.key);
         self.places.give_back(&channel);
         let is_there = matches!(ended.upload.status, UploadStatus::Ready { .. });
         self.app.metrics.count_transfer(Transfer::Upload, is_there);
@@ -132,6 +141,22 @@ impl Uploads {
             Err(error) => {
                 tracing::warn!(%error, %channel, "what came of handing a file to Meta cannot be written down; it is done again later");
             }
+        }
+    }
+
+    async fn renew(&mut self) {
+        let keys: Vec<UploadKey> = self.in_hand.iter().cloned().collect();
+        if keys.is_empty() {
+            return;
+        }
+        let (node, until) = (self.app.leases.node(), self.app.clock.now_millis() + millis(TAKEN_FOR));
+        let renewed = self
+            .app
+            .store
+            .write_unflushed(move |tx| tx.keep_media_uploads_taken(&keys, node, until))
+            .await;
+        if let Err(error) = renewed {
+            tracing::warn!(%error, "files that are being handed to Meta may be handed over twice");
         }
     }
 

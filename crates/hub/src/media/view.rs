@@ -15,7 +15,7 @@ words! { MediaStatusWord of MediaStatus as "MediaStatus"; }
 /// A file.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = Media)]
+#[schema(as = MediaFile)]
 pub struct MediaView {
     /// Its id.
     #[schema(value_type = String, example = "med_019a9f0cb2007a5f8d3e6b1c2d4f5a60")]

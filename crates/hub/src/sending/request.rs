@@ -96,10 +96,6 @@ pub fn check(kind: ChannelKind, content: &Content) -> Vec<Fault> {
                 check_length(&mut faults, "content.caption", caption, WHATSAPP_CAPTION_CHARS_MAX);
             }
         }
-        (
-            ChannelKind::Instagram,
-            Content::Image(media) | Content::Video(media) | Content::Audio(media) | Content::Document(media),
-        ) => check_file(&mut faults, media),
         (ChannelKind::WhatsApp, Content::Template(template)) => {
             check_length(&mut faults, "content.name", &template.name, TEMPLATE_NAME_CHARS_MAX);
             if !template
@@ -148,7 +144,11 @@ pub fn check(kind: ChannelKind, content: &Content) -> Vec<Fault> {
         (ChannelKind::Email, Content::Text { text, .. } | Content::QuickReplies { text, .. }) => {
             check_length(&mut faults, "content.text", text, EMAIL_TEXT_CHARS_MAX);
         }
-        (ChannelKind::Email, Content::Image(media)) => check_file(&mut faults, media),
+        (
+            ChannelKind::Instagram,
+            Content::Image(media) | Content::Video(media) | Content::Audio(media) | Content::Document(media),
+        )
+        | (ChannelKind::Email, Content::Image(media)) => check_file(&mut faults, media),
         (kind, content) => {
             let can = match kind {
                 ChannelKind::WhatsApp => "`text`, files and `template`",

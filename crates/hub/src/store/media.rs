@@ -527,14 +527,8 @@ impl Tx<'_> {
             params![&channel.0, now, limit],
         )?;
         let taken: Vec<Upload> = rows.iter().map(upload).collect::<Result<_, _>>()?;
-        let keys: Vec<&UploadKey> = taken.iter().map(|upload| &upload.key).collect();
-        self.mark_uploads(&keys, node, until)?;
-        Ok(taken)
-    }
-
-    fn mark_uploads(&mut self, keys: &[&UploadKey], node: NodeId, until: Millis) -> Result<(), StoreError> {
         let mut rows = Rows::new();
-        for key in keys {
+        for Upload { key, .. } in &taken {
             rows.push(params![
                 &key.channel_id.0,
                 &key.account,
@@ -549,6 +543,34 @@ impl Tx<'_> {
              {from r: channel_id text, account text, sha256 blob, kind text, until int, node blob}
              WHERE media_uploads.channel_id = r.channel_id AND media_uploads.account = r.account AND media_uploads.sha256 = r.sha256
                 AND media_uploads.kind = r.kind AND media_uploads.status = 'wanted'",
+            &rows,
+        )?;
+        Ok(taken)
+    }
+
+    /// Keeps files that a node has taken to hand over until a later time.
+    pub fn keep_media_uploads_taken(
+        &mut self,
+        keys: &[UploadKey],
+        node: NodeId,
+        until: Millis,
+    ) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        for key in keys {
+            rows.push(params![
+                &key.channel_id.0,
+                &key.account,
+                hash(Some(&key.sha256)),
+                &key.kind,
+                until,
+                &node,
+            ]);
+        }
+        self.execute_rows(
+            "UPDATE media_uploads SET due_at = r.until
+             {from r: channel_id text, account text, sha256 blob, kind text, until int, node blob}
+             WHERE media_uploads.channel_id = r.channel_id AND media_uploads.account = r.account AND media_uploads.sha256 = r.sha256
+                AND media_uploads.kind = r.kind AND media_uploads.status = 'wanted' AND media_uploads.taken_by = r.node",
             &rows,
         )?;
         Ok(())

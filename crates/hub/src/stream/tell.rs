@@ -132,7 +132,7 @@ pub enum StreamData {
         /// Why it failed, if it did.
         error: Option<ErrorView>,
     },
-    /// A message was edited, taken back, or reacted to.
+    /// A message was edited, taken back, or reacted to, or a file of its has come.
     #[serde(rename = "message.updated")]
     MessageUpdated {
         /// When.

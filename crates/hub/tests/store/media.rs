@@ -323,6 +323,10 @@ fn a_file_is_handed_over_once_and_anew_when_it_was_forgotten() {
         taken.sort();
         assert_eq!(taken, [hash(1), hash(2)]);
         assert_eq!(take(BEGIN + 59).await, []);
+        let keys = [upload(1).key, upload(2).key];
+        lab.write(move |tx| tx.keep_media_uploads_taken(&keys, node, BEGIN + 100))
+            .await;
+        assert_eq!(take(BEGIN + 99).await, [], "who shows itself alive keeps what it has");
 
         let ready = Upload {
             status: UploadStatus::Ready {

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-use crate::config::{BucketConfig, MediaConfig};
+use crate::config::MediaConfig;
 use crate::media::model::FileHash;
 
 pub use bucket::Bucket;
@@ -88,13 +88,6 @@ impl Depot {
     /// Removes what processes that were killed have left unfinished.
     pub async fn clear(&self) -> io::Result<usize> {
         unfinished::clear(&self.unfinished).await
-    }
-}
-
-/// As the settings describe it, without its secrets.
-impl std::fmt::Display for BucketConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "bucket {}", self.name)
     }
 }
 

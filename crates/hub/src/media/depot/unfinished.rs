@@ -136,7 +136,7 @@ fn clear_now(folder: &Path) -> io::Result<usize> {
         let entry = entry?;
         let is_own = entry.file_name().to_string_lossy().starts_with(&own);
         let age = entry.metadata().and_then(|metadata| metadata.modified());
-        let is_old = age.is_ok_and(|written_at| is_over(written_at));
+        let is_old = age.is_ok_and(is_over);
         if !is_own && is_old && fs::remove_file(entry.path()).is_ok() {
             removed += 1;
         }

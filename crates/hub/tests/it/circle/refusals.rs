@@ -55,7 +55,7 @@ async fn each_wrong_field_is_named() {
             (whatsapp(json!({"type": "image", "link": "https://x.example/y", "caption": "x".repeat(1_025)})), content, "content.caption"),
             (whatsapp(json!({"type": "template", "name": "Hello World", "language": "en_US"})), content, "content.name"),
             (whatsapp(json!({"type": "template", "name": "hello_world", "language": ""})), content, "content.language"),
-            (whatsapp(json!({"type": "sticker"})), content, "content.type"),
+            (whatsapp(json!({"type": "sticker"})), content, "content.link"),
             (whatsapp(json!({"type": "quick_replies", "text": "x", "quickReplies": []})), content, "content.type"),
             (instagram(json!({"type": "quick_replies", "text": "x", "quickReplies": []})), content, "content.quickReplies"),
             (instagram(json!({"type": "quick_replies", "text": "x", "quickReplies": [{"title": "t".repeat(21), "payload": "p"}]})),
