@@ -17,7 +17,7 @@ const LARGE: usize = 100 * 1024 * 1024;
 const MEMORY_MORE_MAX: u64 = 20 * 1024 * 1024;
 /// What it is sent and read in.
 const CHUNK: usize = 256 * 1024;
-const WITHIN: Duration = Duration::from_secs(120);
+const WITHIN: Duration = Duration::from_mins(2);
 
 /// The sandbox's WhatsApp number, and the phone of a customer of its.
 const NUMBER: &str = "200000000000001";

@@ -95,7 +95,7 @@ fn files_are_kept_and_found_with_their_messages() {
         assert_eq!(found, [(one, 0, full.clone()), (one, 1, second.clone())]);
         let ids = [second.id, lab.ids.next()];
         let found = lab.read(move |tx| tx.media_by_ids(&ids)).await;
-        assert_eq!(found.into_values().collect::<Vec<_>>(), [second.clone()]);
+        assert_eq!(found.into_values().collect::<Vec<_>>(), std::slice::from_ref(&second));
         let locked = lab.write(move |tx| tx.lock_media(&ids)).await;
         assert_eq!(locked.into_values().collect::<Vec<_>>(), [second]);
     });

@@ -82,7 +82,7 @@ async fn a_link_opens_until_its_time_is_over_and_no_other_file() {
             assert_eq!(answer.status, 403);
         }
         assert_eq!(harness.open(&link, HeaderMap::new()).await.0, 200);
-        harness.pass(Duration::from_secs(120)).await;
+        harness.pass(Duration::from_mins(2)).await;
         let over = harness.answer(harness.request(reqwest::Method::GET, &link)).await;
         over.problem(403, "link_expired");
         let path = format!("/api/v1/media/{}", id(&file));
