@@ -53,7 +53,7 @@ impl Links {
 
     /// A link that holds for so many seconds at least.
     pub fn lasting(&self, id: MediaId, now: Millis, lifetime_secs: i64) -> String {
-        let until = rounded_up(now / 1000 + lifetime_secs, lifetime_secs);
+        let until = rounded_up((now + 999) / 1000 + lifetime_secs, lifetime_secs);
         let signature = hmac::sign(&self.key, said(id, until).as_bytes());
         let signature = URL_SAFE_NO_PAD.encode(signature.as_ref());
         format!("{}/media/{id}?exp={until}&sig={signature}", self.base)
