@@ -4,7 +4,7 @@
 //! - What a message of Meta's refers to is noted with the message ([`inbound`]), and fetched in the background ([`downloads`]).
 //! - A message that is to be sent with an uploaded file ([`outbound`]) waits until the channel has handed the file to Meta ([`uploads`]), once
 //!   for all messages of the channel, until Meta forgets it.
-//! - Whoever may see a file gets a link that opens for a while ([`links`]); how it is served is in [`serve`].
+//! - Whoever may see a file gets a link that opens for a while ([`links`]); how it is served is in `serve`.
 //! - What nothing refers to any more is removed ([`sweep`]).
 //!
 //! Guarantee: a message never waits for a file of Meta's, and is never lost with one. A file whose row says `stored` is in the media store. No
