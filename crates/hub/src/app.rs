@@ -12,6 +12,7 @@ use crate::flags::Flags;
 use crate::ids::Ids;
 use crate::ingest::Ingest;
 use crate::ingest::silence::Silences;
+use crate::media::MediaStore;
 use crate::metrics::Metrics;
 use crate::sending::Senders;
 use crate::sending::lease::Leases;
@@ -58,6 +59,8 @@ pub struct Parts {
     pub senders: Senders,
     /// Which channels this node leads.
     pub leases: Leases,
+    /// Files in messages.
+    pub media: MediaStore,
     /// What happens, live.
     pub stream: Stream,
 }

@@ -17,6 +17,7 @@ pub mod http;
 pub mod ids;
 pub mod ingest;
 pub mod logging;
+pub mod media;
 pub mod metrics;
 pub mod routes;
 pub mod schedule;

@@ -55,6 +55,41 @@ impl NotificationResult {
     }
 }
 
+/// Which way a file goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transfer {
+    /// From Meta.
+    Download,
+    /// To Meta.
+    Upload,
+}
+
+impl Transfer {
+    const ALL: [Self; 2] = [Self::Download, Self::Upload];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Download => "download",
+            Self::Upload => "upload",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TransferLabels {
+    direction: &'static str,
+    result: &'static str,
+}
+
+impl TransferLabels {
+    fn new(direction: Transfer, succeeded: bool) -> Self {
+        Self {
+            direction: direction.as_str(),
+            result: if succeeded { "success" } else { "error" },
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NotificationLabels {
     channel: &'static str,
@@ -146,6 +181,7 @@ pub struct Metrics {
     task_restarts: Counter,
     late_deliveries: Counter,
     template_changes: Family<TemplateLabel, Counter>,
+    transfers: Family<TransferLabels, Counter>,
 }
 
 /// From 100 µs to about 13 s, doubling.
@@ -187,6 +223,7 @@ impl Metrics {
             task_restarts: Counter::default(),
             late_deliveries: Counter::default(),
             template_changes: Family::default(),
+            transfers: Family::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -201,6 +238,20 @@ impl Metrics {
         );
         for status in TEMPLATE_STATUSES {
             drop(metrics.template_changes.get_or_create(&TemplateLabel { status }));
+        }
+        registry.register(
+            "tidings_media_transfers",
+            "Tries to fetch a file from Meta, or to hand one over",
+            metrics.transfers.clone(),
+        );
+        for direction in Transfer::ALL {
+            for succeeded in [true, false] {
+                drop(
+                    metrics
+                        .transfers
+                        .get_or_create(&TransferLabels::new(direction, succeeded)),
+                );
+            }
         }
         registry.register(
             "tidings_webhook_notifications",
@@ -319,6 +370,13 @@ impl Metrics {
         // Writing to a string cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+
+    /// A try to carry a file has ended.
+    pub fn count_transfer(&self, direction: Transfer, succeeded: bool) {
+        self.transfers
+            .get_or_create(&TransferLabels::new(direction, succeeded))
+            .inc();
     }
 
     /// A notification was answered.

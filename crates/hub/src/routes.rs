@@ -25,6 +25,7 @@ use crate::conversations::api as conversations;
 use crate::flags::api as flags;
 use crate::http::{problem, request};
 use crate::ingest::{events_api, webhooks};
+use crate::media::api as media;
 use crate::sending::{outbound_api, queue_api};
 use crate::stream::api as stream;
 use crate::{health, sending};
@@ -120,6 +121,11 @@ fn table() -> Table {
             routes!(flags::show_flag, flags::set_flag, flags::unset_flag),
         )
         .add(Access::Key, routes!(audit::list_audit))
+        .add(Access::Key, routes!(media::upload_media))
+        .add(Access::Key, routes!(media::show_media))
+        .add(Access::Key, routes!(media::read_media))
+        .add(Access::Key, routes!(media::retry_media))
+        .add(Access::Link, routes!(media::open_link))
         .add(Access::Key, routes!(stream::stream))
         .add(Access::Key, routes!(document))
         // Operators
@@ -211,7 +217,7 @@ const KEY: &str = "apiKey";
 fn describe(operation: &mut Operation, access: Access) {
     let responses = &mut operation.responses.responses;
     match access {
-        Access::Public | Access::Meta => operation.security = Some(Vec::new()),
+        Access::Public | Access::Meta | Access::Link => operation.security = Some(Vec::new()),
         Access::Key => {
             operation.security = Some(vec![SecurityRequirement::new(KEY, Vec::<String>::new())]);
             let challenge = HeaderBuilder::new()

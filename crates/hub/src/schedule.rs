@@ -163,6 +163,7 @@ async fn prune(app: &App) -> Result<(), StoreError> {
             break;
         }
     }
+    crate::media::sweep::sweep(app).await?;
     let keep = app.config.retention.quarantined_max;
     app.store.write_unflushed(move |tx| tx.prune_quarantined(keep)).await?;
     Ok(())

@@ -20,6 +20,7 @@ use crate::flags::Flags;
 use crate::ids::Ids;
 use crate::ingest::silence::Silences;
 use crate::ingest::{Ingest, Pending, projector, writer};
+use crate::media::{self, MediaStore};
 use crate::metrics::Metrics;
 use crate::sending::Senders;
 use crate::sending::lease::{self, Leases};
@@ -177,6 +178,8 @@ impl Works {
         channels::follow::look(&store, &channels, &flags, &metrics)
             .await
             .context("the channels cannot be read")?;
+        let media = MediaStore::new(&config, channels.link_key().clone())
+            .context("the bucket of the media store cannot be used; check the variables MEDIA_S3_*")?;
         let keys = access::Keys::load(&config).context("the API key cannot be made ready")?;
         let (ingest, pending) = Ingest::new(&config.webhooks, channels.clone(), ids.clone());
         let app = App::new(Parts {
@@ -189,6 +192,7 @@ impl Works {
             projector: Notify::new(),
             silences: Silences::default(),
             templates: Notify::new(),
+            media,
             config,
             store,
             clock,
@@ -207,10 +211,16 @@ impl Works {
             .await
             .context("what was being sent at the last stop cannot be looked through")?;
 
+        media::recover(&app)
+            .await
+            .context("what was being done with files at the last stop cannot be looked through")?;
+
         let mut tasks = Tasks::default();
         tasks.start(Stage::Producers, "schedule", &app, schedule::run);
         tasks.start(Stage::Producers, "profiles", &app, conversations::profiles::run);
         tasks.start(Stage::Producers, "templates", &app, channels::templates::sync::run);
+        tasks.start(Stage::Producers, "downloads", &app, media::downloads::run);
+        tasks.start(Stage::Producers, "uploads", &app, media::uploads::run);
         tasks.start(Stage::Producers, "senders", &app, sending::fleet::run);
         tasks.start(Stage::Producers, "channels", &app, channels::follow::run);
         let pending = Arc::new(Mutex::new(pending));

@@ -33,6 +33,7 @@ use crate::ids::Ids;
 use crate::ledger::{LedgerKind, Summary};
 use crate::lock;
 use crate::mail::Wanted;
+use crate::media::TransferCount;
 use crate::state::threads::{By, Message, ThreadKey};
 
 /// Most customers that are listed; a load may make many more.
@@ -70,6 +71,7 @@ pub(crate) fn routes() -> Router<Arc<Core>> {
         .route("/sandbox/faults/{fault}", delete(remove_fault))
         .route("/sandbox/media/{media}", get(media))
         .route("/sandbox/errors", get(errors))
+        .route("/sandbox/transfers", get(transfers))
         .route("/sandbox/script", post(play))
         .route("/sandbox/stream", get(listen))
         .merge(accounts::routes())
@@ -465,6 +467,11 @@ fn part(range: &str, whole: usize) -> Option<Range<usize>> {
         first.parse().ok()?..end
     };
     (range.start < range.end).then_some(range)
+}
+
+/// How many files are, and were, on their way.
+async fn transfers(Extract(core): Extract<Arc<Core>>) -> Json<TransferCount> {
+    Json(core.transfers.count())
 }
 
 /// Every error that a fault can bring.

@@ -12,7 +12,7 @@ use crate::ids::Ids;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FaultRequest {
-    /// Where: `messages`, `media`, `subscriptions`, `subscribed_apps`, `debug_token`, `read` (any other one), or `any` of these;
+    /// Where: `messages`, `media` (or of it alone `media.upload` or `media.download`), `subscriptions`, `subscribed_apps`, `debug_token`, `read` (any other one), or `any` of these;
     /// `webhooks`: the posts to subscribers; `smtp.connect`, `smtp.auth`, `smtp.mail`, `smtp.rcpt`, `smtp.data`, or `smtp` for
     /// each of these. [`FaultKind`] says which kind happens where.
     pub endpoint: String,
@@ -90,6 +90,8 @@ const GRAPH: &[&str] = &[
     "messages",
     "message_templates",
     "media",
+    "media.upload",
+    "media.download",
     "subscriptions",
     "subscribed_apps",
     "debug_token",
@@ -134,6 +136,12 @@ pub enum FaultKind {
     /// Endpoint `any` only, and for a time, not a count: every request is cut off (or answered with `httpStatus` and a page), and no
     /// webhook is posted until it is over.
     Outage,
+    /// `media.download` only: the file ends before it should.
+    Truncate,
+    /// `media.download` only: what comes is as long as the file, and another one.
+    Corrupt,
+    /// `media.download` only: a page comes in place of the file, as if nothing were wrong.
+    Page,
     /// Webhooks only: what was answered with 200 is posted once more, the same bytes.
     Double,
     /// Webhooks only: the events of the post stand in reverse, and the post comes after those of the next `delayMs`.
@@ -161,6 +169,9 @@ impl FaultKind {
         Self::TokenRevoked,
         Self::NumberBlocked,
         Self::Outage,
+        Self::Truncate,
+        Self::Corrupt,
+        Self::Page,
         Self::Double,
         Self::Reorder,
         Self::Lose,
@@ -182,6 +193,7 @@ impl FaultKind {
             | Self::TokenRevoked
             | Self::NumberBlocked => on_graph,
             Self::Outage => endpoint == "any",
+            Self::Truncate | Self::Corrupt | Self::Page => endpoint == "media.download",
             Self::Double | Self::Reorder | Self::Lose | Self::WrongSignature | Self::DropSubscription => on_webhooks,
         }
     }
@@ -259,6 +271,7 @@ impl Fault {
         let endpoint = target.endpoint;
         let is_there = asked == endpoint
             || (asked == "any" && GRAPH.contains(&endpoint))
+            || (asked == "media" && endpoint.starts_with("media."))
             || (asked == "smtp" && endpoint.starts_with("smtp."));
         let is_account = self
             .request

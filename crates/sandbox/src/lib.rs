@@ -120,6 +120,7 @@ pub use graph::catalogue::{CataloguedError, ERRORS};
 pub use ledger::{AccountSummary, LedgerEntry, LedgerKind, Summary, Troubles};
 pub use limits::{AccountLimits, NumberLimits, NumberStatus, Quality};
 pub use mail::{Mail, SmtpAuth, SmtpOptions};
+pub use media::TransferCount;
 pub use options::{Delays, EchoTiming, Limits, Options, Rules, WebhookOptions, WindowRefusal};
 pub use state::AddCustomerError;
 pub use templates::{TemplateChange, TemplateRules};
@@ -134,6 +135,7 @@ use engine::{Act, Engine};
 use ids::Ids;
 use ledger::{Ledger, Subject};
 use mail::{Mailbox, Wanted};
+use media::Transfers;
 use state::State;
 use webhooks::Subscription;
 use webhooks::carry::Carrier;
@@ -213,6 +215,7 @@ pub(crate) struct Core {
     pub(crate) changes: Changes,
     pub(crate) mailbox: Mailbox,
     pub(crate) carrier: Carrier,
+    pub(crate) transfers: Transfers,
     pub(crate) whatsapp_secret: String,
     pub(crate) instagram_secret: String,
     pub(crate) stopping: CancellationToken,
@@ -287,6 +290,7 @@ impl Sandbox {
             changes: Changes::new(),
             mailbox: Mailbox::new(&options.smtp.clone().unwrap_or_default()),
             carrier,
+            transfers: Transfers::default(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
@@ -327,6 +331,11 @@ impl Sandbox {
     /// The address of everything: Graph, control API, phone page.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// How many files are, and were, on their way.
+    pub fn transfers(&self) -> TransferCount {
+        self.core.transfers.count()
     }
 
     /// Where the SMTP sink listens, if there is one.

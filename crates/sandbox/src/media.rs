@@ -4,9 +4,13 @@
 //! calls out to nobody. What is held is bounded; when full, the oldest go, as they would after their days at Meta.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::digest;
 use axum::body::Bytes;
+use serde::Serialize;
+
+use crate::lock;
 
 /// Ids from webhooks live 7 days, uploaded ones 30.
 pub(crate) const INBOUND_MILLIS: i64 = 7 * 86_400_000;
@@ -26,6 +30,46 @@ pub(crate) struct Media {
 impl Media {
     pub(crate) fn sha256(&self) -> Vec<u8> {
         digest::digest(&digest::SHA256, &self.bytes).as_ref().to_vec()
+    }
+}
+
+/// How many files are on their way, in either direction. Cheap to clone; clones count together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Transfers(Arc<Mutex<TransferCount>>);
+
+/// How many files are, and were, on their way: uploads and downloads together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TransferCount {
+    /// Now.
+    pub now: u64,
+    /// At once, at most.
+    pub most: u64,
+    /// Altogether.
+    pub total: u64,
+}
+
+/// One that is on its way, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Transfer(Transfers);
+
+impl Transfers {
+    pub(crate) fn begin(&self) -> Transfer {
+        let mut count = lock(&self.0);
+        count.now += 1;
+        count.total += 1;
+        count.most = count.most.max(count.now);
+        Transfer(self.clone())
+    }
+
+    pub(crate) fn count(&self) -> TransferCount {
+        *lock(&self.0)
+    }
+}
+
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        lock(&self.0.0).now -= 1;
     }
 }
 

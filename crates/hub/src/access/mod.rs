@@ -28,6 +28,8 @@ pub enum Access {
     Public,
     /// Meta: a notification proves itself by its signature, a verification by its token.
     Meta,
+    /// Whoever has a signed link, while it holds.
+    Link,
     /// Whoever has an API key.
     Key,
 }

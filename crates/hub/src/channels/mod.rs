@@ -244,6 +244,11 @@ impl Channels {
         self.parts.keyring.seal(place(id), credentials)
     }
 
+    /// The key that links to media are signed with.
+    pub fn link_key(&self) -> &aws_lc_rs::hmac::Key {
+        self.parts.keyring.links()
+    }
+
     /// The client for one of Meta's products.
     pub fn client(&self, platform: Platform) -> &GraphClient {
         match platform {

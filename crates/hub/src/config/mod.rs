@@ -79,6 +79,8 @@ pub struct Config {
     pub templates_sync_every: Duration,
     /// Messages on their way out.
     pub sending: SendingConfig,
+    /// Files in messages.
+    pub media: MediaConfig,
     /// The server's bounds.
     pub http: HttpConfig,
     /// Who may read `/metrics` without a key.
@@ -276,6 +278,40 @@ impl SendingConfig {
     }
 }
 
+/// Files in messages.
+#[derive(Debug, Clone)]
+pub struct MediaConfig {
+    /// The folder that files are in; with a bucket, those that are being written.
+    pub dir: PathBuf,
+    /// The largest file, in bytes.
+    pub bytes_max: u64,
+    /// How many files are fetched from Meta at once; at least 1.
+    pub downloads_parallel: usize,
+    /// How many files are handed to Meta at once; at least 1.
+    pub uploads_parallel: usize,
+    /// How long a link to a file holds, at least.
+    pub link: Duration,
+    /// How long a file is kept that was uploaded and that no message refers to.
+    pub unused: Duration,
+    /// Where files are in place of the folder.
+    pub bucket: Option<BucketConfig>,
+}
+
+/// A bucket of an S3-compatible object store.
+#[derive(Debug, Clone)]
+pub struct BucketConfig {
+    /// Its name.
+    pub name: String,
+    /// Where the object store is, if it is not Amazon's; no slash at its end.
+    pub endpoint: Option<String>,
+    /// Its region.
+    pub region: String,
+    /// The id and the secret of the key; without one what the machine's role may do.
+    pub keys: Option<(String, SecretString)>,
+    /// What the names of all files begin with.
+    pub prefix: String,
+}
+
 /// The server's bounds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpConfig {
@@ -326,8 +362,35 @@ pub struct EffectiveSetting {
     pub source: String,
 }
 
-/// Stands, in the address of the store, for the data folder.
+/// Stands, in the address of the store and in that of the media store, for the data folder.
 const DATA_DIR: &str = "{data_dir}";
+
+fn read_media(reading: &mut Reading<'_>, data_dir: &str) -> MediaConfig {
+    let dir = reading.required("media.dir", |text| values::text(&text.replace(DATA_DIR, data_dir)));
+    reading.show_filled("media.dir", DATA_DIR, data_dir);
+    let name = reading.optional("media.s3.bucket", values::text);
+    let endpoint = reading.optional("media.s3.endpoint", values::base_url);
+    let region = reading.required("media.s3.region", values::text);
+    let key = reading.optional("media.s3.access_key_id", values::text);
+    let secret = reading.optional("media.s3.secret_access_key", values::secret);
+    let prefix = reading.optional("media.s3.prefix", values::text);
+    MediaConfig {
+        dir: PathBuf::from(dir),
+        // Meta takes nothing larger than 100 MB (reference `whatsapp.md` 11); what is larger is for whoever reads it here.
+        bytes_max: reading.required("media.bytes_max", values::number(1..=4 * 1024 * 1024 * 1024)),
+        downloads_parallel: reading.required("media.downloads_parallel", values::number(1..=256)),
+        uploads_parallel: reading.required("media.uploads_parallel", values::number(1..=256)),
+        link: reading.required("media.link_secs", values::seconds(1..=30 * 86_400)),
+        unused: reading.required("media.unused_hours", values::hours),
+        bucket: name.map(|name| BucketConfig {
+            name,
+            endpoint,
+            region,
+            keys: key.zip(secret),
+            prefix: prefix.unwrap_or_default(),
+        }),
+    }
+}
 
 impl Config {
     /// Reads the settings from their sources. Answers with every mistake at once.
@@ -361,6 +424,7 @@ impl Config {
             values::database_url(&text.replace(DATA_DIR, &data_dir))
         });
         reading.show_filled("database_url", DATA_DIR, &data_dir);
+        let media = read_media(reading, &data_dir);
         Self {
             listen,
             database_url,
@@ -433,6 +497,7 @@ impl Config {
                     per_hour: reading.required("sending.instagram.messages_per_hour", values::count),
                 },
             },
+            media,
             http: HttpConfig {
                 connections_max: reading.required("http.connections_max", values::number(1..=1_000_000)),
                 header_timeout: reading.required("http.header_timeout_secs", values::seconds(1..=600)),

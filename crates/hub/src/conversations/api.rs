@@ -283,7 +283,7 @@ pub struct MessageList {
 impl MessageList {
     /// As callers see it.
     pub fn new(app: &App, found: &[Message], beside: &Messages, next_cursor: Option<String>) -> Self {
-        let views = found.iter().map(|message| beside.view(message, &app.channels));
+        let views = found.iter().map(|message| beside.view(message, app));
         Self {
             messages: views.collect(),
             next_cursor,
@@ -356,7 +356,7 @@ pub async fn show_message(
     });
     let (found, beside) = read.await?;
     let message = found.ok_or_else(|| Problem::not_found("message"))?;
-    Ok(Json(beside.view(&message, &app.channels)))
+    Ok(Json(beside.view(&message, &app)))
 }
 
 /// Shows what happened to one message: every try, status and event of it, in order.

@@ -18,6 +18,7 @@ use crate::conversations::model::{
 use crate::conversations::people::People;
 use crate::conversations::understand::{Effect, Said, Understood};
 use crate::ids::{ContactId, ConversationId, EventId, Ids, MessageId};
+use crate::media::inbound;
 use crate::sending::fallback;
 use crate::store::messages::{MessageFact, ReactionRow};
 use crate::store::{StoreError, Tx};
@@ -50,6 +51,8 @@ pub struct Projected {
     pub redacted: Vec<EventId>,
     /// Events that had been put aside are in the queue again.
     pub unparked: bool,
+    /// There are files to be fetched.
+    pub has_files: bool,
 }
 
 impl Projected {
@@ -60,6 +63,7 @@ impl Projected {
         self.settled.extend(further.settled);
         self.redacted.extend(further.redacted);
         self.unparked |= further.unparked;
+        self.has_files |= further.has_files;
     }
 }
 
@@ -92,6 +96,8 @@ struct Batch<'a> {
     closed: Vec<(MessageId, usize)>,
     facts: Vec<MessageFact>,
     reactions: HashMap<(MessageId, bool), ReactionRow>,
+    /// Messages whose files were told for the first time.
+    with_files: Vec<MessageId>,
     parked: Vec<(ChannelId, String, EventId)>,
     known: Vec<(ChannelId, String)>,
     done: Projected,
@@ -116,6 +122,7 @@ impl<'a> Batch<'a> {
             closed: Vec::new(),
             facts: Vec::new(),
             reactions: HashMap::new(),
+            with_files: Vec::new(),
             parked: Vec::new(),
             known: Vec::new(),
             done: Projected::default(),
@@ -357,6 +364,7 @@ impl<'a> Batch<'a> {
             },
         );
         self.new_messages.push(message.id);
+        self.with_files.push(message.id);
         self.known.push((event.channel_id.clone(), said.external_id.clone()));
         self.remember(message);
         Ok(())
@@ -384,6 +392,7 @@ impl<'a> Batch<'a> {
             redact(tx, &mut self.done.redacted, event.event_id)?;
         } else if message.content == Content::Placeholder {
             message.content = said.content.clone();
+            self.with_files.push(known);
         }
         if message.reply_to.is_none() {
             message.reply_to.clone_from(&said.reply_to);
@@ -744,6 +753,7 @@ impl<'a> Batch<'a> {
             redact(tx, &mut self.done.redacted, told_by)?;
         }
         tx.forget_wordings(id)?;
+        tx.forget_media_of_message(id, self.now)?;
         if deleted_before.is_none() {
             self.change(
                 index,
@@ -942,6 +952,8 @@ impl<'a> Batch<'a> {
             .collect();
         touched.sort_by_key(|message| message.id);
         tx.update_messages(&touched)?;
+        let with_files: Vec<&Message> = self.with_files.iter().filter_map(|id| self.messages.get(id)).collect();
+        self.done.has_files = inbound::note(tx, &with_files, self.ids, self.now)?;
         tx.insert_message_facts(&self.facts)?;
         let mut reactions: Vec<ReactionRow> = self.reactions.into_values().collect();
         reactions.sort_by_key(|reaction| (reaction.message_id, reaction.by_business));

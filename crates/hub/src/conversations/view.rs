@@ -10,7 +10,7 @@ use tidings_meta::error::explain_code;
 use tidings_meta::notification::Platform;
 use utoipa::ToSchema;
 
-use crate::channels::Channels;
+use crate::app::App;
 use crate::conversations::content::Content;
 use crate::conversations::model::{
     ChannelId, Contact, Conversation, ConversationStatus, Failure, Handler, Identity, IdentityKind, Message, Millis,
@@ -19,6 +19,8 @@ use crate::conversations::model::{
 use crate::http::timestamp::Time;
 use crate::http::word::words;
 use crate::ids::{ContactId, ConversationId, EventId, MessageId};
+use crate::media::model::Media;
+use crate::media::view::MediaView;
 use crate::sending::route::model::{Leg, LegState};
 use crate::store::messages::ReactionRow;
 use crate::store::{StoreError, Tx};
@@ -79,6 +81,9 @@ pub struct MessageView {
     pub sender: SenderWord,
     /// What it says.
     pub content: Content,
+    /// The files in it, in the order of its parts: those that Meta told of, and those that were uploaded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub media: Vec<MediaView>,
     /// How far it got.
     pub status: StatusWord,
     /// When it was said: by Meta's clock for what came from Meta, by ours for what we send.
@@ -238,6 +243,7 @@ pub struct Messages {
     answered: HashMap<(ChannelId, String), MessageId>,
     legs: HashMap<MessageId, Vec<(Leg, Option<Status>)>>,
     origins: HashMap<MessageId, MessageId>,
+    media: HashMap<MessageId, Vec<Media>>,
 }
 
 impl Messages {
@@ -281,17 +287,32 @@ impl Messages {
             let status = statuses.get(&leg.message_id).copied();
             legs.entry(leg.origin_id).or_default().push((leg, status));
         }
+        let with_files: Vec<MessageId> = messages
+            .iter()
+            .filter(|message| !message.content.files().is_empty())
+            .map(|message| message.id)
+            .collect();
+        let mut media: HashMap<MessageId, Vec<Media>> = HashMap::new();
+        for (message, _, file) in tx.media_of_messages(&with_files)? {
+            media.entry(message).or_default().push(file);
+        }
         Ok(Self {
             reactions,
             answered,
             legs,
             origins,
+            media,
         })
     }
 
     /// Renders one of them.
-    pub fn view(&self, message: &Message, channels: &Channels) -> MessageView {
-        let platform = channels.get(&message.channel_id).and_then(|channel| channel.platform());
+    pub fn view(&self, message: &Message, app: &App) -> MessageView {
+        let now = app.clock.now_millis();
+        let media = self.media.get(&message.id).map(Vec::as_slice).unwrap_or_default();
+        let platform = app
+            .channels
+            .get(&message.channel_id)
+            .and_then(|channel| channel.platform());
         let receipts = &message.receipts;
         let reactions = self.reactions.get(&message.id).map(Vec::as_slice).unwrap_or_default();
         let legs = self.legs.get(&message.id).map(Vec::as_slice).unwrap_or_default();
@@ -302,6 +323,10 @@ impl Messages {
             direction: Direction::of(message).into(),
             sender: message.sender.into(),
             content: message.content.clone(),
+            media: media
+                .iter()
+                .map(|file| MediaView::new(file, &app.media.links, now))
+                .collect(),
             status: message.status.into(),
             occurred_at: Time(message.occurred_at),
             created_at: Time(message.created_at),

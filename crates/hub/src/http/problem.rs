@@ -303,6 +303,18 @@ codes! {
         "Only messages that failed or expired, or that wait on a pause, can be sent again; send a new one instead.";
     MayHaveArrived "may_have_arrived" CONFLICT "The message may have arrived"
         "Look at its timeline; to send it again for all that, add `force=true`: the contact may get it twice.";
+    InvalidForm "invalid_form" BAD_REQUEST "The form or body cannot be read"
+        "Send the whole file as the body, or a form (`multipart/form-data`) with the file in `file`.";
+    MediaNotStored "media_not_stored" CONFLICT "The file is not there"
+        "Wait until it has been fetched; one that failed is fetched again by `POST /api/v1/media/{id}/retry`.";
+    LinkForged "link_forged" FORBIDDEN "The link is not one of this hub"
+        "Take the link from the message, or from `GET /api/v1/media/{id}`, as it is.";
+    LinkExpired "link_expired" FORBIDDEN "The link is over"
+        "Read the message, or `GET /api/v1/media/{id}`, again: it has a new link.";
+    RangeNotSatisfiable "range_not_satisfiable" RANGE_NOT_SATISFIABLE "The range begins behind the end of the file"
+        "Ask for a range within the length that the header `Content-Range` tells.";
+    MediaUnavailable "media_unavailable" SERVICE_UNAVAILABLE "The media store cannot be used at the moment"
+        "Try again after the time in `Retry-After`; the log says what is wrong with the folder or bucket.";
     StoreUnavailable "store_unavailable" SERVICE_UNAVAILABLE "The store cannot be used at the moment"
         "Try again after the time in `Retry-After`.";
     Internal "internal" INTERNAL_SERVER_ERROR "Something went wrong in Tidings"

@@ -38,6 +38,8 @@ pub struct BroughtIn {
     pub received: Vec<(ChannelId, &'static str)>,
     /// Events that had been put aside are in the queue again.
     pub unparked: bool,
+    /// There are files to be fetched.
+    pub has_files: bool,
 }
 
 impl Arrived {
@@ -166,6 +168,7 @@ pub fn bring_in(
             .collect(),
         received: projected.received,
         unparked: projected.unparked,
+        has_files: projected.has_files,
     })
 }
 

@@ -168,6 +168,9 @@ pub(super) fn report(app: &App, done: &Done) -> usize {
     if !done.events.is_empty() {
         app.stream.nudge();
     }
+    if done.has_files {
+        app.media.nudge_downloads();
+    }
     done.events.len()
 }
 
@@ -194,6 +197,8 @@ pub(super) struct Done {
     pub(super) notices: Vec<Notice>,
     /// Whether anything was told of one.
     pub(super) is_about_templates: bool,
+    /// There are files to be fetched.
+    pub(super) has_files: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -298,6 +303,7 @@ impl Worker {
             received: projected.received,
             notices,
             is_about_templates,
+            has_files: projected.has_files,
         })
     }
 

@@ -122,6 +122,7 @@ async fn bring_in(app: &App, group: Vec<Pending>, turn: Option<Turn>) -> Result<
             let mut done = Done {
                 events: Vec::with_capacity(brought.new.len()),
                 received: brought.received,
+                has_files: brought.has_files,
                 ..Done::default()
             };
             for Pending { events, answer } in group {

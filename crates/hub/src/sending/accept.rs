@@ -14,6 +14,7 @@ use crate::channels::templates::verify::{self, Refusal, Verified};
 use crate::conversations::content::{Content, Template};
 use crate::conversations::model::{ChannelId, Conversation, Message, Millis, Receipts, Sender, Status};
 use crate::ids::{ContactId, ConversationId, MessageId};
+use crate::media::outbound;
 use crate::sending::model::{Fallback, Priority, Purpose, Scheduled, Terms};
 use crate::sending::recipient::{self, Found, Newcomer};
 use crate::sending::request::{self, Fault};
@@ -331,7 +332,9 @@ impl Acceptor {
         }
         self.refuse_while_stopped(&channel.id)?;
         let mut faults = request::check(kind, &order.content);
-        faults.extend(unknown_files(&order.content));
+        if faults.is_empty() {
+            faults = outbound::check(tx, &self.app, kind, &order.content)?;
+        }
         if !faults.is_empty() {
             return Err(AcceptError::Content(faults));
         }
@@ -412,6 +415,7 @@ impl Acceptor {
             tx.update_conversations(&[&conversation])?;
         }
         tx.insert_messages(&[&planned.message])?;
+        outbound::note(tx, &planned.message)?;
         tx.insert_terms(planned.terms.as_slice())?;
         if let Some(leg) = &planned.leg {
             tx.insert_leg(leg)?;
@@ -663,21 +667,6 @@ impl Acceptor {
             event_id: None,
         })
     }
-}
-
-/// Files that were never handed over: there is no media store that could have them.
-fn unknown_files(content: &Content) -> Vec<Fault> {
-    let files = content.files().into_iter();
-    let unknown = files.filter(|(_, media)| media.media_id.is_some());
-    unknown
-        .map(|(place, _)| {
-            let dot = if place.is_empty() { "" } else { "." };
-            Fault::new(
-                format!("content.{place}{dot}mediaId"),
-                "there is no such file: give `link`, or Meta's `id`",
-            )
-        })
-        .collect()
 }
 
 fn millis(duration: Duration) -> Millis {

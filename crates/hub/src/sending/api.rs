@@ -228,7 +228,7 @@ pub(super) async fn view(app: &App, message: Message) -> Result<MessageView, Sto
         .store
         .read(move |tx| Ok::<_, StoreError>((Messages::load(tx, &messages)?, messages.clone())))
         .await?;
-    let view = messages.first().map(|message| beside.view(message, &app.channels));
+    let view = messages.first().map(|message| beside.view(message, app));
     view.ok_or(StoreError::Closed)
 }
 

@@ -522,6 +522,9 @@ impl Leader {
             return;
         }
         let app = &self.sender.app;
+        if taken.wants_files {
+            app.media.nudge_uploads();
+        }
         for kind in &taken.ended {
             if let Some(platform) = self.sender.channel.platform() {
                 app.metrics.count_sent(platform, false, kind);

@@ -59,6 +59,8 @@ pub enum Wait {
     DailyLimit,
     /// The account has written to as many people as it may in a day.
     TierLimit,
+    /// Its file, which is being handed to Meta.
+    Media,
     /// A token that works.
     Credentials,
     /// The channel's pace. Never an entry's own: the channel waits for it.
@@ -77,7 +79,7 @@ pub enum Wait {
 
 impl Wait {
     /// Every one.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Turn,
         Self::Scheduled,
         Self::Retry,
@@ -88,6 +90,7 @@ impl Wait {
         Self::HourlyLimit,
         Self::DailyLimit,
         Self::TierLimit,
+        Self::Media,
         Self::Credentials,
         Self::RateLimit,
         Self::Stopped,
@@ -110,6 +113,7 @@ impl Wait {
             Self::HourlyLimit => "hourly_limit",
             Self::DailyLimit => "daily_limit",
             Self::TierLimit => "tier_limit",
+            Self::Media => "media",
             Self::Credentials => "credentials",
             Self::RateLimit => "rate_limit",
             Self::Stopped => "stopped",

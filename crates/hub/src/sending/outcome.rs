@@ -112,6 +112,16 @@ fn read(platform: Platform, repeatable: bool, exchange: &Exchange<Sent>) -> Outc
     }
 }
 
+/// Whether Meta refuses a message for the file that it names by an id (reference `whatsapp.md` 11, 13.9, 14.2, `instagram.md` 7): most likely it does
+/// not know the id any more.
+pub(super) fn is_about_the_file(failure: &Failure) -> bool {
+    match (failure.code, failure.subcode) {
+        (131_009 | 131_053, _) | (100, Some(2_018_074)) => true,
+        (100, None) => failure.text.to_ascii_lowercase().contains("media"),
+        _ => false,
+    }
+}
+
 /// Which outcome a class of the catalogue leads to.
 fn from_class(class: Class, failure: Failure, wait: Option<Duration>) -> Outcome {
     match class {

@@ -35,6 +35,8 @@ use crate::conversations::model::{
 use crate::conversations::phone;
 use crate::conversations::understand::callback_of;
 use crate::ids::{AttemptId, ContactId, ConversationId, MessageId};
+use crate::media::model::Upload;
+use crate::media::outbound::{self, Resolved, Used};
 use crate::sending::email::{self, Mailer};
 use crate::sending::end::End;
 use crate::sending::leader::Leader;
@@ -64,6 +66,8 @@ const CAP_WAIT: Duration = Duration::from_hours(24);
 /// How long a message waits for a paused template before it is looked at again, where nobody knows how long the pause is. When the template
 /// goes on it is sent at once.
 const PAUSED_WAIT: Duration = Duration::from_mins(15);
+/// When it is looked again whether a file is in Meta's hands; whoever hands it over tells sooner.
+const MEDIA_LOOK_AGAIN: Millis = 5_000;
 
 /// The pace of an e-mail sender that has none of its own.
 const UNLIMITED: PaceConfig = PaceConfig {
@@ -190,6 +194,8 @@ pub(super) struct InHand {
     pub(super) attempt_id: AttemptId,
     pub(super) kind: &'static str,
     pub(super) body: serde_json::Value,
+    /// The files of Meta's that it is sent with.
+    files: Vec<Used>,
     /// Whether it was known before that it may have been sent.
     was_duplicate: bool,
     /// Whether it may have been sent before.
@@ -218,6 +224,8 @@ pub(super) struct Taken {
     pub(super) ended: Vec<&'static str>,
     /// Who was written to outside of a window, and when last before.
     pub(super) reached: Vec<(ConversationId, Option<Millis>)>,
+    /// Files have to be handed to Meta first.
+    pub(super) wants_files: bool,
     /// There may be more that is due.
     pub(super) is_full: bool,
     pub(super) next_due: Option<Millis>,
@@ -247,6 +255,8 @@ struct Known {
     conversations: HashMap<ConversationId, Conversation>,
     identities: HashMap<ContactId, Vec<Identity>>,
     terms: HashMap<MessageId, Terms>,
+    /// The files of messages.
+    files: outbound::Known,
     /// When those were last written to outside of a window to whom that is about to be done.
     reached: HashMap<ConversationId, Millis>,
     /// Of e-mails whose policy names one.
@@ -318,6 +328,8 @@ struct Writes {
     /// When and why it does.
     taken_up: Vec<Terms>,
     postponed: Vec<Postponement>,
+    /// Files that have to be handed to Meta first.
+    wanted_files: Vec<Upload>,
     changes: Vec<Change>,
 }
 
@@ -349,6 +361,8 @@ impl Sender {
         tx.keep_fallbacks_taken(&writes.taken_up.iter().collect::<Vec<_>>())?;
         tx.remove_entries(&writes.removed)?;
         tx.postpone_entries(&writes.postponed)?;
+        tx.want_media_uploads(&writes.wanted_files, claim.now)?;
+        taken.wants_files = !writes.wanted_files.is_empty();
         taken.is_full |= !writes.postponed.is_empty() || !writes.removed.is_empty();
         if !taken.is_full {
             taken.next_due = tx.next_entry_due(&self.channel.id, claim.now)?;
@@ -382,6 +396,7 @@ impl Sender {
         let mut ids: Vec<MessageId> = entries.iter().map(|entry| entry.message_id).collect();
         ids.sort_unstable();
         let messages = tx.lock_messages(&ids)?;
+        let files = outbound::Known::load(tx, &self.channel, messages.iter().map(|message| &message.content))?;
         let terms = tx.terms_of_messages(&self.channel.id, &ids)?;
         let templates = self.template_standings(tx, &messages, &terms)?;
         let wanted: Vec<ConversationId> = entries.iter().map(|entry| entry.conversation_id).collect();
@@ -427,6 +442,7 @@ impl Sender {
         Ok(Known {
             subjects,
             messages: messages.into_iter().map(|message| (message.id, message)).collect(),
+            files,
             conversations,
             identities,
             terms: terms.into_iter().map(|terms| (terms.message_id, terms)).collect(),
@@ -628,6 +644,28 @@ impl Sender {
                 }
                 Some(Stop::For(_)) | None => {}
             }
+            let content = &message.content;
+            let (sent, files) = match known
+                .files
+                .resolve(&self.app, &self.channel, content, entry.queued_at, now)
+            {
+                Resolved::Ready(sent, files) => (sent, files),
+                Resolved::Wait(wanted) => {
+                    writes.put_back(&entry, Wait::Media, now + MEDIA_LOOK_AGAIN);
+                    if let Some(waiting) = writes.postponed.last_mut() {
+                        waiting.reason = Some(known.files.reason(&wanted));
+                    }
+                    writes.want(wanted);
+                    continue;
+                }
+                Resolved::Failed(failure) => {
+                    message.maybe_duplicate = was_duplicate;
+                    message.receive(&Receipt::Failed(Some(failure)), now);
+                    taken.ended.push(message.content.kind());
+                    writes.end(entry.message_id, message);
+                    continue;
+                }
+            };
             let is_initiated = conversation.is_some_and(|conversation| !conversation.window_is_open(now));
             if pace.counts_contacts() && is_initiated && reached_now.insert(entry.conversation_id) {
                 let before = known.reached.get(&entry.conversation_id).copied();
@@ -641,7 +679,7 @@ impl Sender {
             }
             let attempt_id: AttemptId = self.app.ids.next();
             let callback = callback_of(message.id, attempt_id);
-            let mut body = request::body(&address, &message.content, message.reply_to.as_deref(), &callback);
+            let mut body = request::body(&address, &sent, message.reply_to.as_deref(), &callback);
             if permit == Permit::HumanAgent {
                 request::tag_human_agent(&mut body);
             }
@@ -653,6 +691,7 @@ impl Sender {
                 attempt_id,
                 kind: message.content.kind(),
                 body,
+                files,
                 was_duplicate,
                 is_maybe_double,
                 not_before: wait.map_or(now, |(_, until)| until),
@@ -863,6 +902,9 @@ impl Sender {
             })
             .collect();
         tx.finish_attempts(&settling.finished)?;
+        for file in &settling.forgotten {
+            tx.renew_media_upload(&file.key, &file.meta_id, now)?;
+        }
         tx.remove_entries(&settling.removed)?;
         tx.postpone_entries(&settling.postponed)?;
         for id in &settling.late {
@@ -1054,6 +1096,16 @@ impl Sender {
                 let why = format!("window_closed ({}): its template takes its place", failure.code);
                 postpone(EntryState::Waiting, at, entry.attempts, Wait::Turn, why);
             }
+            // Meta has forgotten a file that it was given for an earlier message: it is given it anew, once.
+            Outcome::Failed { failure, .. }
+                if outcome::is_about_the_file(failure) && in_hand.files.iter().any(|file| file.is_reused) =>
+            {
+                message.status = Status::Queued;
+                let reused = in_hand.files.iter().filter(|file| file.is_reused);
+                settling.forgotten.extend(reused.cloned());
+                let why = format!("Meta has forgotten its file ({}): it is handed over anew", failure.code);
+                postpone(EntryState::Waiting, at, entry.attempts, Wait::Media, why);
+            }
             Outcome::Failed { failure, .. } => {
                 message.receive(&Receipt::Failed(Some(failure.clone())), at);
                 settling.removed.push(id);
@@ -1075,6 +1127,15 @@ impl Writes {
         self.changes.push(Change::status_of(&message));
         self.updated.push(message);
         self.removed.push(id);
+    }
+
+    /// Each of these files once.
+    fn want(&mut self, wanted: Vec<Upload>) {
+        for upload in wanted {
+            if !self.wanted_files.iter().any(|known| known.key == upload.key) {
+                self.wanted_files.push(upload);
+            }
+        }
     }
 
     fn put_back(&mut self, entry: &OutboxEntry, waits_for: Wait, until: Millis) {
@@ -1132,6 +1193,8 @@ struct Settling {
     terms: HashMap<MessageId, Terms>,
     /// Those of them whose template takes their place.
     replaced: Vec<MessageId>,
+    /// Files that Meta does not know any more.
+    forgotten: Vec<Used>,
     /// What Meta said if it refused the credentials.
     refused: Option<(Failure, Millis)>,
     finished: Vec<(AttemptId, AttemptEnd)>,
@@ -1182,6 +1245,8 @@ impl Settling {
                     }
                 }
                 tx.absorb_message(echo.id, message.id)?;
+                // What it is sent with is ours, and need not be fetched.
+                tx.forget_media_of_message(echo.id, *at)?;
             }
             message.external_id = Some(external_id.clone());
             unparked.push((channel.clone(), external_id.clone()));

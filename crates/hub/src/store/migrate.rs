@@ -36,8 +36,9 @@ const MIGRATIONS: &[Migration] = migrations! {
     6 "0006_routes",
     7 "0007_circuits_and_switches",
     8 "0008_asides",
-    12 "0012_channel_hours",
+    9 "0009_media",
     10 "0010_templates",
+    12 "0012_channel_hours",
 };
 
 impl Tx<'_> {

@@ -24,7 +24,7 @@ pub enum Change {
         /// How far.
         status: Status,
     },
-    /// A message was edited, taken back, or reacted to.
+    /// A message was edited, taken back, or reacted to, or a file of its has come.
     MessageUpdated {
         /// The message.
         message: MessageId,

@@ -135,7 +135,7 @@ pub enum StreamData {
         /// Why it failed, if it did.
         error: Option<ErrorView>,
     },
-    /// A message was edited, taken back, or reacted to.
+    /// A message was edited, taken back, or reacted to, or a file of its has come.
     #[serde(rename = "message.updated")]
     MessageUpdated {
         /// When.
@@ -299,7 +299,7 @@ impl Rows {
         let message = |id| {
             self.messages
                 .get(id)
-                .map(|message| Box::new(self.beside_messages.view(message, &app.channels)))
+                .map(|message| Box::new(self.beside_messages.view(message, app)))
         };
         Some(match change {
             Change::MessageCreated { message: id, .. } => StreamData::MessageCreated {

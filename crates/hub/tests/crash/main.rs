@@ -2,7 +2,7 @@
 //! acknowledged is missing and nothing is doubled, whether it came in or went out.
 //!
 //! The real binary runs against the simulated Meta, which lives in the test's process, over real sockets. [`process`] starts and ends
-//! hubs, [`stores`] makes what they crash on, [`meta`] and [`load`] are the world around them, [`verdict`] compares the sandbox's
+//! hubs, [`media`] does the same with files, [`stores`] makes what they crash on, [`meta`] and [`load`] are the world around them, [`verdict`] compares the sandbox's
 //! ledger with what was kept.
 //!
 //! Moments are chosen by a seed, which is printed; `TIDINGS_TEST_SEED` repeats one. A run with the same seed has the same customers, texts
@@ -16,6 +16,7 @@
 )]
 
 mod load;
+mod media;
 mod meta;
 mod process;
 mod stores;

@@ -162,6 +162,12 @@ impl Hub {
         assert!(ended.is_err(), "the hub ended by itself:\n{}", self.log.tail());
     }
 
+    /// Its id.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it as a power cut does: no instruction of it is run any more.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

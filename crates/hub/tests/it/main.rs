@@ -9,6 +9,7 @@ mod circle;
 mod commands;
 mod conversations;
 mod harness;
+mod media;
 mod requests;
 mod secrets;
 mod sending;

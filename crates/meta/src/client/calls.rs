@@ -200,6 +200,7 @@ pub(super) fn get<'a>(token: &'a SecretString, path: &'a [&'a str], query: &'a [
         token,
         secrets: &[],
         on_unnamed_success: UnnamedSuccess::Unreadable,
+        timeout: None,
     }
 }
 

@@ -25,6 +25,20 @@ pub struct Exchange<T> {
     pub served_version: Option<String>,
 }
 
+impl<T> Exchange<T> {
+    /// One that was not even begun.
+    pub(super) fn not_sent(reason: String) -> Self {
+        Self {
+            outcome: Err(CallError::NotSent { reason }),
+            http_status: None,
+            elapsed: Duration::ZERO,
+            answer: String::new(),
+            usage: Usage::default(),
+            served_version: None,
+        }
+    }
+}
+
 /// Why a call did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {

@@ -12,6 +12,7 @@
 //! - `calls`: what can be asked of Meta, one method each.
 //! - `carrier`: who takes a request to Meta in place of a connection, in a simulation.
 //! - `exchange`: what a call answers.
+//! - `media`: files, up and down.
 //! - `nodes`: what is read out of the answers.
 //! - `templates`: message templates.
 //! - `transport`: one HTTP exchange, and which error means what.
@@ -19,6 +20,7 @@
 mod calls;
 mod carrier;
 mod exchange;
+mod media;
 mod nodes;
 mod redaction;
 mod templates;
@@ -32,6 +34,7 @@ use reqwest::Url;
 pub use calls::Subscription;
 pub use carrier::{Carried, Carrier};
 pub use exchange::{CallError, Exchange, Usage};
+pub use media::{Download, DownloadError, MediaNode, Upload};
 pub use nodes::{
     ActiveSubscription, GranularScope, Health, HealthError, InstagramAccount, InstalledApp, PhoneNumberNode, Profile,
     Sent, SubscribedField, TokenError, TokenReport,

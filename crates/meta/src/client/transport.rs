@@ -2,9 +2,10 @@
 
 use std::error::Error;
 use std::fmt::Write;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::multipart::Form;
 use reqwest::{Method, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -24,12 +25,15 @@ pub(super) struct Call<'a> {
     /// Secrets of this call besides the token.
     pub(super) secrets: &'a [&'a SecretString],
     pub(super) on_unnamed_success: UnnamedSuccess,
+    /// How long it may take altogether, where that is not what the client's calls may take.
+    pub(super) timeout: Option<Duration>,
 }
 
 pub(super) enum Body<'a> {
     None,
     Json(&'a Value),
     Form(&'a [(&'a str, &'a str)]),
+    Multipart(Box<Form>),
 }
 
 /// What a 2xx means that lacks what the call is for.
@@ -57,7 +61,8 @@ impl GraphClient {
     pub(super) async fn call<T>(&self, call: Call<'_>, read: impl FnOnce(&Value) -> Option<T>) -> Exchange<T> {
         let started = Instant::now();
         let redaction = Redaction::new(call.secrets.iter().copied().chain([call.token]));
-        let received = match self.request(&call) {
+        let on_unnamed_success = call.on_unnamed_success;
+        let received = match self.request(call) {
             Ok(request) => self.receive(request).await,
             Err(error) => Err(error),
         };
@@ -66,7 +71,7 @@ impl GraphClient {
                 let is_cut = received.cut.is_some();
                 let answer = String::from_utf8_lossy(&received.body).into_owned();
                 let answer = redaction.apply(answer, is_cut);
-                let outcome = outcome(&received, &answer, call.on_unnamed_success, read);
+                let outcome = outcome(&received, &answer, on_unnamed_success, read);
                 Exchange {
                     outcome,
                     http_status: Some(received.http_status),
@@ -87,7 +92,7 @@ impl GraphClient {
         }
     }
 
-    fn request(&self, call: &Call<'_>) -> Result<RequestBuilder, CallError> {
+    fn request(&self, call: Call<'_>) -> Result<RequestBuilder, CallError> {
         let not_sent = |reason: &str| CallError::NotSent {
             reason: reason.to_owned(),
         };
@@ -99,14 +104,11 @@ impl GraphClient {
             // Writing to a String cannot fail.
             let _ = write!(url, "/{part}");
         }
-        let bearer = format!("Bearer {}", call.token.expose_secret());
-        let mut bearer =
-            HeaderValue::try_from(bearer).map_err(|_| not_sent("the token holds characters that no token has"))?;
-        bearer.set_sensitive(true);
-        let mut request = self
-            .http
-            .request(call.method.clone(), url)
-            .header(AUTHORIZATION, bearer);
+        let bearer = bearer(call.token).ok_or_else(|| not_sent("the token holds characters that no token has"))?;
+        let mut request = self.http.request(call.method, url).header(AUTHORIZATION, bearer);
+        if let Some(timeout) = call.timeout {
+            request = request.timeout(timeout);
+        }
         if !call.query.is_empty() {
             request = request.query(call.query);
         }
@@ -114,6 +116,7 @@ impl GraphClient {
             Body::None => request,
             Body::Json(body) => request.json(body),
             Body::Form(fields) => request.form(fields),
+            Body::Multipart(form) => request.multipart(*form),
         })
     }
 
@@ -146,6 +149,13 @@ impl GraphClient {
             cut,
         }
     }
+}
+
+/// The header that bears a token; `None` if it holds characters that no token has.
+pub(super) fn bearer(token: &SecretString) -> Option<HeaderValue> {
+    let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose_secret())).ok()?;
+    bearer.set_sensitive(true);
+    Some(bearer)
 }
 
 /// Ids of Meta's are digits, letters and `_`, `-`; anything else in a path would make another request than the one meant.
@@ -259,12 +269,12 @@ fn redact_reason(error: CallError, redaction: &Redaction<'_>) -> CallError {
     }
 }
 
-fn header_text(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(super) fn header_text(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(headers.get(name)?.to_str().ok()?.to_owned())
 }
 
 /// An error and its sources, outermost first.
-fn chain(error: &dyn Error) -> String {
+pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

@@ -10,6 +10,8 @@ const kindsAt = {
   "any": ["outage", "delay", "error", "plain_error", "reset_before", "throttle", "token_expired", "token_revoked", "number_blocked"],
   "messages": ["error", "plain_error", "status", "delay", "reset_before", "reset_after_accept", "timeout_after_accept", "throttle", "token_expired", "token_revoked", "number_blocked"],
   "media": ["error", "plain_error", "delay", "reset_before", "reset_after_accept", "timeout_after_accept", "throttle"],
+  "media.upload": ["error", "plain_error", "delay", "reset_before", "reset_after_accept", "timeout_after_accept", "throttle"],
+  "media.download": ["truncate", "corrupt", "page", "error", "plain_error", "delay", "reset_before", "throttle"],
   "read": ["error", "plain_error", "delay", "reset_before", "throttle", "token_expired", "token_revoked"],
   "debug_token": ["error", "plain_error", "delay", "reset_before", "throttle"],
   "subscriptions": ["error", "plain_error", "delay", "reset_before", "throttle"],

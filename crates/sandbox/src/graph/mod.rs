@@ -38,6 +38,7 @@ use crate::customers::people::Channel;
 use crate::faults::{self, FaultKind, FaultRequest, Target};
 use crate::ledger::{LedgerKind, Subject};
 use crate::lock;
+use crate::media::Transfer;
 use crate::webhooks::{Event, Object};
 use error::GraphError;
 use params::{Params, percent_decode};
@@ -46,7 +47,7 @@ use tokens::Caller;
 /// The version that a call without one is served by (graph-api.md 1).
 pub(crate) const VERSION: &str = "v26.0";
 const BODY_MAX: usize = 4 * 1024 * 1024;
-/// The largest upload that WhatsApp takes, and its form (whatsapp.md 11).
+/// The largest file that is an example of a template's header (whatsapp.md 10.3).
 const UPLOAD_MAX: usize = 101 * 1024 * 1024;
 /// A larger body is not repeated in the ledger.
 const LEDGER_BODY_MAX: usize = 16 * 1024;
@@ -59,7 +60,11 @@ pub(crate) struct Answer {
 
 pub(crate) enum Said {
     Json(Value),
-    File { mime: String, bytes: Bytes },
+    File {
+        mime: String,
+        bytes: Bytes,
+        damage: Option<FaultKind>,
+    },
 }
 
 pub(crate) enum After {
@@ -110,26 +115,35 @@ async fn respond(
     version: &str,
     trace: &str,
 ) -> Response<Body> {
-    let (parts, body) = request.into_parts();
-    let is_upload = path
-        .last()
-        .is_some_and(|edge| edge == "media" || edge.starts_with("upload:"));
-    let body_max = if is_upload { UPLOAD_MAX } else { BODY_MAX };
-    let Ok(body) = axum::body::to_bytes(body, body_max).await else {
-        return refuse(core, path, &GraphError::parameter("The body is too large."), trace);
-    };
     let path_refs: Vec<&str> = path.iter().map(String::as_str).collect();
     let endpoint = endpoint(&path_refs);
-    let (params, file) = match media::read_form(parts.uri.query(), &parts.headers, &body) {
-        Some((params, file)) => (Ok(params), file),
-        // The bytes of an example, whatever they are.
-        None if templates::upload::is_session(&path_refs) => (Ok(Params::with(parts.uri.query(), Map::new())), None),
-        None => (Params::read(parts.uri.query(), &parts.headers, &body), None),
+    let transfer = endpoint.starts_with("media.").then(|| core.transfers.begin());
+    let is_session = templates::upload::is_session(&path_refs);
+    let (parts, body) = request.into_parts();
+    let mut raw = Bytes::new();
+    let (params, file, length) = if media::is_form(&parts.headers) {
+        match media::read_form(&parts, body).await {
+            Ok((params, file, length)) => (Ok(params), file, length),
+            Err(error) => return refuse(core, path, &error, trace),
+        }
+    } else {
+        let body_max = if is_session { UPLOAD_MAX } else { BODY_MAX };
+        match axum::body::to_bytes(body, body_max).await {
+            Ok(body) => raw = body,
+            Err(_) => return refuse(core, path, &GraphError::parameter("The body is too large."), trace),
+        }
+        let params = if is_session {
+            // The bytes of an example, whatever they are.
+            Ok(Params::with(parts.uri.query(), Map::new()))
+        } else {
+            Params::read(parts.uri.query(), &parts.headers, &raw)
+        };
+        (params, None, raw.len())
     };
     let shown = if !core.ledger.keeps_entries() {
         Value::Null
-    } else if body.len() > LEDGER_BODY_MAX {
-        json!({"bytes": body.len()})
+    } else if length > LEDGER_BODY_MAX {
+        json!({"bytes": length})
     } else {
         params.as_ref().map(Params::without_secrets).unwrap_or_default()
     };
@@ -165,9 +179,10 @@ async fn respond(
         Err(error) => Err(error),
         // The address alone is what lets one read it.
         Ok(params) if path_refs == ["ig_messaging_cdn"] => {
-            return match media::signed_download(core, &params) {
-                Some(answer) => accept(core, answer).await,
-                None => StatusCode::NOT_FOUND.into_response(),
+            return match media::signed_download(core, &params, &faults) {
+                Some(answer) => accept(core, answer, transfer).await,
+                // What an Instagram address answers that is over (instagram.md 5.3).
+                None => (StatusCode::FORBIDDEN, "URL signature expired").into_response(),
             };
         }
         Ok(params) => match admit(core, &parts.headers, &params, &path_refs, endpoint, &faults) {
@@ -176,18 +191,25 @@ async fn respond(
                 Err(error)
             }
             Ok(caller) if path_refs == ["whatsapp_business", "attachments"] => {
-                return match media::download(core, &caller, &params) {
-                    Some(answer) => accept(core, answer).await,
+                return match media::download(core, &caller, &params, &faults) {
+                    Some(answer) => accept(core, answer, transfer).await,
                     None => StatusCode::NOT_FOUND.into_response(),
                 };
             }
             Ok(caller) => {
-                let answer = if parts.method == Method::POST && path_refs.get(1..) == Some(&["media"]) {
+                let is_post = parts.method == Method::POST;
+                let answer = if is_post && is_upload(core, &path_refs) {
                     media::upload(core, path_refs[0], &caller, &params, file).map(Answer::just)
-                } else if parts.method == Method::POST && templates::upload::is_session(&path_refs) {
-                    templates::upload::finish(core, path_refs[0], &parts.headers, &body).map(Answer::just)
+                } else if is_post && is_session {
+                    templates::upload::finish(core, path_refs[0], &parts.headers, &raw).map(Answer::just)
+                } else if is_post && path_refs.get(1..) == Some(&["message_attachments"]) {
+                    media::attach(core, path_refs[0], &caller, &params, file).map(Answer::just)
                 } else {
                     let fail_with = find(&faults, FaultKind::Status).map(|fault| fault.code.unwrap_or(131_026));
+                    let fail_with = match fail_with {
+                        None if endpoint == "messages" => media::fetch_linked(core, &params).await,
+                        asked => asked,
+                    };
                     dispatch(core, &parts.method, &path_refs, &caller, &params, version, fail_with).await
                 };
                 told = limits::headers(core, &mut lock(&core.state), &caller, &path_refs, now);
@@ -196,7 +218,7 @@ async fn respond(
         },
     };
     let mut response = match answer {
-        Ok(answer) => accept(core, answer).await,
+        Ok(answer) => accept(core, answer, transfer).await,
         Err(error) => refuse(core, path, &error, trace),
     };
     response.headers_mut().extend(told);
@@ -317,9 +339,10 @@ fn endpoint<'a>(path: &[&'a str]) -> &'a str {
     match path {
         [
             _,
-            edge @ ("messages" | "message_templates" | "media" | "subscriptions" | "subscribed_apps"),
+            edge @ ("messages" | "message_templates" | "subscriptions" | "subscribed_apps"),
         ] => edge,
-        ["whatsapp_business", "attachments"] | ["ig_messaging_cdn"] => "media",
+        [_, "media" | "message_attachments"] => "media.upload",
+        ["whatsapp_business", "attachments"] | ["ig_messaging_cdn"] => "media.download",
         ["debug_token"] => "debug_token",
         _ => "read",
     }
@@ -421,17 +444,18 @@ fn get(core: &Core, path: &[&str], caller: &Caller, params: &Params) -> Result<V
     }
 }
 
-async fn accept(core: &Arc<Core>, answer: Answer) -> Response<Body> {
-    let (kind, bytes) = match answer.said {
-        Said::Json(value) => (
-            Ok(HeaderValue::from_static("application/json")),
-            Bytes::from(value.to_string()),
-        ),
-        Said::File { mime, bytes } => (HeaderValue::from_str(&mime), bytes),
+/// Whether a path is that of WhatsApp's uploads; an Instagram account's `media` are its posts.
+fn is_upload(core: &Core, path: &[&str]) -> bool {
+    matches!(path, [id, "media"] if lock(&core.state).account(id).is_none())
+}
+
+async fn accept(core: &Arc<Core>, answer: Answer, transfer: Option<Transfer>) -> Response<Body> {
+    let bytes = match answer.said {
+        Said::Json(value) => Bytes::from(value.to_string()),
+        Said::File { mime, bytes, damage } => return media::respond(&mime, &bytes, damage, transfer),
     };
-    let kind = kind.unwrap_or_else(|_| HeaderValue::from_static("application/octet-stream"));
     let headers = [
-        (header::CONTENT_TYPE, kind),
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::CONTENT_LENGTH, HeaderValue::from(bytes.len())),
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     ];

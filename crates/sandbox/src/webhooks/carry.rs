@@ -86,6 +86,33 @@ impl Carrier {
     }
 }
 
+impl Carrier {
+    /// Fetches a file, and answers with its type and length; `None` where there is nobody to fetch from, or why it can't be had.
+    pub(crate) async fn fetch(
+        &self,
+        link: &str,
+        timeout: Duration,
+        bytes_max: usize,
+    ) -> Result<Option<(String, usize)>, String> {
+        let Self::Http(client) = self else { return Ok(None) };
+        let answer = client.get(link).timeout(timeout).send().await;
+        let mut answer = answer.map_err(|error| describe(&error))?;
+        if !answer.status().is_success() {
+            return Err(format!("HTTP {}", answer.status()));
+        }
+        let mime = answer.headers().get(reqwest::header::CONTENT_TYPE);
+        let mime = mime.and_then(|mime| mime.to_str().ok()).unwrap_or_default().to_owned();
+        let mut length = 0;
+        while let Some(chunk) = answer.chunk().await.map_err(|error| describe(&error))? {
+            length += chunk.len();
+            if length > bytes_max {
+                return Err("it is too large".to_owned());
+            }
+        }
+        Ok(Some((mime, length)))
+    }
+}
+
 /// An HTTP error with its causes, without the address.
 fn describe(error: &reqwest::Error) -> String {
     let mut text = if error.is_timeout() {

@@ -12,4 +12,5 @@ mod harness;
 mod kinds;
 mod limits;
 mod mail;
+mod media;
 mod templates;

@@ -16,6 +16,7 @@ use crate::channels::{Channel, Standing};
 use crate::conversations::content::Content;
 use crate::conversations::model::{ChannelId, Conversation, Failure, Identity, Message, Millis, Receipts, Status};
 use crate::ids::{ContactId, MessageId};
+use crate::media::outbound;
 use crate::sending::model::{Fallback, Priority, Purpose, Scheduled, Terms};
 use crate::sending::{request, sender, switch, window};
 use crate::store::stream::NewStreamRow;
@@ -428,6 +429,10 @@ impl Way<'_> {
                     continue;
                 }
             };
+            if let Some(fault) = outbound::check(tx, self.app, channel.kind, &content)?.first() {
+                reasons.push(format!("channel `{id}` cannot carry its file, which {}", fault.detail));
+                continue;
+            }
             let known = conversations.iter().find(|of| of.channel_id == *id);
             let window_ends_at = known.and_then(|of| of.window_ends_at);
             let template = fallback.map(|fallback| &fallback.template);
@@ -558,6 +563,7 @@ impl Way<'_> {
             tx.update_conversations(&[&conversation])?;
         }
         tx.insert_messages(&[&message])?;
+        outbound::note(tx, &message)?;
         tx.insert_terms(
             terms
                 .map(|terms| Terms {

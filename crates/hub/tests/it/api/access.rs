@@ -35,7 +35,7 @@ fn nothing_but_webhooks_and_health_is_public() {
     for (path, access) in routes::access() {
         match access {
             Access::Key => {}
-            Access::Meta | Access::Public => {
+            Access::Meta | Access::Public | Access::Link => {
                 public.insert(path);
             }
         }
@@ -45,6 +45,7 @@ fn nothing_but_webhooks_and_health_is_public() {
         "/api/webhooks/whatsapp",
         "/health/live",
         "/health/ready",
+        "/media/{id}",
         "/webhook/instagram",
         "/webhook/whatsapp",
     ];

@@ -72,6 +72,11 @@ impl Harness {
         self.http.request(method, self.url(path))
     }
 
+    /// A request to read something of the sandbox.
+    pub fn sandbox_request(&self, path: &str) -> RequestBuilder {
+        self.http.get(format!("{}{path}", self.sandbox.url()))
+    }
+
     /// Sends a request.
     pub async fn answer(&self, request: RequestBuilder) -> Answer {
         let response = request.send().await.unwrap();

@@ -291,6 +291,8 @@ impl Harness {
         for channel in self.hub().app().channels.all() {
             self.hub().app().senders.nudge(&channel.id);
         }
+        self.hub().app().media.nudge_downloads();
+        self.hub().app().media.nudge_uploads();
     }
 
     /// Resolves when nothing is on its way from Meta, and every event that came in was processed.
@@ -378,6 +380,11 @@ impl Harness {
         assert_eq!(dead["events"], json!([]), "events are dead");
         for refused in self.ledger(LedgerKind::Refused) {
             let code = refused.detail["code"].as_i64().unwrap_or_default();
+            // A file that a recorded notification names, and that this Meta never had.
+            let text = refused.detail["message"].as_str().unwrap_or_default();
+            if code == 100 && refused.detail["subcode"] == 33 && text.starts_with("Unsupported get request") {
+                continue;
+            }
             assert!(
                 self.foreseen_refusals.contains(&code),
                 "Meta refused a call that the test did not foresee: {refused:?}"
