@@ -33,6 +33,8 @@ pub(crate) enum Act {
         account: String,
         content: Box<crate::customers::acts::Content>,
     },
+    /// Something is posted.
+    Post(Box<crate::posts::NewPost>),
     /// The script goes on.
     Script(Box<crate::customers::script::Turn>),
     /// Events have waited long enough for company.

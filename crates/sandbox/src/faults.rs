@@ -12,7 +12,7 @@ use crate::ids::Ids;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FaultRequest {
-    /// Where: `messages`, `media`, `subscriptions`, `subscribed_apps`, `debug_token`, `read` (any other one), or `any` of these;
+    /// Where: `messages`, `media` (up- and downloads, the listing of posts, publishing), `insights`, `subscriptions`, `subscribed_apps`, `debug_token`, `read` (any other one), or `any` of these;
     /// `webhooks`: the posts to subscribers; `smtp.connect`, `smtp.auth`, `smtp.mail`, `smtp.rcpt`, `smtp.data`, or `smtp` for
     /// each of these. [`FaultKind`] says which kind happens where.
     pub endpoint: String,
@@ -89,6 +89,7 @@ const GRAPH: &[&str] = &[
     "any",
     "messages",
     "media",
+    "insights",
     "subscriptions",
     "subscribed_apps",
     "debug_token",

@@ -23,6 +23,7 @@
 //! | `GET /sandbox/stream` | server-sent events that say what to look at again (HTTP alone) |
 //! | `POST /sandbox/numbers` · `PATCH …/{number}` | adds a number ([`NewNumber`]); changes throughput, status, quality, allowed numbers, limits ([`NumberChange`]) |
 //! | `POST /sandbox/instagram-accounts` · `PATCH …/{account}` | the same for Instagram ([`NewInstagramAccount`], [`AccountChange`]) |
+//! | `GET`, `POST …/{account}/posts` · `PATCH`, `DELETE /sandbox/posts/{post}` | what an account has posted ([`NewPost`], [`PostChange`]) |
 //! | `POST /sandbox/tokens` `{account, expiresInMs?}` | mints a token that works like those that the account has |
 //! | `POST /sandbox/tokens/expire`, `…/revoke` `{account}` or `{token}` | ends all tokens of an account, or one |
 //! | `PATCH /sandbox/templates/{name}/{language}` `{status}` | `APPROVED`, `PENDING`, `REJECTED`, `PAUSED`, `DISABLED` ([`TemplateStatus`]) |
@@ -83,6 +84,7 @@ mod mail;
 mod media;
 mod options;
 mod phone;
+mod posts;
 mod state;
 mod webhooks;
 mod world;
@@ -115,6 +117,7 @@ pub use ledger::{AccountSummary, LedgerEntry, LedgerKind, Summary, Troubles};
 pub use limits::{AccountLimits, NumberLimits, NumberStatus, Quality};
 pub use mail::{Mail, SmtpAuth, SmtpOptions};
 pub use options::{Delays, EchoTiming, Limits, Options, Rules, WebhookOptions, WindowRefusal};
+pub use posts::{Audio, NewPost, PostChange, PostError, PostKind};
 pub use state::AddCustomerError;
 pub use webhooks::carry::Subscriber;
 pub use webhooks::{EventId, Object};
@@ -434,6 +437,21 @@ impl Sandbox {
         self.core.end_tokens(account_or_token, TokenEnd::Revoked)
     }
 
+    /// Has an Instagram account post something; answers with the post's id.
+    pub fn post(&self, new: NewPost) -> Result<String, PostError> {
+        self.core.add_post(new)
+    }
+
+    /// Changes a post.
+    pub fn change_post(&self, id: &str, change: PostChange) -> Result<(), PostError> {
+        self.core.change_post(id, change).map(drop)
+    }
+
+    /// Deletes a post, as its owner would on their phone.
+    pub fn delete_post(&self, id: &str) -> Result<(), PostError> {
+        self.core.remove_post(id)
+    }
+
     /// Puts a fault in force until it is used up or [`Sandbox::clear_faults`]. The error says what is wrong with it.
     pub fn fault(&self, request: FaultRequest) -> Result<(), &'static str> {
         self.core.add_fault(request).map(|_| ())
@@ -594,6 +612,11 @@ impl Core {
                 }
             }
             Act::Script(turn) => customers::script::take_turn(self, *turn),
+            Act::Post(new) => {
+                if let Err(error) = self.add_post(*new) {
+                    tracing::warn!(%error, "a post could not be made as planned");
+                }
+            }
             Act::Flush(object) => {
                 self.engine.flushed(object);
                 self.pump(object);

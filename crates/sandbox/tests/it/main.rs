@@ -1,4 +1,4 @@
-//! Limits, accounts, faults, the ledger's summary, mail, and a sandbox without sockets.
+//! Limits, accounts, posts, faults, the ledger's summary, mail, and a sandbox without sockets.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,3 +10,4 @@ mod faults;
 mod harness;
 mod limits;
 mod mail;
+mod posts;
