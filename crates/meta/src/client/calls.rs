@@ -191,7 +191,7 @@ impl GraphClient {
     }
 }
 
-fn get<'a>(token: &'a SecretString, path: &'a [&'a str], query: &'a [(&'a str, &'a str)]) -> Call<'a> {
+pub(super) fn get<'a>(token: &'a SecretString, path: &'a [&'a str], query: &'a [(&'a str, &'a str)]) -> Call<'a> {
     Call {
         method: Method::GET,
         path,

@@ -13,12 +13,14 @@
 //! - `carrier`: who takes a request to Meta in place of a connection, in a simulation.
 //! - `exchange`: what a call answers.
 //! - `nodes`: what is read out of the answers.
+//! - `posts`: what an Instagram account has posted.
 //! - `transport`: one HTTP exchange, and which error means what.
 
 mod calls;
 mod carrier;
 mod exchange;
 mod nodes;
+mod posts;
 mod redaction;
 mod transport;
 
@@ -34,6 +36,7 @@ pub use nodes::{
     ActiveSubscription, GranularScope, Health, HealthError, InstagramAccount, InstalledApp, PhoneNumberNode, Profile,
     Sent, SubscribedField, TokenError, TokenReport,
 };
+pub use posts::{Extra, Post, PostsPage, PostsQuery};
 
 /// How to reach one of Meta's hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]

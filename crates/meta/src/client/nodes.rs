@@ -382,7 +382,7 @@ pub(super) fn succeeded(answer: &Value) -> Option<()> {
 }
 
 /// A text that is not empty. Ids are documented as text and sometimes come as numbers.
-fn text(node: &Value, key: &str) -> Option<String> {
+pub(super) fn text(node: &Value, key: &str) -> Option<String> {
     text_of(node.get(key)?)
 }
 
@@ -399,6 +399,6 @@ fn texts(values: &[Value]) -> Vec<String> {
 }
 
 /// The items of an array; none where it is not one.
-fn items(value: &Value) -> &[Value] {
+pub(super) fn items(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
