@@ -4,7 +4,8 @@
 //! the key that sealed it, so that a wrong key is told apart from damage.
 //!
 //! The master key comes from `TIDINGS_MASTER_KEY`, or from the file [`KEY_FILE`] in the data folder, made on first start. Nodes that share a
-//! store share the key. It is never used itself: one key is derived from it for sealing, another one for fingerprints.
+//! store share the key. It is never used itself: one key is derived from it for sealing, others for fingerprints and for
+//! cursors.
 
 use std::fmt;
 use std::io::{ErrorKind, Write};
@@ -48,6 +49,7 @@ pub struct Keyring {
     id: [u8; KEY_ID_BYTES],
     sealing: RandomizedNonceKey,
     fingerprints: hmac::Key,
+    cursors: hmac::Key,
 }
 
 impl fmt::Debug for Keyring {
@@ -129,6 +131,7 @@ impl Keyring {
             sealing: RandomizedNonceKey::new(&AES_256_GCM, derive("tidings: sealing").as_ref())
                 .expect("the key has the length of the cipher's"),
             fingerprints: hmac::Key::new(hmac::HMAC_SHA256, derive("tidings: fingerprints").as_ref()),
+            cursors: hmac::Key::new(hmac::HMAC_SHA256, derive("tidings: cursors").as_ref()),
         })
     }
 
@@ -189,6 +192,11 @@ impl Keyring {
             .map(SecretString::from);
         text.zeroize();
         opened
+    }
+
+    /// What cursors are signed with that go to anybody.
+    pub fn cursors(&self) -> &hmac::Key {
+        &self.cursors
     }
 
     /// Tells whether two secrets are the same without keeping either: the same texts have the same fingerprint under this key.
