@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::flags::Flags;
 use crate::ids::Ids;
 use crate::ingest::Ingest;
+use crate::integrations::reels::Reels;
 use crate::metrics::Metrics;
 use crate::sending::Senders;
 use crate::sending::lease::Leases;
@@ -55,6 +56,8 @@ pub struct Parts {
     pub leases: Leases,
     /// What happens, live.
     pub stream: Stream,
+    /// The feed of reels.
+    pub reels: Reels,
 }
 
 impl App {

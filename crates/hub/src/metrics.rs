@@ -104,6 +104,11 @@ struct ChannelLabel {
     channel: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheLabel {
+    cache: &'static str,
+}
+
 /// The four counters that the runbook knows, for one product.
 #[derive(Debug, Clone)]
 struct PlatformCounters {
@@ -134,6 +139,7 @@ pub struct Metrics {
     stream_subscribers: Gauge,
     task_restarts: Counter,
     late_deliveries: Counter,
+    feed: Family<CacheLabel, Counter>,
 }
 
 /// From 100 µs to about 13 s, doubling.
@@ -171,6 +177,7 @@ impl Metrics {
             stream_subscribers: Gauge::default(),
             task_restarts: Counter::default(),
             late_deliveries: Counter::default(),
+            feed: Family::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -248,6 +255,14 @@ impl Metrics {
             "Background tasks that failed and were started again",
             metrics.task_restarts.clone(),
         );
+        registry.register(
+            "tidings_reels_requests",
+            "Requests for the feed of reels, by where the answer came from",
+            metrics.feed.clone(),
+        );
+        for cache in ["hit", "miss", "stale", "error"] {
+            drop(metrics.feed.get_or_create(&CacheLabel { cache }));
+        }
         for platform in [Platform::WhatsApp, Platform::Instagram] {
             for result in NotificationResult::ALL {
                 drop(metrics.notifications.get_or_create(&NotificationLabels {
@@ -316,6 +331,11 @@ impl Metrics {
                 status: status.as_str(),
             })
             .inc();
+    }
+
+    /// The feed of reels was asked for; `cache` is where the answer came from.
+    pub fn count_feed(&self, cache: &'static str) {
+        self.feed.get_or_create(&CacheLabel { cache }).inc();
     }
 
     /// A message came in.

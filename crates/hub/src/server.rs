@@ -19,6 +19,7 @@ use crate::crypto::Keyring;
 use crate::flags::Flags;
 use crate::ids::Ids;
 use crate::ingest::{Ingest, Pending, projector, writer};
+use crate::integrations::reels::{self, Reels};
 use crate::metrics::Metrics;
 use crate::sending::Senders;
 use crate::sending::lease::{self, Leases};
@@ -177,6 +178,7 @@ impl Works {
             .await
             .context("the channels cannot be read")?;
         let keys = access::Keys::load(&config).context("the API key cannot be made ready")?;
+        let reels = Reels::new(&config).context("the client for files of reels cannot be set up")?;
         let (ingest, pending) = Ingest::new(&config.webhooks, channels.clone(), ids.clone());
         let app = App::new(Parts {
             metrics,
@@ -184,6 +186,7 @@ impl Works {
             senders: Senders::new(config.sending.parallel_total),
             leases: Leases::new(ids.next(), config.sending.lease),
             stream: Stream::new(),
+            reels,
             workers: Workers::default(),
             projector: Notify::new(),
             config,
@@ -209,6 +212,8 @@ impl Works {
         tasks.start(Stage::Producers, "profiles", &app, conversations::profiles::run);
         tasks.start(Stage::Producers, "senders", &app, sending::fleet::run);
         tasks.start(Stage::Producers, "channels", &app, channels::follow::run);
+        tasks.start(Stage::Producers, "reels", &app, reels::run);
+        tasks.start(Stage::Producers, "media-watch", &app, reels::watch::run);
         let pending = Arc::new(Mutex::new(pending));
         tasks.start(Stage::Keepers, "webhook-writer", &app, move |app, stop| {
             let pending = Arc::clone(&pending);

@@ -37,6 +37,8 @@ mod histories;
 mod inline;
 #[path = "store/leases.rs"]
 mod leases;
+#[path = "store/media_watch.rs"]
+mod media_watch;
 #[path = "store/messages.rs"]
 mod messages;
 #[path = "store/migrations.rs"]

@@ -34,6 +34,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     4 "0004_sending",
     5 "0005_requests",
     6 "0006_routes",
+    11 "0011_media_watch",
 };
 
 impl Tx<'_> {

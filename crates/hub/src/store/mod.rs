@@ -32,6 +32,7 @@ pub mod events;
 pub mod flags;
 mod inline_store;
 pub mod leases;
+pub mod media_watch;
 pub mod messages;
 mod migrate;
 pub mod outbox;
