@@ -22,11 +22,21 @@ demo: ## the hub and a simulated Meta on this machine, with customers writing: p
 .PHONY: test
 test: install-postgres ## all tests, on SQLite and on a Postgres made for this run
 	@$(STEP) "tests" scripts/with-postgres --fast $(CARGO) test $(LOCKED) $(or $(ARGS),--workspace)
+	@$(if $(ARGS),,$(MAKE) --no-print-directory test-browser)
+
+.PHONY: test-browser
+test-browser: ## the embedded reels in a real Chromium, with the hub and a simulated Meta
+	@$(STEP) "tests in a browser" scripts/in-browser
+
+.PHONY: screenshots
+screenshots: ## the pictures of docs/images that are taken by a browser
+	SCREENSHOT=$(CURDIR)/docs/images/reels.png scripts/in-browser --test-name-pattern='its picture'
 
 .PHONY: bench
 bench: install-postgres ## measure the hub against reference servers, on SQLite and on a Postgres made for this run
 	$(CARGO) build $(LOCKED) --release -p tidings -p tidings-bench
 	scripts/with-postgres $(CARGO) run $(LOCKED) --release -p tidings-bench -- run $(ARGS)
+	$(if $(ARGS),,$(CARGO) run $(LOCKED) --release -p tidings-bench -- feed)
 
 .PHONY: ci
 ci: lint test ## everything that must pass before a change is merged
