@@ -25,14 +25,20 @@ test: install-postgres ## all tests, on SQLite and on a Postgres made for this r
 	@$(if $(ARGS),,$(MAKE) --no-print-directory test-browser)
 
 .PHONY: test-browser
-test-browser: install-browser ## the sandbox's phone page in Chromium (a part of `make test`)
+test-browser: ## the phone page and the embedded reels in a real Chromium (a part of `make test`)
 	@$(CARGO) build $(LOCKED) --quiet -p tidings-sandbox --example serve
-	@$(STEP) "phone page" node --test crates/sandbox/browser
+	@CHROMIUM=$$(scripts/install-browser) $(STEP) "phone page" node --test crates/sandbox/browser
+	@$(STEP) "reels in a browser" scripts/in-browser
+
+.PHONY: screenshots
+screenshots: ## the pictures of docs/images that are taken by a browser
+	SCREENSHOT=$(CURDIR)/docs/images/reels.png scripts/in-browser --test-name-pattern='its picture'
 
 .PHONY: bench
 bench: install-postgres ## measure the hub against reference servers, on SQLite and on a Postgres made for this run
 	$(CARGO) build $(LOCKED) --release -p tidings -p tidings-bench
 	scripts/with-postgres $(CARGO) run $(LOCKED) --release -p tidings-bench -- run $(ARGS)
+	$(if $(ARGS),,$(CARGO) run $(LOCKED) --release -p tidings-bench -- feed)
 
 .PHONY: ci
 ci: lint test ## everything that must pass before a change is merged
@@ -61,8 +67,8 @@ install-postgres: ## Postgres's server programs, for the tests and the bench
 	@scripts/install-postgres
 
 .PHONY: install-browser
-install-browser: ## Chromium and what drives it, for the tests of the phone page
-	@scripts/install-browser
+install-browser: ## Chromium and what drives it, for the tests in a browser
+	@scripts/install-browser >/dev/null
 
 .PHONY: install-cargo-deny
 install-cargo-deny: ## the tool behind `make deny`

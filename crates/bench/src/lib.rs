@@ -10,11 +10,12 @@
 //!
 //! [`webhook`] makes the requests and [`load`] sends them; [`process`] starts the servers and [`usage`] reads what they cost;
 //! [`run`] puts the comparison together.
-//! [`send`] measures the other way: how fast a backlog of messages drains.
+//! [`send`] measures the other way: how fast a backlog of messages drains. [`feed`] measures a warm answer of the feed of reels.
 //! The method, and what the figures mean, is in `docs/performance.md`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod feed;
 pub mod load;
 pub mod process;
 pub mod run;

@@ -11,10 +11,11 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use axum::Router;
 use clap::{Args, Parser, Subcommand};
+use tidings_bench::feed;
 use tidings_bench::load::{self, Schedule};
 use tidings_bench::run::{self, Engine, Settings};
 use tidings_bench::send;
-use tidings_bench::server::{self, bare, reference};
+use tidings_bench::server::{self, bare, copy, reference};
 use tidings_bench::webhook::{Shape, Webhooks};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -36,8 +37,22 @@ enum Command {
     Run(RunOptions),
     /// Let the hub drain a backlog, and print how that went.
     Send(SendOptions),
+    /// Compare a warm answer of the feed of reels with a server that only gives the same bytes.
+    Feed(FeedOptions),
     /// The server that only checks the signature.
     ServeBare(ServeOptions),
+    /// The server that gives what another one gave once.
+    ServeCopy {
+        /// Where to listen.
+        #[arg(long)]
+        listen: SocketAddr,
+        /// The other one.
+        #[arg(long)]
+        of: SocketAddr,
+        /// What is asked for there.
+        #[arg(long)]
+        path: String,
+    },
     /// The server that also stores each message once, flushed before it answers.
     ServeReference {
         #[command(flatten)]
@@ -162,6 +177,25 @@ struct SendOptions {
 }
 
 #[derive(Args)]
+struct FeedOptions {
+    /// The hub's binary; by default `tidings` beside this program.
+    #[arg(long)]
+    hub: Option<PathBuf>,
+    /// How often each has its turn.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// How long a turn is.
+    #[arg(long, default_value_t = 3.0, value_parser = seconds)]
+    seconds: f64,
+    /// Connections that ask at the same time.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    connections: u16,
+    /// Where the store is made.
+    #[arg(long, env = "TMPDIR", default_value = "/var/tmp")]
+    scratch: PathBuf,
+}
+
+#[derive(Args)]
 struct ServeOptions {
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:0")]
@@ -190,6 +224,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Load(options) => load(options),
         Command::Run(options) => compare(options),
         Command::Send(options) => send(options),
+        Command::Feed(options) => feed(options),
+        Command::ServeCopy { listen, of, path } => serve(listen, async { copy::router(of, &path).await }),
         Command::ServeBare(options) => serve(options.listen, async { Ok(bare::router(&options.secret)) }),
         Command::ServeReference { serve: options, store } => {
             serve(options.listen, reference::router(&options.secret, store))
@@ -231,6 +267,30 @@ fn send(options: SendOptions) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()?
         .block_on(send::run(settings))?;
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, &report)?;
+    writeln!(out)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn feed(options: FeedOptions) -> anyhow::Result<ExitCode> {
+    let own_program = std::env::current_exe()?;
+    let hub = options.hub.unwrap_or_else(|| own_program.with_file_name("tidings"));
+    let settings = feed::Settings {
+        // It is started in a folder of its own.
+        hub: hub
+            .canonicalize()
+            .with_context(|| format!("there is no hub at {}", hub.display()))?,
+        own_program,
+        rounds: options.rounds,
+        turn: Duration::from_secs_f64(options.seconds),
+        connections: options.connections.into(),
+        scratch: options.scratch,
+    };
+    let report = Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(feed::run(settings))?;
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, &report)?;
     writeln!(out)?;

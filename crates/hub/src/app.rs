@@ -12,6 +12,7 @@ use crate::flags::Flags;
 use crate::ids::Ids;
 use crate::ingest::Ingest;
 use crate::ingest::silence::Silences;
+use crate::integrations::reels::Reels;
 use crate::media::MediaStore;
 use crate::metrics::Metrics;
 use crate::sending::Senders;
@@ -63,6 +64,8 @@ pub struct Parts {
     pub media: MediaStore,
     /// What happens, live.
     pub stream: Stream,
+    /// The feed of reels.
+    pub reels: Reels,
 }
 
 impl App {

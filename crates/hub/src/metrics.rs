@@ -147,6 +147,11 @@ const TEMPLATE_STATUSES: [&str; 7] = [
     "approved", "pending", "rejected", "paused", "disabled", "deleted", "other",
 ];
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheLabel {
+    cache: &'static str,
+}
+
 /// The four counters that the runbook knows, for one product.
 #[derive(Debug, Clone)]
 struct PlatformCounters {
@@ -182,6 +187,7 @@ pub struct Metrics {
     late_deliveries: Counter,
     template_changes: Family<TemplateLabel, Counter>,
     transfers: Family<TransferLabels, Counter>,
+    feed: Family<CacheLabel, Counter>,
 }
 
 /// From 100 µs to about 13 s, doubling.
@@ -224,6 +230,7 @@ impl Metrics {
             late_deliveries: Counter::default(),
             template_changes: Family::default(),
             transfers: Family::default(),
+            feed: Family::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -338,6 +345,14 @@ impl Metrics {
             "Background tasks that failed and were started again",
             metrics.task_restarts.clone(),
         );
+        registry.register(
+            "tidings_reels_requests",
+            "Requests for the feed of reels, by where the answer came from",
+            metrics.feed.clone(),
+        );
+        for cache in ["hit", "miss", "stale", "error"] {
+            drop(metrics.feed.get_or_create(&CacheLabel { cache }));
+        }
         for platform in [Platform::WhatsApp, Platform::Instagram] {
             for result in NotificationResult::ALL {
                 drop(metrics.notifications.get_or_create(&NotificationLabels {
@@ -411,6 +426,11 @@ impl Metrics {
                 status: status.as_str(),
             })
             .inc();
+    }
+
+    /// The feed of reels was asked for; `cache` is where the answer came from.
+    pub fn count_feed(&self, cache: &'static str) {
+        self.feed.get_or_create(&CacheLabel { cache }).inc();
     }
 
     /// A message came in.

@@ -25,6 +25,8 @@ use crate::conversations::api as conversations;
 use crate::flags::api as flags;
 use crate::http::{problem, request};
 use crate::ingest::{events_api, webhooks};
+use crate::integrations::embed;
+use crate::integrations::reels::api as reels;
 use crate::media::api as media;
 use crate::sending::{outbound_api, queue_api};
 use crate::stream::api as stream;
@@ -67,6 +69,11 @@ fn table() -> Table {
             Access::Meta,
             routes!(webhooks::verify_instagram, webhooks::receive_instagram),
         )
+        // Websites
+        .add(Access::Public, routes!(reels::list_reels, reels::allow_reels))
+        .add(Access::Public, routes!(reels::show_reel_file))
+        .add(Access::Public, routes!(embed::show_page))
+        .add(Access::Public, routes!(embed::show_script))
         // Developers
         .add(Access::Key, routes!(sending::api::send))
         .add(Access::Key, routes!(sending::api::send_batch))
@@ -249,6 +256,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
         &mut item.post,
         &mut item.patch,
         &mut item.delete,
+        &mut item.options,
     ]
     .into_iter()
     .flatten()

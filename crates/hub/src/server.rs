@@ -20,6 +20,7 @@ use crate::flags::Flags;
 use crate::ids::Ids;
 use crate::ingest::silence::Silences;
 use crate::ingest::{Ingest, Pending, projector, writer};
+use crate::integrations::reels::{self, Reels};
 use crate::media::{self, MediaStore};
 use crate::metrics::Metrics;
 use crate::sending::Senders;
@@ -181,6 +182,7 @@ impl Works {
         let media = MediaStore::new(&config, channels.link_key().clone())
             .context("the bucket of the media store cannot be used; check the variables MEDIA_S3_*")?;
         let keys = access::Keys::load(&config).context("the API key cannot be made ready")?;
+        let reels = Reels::new(&config).context("the client for files of reels cannot be set up")?;
         let (ingest, pending) = Ingest::new(&config.webhooks, channels.clone(), ids.clone());
         let app = App::new(Parts {
             metrics,
@@ -188,6 +190,7 @@ impl Works {
             senders: Senders::new(config.sending.parallel_total),
             leases: Leases::new(ids.next(), config.sending.lease),
             stream: Stream::new(),
+            reels,
             workers: Workers::default(),
             projector: Notify::new(),
             silences: Silences::default(),
@@ -223,6 +226,8 @@ impl Works {
         tasks.start(Stage::Producers, "uploads", &app, media::uploads::run);
         tasks.start(Stage::Producers, "senders", &app, sending::fleet::run);
         tasks.start(Stage::Producers, "channels", &app, channels::follow::run);
+        tasks.start(Stage::Producers, "reels", &app, reels::run);
+        tasks.start(Stage::Producers, "media-watch", &app, reels::watch::run);
         let pending = Arc::new(Mutex::new(pending));
         tasks.start(Stage::Keepers, "webhook-writer", &app, move |app, stop| {
             let pending = Arc::clone(&pending);

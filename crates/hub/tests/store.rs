@@ -39,6 +39,8 @@ mod inline;
 mod leases;
 #[path = "store/media.rs"]
 mod media;
+#[path = "store/media_watch.rs"]
+mod media_watch;
 #[path = "store/messages.rs"]
 mod messages;
 #[path = "store/migrations.rs"]

@@ -233,6 +233,8 @@ impl Core {
                 "instagram_business_basic",
                 "instagram_business_manage_messages",
                 "instagram_business_manage_comments",
+                "instagram_business_content_publish",
+                "instagram_business_manage_insights",
             ]
             .map(str::to_owned)
             .to_vec(),

@@ -3,6 +3,7 @@
 //! JSON with camelCase names. None of it exists at Meta. The front page of the crate lists it.
 
 mod accounts;
+mod posts;
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -75,6 +76,7 @@ pub(crate) fn routes() -> Router<Arc<Core>> {
         .route("/sandbox/script", post(play))
         .route("/sandbox/stream", get(listen))
         .merge(accounts::routes())
+        .merge(posts::routes())
 }
 
 /// Tells listeners what has changed.

@@ -37,6 +37,8 @@ pub(crate) enum Act {
     TemplateLine(Box<crate::customers::script::TemplateLine>),
     /// A template goes on in its life.
     Template(Box<crate::templates::TemplateTurn>),
+    /// Something is posted.
+    Post(Box<crate::posts::NewPost>),
     /// The script goes on.
     Script(Box<crate::customers::script::Turn>),
     /// Events have waited long enough for company.

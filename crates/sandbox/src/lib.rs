@@ -23,6 +23,7 @@
 //! | `GET /sandbox/stream` | server-sent events that say what to look at again (HTTP alone) |
 //! | `POST /sandbox/numbers` · `PATCH …/{number}` | adds a number ([`NewNumber`]); changes throughput, status, quality, allowed numbers, limits ([`NumberChange`]) |
 //! | `POST /sandbox/instagram-accounts` · `PATCH …/{account}` | the same for Instagram ([`NewInstagramAccount`], [`AccountChange`]) |
+//! | `GET`, `POST …/{account}/posts` · `PATCH`, `DELETE /sandbox/posts/{post}` | what an account has posted ([`NewPost`], [`PostChange`]) |
 //! | `POST /sandbox/tokens` `{account, expiresInMs?}` | mints a token that works like those that the account has |
 //! | `POST /sandbox/tokens/expire`, `…/revoke` `{account}` or `{token}` | ends all tokens of an account, or one |
 //! | `PATCH /sandbox/templates/{name}/{language}` | status, quality, category, wording of a template ([`TemplateChange`]); [`TemplateRules`] says what happens by itself |
@@ -85,6 +86,7 @@ mod mail;
 mod media;
 mod options;
 mod phone;
+mod posts;
 mod samples;
 mod state;
 mod templates;
@@ -122,6 +124,7 @@ pub use limits::{AccountLimits, NumberLimits, NumberStatus, Quality};
 pub use mail::{Mail, SmtpAuth, SmtpOptions};
 pub use media::TransferCount;
 pub use options::{Delays, EchoTiming, Limits, Options, Rules, WebhookOptions, WindowRefusal};
+pub use posts::{Audio, NewPost, PostChange, PostError, PostKind};
 pub use state::AddCustomerError;
 pub use templates::{TemplateChange, TemplateRules};
 pub use webhooks::carry::Subscriber;
@@ -455,6 +458,21 @@ impl Sandbox {
         self.core.end_tokens(account_or_token, TokenEnd::Revoked)
     }
 
+    /// Has an Instagram account post something; answers with the post's id.
+    pub fn post(&self, new: NewPost) -> Result<String, PostError> {
+        self.core.add_post(new)
+    }
+
+    /// Changes a post.
+    pub fn change_post(&self, id: &str, change: PostChange) -> Result<(), PostError> {
+        self.core.change_post(id, change).map(drop)
+    }
+
+    /// Deletes a post, as its owner would on their phone.
+    pub fn delete_post(&self, id: &str) -> Result<(), PostError> {
+        self.core.remove_post(id)
+    }
+
     /// Puts a fault in force until it is used up or [`Sandbox::clear_faults`]. The error says what is wrong with it.
     pub fn fault(&self, request: FaultRequest) -> Result<(), &'static str> {
         self.core.add_fault(request).map(|_| ())
@@ -621,6 +639,11 @@ impl Core {
             }
             Act::Template(turn) => self.take_template_turn(&turn),
             Act::Script(turn) => customers::script::take_turn(self, *turn),
+            Act::Post(new) => {
+                if let Err(error) = self.add_post(*new) {
+                    tracing::warn!(%error, "a post could not be made as planned");
+                }
+            }
             Act::Flush(object) => {
                 self.engine.flushed(object);
                 self.pump(object);

@@ -169,7 +169,7 @@ fn draw(hash: &[u8]) -> Vec<u8> {
     png
 }
 
-fn adler32(bytes: &[u8]) -> u32 {
+pub(crate) fn adler32(bytes: &[u8]) -> u32 {
     let (low, high) = bytes.iter().fold((1_u32, 0_u32), |(low, high), byte| {
         let low = (low + u32::from(*byte)) % 65_521;
         (low, (high + low) % 65_521)
@@ -177,7 +177,7 @@ fn adler32(bytes: &[u8]) -> u32 {
     high << 16 | low
 }
 
-fn crc32(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |sum, byte| {
         (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
             if sum & 1 == 1 { sum >> 1 ^ 0xedb8_8320 } else { sum >> 1 }

@@ -137,6 +137,8 @@ pub struct Rules {
     pub window_refusal: WindowRefusal,
     /// When the echo of an Instagram message comes.
     pub echo: EchoTiming,
+    /// How long the addresses of posts' files are good: days, as users report (instagram.md 5.3).
+    pub post_links_live: Duration,
 }
 
 impl Default for Rules {
@@ -151,6 +153,7 @@ impl Default for Rules {
             usage_told_from: 1,
             window_refusal: WindowRefusal::default(),
             echo: EchoTiming::default(),
+            post_links_live: Duration::from_hours(48),
         }
     }
 }

@@ -270,6 +270,8 @@ impl Default for World {
                     "instagram_business_basic",
                     "instagram_business_manage_messages",
                     "instagram_business_manage_comments",
+                    "instagram_business_content_publish",
+                    "instagram_business_manage_insights",
                 ]),
                 assets: vec![account.id.clone()],
                 issued_at: 1_790_000_000_000,

@@ -32,6 +32,15 @@ impl Latencies {
         self.longest_micros = self.longest_micros.max(micros);
     }
 
+    /// Adds the times of another one.
+    pub fn add(&mut self, other: &Self) {
+        for (own, more) in self.buckets.iter_mut().zip(&other.buckets) {
+            *own += more;
+        }
+        self.count += other.count;
+        self.longest_micros = self.longest_micros.max(other.longest_micros);
+    }
+
     /// How many times were added.
     pub fn count(&self) -> u64 {
         self.count

@@ -165,6 +165,57 @@ pub async fn run(
     })
 }
 
+/// Sends the same request again and again over `connections` connections, each the next once it has the answer to the last; for this long.
+///
+/// Errors if a connection cannot be opened at the start.
+pub async fn repeat(
+    address: SocketAddr,
+    connections: usize,
+    duration: Duration,
+    request: &[u8],
+) -> anyhow::Result<Outcome> {
+    let mut workers = JoinSet::new();
+    let cpu_before = usage::own_cpu()?;
+    let started = Instant::now();
+    for number in 0..connections {
+        let mut connection = Connection::open(address)
+            .await
+            .with_context(|| format!("connection {number} to {address} could not be opened"))?;
+        let request = request.to_vec();
+        workers.spawn(async move {
+            let mut outcome = Outcome::default();
+            while started.elapsed() < duration {
+                let sent = Instant::now();
+                match connection.post(&request).await {
+                    Ok(200) => {
+                        outcome.acknowledged += 1;
+                        outcome.latencies.record(sent.elapsed());
+                    }
+                    Ok(503) => outcome.refused += 1,
+                    Ok(_) => outcome.other += 1,
+                    Err(_) => {
+                        outcome.broken += 1;
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
+            }
+            outcome
+        });
+    }
+    let mut total = Outcome::default();
+    while let Some(ended) = workers.join_next().await {
+        let part = ended.context("a connection's task failed")?;
+        total.acknowledged += part.acknowledged;
+        total.refused += part.refused;
+        total.other += part.other;
+        total.broken += part.broken;
+        total.latencies.add(&part.latencies);
+    }
+    total.elapsed = started.elapsed();
+    total.generator_cpu = usage::own_cpu()?.saturating_sub(cpu_before);
+    Ok(total)
+}
+
 /// What the connections of one load share.
 struct Course {
     schedule: Schedule,

@@ -1,6 +1,7 @@
-//! The two servers that the hub is compared with, and what they share: the way in and the signature.
+//! The servers that the hub is compared with, and what they share: the way in and the signature.
 
 pub mod bare;
+pub mod copy;
 mod postgres;
 pub mod reference;
 mod sqlite;

@@ -24,7 +24,7 @@ use crate::http::problem::{Code, Problem};
 /// Who may call a route. Every route declares it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Anyone: it tells nothing but that the hub lives.
+    /// Anyone: it tells that the hub lives, or what the business shows to everybody anyway.
     Public,
     /// Meta: a notification proves itself by its signature, a verification by its token.
     Meta,

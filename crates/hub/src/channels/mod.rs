@@ -239,6 +239,11 @@ impl Channels {
         self.parts.signal.changes()
     }
 
+    /// What secrets are sealed, and cursors signed, with.
+    pub fn keyring(&self) -> &Keyring {
+        &self.parts.keyring
+    }
+
     /// Seals the credentials of a channel.
     pub fn seal(&self, id: &ChannelId, credentials: &SecretString) -> Vec<u8> {
         self.parts.keyring.seal(place(id), credentials)

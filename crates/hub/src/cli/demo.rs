@@ -16,7 +16,7 @@ use tidings::clock::Clock;
 use tidings::config::{Config, Sources};
 use tidings::logging;
 use tidings::server::Hub;
-use tidings_sandbox::{Content, Options, Sandbox};
+use tidings_sandbox::{Content, NewPost, Options, PostKind, Sandbox};
 
 use super::SettingsArguments;
 use super::failure::Failure;
@@ -56,7 +56,43 @@ async fn start_sandbox() -> anyhow::Result<Sandbox> {
         seed,
         ..Options::default()
     };
-    Sandbox::start(options).await.context("the sandbox cannot be started")
+    let sandbox = Sandbox::start(options).await.context("the sandbox cannot be started")?;
+    post(&sandbox)?;
+    Ok(sandbox)
+}
+
+/// What the Instagram account has posted, the newest first.
+const POSTED: &[(PostKind, &str)] = &[
+    (PostKind::Reel, "Needle drop of the day: Ayo Bello, side B"),
+    (PostKind::Image, "Six crates of Lagos highlife, just in"),
+    (
+        PostKind::Reel,
+        "How we clean a record that was in a cellar for forty years",
+    ),
+    (PostKind::Reel, "Saturday in the shop with DJ Lucía"),
+    (PostKind::Carousel, "The wall of new arrivals"),
+    (PostKind::Reel, "Mending a turntable from 1974"),
+    (PostKind::Reel, "Repressed at last: the blue one"),
+    (PostKind::Reel, "Which one would you take home?"),
+    (PostKind::Image, "Open on Sunday, from noon"),
+    (PostKind::Reel, "Packing the parcels for Utrecht"),
+    (PostKind::Reel, "Our first reel"),
+];
+
+fn post(sandbox: &Sandbox) -> anyhow::Result<()> {
+    for (number, (kind, caption)) in (0..).zip(POSTED) {
+        let post = NewPost {
+            kind: *kind,
+            caption: Some((*caption).to_owned()),
+            ago_ms: (number + 1) * 20 * 3_600_000,
+            likes: 37 + number * 61,
+            comments: number,
+            views: 1_534 + number * 1_321,
+            ..NewPost::default()
+        };
+        sandbox.post(post).context("the Instagram account could not post")?;
+    }
+    Ok(())
 }
 
 /// Runs the hub beside the sandbox until `stop` is ready, and stops it.
@@ -131,7 +167,7 @@ fn print_addresses(hub: &str, sandbox: &str, key_file: &Path) {
     let data = key_file.parent().unwrap_or(Path::new(".")).display();
     let key_file = key_file.display();
     output::line(format!(
-        "\n  Hub               {hub}\n  Customers' phones {sandbox}/phone\n  API key           in {key_file}\n\n  \
+        "\n  Hub               {hub}\n  Customers' phones {sandbox}/phone\n  Reels             {hub}/embed/reels\n  API key           in {key_file}\n\n  \
          curl -H \"Authorization: Bearer $(cat {key_file})\" {hub}/api/v1/conversations\n  \
          TIDINGS_URL={hub} TIDINGS_DATA_DIR={data} tidings events list\n\n  \
          Customers write by themselves, and are answered; write to the hub yourself with one of their phones. Ctrl-C stops it all.\n"

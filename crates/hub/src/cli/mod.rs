@@ -26,6 +26,7 @@ mod openapi;
 mod outbound;
 mod output;
 mod queue;
+mod reels;
 mod sandbox;
 mod send;
 mod serve;
@@ -93,6 +94,7 @@ enum Command {
     Outbound(outbound::Command),
     #[command(subcommand)]
     Queue(queue::Command),
+    Reels(reels::Arguments),
     #[command(subcommand)]
     Events(events::Command),
     #[command(subcommand)]
@@ -115,6 +117,7 @@ pub(crate) async fn run(command_line: CommandLine) -> ExitCode {
         Command::Flag(command) => flag::run(settings, command).await,
         Command::Outbound(command) => outbound::run(settings, command).await,
         Command::Queue(command) => queue::run(settings, command).await,
+        Command::Reels(arguments) => reels::run(settings, arguments).await,
         Command::Events(command) => events::run(settings, command).await,
         Command::Config(command) => config::run(settings, &command),
         Command::Migrate(arguments) => migrate::run(settings, arguments).await,

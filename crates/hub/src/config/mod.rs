@@ -83,6 +83,10 @@ pub struct Config {
     pub media: MediaConfig,
     /// The server's bounds.
     pub http: HttpConfig,
+    /// What websites use.
+    pub integrations: IntegrationsConfig,
+    /// The feed of reels.
+    pub reels: ReelsConfig,
     /// Who may read `/metrics` without a key.
     pub metrics_allow: Vec<IpAddr>,
     /// How long things are kept.
@@ -323,6 +327,28 @@ pub struct HttpConfig {
     pub body_timeout: Duration,
 }
 
+/// What websites use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntegrationsConfig {
+    /// The origins whose scripts may read it; `*` for every one.
+    pub allowed_origins: Vec<String>,
+}
+
+/// The feed of reels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReelsConfig {
+    /// For how long a page is as good as new.
+    pub cache_ttl: Duration,
+    /// How long Meta may take for a page.
+    pub request_timeout: Duration,
+    /// Whether films and posters are kept here.
+    pub store_media: bool,
+    /// How much of them is kept.
+    pub media_bytes_max: u64,
+    /// How often it is looked for new posts; `None` for never.
+    pub media_watch: Option<Duration>,
+}
+
 /// How long things are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetentionConfig {
@@ -502,6 +528,19 @@ impl Config {
                 connections_max: reading.required("http.connections_max", values::number(1..=1_000_000)),
                 header_timeout: reading.required("http.header_timeout_secs", values::seconds(1..=600)),
                 body_timeout: reading.required("http.body_timeout_secs", values::seconds(1..=600)),
+            },
+            integrations: IntegrationsConfig {
+                allowed_origins: reading.list("integrations.allowed_origins", values::origin),
+            },
+            reels: ReelsConfig {
+                cache_ttl: reading.required("reels.cache_ttl_secs", values::seconds(1..=86_400)),
+                request_timeout: reading.required("reels.request_timeout_ms", values::milliseconds(1..=60_000)),
+                store_media: reading.required("reels.store_media", values::boolean),
+                media_bytes_max: reading
+                    .required::<u64>("reels.media_megabytes_max", values::number(1..=10_000_000))
+                    .saturating_mul(1_000_000),
+                media_watch: Some(reading.required("reels.media_watch_secs", values::seconds(0..=86_400)))
+                    .filter(|every| !every.is_zero()),
             },
             retention: RetentionConfig {
                 stream: reading.required("retention.stream_hours", values::hours),

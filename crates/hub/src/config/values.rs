@@ -139,6 +139,28 @@ pub(super) fn log_filter(text: &str) -> Parsed<String> {
     }
 }
 
+/// Whose scripts may read: a scheme and a host, as browsers send it, or `*`.
+pub(super) fn origin(text: &str) -> Parsed<String> {
+    if text == "*" {
+        return Ok(text.to_owned());
+    }
+    let expected = "an origin: a scheme and a host, such as https://www.example.com, or *";
+    let Ok(url) = Url::parse(text) else {
+        return not(expected);
+    };
+    let is_bare = matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.username().is_empty()
+        && matches!(url.path(), "" | "/")
+        && url.query().is_none()
+        && url.fragment().is_none();
+    if is_bare {
+        Ok(url.origin().ascii_serialization())
+    } else {
+        not(expected)
+    }
+}
+
 /// A version of the Graph interface: `v` and two numbers (reference `graph-api.md` 1).
 pub(super) fn graph_version(text: &str) -> Parsed<String> {
     let is_number = |part: &str| !part.is_empty() && part.len() <= 4 && part.bytes().all(|byte| byte.is_ascii_digit());

@@ -20,6 +20,7 @@ pub(super) fn of(config: &Config, sources: &Sources) -> Vec<String> {
         incomplete_webhooks(config, platform, &mut warnings);
     }
     plain_http(config, &mut warnings);
+    stored_media(config, &mut warnings);
     warnings
 }
 
@@ -74,6 +75,16 @@ fn incomplete_webhooks(config: &Config, platform: Platform, warnings: &mut Vec<S
         warnings.push(format!(
             "no verify token for {name}: Meta cannot be told to call here; set {prefix}_VERIFY_TOKEN to a word of your own"
         ));
+    }
+}
+
+/// Files of reels whose addresses lead nowhere from another site.
+fn stored_media(config: &Config, warnings: &mut Vec<String>) {
+    if config.reels.store_media && config.public_url.is_none() {
+        warnings.push(
+            "REELS_STORE_MEDIA is true and TIDINGS_PUBLIC_URL is not set: the feed has addresses without a host; set it to what browsers call this hub by"
+                .to_owned(),
+        );
     }
 }
 

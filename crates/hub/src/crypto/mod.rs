@@ -4,8 +4,8 @@
 //! the key that sealed it, so that a wrong key is told apart from damage.
 //!
 //! The master key comes from `TIDINGS_MASTER_KEY`, or from the file [`KEY_FILE`] in the data folder, made on first start. Nodes that share a
-//! store share the key. It is never used itself: one key is derived from it for sealing, others for fingerprints
-//! and for links.
+//! store share the key. It is never used itself: one key is derived from it for sealing, others for fingerprints, for links and for
+//! cursors.
 
 use std::fmt;
 use std::io::{ErrorKind, Write};
@@ -50,6 +50,7 @@ pub struct Keyring {
     sealing: RandomizedNonceKey,
     fingerprints: hmac::Key,
     links: hmac::Key,
+    cursors: hmac::Key,
 }
 
 impl fmt::Debug for Keyring {
@@ -132,6 +133,7 @@ impl Keyring {
                 .expect("the key has the length of the cipher's"),
             fingerprints: hmac::Key::new(hmac::HMAC_SHA256, derive("tidings: fingerprints").as_ref()),
             links: hmac::Key::new(hmac::HMAC_SHA256, derive("tidings: links").as_ref()),
+            cursors: hmac::Key::new(hmac::HMAC_SHA256, derive("tidings: cursors").as_ref()),
         })
     }
 
@@ -197,6 +199,11 @@ impl Keyring {
     /// The key that links are signed with which open without any other key.
     pub fn links(&self) -> &hmac::Key {
         &self.links
+    }
+
+    /// What cursors are signed with that go to anybody.
+    pub fn cursors(&self) -> &hmac::Key {
+        &self.cursors
     }
 
     /// Tells whether two secrets are the same without keeping either: the same texts have the same fingerprint under this key.

@@ -148,11 +148,16 @@ impl Parameters {
 
     /// How many to list: `limit`, 50 if it is absent.
     pub fn limit(&mut self, most: u32) -> Result<u32, Problem> {
+        self.limit_or(LIMIT_DEFAULT, most)
+    }
+
+    /// How many to list: `limit`, so many if it is absent.
+    pub fn limit_or(&mut self, default: u32, most: u32) -> Result<u32, Problem> {
         let expected = format!("a number from 1 to {most}");
         let parse = |text: &str| text.parse().ok().filter(|limit| (1..=most).contains(limit));
         Ok(self
             .parsed_or(Code::InvalidLimit, "limit", &expected, parse)?
-            .unwrap_or(LIMIT_DEFAULT))
+            .unwrap_or(default))
     }
 
     /// How many to leave out first: `offset`, 0 if it is absent.

@@ -31,6 +31,24 @@ pub struct Problem {
     pub errors: Vec<FieldError>,
     /// When to come again, if coming again may help.
     pub retry_after: Option<Duration>,
+    /// Meta's own error, if there is one behind it.
+    pub meta: Option<Box<MetaProblem>>,
+}
+
+/// What Meta said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MetaProblem {
+    /// Meta's code.
+    pub code: i64,
+    /// Meta's subcode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subcode: Option<i64>,
+    /// Meta's text.
+    pub message: String,
+    /// What Meta's support asks for (`fbtrace_id`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
 }
 
 /// One field or parameter that is wrong.
@@ -50,6 +68,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             retry_after: None,
+            meta: None,
         }
     }
 
@@ -88,6 +107,7 @@ impl Problem {
             detail: &self.detail,
             error: self.code.into(),
             errors: &self.errors,
+            meta: self.meta.as_deref(),
             request_id,
         };
         let body = serde_json::to_vec(&document).expect("a problem document has string keys only");
@@ -160,6 +180,9 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
     #[schema(value_type = Option<Vec<FieldError>>)]
     errors: &'a [FieldError],
+    /// Meta's own error, if there is one behind it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meta: Option<&'a MetaProblem>,
     /// The id that the log has for this request; also in the header `x-request-id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
@@ -293,6 +316,14 @@ codes! {
         "Try again after the time in `Retry-After`; nothing was changed.";
     MetaOutcomeUnknown "meta_outcome_unknown" BAD_GATEWAY "It is not known whether Meta has done it"
         "Look whether it is done before you try again.";
+    InstagramNotConfigured "instagram_not_configured" SERVICE_UNAVAILABLE "No Instagram account is connected"
+        "Set META_IG_BUSINESS_ID and META_IG_ACCESS_TOKEN, or give the channel an access token.";
+    InstagramTimeout "instagram_timeout" GATEWAY_TIMEOUT "Instagram did not answer in time"
+        "Try again after the time in `Retry-After`; META_IG_REQUEST_TIMEOUT_MS says how long Instagram may take.";
+    InstagramApiError "instagram_api_error" BAD_GATEWAY "Instagram answered with an error"
+        "Try again after the time in `Retry-After`; `meta` has Instagram's own error, where there is one.";
+    InstagramTokenInvalid "instagram_token_invalid" SERVICE_UNAVAILABLE "Instagram refuses the access token"
+        "Give the channel a token that is valid and may read the account's media (`tidings channel set-token`).";
     UnknownFlag "unknown_flag" NOT_FOUND "There is no such flag"
         "Name one of the flags that `GET /api/v1/flags` lists.";
     OutboundStopped "outbound_stopped" SERVICE_UNAVAILABLE "Sending is stopped"

@@ -38,6 +38,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     8 "0008_asides",
     9 "0009_media",
     10 "0010_templates",
+    11 "0011_media_watch",
     12 "0012_channel_hours",
 };
 

@@ -33,6 +33,7 @@ pub mod flags;
 mod inline_store;
 pub mod leases;
 pub mod media;
+pub mod media_watch;
 pub mod messages;
 mod migrate;
 pub mod outbox;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::{Value, json};
-use tidings_sandbox::{LedgerKind, Options, Sandbox};
+use tidings_sandbox::{LedgerKind, NewPost, Options, Sandbox};
 
 use crate::harness::{ADMIN_KEY, Harness, LOOK_EVERY, NUMBER, WITHIN, on_both, text};
 
@@ -125,6 +125,37 @@ async fn channels_flags_and_the_stop_switch_have_commands() {
         assert_eq!(document(harness, &["outbound", "start"], "").await["enabled"], true);
         let status = done(harness, &["outbound", "status"], "").await;
         assert!(status.contains("stopped"), "{status}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_reels_have_a_command() {
+    on_both(async |harness| {
+        assert_eq!(done(harness, &["reels"], "").await, "");
+        for (number, caption) in ["First\nreel", "Second reel"].into_iter().enumerate() {
+            let post = NewPost {
+                caption: Some(caption.to_owned()),
+                ago_ms: 60_000 - number as u64 * 1_000,
+                views: 1_500,
+                likes: 42,
+                ..NewPost::default()
+            };
+            harness.sandbox.post(post).unwrap();
+        }
+        let page = document(harness, &["reels", "--limit", "1"], "").await;
+        assert_eq!(page["reels"][0]["description"], "Second reel");
+        let cursor = page["paging"]["nextCursor"].as_str().unwrap();
+        let table = done(harness, &["reels", "--limit", "2", "--after", cursor], "").await;
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines.len(), 2, "{table}");
+        assert!(
+            lines[0].starts_with("ID") && lines[1].contains("1500") && lines[1].ends_with("First reel"),
+            "{table}"
+        );
+        let refused = run(harness, &["reels", "--after", "nothing"], "").await;
+        assert_eq!(refused.status.code(), Some(4));
+        assert!(String::from_utf8(refused.stderr).unwrap().contains("invalid_cursor"));
     })
     .await;
 }

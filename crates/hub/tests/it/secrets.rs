@@ -295,6 +295,18 @@ async fn exercise(caller: &Caller, sandbox: &Sandbox) {
         assert!(matches!(caller.send(ADMIN_KEY, &body).await.0, 400 | 422), "{body}");
     }
 
+    // The feed of reels, whose token Meta refuses.
+    sandbox
+        .fault(FaultRequest {
+            endpoint: "media".to_owned(),
+            kind: FaultKind::TokenExpired,
+            ..FaultRequest::default()
+        })
+        .unwrap();
+    let feed = "/integrations/instagram/reels";
+    assert_eq!(caller.call(Method::GET, feed, "", &[], "").await.0, 503);
+    sandbox.clear_faults();
+
     // Messages that are taken, refused, not answered: each to somebody else, so that none waits for another. The last of a channel stop it.
     let refused = |code: i64| FaultRequest {
         code: Some(code),
@@ -397,6 +409,10 @@ async fn none_stands_in_the_log_at_any_level() {
                 "nothing was logged at {level}"
             );
         }
+        // Operators look for the feed under this name.
+        let of_the_feed =
+            |line: &&String| line.contains("\"InstagramService\"") && line.contains("Instagram API responded 190");
+        assert_eq!(lines.iter().filter(of_the_feed).count(), 1);
         for line in &lines {
             for secret in SECRETS {
                 assert!(!line.contains(secret), "{line}");

@@ -569,6 +569,7 @@ fn config(unknown_after_secs: i64, parallel: usize) -> Config {
             ("META_IG_BUSINESS_ID", ACCOUNT),
             ("META_IG_ACCESS_TOKEN", "token"),
             ("INSTAGRAM_APP_SECRET", SECRET),
+            ("INSTAGRAM_MEDIA_WATCH_SECS", "0"),
         ];
         let sources = Sources {
             environment: environment

@@ -14,6 +14,7 @@
 //! - `exchange`: what a call answers.
 //! - `media`: files, up and down.
 //! - `nodes`: what is read out of the answers.
+//! - `posts`: what an Instagram account has posted.
 //! - `templates`: message templates.
 //! - `transport`: one HTTP exchange, and which error means what.
 
@@ -22,6 +23,7 @@ mod carrier;
 mod exchange;
 mod media;
 mod nodes;
+mod posts;
 mod redaction;
 mod templates;
 mod transport;
@@ -39,6 +41,7 @@ pub use nodes::{
     ActiveSubscription, GranularScope, Health, HealthError, InstagramAccount, InstalledApp, PhoneNumberNode, Profile,
     Sent, SubscribedField, TokenError, TokenReport,
 };
+pub use posts::{Extra, Post, PostsPage, PostsQuery};
 pub use templates::{CreatedTemplate, TemplateNode, TemplatePage};
 
 /// How to reach one of Meta's hosts.

@@ -175,7 +175,11 @@ pub(super) fn scalar(raw: &RawValue) -> Option<Cow<'_, str>> {
 /// A time in milliseconds since 1970, from seconds or milliseconds, a number or a string (`instagram.md` 2.1), or from the
 /// notation of the Graph API, `2026-11-20T10:20:00+0000`. Always later than 1970 and within the year 9999.
 pub(super) fn millis(raw: &RawValue) -> Option<i64> {
-    let text = scalar(raw)?;
+    millis_of_text(&scalar(raw)?)
+}
+
+/// The same of a text.
+pub(crate) fn millis_of_text(text: &str) -> Option<i64> {
     let text = text.trim();
     let millis = if let Ok(time) = text.parse::<i64>() {
         if time <= 0 {

@@ -23,6 +23,7 @@ mod split;
 pub use comment::Comment;
 pub use entry::{Change, Entry, Reaction, ShapeError, parse};
 pub use handover::{AppRoles, Handover};
+pub(crate) use json::millis_of_text;
 pub use message::{Attachment, AttachmentKind, Message, ReplyTo};
 pub use referral::{AdsContext, Referral};
 pub use split::split;

@@ -9,6 +9,8 @@
 //!     identity: bsuid
 //!     replies:
 //!       - {to: "how many", say: "Two, please", afterMs: 800}
+//! posts:                # what the Instagram account posts, before the start or at a time
+//!   - {kind: reel, caption: "New in: jazz", agoMs: 86400000, likes: 42, views: 1500}
 //! lines:                # conversations that repeat
 //!   - {atMs: 500, from: Ines Prado, text: "Do you have a table tonight?"}
 //!   - {atMs: 9000, from: Ines Prado, do: {type: image, link: "https://pictures.example/menu.jpg"}}
@@ -27,6 +29,7 @@ use crate::accounts::{AccountError, NewInstagramAccount, NewNumber};
 use crate::engine::Act;
 use crate::faults::FaultRequest;
 use crate::lock;
+use crate::posts::{NewPost, PostError};
 use crate::state::State;
 use crate::templates::TemplateChange;
 use crate::world::Template;
@@ -50,6 +53,9 @@ pub struct Script {
     /// What goes wrong; `afterMs` counts from the script's start.
     #[serde(default)]
     pub faults: Vec<FaultRequest>,
+    /// What Instagram accounts post, each at its time.
+    #[serde(default)]
+    pub posts: Vec<NewPost>,
     /// Customers, besides those of the world.
     #[serde(default)]
     pub customers: Vec<NewCustomer>,
@@ -136,6 +142,9 @@ pub enum ScriptError {
     /// A number or an Instagram account of the script can't be made.
     #[error("a number or Instagram account of the script can't be made")]
     Account(#[from] AccountError),
+    /// A post of the script can't be made.
+    #[error("a post of the script can't be made")]
+    Post(#[from] PostError),
     /// A fault of the script can't be.
     #[error("fault {number} of the script can't be: {why}")]
     Fault {
@@ -194,6 +203,14 @@ pub(crate) fn start(core: &Core, script: &Script) -> Result<(), ScriptError> {
     }
     for account in &script.instagram_accounts {
         core.add_instagram_account(account.clone())?;
+    }
+    for post in &script.posts {
+        match post.at_ms {
+            0 => drop(core.add_post(post.clone())?),
+            at_ms => core
+                .engine
+                .plan(start + clamp(at_ms), Act::Post(Box::new(post.clone()))),
+        }
     }
     for (position, fault) in script.faults.iter().enumerate() {
         core.add_fault(fault.clone()).map_err(|why| ScriptError::Fault {

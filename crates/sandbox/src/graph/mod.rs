@@ -5,17 +5,21 @@
 //! `facebook-api-version` repeats it.
 //!
 //! - [`whatsapp`], [`instagram`]: sending. [`templates`]: templates. [`nodes`]: reading. [`subscriptions`]: who is told. [`tokens`]: who asks.
+//! - [`posts`], [`publishing`]: what an Instagram account has posted, and posts. [`fields`]: which fields are asked for.
 //! - [`params`]: parameters from query, form or JSON. [`error`]: errors in Meta's shape; [`catalogue`]: all that Meta has.
 //! - [`bounds`]: how long and how many. [`limits`]: how fast and how much.
 
 pub(crate) mod bounds;
 pub(crate) mod catalogue;
 pub(crate) mod error;
+mod fields;
 mod instagram;
 mod limits;
 pub(crate) mod media;
 mod nodes;
 mod params;
+mod posts;
+mod publishing;
 pub(crate) mod subscriptions;
 pub(crate) mod templates;
 mod tokens;
@@ -116,8 +120,8 @@ async fn respond(
     trace: &str,
 ) -> Response<Body> {
     let path_refs: Vec<&str> = path.iter().map(String::as_str).collect();
-    let endpoint = endpoint(&path_refs);
-    let transfer = endpoint.starts_with("media.").then(|| core.transfers.begin());
+    let endpoint = endpoint(core, &path_refs);
+    let transfer = matches!(endpoint, "media.upload" | "media.download").then(|| core.transfers.begin());
     let is_session = templates::upload::is_session(&path_refs);
     let (parts, body) = request.into_parts();
     let mut raw = Bytes::new();
@@ -177,6 +181,9 @@ async fn respond(
     let mut told = Vec::new();
     let answer = match params {
         Err(error) => Err(error),
+        Ok(params) if path_refs.len() == 2 && path_refs[0] == posts::CDN => {
+            return posts::download(core, &lock(&core.state), path_refs[1], &params);
+        }
         // The address alone is what lets one read it.
         Ok(params) if path_refs == ["ig_messaging_cdn"] => {
             return match media::signed_download(core, &params, &faults) {
@@ -198,7 +205,7 @@ async fn respond(
             }
             Ok(caller) => {
                 let is_post = parts.method == Method::POST;
-                let answer = if is_post && is_upload(core, &path_refs) {
+                let answer = if is_post && endpoint == "media.upload" && path_refs.get(1..) == Some(&["media"]) {
                     media::upload(core, path_refs[0], &caller, &params, file).map(Answer::just)
                 } else if is_post && is_session {
                     templates::upload::finish(core, path_refs[0], &parts.headers, &raw).map(Answer::just)
@@ -243,6 +250,7 @@ fn struck(core: &Core, path: &[&str], endpoint: &str) -> Vec<FaultRequest> {
     let mut accounts = vec![id.to_owned()];
     accounts.extend(state.number(id).map(|number| number.business_account_id.clone()));
     accounts.extend(state.account(id).map(|account| account.id.clone()));
+    accounts.extend(state.posts.account_of(id).map(str::to_owned));
     let target = Target {
         endpoint,
         accounts: &accounts,
@@ -335,12 +343,14 @@ fn page(status: u16) -> Response<Body> {
 }
 
 /// What faults call the endpoint of a path.
-fn endpoint<'a>(path: &[&'a str]) -> &'a str {
+fn endpoint<'a>(core: &Core, path: &[&'a str]) -> &'a str {
     match path {
         [
             _,
-            edge @ ("messages" | "message_templates" | "subscriptions" | "subscribed_apps"),
+            edge @ ("messages" | "message_templates" | "insights" | "subscriptions" | "subscribed_apps"),
         ] => edge,
+        [id, "media"] if *id == "me" || lock(&core.state).account(id).is_some() => "media.posts",
+        [_, "media_publish"] | [posts::CDN, _] => "media.posts",
         [_, "media" | "message_attachments"] => "media.upload",
         ["whatsapp_business", "attachments"] | ["ig_messaging_cdn"] => "media.download",
         ["debug_token"] => "debug_token",
@@ -396,15 +406,40 @@ async fn dispatch(
             let (object, asset) = asset.ok_or_else(|| GraphError::no_object(name, id))?;
             subscriptions::installed(core, name, &asset, object, caller, params).map(Answer::just)
         }
+        ("POST", [id, edge @ ("media" | "media_publish")]) => {
+            let account = instagram_account(core, id, caller).ok_or_else(|| GraphError::no_object(name, id))?;
+            match *edge {
+                "media" => publishing::make(core, &account, caller, params),
+                _ => publishing::publish(core, &account, caller, params),
+            }
+            .map(Answer::just)
+        }
+        ("GET", [id, "content_publishing_limit"]) => {
+            let account = instagram_account(core, id, caller).ok_or_else(|| GraphError::no_object(name, id))?;
+            let now = core.clock.now();
+            publishing::quota(&mut lock(&core.state), &account, caller, now).map(Answer::just)
+        }
         ("DELETE", [id]) => media::delete(core, id, caller)
+            .or_else(|| posts::delete(&mut lock(&core.state), id, caller))
             .unwrap_or_else(|| Err(GraphError::no_object(name, id)))
             .map(Answer::just),
-        ("GET", _) => get(core, path, caller, params).map(Answer::just),
+        ("GET", _) => get(core, path, caller, params, version).map(Answer::just),
         _ => Err(GraphError::no_object(name, path.first().copied().unwrap_or_default())),
     }
 }
 
-fn get(core: &Core, path: &[&str], caller: &Caller, params: &Params) -> Result<Value, GraphError> {
+/// The Instagram account with this id, which may be `me`.
+fn instagram_account(core: &Core, id: &str, caller: &Caller) -> Option<String> {
+    let state = lock(&core.state);
+    let account = if id == "me" {
+        nodes::own_account(&state, caller)
+    } else {
+        state.account(id)
+    };
+    account.map(|account| account.id.clone())
+}
+
+fn get(core: &Core, path: &[&str], caller: &Caller, params: &Params, version: &str) -> Result<Value, GraphError> {
     let subscription = lock(&core.subscriptions).get(&Object::WhatsApp).cloned();
     let state = lock(&core.state);
     let now = core.clock.now();
@@ -412,11 +447,18 @@ fn get(core: &Core, path: &[&str], caller: &Caller, params: &Params) -> Result<V
         ["debug_token"] => tokens::debug(&state, caller, params, now),
         ["me"] => nodes::me(&state, caller, params),
         [id, edge] => {
+            if let Some(answer) = posts::edge(core, &state, id, edge, caller, params) {
+                return answer;
+            }
+            let own = nodes::own_account(&state, caller).filter(|_| *id == "me");
+            let id = own.map_or(*id, |account| &account.id);
             let (object, asset) = nodes::asset(&state, id).ok_or_else(|| GraphError::no_object("GET", id))?;
             match (object, *edge) {
                 (Object::WhatsApp, "phone_numbers") => {
                     nodes::numbers(&state, &asset, subscription.as_ref(), caller, params, now)
                 }
+                (Object::Instagram, "media") => posts::list(core, &state, &asset, caller, params, version),
+                (Object::Instagram, "stories") => posts::stories(core, &state, &asset, caller, params),
                 _ => Err(GraphError::no_object("GET", id)),
             }
         }
@@ -436,7 +478,9 @@ fn get(core: &Core, path: &[&str], caller: &Caller, params: &Params) -> Result<V
             } else if let Some((Object::WhatsApp, asset)) = nodes::asset(&state, id) {
                 nodes::business_account(&asset, caller, params)
             } else {
-                media::look_up(core, &state, id, caller, params)
+                posts::look_up(core, &state, id, caller, params)
+                    .or_else(|| publishing::look_up(core, &state, id, caller))
+                    .or_else(|| media::look_up(core, &state, id, caller, params))
                     .unwrap_or_else(|| Err(GraphError::no_object("GET", id)))
             }
         }
@@ -445,9 +489,6 @@ fn get(core: &Core, path: &[&str], caller: &Caller, params: &Params) -> Result<V
 }
 
 /// Whether a path is that of WhatsApp's uploads; an Instagram account's `media` are its posts.
-fn is_upload(core: &Core, path: &[&str]) -> bool {
-    matches!(path, [id, "media"] if lock(&core.state).account(id).is_none())
-}
 
 async fn accept(core: &Arc<Core>, answer: Answer, transfer: Option<Transfer>) -> Response<Body> {
     let bytes = match answer.said {

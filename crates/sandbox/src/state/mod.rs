@@ -15,6 +15,7 @@ use crate::ids::Ids;
 use crate::limits::Quality;
 use crate::media::MediaStore;
 use crate::options::Limits;
+use crate::posts::Posts;
 use crate::world::{App, InstagramAccount, Number, Token, World};
 use templates::Templates;
 use threads::{Message, Thread, ThreadKey};
@@ -57,6 +58,8 @@ pub(crate) struct State {
     pub(crate) media: MediaStore,
     /// Counts uploads, for their ids.
     pub(crate) uploads: u64,
+    /// What accounts have posted.
+    pub(crate) posts: Posts,
     /// Comments, by id; the oldest go.
     pub(crate) comments: HashMap<String, Comment>,
     comment_order: VecDeque<String>,
@@ -112,6 +115,7 @@ impl State {
             strays: 0,
             media: MediaStore::new(limits.media_bytes),
             uploads: 0,
+            posts: Posts::default(),
             comments: HashMap::new(),
             comment_order: VecDeque::new(),
             usage: Usage::default(),

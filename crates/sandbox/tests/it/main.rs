@@ -1,4 +1,4 @@
-//! Limits, templates, accounts, faults, the ledger's summary, mail, and a sandbox without sockets.
+//! Limits, templates, accounts, posts, faults, the ledger's summary, mail, and a sandbox without sockets.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,4 +13,5 @@ mod kinds;
 mod limits;
 mod mail;
 mod media;
+mod posts;
 mod templates;

@@ -30,7 +30,7 @@ fn operations() -> Vec<(Method, String, String)> {
 }
 
 #[test]
-fn nothing_but_webhooks_and_health_is_public() {
+fn nothing_but_webhooks_health_and_what_websites_show_is_public() {
     let mut public = BTreeSet::new();
     for (path, access) in routes::access() {
         match access {
@@ -43,8 +43,12 @@ fn nothing_but_webhooks_and_health_is_public() {
     let expected = [
         "/api/webhooks/instagram",
         "/api/webhooks/whatsapp",
+        "/embed/reels",
+        "/embed/reels.js",
         "/health/live",
         "/health/ready",
+        "/integrations/instagram/reels",
+        "/integrations/instagram/reels/media/{hash}",
         "/media/{id}",
         "/webhook/instagram",
         "/webhook/whatsapp",

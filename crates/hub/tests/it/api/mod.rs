@@ -25,6 +25,7 @@ use tidings::clock::{Clock, from_millis};
 use tidings::config::{Config, Sources};
 use tidings::ids::Ids;
 use tidings::ingest::{projector, writer};
+use tidings::integrations::reels;
 use tidings::{routes, server};
 use tidings_meta::notification::Platform;
 use tidings_meta::signature;
@@ -64,6 +65,7 @@ impl Hub {
         let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
         let (writing, token) = (app.clone(), stop.clone());
         tasks.spawn(async move { writer::run(writing, &mut pending, token).await });
+        tasks.spawn(reels::run(app.clone(), stop.clone()));
         let router = routes::router(app.clone());
         Self {
             app,

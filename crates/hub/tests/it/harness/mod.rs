@@ -210,6 +210,8 @@ impl Harness {
             ("TIDINGS_ADMIN_KEY", ADMIN_KEY),
             // After a crash nobody can tell but by waiting that a node is gone.
             ("TIDINGS_SENDING_LEASE_MS", "500"),
+            // Tests that count calls to Meta want none but their own.
+            ("INSTAGRAM_MEDIA_WATCH_SECS", "0"),
         ];
         environment.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
         for (name, value) in &self.setup.environment {
