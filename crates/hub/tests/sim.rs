@@ -34,7 +34,7 @@ mod world;
 use history::{Report, run};
 
 /// How many histories there are where nothing else is said.
-const HISTORIES: u64 = 200;
+const HISTORIES: u64 = 1_000;
 /// How many of those that went wrong are shown.
 const SHOWN_MAX: usize = 3;
 /// How many histories are told twice, to see whether they are the same.
