@@ -39,8 +39,13 @@ const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(10);
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
 /// That an answered event is on disk must not hang on what the server, the database or the role has as its default; a stricter default
 /// is left as it is.
+///
+/// And a node that stands still in the middle of a unit must not keep what it has locked, least of all the lease of a channel that another node
+/// waits for: a unit never rests between two statements, so that whoever does for seconds has stopped, and the server ends its session.
 const SESSION: &str = "SELECT set_config('synchronous_commit', 'on', false)
-    WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')";
+    WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply');
+    SELECT set_config('idle_in_transaction_session_timeout', '3s', false) FROM pg_settings
+    WHERE name = 'idle_in_transaction_session_timeout' AND setting::bigint NOT BETWEEN 1 AND 3000";
 
 #[derive(Debug)]
 pub(super) struct PostgresStore {
