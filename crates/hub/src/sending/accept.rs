@@ -316,7 +316,10 @@ impl Acceptor {
         let (due_at, expires_at) = self.times()?;
         let usual = Priority::usual(order.purpose, conversation.window_is_open(self.now));
         let priority = order.priority.unwrap_or(usual) as i64;
-        let is_usual = order.purpose == Purpose::Service && order.priority.is_none() && order.fallback.is_none();
+        // Until when it is worth sending has to be known on every route.
+        let is_bounded = policy.is_some() && order.expires_at.is_some();
+        let is_usual =
+            order.purpose == Purpose::Service && order.priority.is_none() && order.fallback.is_none() && !is_bounded;
         let message = self.message(tx, &conversation)?;
         let terms = (!is_usual).then(|| Terms {
             message_id: message.id,

@@ -269,7 +269,13 @@ impl Way<'_> {
                 let rest = &routes[from.map_or(0, |at| at + 1)..];
                 let taken: Vec<&ChannelId> = legs.iter().map(|leg| &leg.channel_id).collect();
                 let untaken = rest.iter().filter(|channel| !taken.contains(&&channel.id));
-                let next = self.next(tx, policy, untaken, conversations, contact, message, terms.as_ref())?;
+                let entry_expires_at = entry.as_ref().map(|entry| entry.expires_at);
+                let expires_at = entry_expires_at.or(terms.as_ref().map(|terms| terms.expires_at));
+                let next = if expires_at.is_some_and(|at| at <= self.now) {
+                    Err("it has expired".to_owned())
+                } else {
+                    self.next(tx, policy, untaken, conversations, contact, message, terms.as_ref())?
+                };
                 let leg = &mut legs[index];
                 match next {
                     Err(no_route) => {
@@ -279,13 +285,13 @@ impl Way<'_> {
                             self.channels.push(message.channel_id.clone());
                         }
                         leg.due_at = None;
-                        if entry.is_none() && matches!(leave, Leave::AsItIs) && message.status == Status::Failed {
+                        let has_ended = matches!(message.status, Status::Failed | Status::Expired);
+                        if entry.is_none() && matches!(leave, Leave::AsItIs) && has_ended {
                             leg.state = LegState::Ended;
                         }
                     }
                     Ok(next) => {
                         (leg.state, leg.due_at, leg.no_route) = (LegState::Left, None, None);
-                        let expires_at = entry.as_ref().map(|entry| entry.expires_at);
                         let priority = entry.as_ref().map(|entry| entry.priority);
                         self.leave(tx, message, leave, &next.channel.id, &reason)?;
                         let leg = Leg {
@@ -333,13 +339,24 @@ impl Way<'_> {
                 let Some(message) = messages.iter_mut().find(|message| message.id == other.message_id) else {
                     continue;
                 };
-                let entry = tx.lock_entry(message.id)?;
-                if entry.is_some_and(|entry| entry.state == EntryState::Waiting) {
-                    let why = "an earlier route has delivered it after all".to_owned();
-                    self.withdraw(tx, message, why)?;
-                    (other.state, other.due_at) = (LegState::Ended, None);
-                    tx.update_leg(other)?;
+                match tx.lock_entry(message.id)?.map(|entry| entry.state) {
+                    Some(EntryState::Waiting) => {
+                        let why = "an earlier route has delivered it after all".to_owned();
+                        self.withdraw(tx, message, why)?;
+                    }
+                    // It may have arrived, and need not be sent again to make sure.
+                    Some(EntryState::Unknown) => {
+                        tx.remove_entries(&[message.id])?;
+                        message.status = Status::Failed;
+                        message.failure = Some(Failure::ours(
+                            "it is not known whether it was taken; an earlier route has delivered it after all",
+                        ));
+                        self.changed(tx, message)?;
+                    }
+                    Some(EntryState::Sending) | None => continue,
                 }
+                (other.state, other.due_at) = (LegState::Ended, None);
+                tx.update_leg(other)?;
             }
         }
         tx.update_leg(&legs[index])
