@@ -23,6 +23,8 @@ const LINES_SHOWN_MAX: usize = 60;
 pub(crate) struct Report {
     pub(crate) seed: u64,
     plan: Plan,
+    /// When each call was made, since the beginning, and by which node.
+    pub(crate) calls: Vec<(i64, usize)>,
     met: BTreeMap<Fault, usize>,
     /// Messages that Meta took.
     pub(crate) sends: usize,
@@ -65,10 +67,14 @@ impl fmt::Display for Report {
 
 /// Runs the history of a seed.
 pub(crate) fn run(seed: u64) -> Report {
+    run_planned(Plan::of(seed))
+}
+
+/// Runs a history.
+pub(crate) fn run_planned(plan: Plan) -> Report {
     let panics = count_panics();
-    let plan = Plan::of(seed);
-    let world = World::new(plan.clone());
     let database = database();
+    let world = World::new(plan.clone(), database.clone());
     let crashes = Running::new(&world, &database).run_until_settled();
     let mut world = world.lock();
     let panicked = PANICS.get() - panics;
@@ -82,7 +88,8 @@ pub(crate) fn run(seed: u64) -> Report {
         .collect();
     let distinct: std::collections::BTreeSet<&usize> = taken.iter().collect();
     Report {
-        seed,
+        seed: plan.seed,
+        calls: world.calls.iter().map(|call| (call.at - START, call.node)).collect(),
         plan,
         met: world.met.clone(),
         sends: taken.len(),
@@ -118,12 +125,12 @@ impl<'h> Running<'h> {
     fn run_until_settled(mut self) -> usize {
         loop {
             let until = self.world.lock().round_ends_at();
-            self.round += 1;
             for turn in 0..self.processes.len() {
                 // Neither is always the first.
                 let node = (turn + self.round) % self.processes.len();
                 self.run_until(node, until);
             }
+            self.round += 1;
             loop {
                 let due = {
                     let mut world = self.world.lock();
@@ -141,13 +148,7 @@ impl<'h> Running<'h> {
     }
 
     fn run_until(&mut self, node: usize, until: i64) {
-        let stands_still = {
-            let world = self.world.lock();
-            world.frames[node]
-                .as_ref()
-                .is_none_or(|frame| frame.frozen_until.is_some())
-        };
-        if stands_still {
+        if self.world.lock().stands_still(node) {
             return;
         }
         let Some(process) = &mut self.processes[node] else {
@@ -271,7 +272,7 @@ fn tables(connection: &rusqlite::Connection) -> Vec<String> {
 
 /// Nothing happens around a unit.
 #[derive(Debug)]
-struct FairWeather;
+pub(crate) struct FairWeather;
 
 impl Around for FairWeather {
     fn before(&self, _: bool) -> StoreHappening {

@@ -160,7 +160,7 @@ impl Carrier for Wire {
     }
 }
 
-fn token_of(request: &reqwest::Request) -> String {
+pub(crate) fn token_of(request: &reqwest::Request) -> String {
     let header = request.headers().get(reqwest::header::AUTHORIZATION);
     let bearer = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
     bearer.trim_start_matches("Bearer ").to_owned()
@@ -200,7 +200,7 @@ async fn read(world: &World, path: &str, token: &str) -> Result<Carried, CallErr
     Ok(carried(200, &node))
 }
 
-fn carried(http_status: u16, body: &Value) -> Carried {
+pub(crate) fn carried(http_status: u16, body: &Value) -> Carried {
     Carried {
         http_status,
         headers: HeaderMap::new(),
@@ -210,7 +210,7 @@ fn carried(http_status: u16, body: &Value) -> Carried {
 }
 
 /// An error object (reference `graph-api.md` 3).
-fn refusal(http_status: u16, code: i64, text: &str) -> Carried {
+pub(crate) fn refusal(http_status: u16, code: i64, text: &str) -> Carried {
     carried(
         http_status,
         &json!({"error": {"message": format!("(#{code}) {text}"), "type": "OAuthException", "code": code, "fbtrace_id": "A"}}),
@@ -262,6 +262,10 @@ impl Inner {
                 "messages go to whom they were ordered for",
                 format_args!("{path} {body}"),
             );
+        }
+        if line.is_some_and(|line| !self.leads(line)) {
+            let what = format!("order {order} by node {}, by {line:?}", self.running_node());
+            self.violated("whoever sends leads the channel", what);
         }
         let (number, now) = (self.calls.len(), self.now());
         self.calls.push(Call {

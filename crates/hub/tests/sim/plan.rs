@@ -73,6 +73,8 @@ pub(crate) enum Fault {
     StoreUnsure,
     /// A unit of work takes long.
     StoreSlow,
+    /// The process stands still at a unit of work, and goes on as if nothing had been.
+    StoreFreeze,
     /// The process dies at a unit of work.
     StoreCrash,
     /// The process dies at a call to Meta.
@@ -96,7 +98,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 32] = [
+    const ALL: [Self; 33] = [
         Self::Refused,
         Self::ResetBefore,
         Self::ResetAfter,
@@ -119,6 +121,7 @@ impl Fault {
         Self::StoreRefuses,
         Self::StoreUnsure,
         Self::StoreSlow,
+        Self::StoreFreeze,
         Self::StoreCrash,
         Self::CallCrash,
         Self::Unkeyed,
@@ -153,7 +156,7 @@ impl Fault {
     /// Rates that leave something of the history to be seen.
     fn rates(self) -> [f64; 3] {
         match self {
-            Self::StoreCrash => [0.001, 0.003, 0.01],
+            Self::StoreCrash | Self::StoreFreeze => [0.001, 0.003, 0.01],
             Self::CallCrash | Self::StoreRefuses | Self::StoreUnsure => [0.01, 0.05, 0.15],
             Self::StoreSlow => [0.01, 0.03, 0.1],
             Self::PostLost => [0.1, 0.3, 0.8],
@@ -205,6 +208,25 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// One in which nothing goes wrong.
+    pub(crate) fn quiet(seed: u64) -> Self {
+        Self {
+            nodes: 1,
+            skew: 0,
+            crashes: Vec::new(),
+            stops: Vec::new(),
+            freezes: Vec::new(),
+            rotations: Vec::new(),
+            backup: None,
+            outages: Vec::new(),
+            expired: Vec::new(),
+            stopped: Vec::new(),
+            jumps: Vec::new(),
+            faults: BTreeMap::new(),
+            ..Self::of(seed)
+        }
+    }
+
     pub(crate) fn of(seed: u64) -> Self {
         let mut rng = ChaCha12Rng::seed_from_u64(seed);
         let lasts = rng.random_range(8_000..30_000);

@@ -23,7 +23,7 @@ use tidings::sending::route::model::{Policy, Success};
 use tidings::server::Works;
 use tidings::store::{Around, Happening as StoreHappening, InlineDatabase, Store, StoreError};
 use tidings::tasks::Tasks;
-use tidings_meta::client::{ClientOptions, GraphClient};
+use tidings_meta::client::{Carrier, ClientOptions, GraphClient};
 use tidings_meta::notification::Platform;
 use tidings_meta::signature;
 use tokio::runtime::{Builder, Runtime};
@@ -35,8 +35,8 @@ use crate::meta::{ACCOUNT, BUSINESS_ACCOUNT, Line, NUMBER, OTHER_NUMBER, REQUEST
 use crate::plan::{Fault, PROMISES, Plan};
 use crate::world::{Answer, FIRST_TOKEN, Happening, Inner, UnderWay, World};
 
-const ADMIN_KEY: &str = "a-key-for-simulations-alone";
-const MASTER_KEY: &str = "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
+pub(crate) const ADMIN_KEY: &str = "a-key-for-simulations-alone";
+pub(crate) const MASTER_KEY: &str = "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
 const SECRET: &str = "a-secret-for-simulations-alone";
 /// The policy of messages that may go by the other number.
 const POLICY: &str = "either";
@@ -97,6 +97,9 @@ impl Process {
             loop {
                 let (at, changed) = {
                     let world = world.lock();
+                    if world.stands_still(self.node) {
+                        return None;
+                    }
                     let at = world.next_at().map_or(until, |next| next.min(until));
                     (world.instant(at), Arc::clone(&world.changed))
                 };
@@ -141,7 +144,10 @@ impl Life {
         let channels = channels(&config, &world);
         let works = Works::prepare(config, store, channels, clock, ids).await;
         let started = match works {
-            Ok(works) => works.start().await,
+            Ok(works) => {
+                world.lock().is_called(works.app.leases.node().to_string());
+                works.start().await
+            }
             Err(error) => Err(error),
         };
         let (app, tasks) = match started {
@@ -297,7 +303,10 @@ impl Inner {
                 }
                 (UnderWay::Order(order), self.order(order))
             }
-            Happening::Twin { order } => (UnderWay::Twin(order), self.order(order)),
+            Happening::Twin { order } => {
+                self.orders[order].was_asked_twice = true;
+                (UnderWay::Twin(order), self.order(order))
+            }
             Happening::Clash { order } => (UnderWay::Clash(order), self.clash(order)),
             Happening::Batch { batch } => (UnderWay::Batch(batch), self.batch(batch)),
             Happening::Cancel { order } => (UnderWay::Cancel(order), self.cancel(order)),
@@ -580,11 +589,11 @@ impl Inner {
     }
 }
 
-fn bearer() -> (&'static str, String) {
+pub(crate) fn bearer() -> (&'static str, String) {
     ("authorization", format!("Bearer {ADMIN_KEY}"))
 }
 
-fn request(method: Method, path: &str, body: String, headers: Vec<(&'static str, String)>) -> Request<Body> {
+pub(crate) fn request(method: Method, path: &str, body: String, headers: Vec<(&'static str, String)>) -> Request<Body> {
     let source = SocketAddr::from(([127, 0, 0, 1], 40_000));
     let start = Request::builder()
         .method(method)
@@ -649,6 +658,12 @@ impl Inner {
             self.note(format_args!("the process dies {place} a {what}"));
             self.crash();
             return Turn::Dead;
+        }
+        if self.hits(Fault::StoreFreeze) {
+            self.note(format_args!("the process stands still {place} a {what}"));
+            let until = self.now() + self.rng.random_range(100..20_000);
+            self.freeze(self.running_node(), until);
+            return Turn::After(1);
         }
         if self.hits(refusing) {
             self.note(format_args!("the store fails {place} a {what}"));
@@ -730,10 +745,15 @@ fn settings(more: &[(&str, &str)]) -> Config {
 
 /// No channels yet, with this Meta at the other end of what they are called with.
 fn channels(config: &Config, world: &World) -> Channels {
+    channels_by(config, Arc::new(Wire(world.clone())))
+}
+
+/// The same, with whatever carries calls.
+pub(crate) fn channels_by(config: &Config, carrier: Arc<dyn Carrier>) -> Channels {
     static CLIENT: LazyLock<GraphClient> = LazyLock::new(|| {
         GraphClient::new(ClientOptions::new("http://meta.invalid", "v26.0")).expect("its options are good ones")
     });
-    let client = CLIENT.carried_by(Arc::new(Wire(world.clone())));
+    let client = CLIENT.carried_by(carrier);
     let keyring = Keyring::load(config).expect("the settings have a key");
     Channels::new(keyring, client.clone(), client)
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 use tidings::clock::Clock;
+use tidings::store::InlineDatabase;
 use tidings_meta::notification::Platform;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -116,6 +117,8 @@ pub(crate) struct Order {
     pub(crate) is_routed: bool,
     /// When somebody was told that it is withdrawn.
     pub(crate) cancelled_at: Option<i64>,
+    /// Whether it was asked for twice at the same time: the one may be refused, and the other not.
+    pub(crate) was_asked_twice: bool,
     /// What requests that were made beside the first were answered.
     pub(crate) twin_ids: Vec<String>,
     /// The body, the same each time.
@@ -134,6 +137,7 @@ pub(crate) struct World(Arc<Mutex<Inner>>);
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) plan: Plan,
+    database: InlineDatabase,
     pub(crate) rng: ChaCha12Rng,
     /// The time, where no process is looked at.
     base: i64,
@@ -184,6 +188,8 @@ pub(crate) struct Frame {
     pub(crate) clock: Clock,
     /// Ends it where it stands.
     pub(crate) crash: CancellationToken,
+    /// What it calls itself in the store, once it runs.
+    pub(crate) name: Option<String>,
     /// Until when it stands still.
     pub(crate) frozen_until: Option<i64>,
     /// What it is to be asked.
@@ -204,8 +210,9 @@ pub(crate) enum UnderWay {
 }
 
 impl World {
-    pub(crate) fn new(plan: Plan) -> Self {
+    pub(crate) fn new(plan: Plan, database: InlineDatabase) -> Self {
         let world = Inner {
+            database,
             rng: ChaCha12Rng::seed_from_u64(plan.seed ^ 0x5EED_0F7E_1113_2026),
             base: START,
             running: None,
@@ -361,6 +368,7 @@ impl Inner {
             asked_at: None,
             is_routed: self.plan.backup.is_some() && known.platform == Platform::WhatsApp && self.rng.random_bool(0.7),
             cancelled_at: None,
+            was_asked_twice: false,
             twin_ids: Vec::new(),
             body: None,
             answer: Answer::Open,
@@ -427,10 +435,27 @@ impl Inner {
             began: Instant::now(),
             clock,
             crash: CancellationToken::new(),
+            name: None,
             frozen_until: None,
             inbox: VecDeque::new(),
             told: Arc::default(),
         });
+    }
+
+    /// What the running process calls itself in the store.
+    pub(crate) fn is_called(&mut self, name: String) {
+        if let Some(frame) = self.running.and_then(|node| self.frames[node].as_mut()) {
+            frame.name = Some(name);
+        }
+    }
+
+    /// Whether the running process leads a channel at this moment, as the store has it.
+    pub(crate) fn leads(&self, line: Line) -> bool {
+        let owner: Option<String> = self.database.ask(|connection| {
+            let sql = "SELECT owner FROM channel_leases WHERE channel_id = ?1";
+            connection.query_row(sql, [line.channel()], |row| row.get(0)).unwrap()
+        });
+        owner.is_some() && owner == self.running_frame().name
     }
 
     /// A process runs from here on, until [`Inner::leave`].
@@ -500,6 +525,12 @@ impl Inner {
             self.note(format_args!("node {node} stands still"));
             self.plan_at(until, Happening::Thaw { node });
         }
+    }
+
+    /// Whether a node's process stands still, or there is none.
+    pub(crate) fn stands_still(&self, node: usize) -> bool {
+        let frame = self.frames[node].as_ref();
+        frame.is_none_or(|frame| frame.frozen_until.is_some())
     }
 
     /// It goes on, if it is still the one that stood still.
