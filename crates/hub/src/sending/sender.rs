@@ -807,7 +807,10 @@ impl Sender {
 
     fn settle_one(&self, settling: &mut Settling, in_hand: &InHand, entry: Option<OutboxEntry>, made: &Made) {
         let (outcome, at) = (&made.outcome, made.end.at);
-        settling.finished.push((in_hand.attempt_id, made.end.clone()));
+        // Whoever settled it meanwhile has given the attempt its end: that nothing came adds nothing to that.
+        if entry.is_some() || !matches!(outcome, Outcome::Unknown { .. }) {
+            settling.finished.push((in_hand.attempt_id, made.end.clone()));
+        }
         let id = in_hand.entry.message_id;
         let Some(message) = settling.messages.get_mut(&id) else {
             return;
