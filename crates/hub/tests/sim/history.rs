@@ -10,6 +10,7 @@ use rand::Rng;
 use tidings::clock::from_millis;
 use tidings::store::{Around, Happening as StoreHappening, InlineDatabase, Store};
 
+use crate::meta::Call;
 use crate::plan::{Fault, Plan};
 use crate::process::{Ending, LOOK_EVERY, Process, SETTLED_WITHIN, is_empty, waiting};
 use crate::verdict;
@@ -23,8 +24,8 @@ const LINES_SHOWN_MAX: usize = 60;
 pub(crate) struct Report {
     pub(crate) seed: u64,
     plan: Plan,
-    /// When each call was made, since the beginning, and by which node.
-    pub(crate) calls: Vec<(i64, usize)>,
+    /// Every call that was made.
+    pub(crate) calls: Vec<Call>,
     met: BTreeMap<Fault, usize>,
     /// Messages that Meta took.
     pub(crate) sends: usize,
@@ -89,7 +90,7 @@ pub(crate) fn run_planned(plan: Plan) -> Report {
     let distinct: std::collections::BTreeSet<&usize> = taken.iter().collect();
     Report {
         seed: plan.seed,
-        calls: world.calls.iter().map(|call| (call.at - START, call.node)).collect(),
+        calls: world.calls.clone(),
         plan,
         met: world.met.clone(),
         sends: taken.len(),
