@@ -143,6 +143,12 @@ struct RunOptions {
     /// Measure again with this many messages stored; 0 leaves that part out.
     #[arg(long, default_value_t = 1_000_000)]
     seed_messages: u64,
+    /// Leave out how backlogs drain.
+    #[arg(long)]
+    without_sending: bool,
+    /// Leave out everything else.
+    #[arg(long, conflicts_with = "without_sending")]
+    only_sending: bool,
     /// What the hub's memory has to stay under at twice its capacity, in MB.
     #[arg(long, default_value_t = 256.0)]
     memory_bound_mb: f64,
@@ -159,15 +165,27 @@ struct SendOptions {
     /// The hub's binary; by default `tidings` beside this program.
     #[arg(long)]
     hub: Option<PathBuf>,
-    /// How many messages wait.
-    #[arg(long, default_value_t = 20_000)]
+    /// How many channels there are.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    channels: u32,
+    /// Have one more channel on which Meta answers nothing.
+    #[arg(long)]
+    one_blocked: bool,
+    /// How many messages wait on each.
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     messages: u32,
-    /// How many of them to wait for; by default all.
+    /// How many of them to wait for, on each; by default all.
     #[arg(long)]
     drain: Option<u32>,
-    /// How many may be sent in a second; 0 stands for as many as there are.
+    /// How many a channel may send in a second; 0 stands for as many as there are.
     #[arg(long, default_value_t = 0)]
     per_second: u32,
+    /// Replies to ask for meanwhile.
+    #[arg(long, default_value_t = 0)]
+    replies: u32,
+    /// Look at the queue meanwhile.
+    #[arg(long)]
+    looks: bool,
     /// How long Meta takes to answer, in milliseconds.
     #[arg(long, default_value_t = 0)]
     latency_ms: u64,
@@ -257,6 +275,10 @@ fn send(options: SendOptions) -> anyhow::Result<ExitCode> {
     let beside = || Ok::<_, io::Error>(std::env::current_exe()?.with_file_name("tidings"));
     let settings = send::Settings {
         hub: options.hub.map_or_else(beside, Ok)?,
+        channels: options.channels,
+        one_blocked: options.one_blocked,
+        replies: options.replies,
+        looks: options.looks,
         messages: options.messages,
         drain: options.drain.unwrap_or(options.messages),
         per_second: options.per_second,
@@ -317,6 +339,8 @@ fn compare(options: RunOptions) -> anyhow::Result<ExitCode> {
         connections: options.connections.into(),
         customers: options.customers,
         seed_messages: options.seed_messages,
+        sending: !options.without_sending,
+        receiving: !options.only_sending,
         memory_bound_mb: options.memory_bound_mb,
         scratch: options.scratch,
     };

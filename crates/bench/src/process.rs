@@ -21,7 +21,7 @@ const READY_WITHIN: Duration = Duration::from_mins(1);
 const ENDED_WITHIN: Duration = Duration::from_secs(40);
 
 /// How long a single small request may take.
-const GET_WITHIN: Duration = Duration::from_secs(10);
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A running server; ended when dropped.
 #[derive(Debug)]
@@ -118,9 +118,24 @@ impl Server {
 
     /// Status and body of a GET, with a bearer token if one is given.
     pub async fn get(&self, path: &str, token: Option<&str>) -> anyhow::Result<(u16, String)> {
-        tokio::time::timeout(GET_WITHIN, get(self.address, path, token))
+        let authorization = token.map_or_else(String::new, |token| format!("authorization: Bearer {token}\r\n"));
+        tokio::time::timeout(
+            ANSWERED_WITHIN,
+            ask(self.address, &format!("GET {path}"), &authorization, ""),
+        )
+        .await
+        .with_context(|| format!("no answer to GET {path}"))?
+    }
+
+    /// Status and body of a POST of JSON.
+    pub async fn post(&self, path: &str, token: &str, body: &str) -> anyhow::Result<(u16, String)> {
+        let head = format!(
+            "authorization: Bearer {token}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
+            body.len()
+        );
+        tokio::time::timeout(ANSWERED_WITHIN, ask(self.address, &format!("POST {path}"), &head, body))
             .await
-            .with_context(|| format!("no answer to GET {path}"))?
+            .with_context(|| format!("no answer to POST {path}"))?
     }
 
     /// Asks it to end and waits until it has; kills it if that takes too long.
@@ -174,11 +189,10 @@ pub fn free_address() -> io::Result<SocketAddr> {
 }
 
 /// HTTP/1.0, so that the answer ends with the connection.
-async fn get(address: SocketAddr, path: &str, token: Option<&str>) -> anyhow::Result<(u16, String)> {
+async fn ask(address: SocketAddr, what: &str, head: &str, body: &str) -> anyhow::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address).await?;
-    let authorization = token.map_or_else(String::new, |token| format!("authorization: Bearer {token}\r\n"));
     stream
-        .write_all(format!("GET {path} HTTP/1.0\r\nhost: bench\r\n{authorization}\r\n").as_bytes())
+        .write_all(format!("{what} HTTP/1.0\r\nhost: bench\r\n{head}\r\n{body}").as_bytes())
         .await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;

@@ -1,16 +1,20 @@
 //! Measures how a backlog drains: a hub as its users run it, on a store that holds so many waiting messages, and a stand-in for Meta that
 //! takes them and remembers when each came.
 //!
-//! The backlog is written into the store directly, as the hub would have written it: what is measured is the way out alone.
+//! The backlog is written into the store directly, as the hub would have written it: what is measured is the way out alone. While it drains,
+//! replies may be asked for, which go before all that waits, and it may be looked at the queue.
+//!
+//! When a message came is told by this process's clock, when its turn to run came: on a machine that both share, some milliseconds after the
+//! hub's call. So what is counted within a second here may be more than what was sent within it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path as UrlPath, State};
 use axum::routing::post;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -19,8 +23,14 @@ use tokio::net::TcpListener;
 use crate::process::{Server, Start, free_address};
 use crate::usage;
 
-const NUMBER: &str = "200000000000001";
-const CHANNEL: &str = "whatsapp";
+const ADMIN_KEY: &str = "tidings-bench-admin-key-0123456789abcdef";
+/// Where Meta does not answer, it does not for this long.
+const SILENCE: Duration = Duration::from_mins(5);
+/// How far apart replies are, and looks at the queue: not in step with anything.
+const REPLY_EVERY: Duration = Duration::from_millis(330);
+const LOOK_EVERY: Duration = Duration::from_millis(170);
+/// A reply that has not come by then never will.
+const REPLY_WITHIN: Duration = Duration::from_secs(10);
 const POLL_EVERY: Duration = Duration::from_millis(50);
 /// Without a message for so long, something is wrong.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
@@ -30,12 +40,20 @@ const STALLED_AFTER: Duration = Duration::from_secs(30);
 pub struct Settings {
     /// The hub's binary.
     pub hub: PathBuf,
-    /// How many messages wait, each for another recipient.
+    /// How many channels there are.
+    pub channels: u32,
+    /// Whether Meta answers nothing on one more channel, on which as much waits.
+    pub one_blocked: bool,
+    /// How many messages wait on each, each for another recipient.
     pub messages: u32,
-    /// How many of them to wait for.
+    /// How many of them to wait for, on each.
     pub drain: u32,
-    /// How many may be sent in a second; 0: as many as there are.
+    /// How many a channel may send in a second; 0: as many as there are.
     pub per_second: u32,
+    /// Replies to ask for meanwhile.
+    pub replies: u32,
+    /// Whether to look at the queue meanwhile.
+    pub looks: bool,
     /// How long Meta takes to answer.
     pub latency: Duration,
     /// Where the store is made.
@@ -56,10 +74,14 @@ pub struct Report {
     pub seconds: f64,
     /// Messages a second between those.
     pub per_second: f64,
-    /// The share of the allowed pace that was used; `None` without one.
+    /// The share of the allowed pace that was used, by the channel that used the least; `None` without one.
     pub pace_used: Option<f64>,
-    /// The most that came within any one second.
+    /// The most that came within any one second on one channel.
     pub most_in_a_second: usize,
+    /// The longest that a reply took, from being accepted to being sent.
+    pub reply_ms_max: Option<f64>,
+    /// The longest that `GET /admin/queue` took.
+    pub look_ms_max: Option<f64>,
     /// What a message cost the hub in processor time, in microseconds.
     pub cpu_micros_per_message: f64,
     /// The most real memory that the hub used, in MB.
@@ -70,8 +92,18 @@ pub struct Report {
 
 #[derive(Clone)]
 struct Meta {
-    came: Arc<Mutex<Vec<(Instant, u64)>>>,
+    came: Arc<Mutex<Vec<Call>>>,
     latency: Duration,
+    /// The number on which nothing is answered.
+    silent: Option<String>,
+}
+
+/// A message that came.
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    at: Instant,
+    channel: u32,
+    recipient: u64,
 }
 
 /// Fills a store, lets the hub drain it, and says how that went.
@@ -90,6 +122,7 @@ async fn measure(settings: &Settings, folder: &Path) -> anyhow::Result<Report> {
     let meta = Meta {
         came: Arc::default(),
         latency: settings.latency,
+        silent: settings.one_blocked.then(|| number(settings.channels)),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let graph = format!("http://{}", listener.local_addr()?);
@@ -100,21 +133,12 @@ async fn measure(settings: &Settings, folder: &Path) -> anyhow::Result<Report> {
 
     // The first start makes the schema.
     start(settings, folder, &graph).await?.stop().await?;
-    let (file, messages) = (folder.join("tidings.db"), settings.messages);
-    tokio::task::spawn_blocking(move || fill(&file, messages)).await??;
+    let (file, filled) = (folder.join("tidings.db"), settings.clone());
+    tokio::task::spawn_blocking(move || fill(&file, &filled)).await??;
 
     let hub = start(settings, folder, &graph).await?;
-    let wanted = settings.drain.min(settings.messages) as usize;
-    let (mut came, mut changed_at) = (0, Instant::now());
-    while came < wanted {
-        tokio::time::sleep(POLL_EVERY).await;
-        let now = meta.came.lock().map_or(0, |came| came.len());
-        if now > came {
-            (came, changed_at) = (now, Instant::now());
-        } else if changed_at.elapsed() > STALLED_AFTER {
-            bail!("only {came} of {wanted} messages came: {}", hub.log_end());
-        }
-    }
+    let (reply_ms_max, look_ms_max) = tokio::try_join!(replies(settings, &hub, &meta), looks(settings, &hub, &meta))?;
+    drained(settings, &hub, &meta).await?;
     let cpu = usage::cpu(hub.pid())?;
     let memory = usage::memory(hub.pid())?;
     let ready_after = hub.ready_after;
@@ -122,48 +146,166 @@ async fn measure(settings: &Settings, folder: &Path) -> anyhow::Result<Report> {
     serving.abort();
 
     let came = meta.came.lock().map(|came| came.clone()).unwrap_or_default();
-    Ok(report(settings, &came, cpu, memory.resident_max, ready_after))
+    Ok(Report {
+        reply_ms_max,
+        look_ms_max,
+        ..report(settings, &came, cpu, memory.resident_max, ready_after)
+    })
 }
 
-fn report(
-    settings: &Settings,
-    came: &[(Instant, u64)],
-    cpu: Duration,
-    resident_max: u64,
-    ready_after: Duration,
-) -> Report {
+/// Waits until so much has come as is wanted.
+async fn drained(settings: &Settings, hub: &Server, meta: &Meta) -> anyhow::Result<()> {
+    let wanted = (settings.channels * settings.drain.min(settings.messages)) as usize;
+    let (mut came, mut changed_at) = (0, Instant::now());
+    while came < wanted {
+        tokio::time::sleep(POLL_EVERY).await;
+        let now = meta.count();
+        if now > came {
+            (came, changed_at) = (now, Instant::now());
+        } else if changed_at.elapsed() > STALLED_AFTER {
+            bail!("only {came} of {wanted} messages came: {}", hub.log_end());
+        }
+    }
+    Ok(())
+}
+
+/// Asks for replies on the first channel, one after the other; answers with the longest that one took from being accepted to being sent.
+async fn replies(settings: &Settings, hub: &Server, meta: &Meta) -> anyhow::Result<Option<f64>> {
+    let mut longest: Option<f64> = None;
+    for index in 0..settings.replies {
+        tokio::time::sleep(REPLY_EVERY).await;
+        let recipient = reply_recipient(index);
+        let body = json!({"channel": channel(0), "to": format!("+{recipient}"), "message": "At once."}).to_string();
+        let (status, answer) = hub.post("/api/v1/messages/send", ADMIN_KEY, &body).await?;
+        let accepted_at = Instant::now();
+        ensure!(status == 202, "a reply was answered with {status}: {answer}");
+        let sent_at = loop {
+            if let Some(at) = meta.came_to(recipient) {
+                break at;
+            }
+            ensure!(accepted_at.elapsed() < REPLY_WITHIN, "a reply did not come");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        };
+        let took = sent_at.saturating_duration_since(accepted_at).as_secs_f64() * 1e3;
+        longest = Some(longest.map_or(took, |longest| longest.max(took)));
+    }
+    Ok(longest)
+}
+
+/// Looks at the queue until enough has come; answers with the longest that took.
+async fn looks(settings: &Settings, hub: &Server, meta: &Meta) -> anyhow::Result<Option<f64>> {
+    if !settings.looks {
+        return Ok(None);
+    }
+    let wanted = (settings.channels * settings.drain.min(settings.messages)) as usize;
+    let mut longest: f64 = 0.0;
+    let mut count = 0_u32;
+    while count == 0 || meta.count() < wanted * 9 / 10 {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let asked = Instant::now();
+        let (status, answer) = hub.get("/admin/queue", Some(ADMIN_KEY)).await?;
+        longest = longest.max(asked.elapsed().as_secs_f64() * 1e3);
+        ensure!(status == 200, "GET /admin/queue was answered with {status}: {answer}");
+        count += 1;
+        ensure!(count < 10_000, "the queue does not drain");
+    }
+    Ok(Some(longest))
+}
+
+impl Meta {
+    fn count(&self) -> usize {
+        self.came.lock().map_or(0, |came| came.len())
+    }
+
+    fn came_to(&self, recipient: u64) -> Option<Instant> {
+        let came = self.came.lock().ok()?;
+        came.iter()
+            .rev()
+            .find(|call| call.recipient == recipient)
+            .map(|call| call.at)
+    }
+}
+
+fn channel(index: u32) -> String {
+    format!("number-{index}")
+}
+
+fn number(index: u32) -> String {
+    format!("2000000{index:08}")
+}
+
+fn reply_recipient(index: u32) -> u64 {
+    449_900_000_000 + u64::from(index)
+}
+
+fn report(settings: &Settings, came: &[Call], cpu: Duration, resident_max: u64, ready_after: Duration) -> Report {
     let sent = came.len();
     let seconds = match (came.first(), came.last()) {
-        (Some((first, _)), Some((last, _))) => last.duration_since(*first).as_secs_f64(),
+        (Some(first), Some(last)) => last.at.duration_since(first.at).as_secs_f64(),
         _ => 0.0,
     };
-    let per_second = (sent.saturating_sub(1)) as f64 / seconds.max(1e-9);
-    let mut recipients: Vec<u64> = came.iter().map(|(_, recipient)| *recipient).collect();
+    let per_second = rate(sent, seconds);
+    let mut recipients: Vec<(u32, u64)> = came.iter().map(|call| (call.channel, call.recipient)).collect();
     recipients.sort_unstable();
     recipients.dedup();
-    let (mut first, mut most) = (0, 0);
-    for last in 0..sent {
-        while came[last].0.duration_since(came[first].0) >= Duration::from_secs(1) {
-            first += 1;
+    let mut by_channel = vec![Vec::new(); settings.channels as usize];
+    for call in came {
+        if let Some(times) = by_channel.get_mut(call.channel as usize) {
+            times.push(call.at);
         }
-        most = most.max(last - first + 1);
     }
+    let slowest = by_channel.iter().map(|times| match times[..] {
+        [first, .., last] => rate(times.len(), last.duration_since(first).as_secs_f64()),
+        _ => 0.0,
+    });
+    let slowest = slowest.min_by(f64::total_cmp).unwrap_or_default();
     Report {
-        waiting: settings.messages,
+        waiting: settings.messages * settings.channels,
         sent: sent as u32,
         doubled: (sent - recipients.len()) as u32,
         seconds,
         per_second,
-        pace_used: (settings.per_second > 0).then(|| per_second / f64::from(settings.per_second)),
-        most_in_a_second: most,
+        pace_used: (settings.per_second > 0).then(|| slowest / f64::from(settings.per_second)),
+        most_in_a_second: by_channel
+            .iter()
+            .map(|times| most_in_a_second(times))
+            .max()
+            .unwrap_or_default(),
+        reply_ms_max: None,
+        look_ms_max: None,
         cpu_micros_per_message: cpu.as_secs_f64() * 1e6 / sent.max(1) as f64,
         memory_mb_max: resident_max as f64 / 1e6,
         ready_after_ms: ready_after.as_secs_f64() * 1e3,
     }
 }
 
-async fn take(State(meta): State<Meta>, body: String) -> axum::Json<Value> {
+/// Messages a second, of so many from the first to the last.
+fn rate(count: usize, seconds: f64) -> f64 {
+    count.saturating_sub(1) as f64 / seconds.max(1e-9)
+}
+
+fn most_in_a_second(times: &[Instant]) -> usize {
+    let (mut first, mut most) = (0, 0);
+    for (last, at) in times.iter().enumerate() {
+        while at.duration_since(times[first]) >= Duration::from_secs(1) {
+            first += 1;
+        }
+        most = most.max(last - first + 1);
+    }
+    most
+}
+
+async fn take(
+    State(meta): State<Meta>,
+    UrlPath((_, account)): UrlPath<(String, String)>,
+    body: String,
+) -> axum::Json<Value> {
     let at = Instant::now();
+    if meta.silent.as_ref() == Some(&account) {
+        tokio::time::sleep(SILENCE).await;
+    }
+    let last = account.get(account.len().saturating_sub(8)..);
+    let channel = last.and_then(|digits| digits.parse().ok()).unwrap_or(u32::MAX);
     let body: Value = serde_json::from_str(&body).unwrap_or_default();
     let to = body["to"]
         .as_str()
@@ -171,7 +313,11 @@ async fn take(State(meta): State<Meta>, body: String) -> axum::Json<Value> {
         .trim_start_matches('+')
         .to_owned();
     let index = meta.came.lock().map_or(0, |mut came| {
-        came.push((at, to.parse().unwrap_or(0)));
+        came.push(Call {
+            at,
+            channel,
+            recipient: to.parse().unwrap_or(0),
+        });
         came.len()
     });
     if !meta.latency.is_zero() {
@@ -186,6 +332,7 @@ async fn take(State(meta): State<Meta>, body: String) -> axum::Json<Value> {
 
 async fn start(settings: &Settings, folder: &Path, graph: &str) -> anyhow::Result<Server> {
     let address = free_address()?;
+    fs::write(folder.join("tidings.toml"), channels(settings))?;
     let environment = vec![
         ("TIDINGS_LISTEN", address.to_string()),
         ("TIDINGS_DATA_DIR", folder.display().to_string()),
@@ -194,19 +341,10 @@ async fn start(settings: &Settings, folder: &Path, graph: &str) -> anyhow::Resul
             format!("sqlite://{}", folder.join("tidings.db").display()),
         ),
         ("WHATSAPP_APP_SECRET", "tidings-bench-app-secret".to_owned()),
-        ("WHATSAPP_PHONE_NUMBER_ID", NUMBER.to_owned()),
-        ("WHATSAPP_ACCESS_TOKEN", "tidings-bench-access-token".to_owned()),
         ("WHATSAPP_VERIFY_TOKEN", "tidings-bench-verify-token".to_owned()),
         ("WHATSAPP_API_BASE_URL", graph.to_owned()),
         ("META_GRAPH_API_BASE_URL", graph.to_owned()),
-        (
-            "TIDINGS_ADMIN_KEY",
-            "tidings-bench-admin-key-0123456789abcdef".to_owned(),
-        ),
-        (
-            "TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_SECOND",
-            settings.per_second.to_string(),
-        ),
+        ("TIDINGS_ADMIN_KEY", ADMIN_KEY.to_owned()),
         ("TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_DAY", "0".to_owned()),
         ("TIDINGS_SENDING_WHATSAPP_CONTACTS_PER_DAY", "0".to_owned()),
         ("TIDINGS_LOG", "warn".to_owned()),
@@ -221,8 +359,23 @@ async fn start(settings: &Settings, folder: &Path, graph: &str) -> anyhow::Resul
     .await
 }
 
-/// Writes messages that wait, each in a conversation of its own.
-fn fill(file: &Path, messages: u32) -> anyhow::Result<()> {
+/// What stands in the settings file of the channels.
+fn channels(settings: &Settings) -> String {
+    (0..settings.channels + u32::from(settings.one_blocked))
+        .map(|index| {
+            format!(
+                "[[channels]]\nid = \"{}\"\nplatform = \"whatsapp\"\naccount = \"{}\"\naccess_token = \"tidings-bench-access-token\"\n\
+                 messages_per_second = {}\n",
+                channel(index),
+                number(index),
+                settings.per_second
+            )
+        })
+        .collect()
+}
+
+/// Writes messages that wait, each in a conversation of its own, and conversations in which a reply may be asked for.
+fn fill(file: &Path, settings: &Settings) -> anyhow::Result<()> {
     let mut connection = rusqlite::Connection::open(file)?;
     connection.pragma_update(None, "synchronous", "OFF")?;
     let transaction = connection.transaction()?;
@@ -239,7 +392,8 @@ fn fill(file: &Path, messages: u32) -> anyhow::Result<()> {
         )?;
         let mut conversation = transaction.prepare(
             "INSERT INTO conversations (id, channel_id, contact_id, status, handler, unread, read_up_to, last_message_at, last_message_id,
-                next_position, created_at) VALUES (?1, ?2, ?3, 'open', 'automation', 0, 0, ?4, ?5, 2, ?4)",
+                next_position, created_at, last_inbound_at, window_ends_at)
+             VALUES (?1, ?2, ?3, 'open', 'automation', 0, 0, ?4, ?5, 2, ?4, ?4, ?6)",
         )?;
         let mut message = transaction.prepare(
             "INSERT INTO messages (id, channel_id, conversation_id, outbound, sender, content, inert, status, occurred_at, created_at,
@@ -250,7 +404,10 @@ fn fill(file: &Path, messages: u32) -> anyhow::Result<()> {
                 queued_at) VALUES (?1, ?2, ?3, 1, 1, 'waiting', 2, ?4, ?5, 0, ?4)",
         )?;
         let content = json!({"type": "text", "text": "Your order is on its way."}).to_string();
-        for index in 0..messages {
+        let waiting = (0..settings.channels + u32::from(settings.one_blocked))
+            .flat_map(|of| (0..settings.messages).map(move |index| (of, 447_700_000_000 + u64::from(index), true)));
+        let writers = (0..settings.replies).map(|index| (0, reply_recipient(index), false));
+        for (index, (of, recipient, has_message)) in (0_u32..).zip(waiting.chain(writers)) {
             let id = |kind: u8| {
                 let mut id = [kind; 16];
                 id[..6].copy_from_slice(&now.to_be_bytes()[2..]);
@@ -258,12 +415,16 @@ fn fill(file: &Path, messages: u32) -> anyhow::Result<()> {
                 id
             };
             let (person, thread, said) = (id(1), id(2), id(3));
-            let number = format!("4477{index:08}");
+            // Of several channels each has customers of its own.
+            let (number, channel) = (recipient + u64::from(of) * 1_000_000, channel(of));
+            let tomorrow = now + 86_400_000;
             contact.execute(rusqlite::params![person, now])?;
-            identity.execute(rusqlite::params![number, person])?;
-            conversation.execute(rusqlite::params![thread, CHANNEL, person, now, said])?;
-            message.execute(rusqlite::params![said, CHANNEL, thread, content, now])?;
-            entry.execute(rusqlite::params![said, CHANNEL, thread, now, now + 86_400_000])?;
+            identity.execute(rusqlite::params![number.to_string(), person])?;
+            conversation.execute(rusqlite::params![thread, channel, person, now, said, tomorrow])?;
+            if has_message {
+                message.execute(rusqlite::params![said, channel, thread, content, now])?;
+                entry.execute(rusqlite::params![said, channel, thread, now, tomorrow])?;
+            }
         }
     }
     transaction.commit()?;

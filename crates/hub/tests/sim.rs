@@ -10,6 +10,7 @@
 //! - [`meta`]: Meta, as the hub sees it.
 //! - [`process`]: one process of the hub, from its start to its end, whichever it is.
 //! - [`history`]: one history, from its beginning to its verdict.
+//! - [`scale`]: much at once, in the same time, where nothing fails.
 //!
 //! `TIDINGS_SIM_HISTORIES` says how many there are, `TIDINGS_SIM_SEED` runs one alone and prints its log (with `-- --nocapture`).
 
@@ -26,6 +27,8 @@ mod meta;
 mod plan;
 #[path = "sim/process.rs"]
 mod process;
+#[path = "sim/scale.rs"]
+mod scale;
 #[path = "sim/verdict.rs"]
 mod verdict;
 #[path = "sim/world.rs"]
@@ -34,7 +37,7 @@ mod world;
 use history::{Report, run};
 
 /// How many histories there are where nothing else is said.
-const HISTORIES: u64 = 200;
+const HISTORIES: u64 = 1_000;
 /// How many of those that went wrong are shown.
 const SHOWN_MAX: usize = 3;
 /// How many histories are told twice, to see whether they are the same.
@@ -108,7 +111,7 @@ fn the_same_seed_is_the_same_history() {
 /// store fails then, so that beginning takes long.
 #[test]
 fn a_stop_is_heard_while_a_lead_begins() {
-    let report = run(34);
+    let report = run(39);
     let asked = report.log.iter().any(|line| line.contains("sending is to be stopped"));
     assert!(
         asked,

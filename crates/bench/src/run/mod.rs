@@ -9,6 +9,7 @@
 //! - `contestant`: how each server is started, and what the hub says about its projection;
 //! - `turn`: one server under load;
 //! - `capacity`: the hub at half and at twice what it can take;
+//! - `sending`: how backlogs drain;
 //! - `verdict`: what was wanted, and what came out;
 //! - `report`: all of it, for people and as JSON; `machine`: what it was measured on.
 //!
@@ -18,6 +19,7 @@ mod capacity;
 mod contestant;
 mod machine;
 mod report;
+mod sending;
 mod store;
 mod turn;
 mod verdict;
@@ -58,6 +60,10 @@ pub struct Settings {
     pub customers: u32,
     /// Messages to store before measuring again; 0 leaves that part out.
     pub seed_messages: u64,
+    /// Whether to measure how backlogs drain.
+    pub sending: bool,
+    /// Whether to measure how webhooks are taken.
+    pub receiving: bool,
     /// What the hub's memory has to stay under at twice its capacity, in MB.
     pub memory_bound_mb: f64,
     /// Where stores are made; on a real disk.
@@ -130,7 +136,12 @@ pub async fn run(settings: Settings) -> anyhow::Result<Report> {
     };
 
     let mut report = Report::new(bench.settings.clone(), machine);
-    for engine in bench.settings.engines.clone() {
+    let engines = if bench.settings.receiving {
+        bench.settings.engines.clone()
+    } else {
+        Vec::new()
+    };
+    for engine in engines {
         let section = empty_store(&bench, engine, &mut report.problems).await;
         report.sections.push(section);
         if bench.settings.hub.is_some() {
@@ -144,6 +155,17 @@ pub async fn run(settings: Settings) -> anyhow::Result<Report> {
             match filled_store(&bench, engine, &mut report.problems).await {
                 Ok(section) => report.sections.push(section),
                 Err(error) => report.problem(&format!("{}, filled store", engine.as_str()), &error),
+            }
+        }
+    }
+    if bench.settings.sending {
+        for (backlog, measured) in sending::measure(&bench).await {
+            match measured {
+                Ok(measured) => report.backlogs.push(sending::Drained {
+                    backlog,
+                    report: measured,
+                }),
+                Err(error) => report.problem(&format!("sending, {}", backlog.name()), &error),
             }
         }
     }

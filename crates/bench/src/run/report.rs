@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::capacity::Capacity;
 use super::contestant::Contestant;
 use super::machine::Machine;
+use super::sending::Drained;
 use super::turn::Turn;
 use super::verdict::Verdict;
 use super::{Engine, Settings, median, progress};
@@ -20,6 +21,7 @@ pub struct Report {
     pub(super) machine: Machine,
     pub(super) sections: Vec<Section>,
     pub(super) capacities: Vec<Capacity>,
+    pub(super) backlogs: Vec<Drained>,
     pub(super) verdicts: Vec<Verdict>,
     /// What could not be measured, and why.
     pub(super) problems: Vec<String>,
@@ -32,6 +34,7 @@ impl Report {
             machine,
             sections: Vec::new(),
             capacities: Vec::new(),
+            backlogs: Vec::new(),
             verdicts: Vec::new(),
             problems: Vec::new(),
         }
@@ -227,6 +230,9 @@ impl fmt::Display for Report {
                 capacity_table(capacity)
             )?;
         }
+        if !self.backlogs.is_empty() {
+            write!(f, "\nsqlite, backlogs\n{}", backlog_table(&self.backlogs))?;
+        }
         if !self.verdicts.is_empty() {
             let mut rows = vec![["", "wanted", "got", "ok"].map(str::to_owned).to_vec()];
             for verdict in &self.verdicts {
@@ -288,6 +294,39 @@ fn capacity_table(capacity: &Capacity) -> String {
     add("twice the rate", Some(capacity.twice_due_per_second), &capacity.twice);
     if let Some(afterwards) = &capacity.afterwards {
         add("right afterwards", None, afterwards);
+    }
+    table(&rows)
+}
+
+fn backlog_table(backlogs: &[Drained]) -> String {
+    let header = [
+        "",
+        "waiting",
+        "sent",
+        "s",
+        "sent/s",
+        "pace used",
+        "most in 1 s",
+        "reply ms",
+        "queue ms",
+        "CPU µs",
+        "memory MB",
+    ];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    for Drained { backlog, report } in backlogs {
+        rows.push(vec![
+            backlog.name().to_owned(),
+            grouped(f64::from(report.waiting)),
+            grouped(f64::from(report.sent)),
+            decimal(Some(report.seconds), 1),
+            grouped(report.per_second),
+            percent(report.pace_used),
+            grouped(report.most_in_a_second as f64),
+            decimal(report.reply_ms_max, 0),
+            decimal(report.look_ms_max, 0),
+            grouped(report.cpu_micros_per_message),
+            decimal(Some(report.memory_mb_max), 0),
+        ]);
     }
     table(&rows)
 }

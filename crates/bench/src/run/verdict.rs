@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::capacity::Capacity;
 use super::contestant::Contestant;
 use super::report::{Report, Section, grouped};
+use super::sending::Backlog;
 use super::{Engine, Settings};
 
 const REFERENCE_SHARE_SQLITE: f64 = 0.70;
@@ -20,6 +21,11 @@ const START_SECONDS_MAX: f64 = 1.0;
 const HALF_CAPACITY_P99_MS_MAX: f64 = 50.0;
 /// Of its rate before the overload, with what the overload left still to be worked on.
 const RECOVERED_SHARE: f64 = 0.80;
+
+const PACE_USED_SHARE: f64 = 0.98;
+const REPLY_MS_MAX: f64 = 200.0;
+const LOOK_MS_MAX: f64 = 100.0;
+const QUEUE_MEMORY_MB_MAX: f64 = 150.0;
 
 /// One thing that was wanted.
 #[derive(Debug, Clone, Serialize)]
@@ -67,7 +73,12 @@ pub(super) fn all(report: &Report) -> Vec<Verdict> {
         return Vec::new();
     }
     let mut verdicts = Vec::new();
-    for engine in &report.settings.engines {
+    let received = if report.settings.receiving {
+        &report.settings.engines[..]
+    } else {
+        &[]
+    };
+    for engine in received {
         let section = |filled: bool| {
             report
                 .sections
@@ -81,6 +92,64 @@ pub(super) fn all(report: &Report) -> Vec<Verdict> {
         let capacity = report.capacities.iter().find(|capacity| capacity.engine == *engine);
         verdicts.extend(under_strain(*engine, capacity, &report.settings));
     }
+    if report.settings.sending && report.settings.engines.contains(&Engine::Sqlite) {
+        verdicts.extend(while_draining(report));
+    }
+    verdicts
+}
+
+fn while_draining(report: &Report) -> Vec<Verdict> {
+    let of = |backlog: Backlog| {
+        let drained = report.backlogs.iter().find(|drained| drained.backlog == backlog);
+        drained.map(|drained| &drained.report)
+    };
+    let mut verdicts = Vec::new();
+    for backlog in Backlog::ALL {
+        let name = |subject: &str| format!("sending, {}: {subject}", backlog.name());
+        let drained = of(backlog);
+        verdicts.push(Verdict::at_most(
+            name("sent twice"),
+            0.0,
+            drained.map(|drained| f64::from(drained.doubled)),
+            grouped,
+        ));
+        if backlog.per_second() > 0 {
+            verdicts.push(Verdict::at_least(
+                name("allowed pace used"),
+                PACE_USED_SHARE,
+                drained.and_then(|drained| drained.pace_used),
+                percent,
+            ));
+            verdicts.push(Verdict::at_most(
+                name("in any one second"),
+                f64::from(backlog.per_second()),
+                drained.map(|drained| drained.most_in_a_second as f64),
+                grouped,
+            ));
+        }
+    }
+    let long = of(Backlog::Long);
+    let name = |subject: &str| format!("sending, {}: {subject}", Backlog::Long.name());
+    verdicts.extend([
+        Verdict::at_most(
+            name("a reply waits"),
+            REPLY_MS_MAX,
+            long.and_then(|long| long.reply_ms_max),
+            milliseconds,
+        ),
+        Verdict::at_most(
+            name("GET /admin/queue"),
+            LOOK_MS_MAX,
+            long.and_then(|long| long.look_ms_max),
+            milliseconds,
+        ),
+        Verdict::at_most(
+            name("memory"),
+            QUEUE_MEMORY_MB_MAX,
+            long.map(|long| long.memory_mb_max),
+            megabytes,
+        ),
+    ]);
     verdicts
 }
 

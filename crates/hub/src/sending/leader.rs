@@ -161,6 +161,8 @@ pub(super) struct Leader {
     is_lost: bool,
     /// The channel is no longer as it was, or may not send.
     is_over: bool,
+    /// Nobody may have been able to take what Meta had to tell: the store was away, or this process stood still.
+    has_missed: bool,
     /// Whether the last look left something behind.
     has_backlog: bool,
     look_at: Instant,
@@ -202,6 +204,7 @@ impl Leader {
             is_keeping: false,
             is_lost: false,
             is_over: false,
+            has_missed: false,
             has_backlog: false,
             look_at: now,
             sweeps: Sweeps::new(now),
@@ -228,7 +231,11 @@ impl Leader {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
-                () = changes.changed() => self.is_lost = !self.is_still_ours(),
+                () = changes.changed() => {
+                    self.is_lost = !self.is_still_ours();
+                    // If it is still ours it may have run out for a while.
+                    self.has_missed = true;
+                }
                 () = channels.changed() => self.is_over = !self.sender.is_current(),
                 // Each look answers any number of nudges, and the next one is only begun when it has ended.
                 () = self.sender.app.senders.nudged(&channel) => self.look_at = Instant::now(),
@@ -415,11 +422,11 @@ impl Leader {
                 }
             }
             let Some(in_hand) = self.ready.remove(at) else { break };
-            self.pace().rate.note_call(now);
+            let turn = (Arc::clone(&self.pace), self.pace().rate.note_call(now));
             self.circuit.note_call(in_hand.attempt_id);
             self.calls += 1;
             let (sender, lead) = (Arc::clone(&self.sender), self.lead.clone());
-            self.work.spawn(call(sender, lead, in_hand, permit));
+            self.work.spawn(call(sender, lead, turn, in_hand, permit));
         }
         let soonest = self.ready.iter().map(|in_hand| in_hand.not_before - wall).min();
         soonest.map_or(later, |wait| now + positive(wait))
@@ -442,6 +449,11 @@ impl Leader {
         if now < self.look_at {
             return self.look_at;
         }
+        if !self.lead.holds(&self.sender.app.clock) {
+            // Since the last look the process may have stood still: that the lease is renewed, or lost, is told.
+            self.sender.app.leases.want();
+            return later;
+        }
         let portion = self.pace().rate.per_second(now).map_or(CLAIM_MAX, |per_second| {
             ((per_second * CLAIM_SECS).ceil() as u32).clamp(1, CLAIM_MAX)
         });
@@ -462,6 +474,7 @@ impl Leader {
             count,
             lead: self.lead.clone(),
             shares: self.shares,
+            has_missed: std::mem::take(&mut self.has_missed),
         };
         let (sender, pace) = (Arc::clone(&self.sender), Arc::clone(&self.pace));
         self.work.spawn(async move {
@@ -513,6 +526,7 @@ impl Leader {
             Err(error) => {
                 tracing::error!(%error, channel = %self.sender.channel.id, "the outbox cannot be read");
                 self.look_at = now + REST;
+                self.has_missed = true;
                 return;
             }
         };
@@ -735,7 +749,13 @@ fn positive(millis: Millis) -> Duration {
 }
 
 /// Calls Meta for a message, if the lead still holds.
-async fn call(sender: Arc<Sender>, lead: Lead, in_hand: InHand, permit: Option<OwnedSemaphorePermit>) -> Done {
+async fn call(
+    sender: Arc<Sender>,
+    lead: Lead,
+    turn: (Arc<Mutex<Pace>>, u64),
+    in_hand: InHand,
+    permit: Option<OwnedSemaphorePermit>,
+) -> Done {
     let app = &sender.app;
     // The last look before the call: since the one before, the process may have stood still.
     if !lead.holds(&app.clock) {
@@ -745,6 +765,11 @@ async fn call(sender: Arc<Sender>, lead: Lead, in_hand: InHand, permit: Option<O
             answer: None,
             _permit: permit,
         }));
+    }
+    {
+        let (pace, number) = turn;
+        let mut pace = pace.lock().expect("no thread panics while it holds this lock");
+        pace.rate.note_start(number, Instant::now());
     }
     // The entry is as it was before it was taken: without an attempt, it has never been sent. (`attempts` leaves out held ones.)
     if in_hand.entry.attempt_id.is_none() {

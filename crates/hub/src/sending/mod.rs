@@ -122,10 +122,10 @@ impl Senders {
     }
 }
 
-/// At start: on the embedded store no other process can lead a channel, so whoever is noted as doing so is gone, and need not be waited for.
-/// On Postgres another node may: there a lease has to run out ([`lease`]).
+/// At start: on a store that is this node's alone no other process can lead a channel, so whoever is noted as doing so is gone, and need not be
+/// waited for. Where others share it one may: there a lease has to run out ([`lease`]).
 pub async fn recover(app: &App) -> Result<(), StoreError> {
-    if app.store.engine() == "sqlite" {
+    if !app.store.is_shared() {
         app.store.write(|tx| tx.release_leases(None)).await?;
     }
     Ok(())

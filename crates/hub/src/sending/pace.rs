@@ -40,6 +40,8 @@ pub struct Rate {
     limit: Option<u32>,
     /// When calls were made: as many as the limit, or those of the last second.
     starts: VecDeque<Instant>,
+    /// How many there were before those.
+    forgotten: u64,
     /// When the next call would be due if calls were spread evenly.
     due: Option<Instant>,
     /// Nothing before.
@@ -62,6 +64,7 @@ impl Rate {
         Self {
             limit: (limit > 0).then_some(limit),
             starts: VecDeque::new(),
+            forgotten: 0,
             due: None,
             opens_at,
             slowed: None,
@@ -114,9 +117,10 @@ impl Rate {
         at
     }
 
-    /// A call is made.
-    pub fn note_call(&mut self, now: Instant) {
+    /// A call is made; answers with its number.
+    pub fn note_call(&mut self, now: Instant) -> u64 {
         let pace = self.per_second(now);
+        let number = self.forgotten + self.starts.len() as u64;
         self.starts.push_back(now);
         if let Some(per_second) = pace {
             let apart = WINDOW.div_f64(per_second);
@@ -128,6 +132,19 @@ impl Rate {
         let kept = self.limit.map_or(REMEMBERED_MAX, |limit| limit as usize);
         while self.starts.len() > kept {
             self.starts.pop_front();
+            self.forgotten += 1;
+        }
+        number
+    }
+
+    /// The call of a number is on its way only now: on a busy machine some time passes until its task is run, and calls that are held up would
+    /// otherwise come too close before those of a second later.
+    pub fn note_start(&mut self, number: u64, now: Instant) {
+        let index = number
+            .checked_sub(self.forgotten)
+            .and_then(|index| usize::try_from(index).ok());
+        if let Some(start) = index.and_then(|index| self.starts.get_mut(index)) {
+            *start = (*start).max(now);
         }
     }
 

@@ -212,6 +212,8 @@ pub(super) struct Claim {
     pub(super) count: u32,
     pub(super) lead: Lead,
     pub(super) shares: Shares,
+    /// Nobody may have been able to take what Meta had to tell for a while.
+    pub(super) has_missed: bool,
 }
 
 /// What came of taking due entries.
@@ -342,6 +344,11 @@ impl Sender {
                 is_lost: true,
                 ..Taken::default()
             });
+        }
+        if claim.has_missed {
+            // As at the beginning of a lead: events may only be on their way now.
+            let due_at = claim.now + millis(self.app.config.sending.unknown_after);
+            tx.postpone_unknown_entries(&self.channel.id, due_at)?;
         }
         let mut taken = Taken {
             shares: claim.shares,
@@ -974,10 +981,18 @@ impl Sender {
         if unsent.is_empty() {
             return Ok(());
         }
+        let mut ids: Vec<MessageId> = unsent.iter().map(|(entry, _)| entry.message_id).collect();
+        ids.sort_unstable();
+        tx.lock_messages(&ids)?;
+        // What somebody else has taken over, and perhaps ended, says of itself what it is.
+        let ours: HashSet<AttemptId> = (tx.lock_entries(&ids)?.into_iter())
+            .filter_map(|entry| entry.attempt_id)
+            .collect();
         tx.release_entries(&unsent, now)?;
         self.count_calls(tx, now, -(unsent.len() as i64))?;
         let (mut queued, mut sending) = (Vec::new(), Vec::new());
-        for ended in group.iter().filter(|ended| ended.made.is_none()) {
+        let released = |ended: &&Ended| ended.made.is_none() && ours.contains(&ended.in_hand.attempt_id);
+        for ended in group.iter().filter(released) {
             let shown = (ended.in_hand.entry.message_id, ended.in_hand.was_duplicate);
             match ended.in_hand.entry.state {
                 EntryState::Waiting => queued.push(shown),
@@ -990,7 +1005,10 @@ impl Sender {
 
     fn settle_one(&self, settling: &mut Settling, in_hand: &InHand, entry: Option<OutboxEntry>, made: &Made) {
         let (outcome, at) = (&made.outcome, made.end.at);
-        settling.finished.push((in_hand.attempt_id, made.end.clone()));
+        // Whoever settled it meanwhile has given the attempt its end: that nothing came adds nothing to that.
+        if entry.is_some() || !matches!(outcome, Outcome::Unknown { .. }) {
+            settling.finished.push((in_hand.attempt_id, made.end.clone()));
+        }
         let id = in_hand.entry.message_id;
         let Some(message) = settling.messages.get_mut(&id) else {
             return;

@@ -1,6 +1,6 @@
 //! The embedded engine without threads: for simulations, in which one thread is everything and time is the simulation's own.
 //!
-//! The statements, and what a unit may do, are those of SQLite; the database is in memory. A unit runs on the calling thread, and what
+//! The statements, and what a unit may do, are those of SQLite; the database is in memory. Several nodes may share it, as they share a Postgres. A unit runs on the calling thread, and what
 //! may happen around it (waiting, failing, never being answered) is decided by whoever simulates ([`Around`]).
 //!
 //! What survives what is as in a file: a unit that was answered survives the end of its process, and one with [`Flush::Now`] also a cut of
@@ -90,9 +90,18 @@ impl InlineDatabase {
         let mut held = self.lock();
         match mode {
             Mode::Read => {
-                held.session.control("PRAGMA query_only = ON")?;
+                // To forbid writing, and allow it again, would have SQLite plan every statement anew each time.
+                let changes = held.session.connection().total_changes();
+                held.session.control("SAVEPOINT unit")?;
                 job.run(&mut Tx::new(Session::Sqlite(&held.session)));
-                held.session.control("PRAGMA query_only = OFF")?;
+                let has_written = held.session.connection().total_changes() != changes;
+                if has_written {
+                    held.session.control("ROLLBACK TO unit")?;
+                }
+                held.session.control("RELEASE unit")?;
+                if has_written {
+                    return Err(StoreError::Refused("a unit that was to read has written".to_owned()));
+                }
             }
             Mode::Write(flush) => {
                 if !held.unflushed {
@@ -119,11 +128,20 @@ impl InlineDatabase {
 pub(super) struct InlineStore {
     database: InlineDatabase,
     around: Arc<dyn Around>,
+    is_shared: bool,
 }
 
 impl InlineStore {
-    pub(super) fn new(database: InlineDatabase, around: Arc<dyn Around>) -> Self {
-        Self { database, around }
+    pub(super) fn new(database: InlineDatabase, around: Arc<dyn Around>, is_shared: bool) -> Self {
+        Self {
+            database,
+            around,
+            is_shared,
+        }
+    }
+
+    pub(super) fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     pub(super) async fn submit<T, E, F>(&self, mode: Mode, work: F) -> Result<T, E>

@@ -105,7 +105,23 @@ impl Store {
     /// A store for simulations: SQLite in memory, without threads.
     pub fn inline(database: &InlineDatabase, around: Arc<dyn Around>) -> Self {
         Self {
-            backend: Arc::new(Backend::Inline(InlineStore::new(database.clone(), around))),
+            backend: Arc::new(Backend::Inline(InlineStore::new(database.clone(), around, false))),
+        }
+    }
+
+    /// The same for one of several nodes that work on the database side by side.
+    pub fn inline_shared(database: &InlineDatabase, around: Arc<dyn Around>) -> Self {
+        Self {
+            backend: Arc::new(Backend::Inline(InlineStore::new(database.clone(), around, true))),
+        }
+    }
+
+    /// Whether other nodes may be at work on what it keeps.
+    pub fn is_shared(&self) -> bool {
+        match &*self.backend {
+            Backend::Sqlite(_) => false,
+            Backend::Inline(inline) => inline.is_shared(),
+            Backend::Postgres(_) => true,
         }
     }
 

@@ -42,8 +42,13 @@ const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
 ///
 /// Every statement of ours goes along indexes, whatever the tables hold. Postgres would plan it once, by the size that the tables happen to have at
 /// that moment: those of a new database are empty, and a plan that reads all of an empty table is kept while a million rows come in.
+///
+/// And a node that stands still in the middle of a unit must not keep what it has locked, least of all the lease of a channel that another node
+/// waits for: a unit never rests between two statements, so that whoever does for seconds has stopped, and the server ends its session.
 const SESSION: &str = "SELECT set_config('synchronous_commit', 'on', false)
     WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply');
+    SELECT set_config('idle_in_transaction_session_timeout', '3s', false) FROM pg_settings
+    WHERE name = 'idle_in_transaction_session_timeout' AND setting::bigint NOT BETWEEN 1 AND 3000;
     SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
 
 #[derive(Debug)]

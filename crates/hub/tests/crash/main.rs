@@ -2,7 +2,7 @@
 //! acknowledged is missing and nothing is doubled, whether it came in or went out.
 //!
 //! The real binary runs against the simulated Meta, which lives in the test's process, over real sockets. [`process`] starts and ends
-//! hubs, [`media`] does the same with files, [`stores`] makes what they crash on, [`meta`] and [`load`] are the world around them, [`verdict`] compares the sandbox's
+//! hubs, [`media`] does the same with files, [`stores`] makes what they crash on, [`nodes`] has two of them on one Postgres, [`meta`] and [`load`] are the world around them, [`verdict`] compares the sandbox's
 //! ledger with what was kept.
 //!
 //! Moments are chosen by a seed, which is printed; `TIDINGS_TEST_SEED` repeats one. A run with the same seed has the same customers, texts
@@ -18,10 +18,12 @@
 mod load;
 mod media;
 mod meta;
+mod nodes;
 mod process;
 mod stores;
 mod verdict;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -219,6 +221,10 @@ impl World {
     }
 
     fn launch(store: &Store, meta: &Meta) -> Launch {
+        Self::launch_in(store.folder().to_owned(), store, meta, &[])
+    }
+
+    fn launch_in(folder: PathBuf, store: &Store, meta: &Meta, more: &[(&str, &str)]) -> Launch {
         let mut environment = meta.environment();
         let settings = [
             ("DATABASE_URL", store.url()),
@@ -228,7 +234,11 @@ impl World {
             ("TIDINGS_GRAPH_CONNECT_TIMEOUT_MS", "1000".to_owned()),
         ];
         environment.extend(settings.map(|(name, value)| (name.to_owned(), value)));
-        Launch::new(store.folder().to_owned(), environment)
+        environment.extend(
+            more.iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
+        Launch::new(folder, environment)
     }
 
     /// Waits until nothing is under way any more, on either side.
@@ -282,6 +292,17 @@ impl World {
     }
 
     async fn verdict(&self, seed: u64, replies: &[Reply]) -> Verdict {
+        let verdict = self.verdict_of_store(seed, replies).await;
+        let errors = self.launch.log().errors();
+        assert!(
+            errors.is_empty(),
+            "seed {seed}: the hub had errors:\n{}",
+            errors.join("\n")
+        );
+        verdict
+    }
+
+    async fn verdict_of_store(&self, seed: u64, replies: &[Reply]) -> Verdict {
         let verdict = Verdict::of(&self.meta, &self.store, replies).await;
         let asked_again = replies.iter().filter(|reply| reply.requests > 1).count();
         println!(
@@ -289,12 +310,6 @@ impl World {
             self.meta.answers_lost()
         );
         assert!(verdict.is_clean(), "seed {seed}: {verdict}");
-        let errors = self.launch.log().errors();
-        assert!(
-            errors.is_empty(),
-            "seed {seed}: the hub had errors:\n{}",
-            errors.join("\n")
-        );
         verdict
     }
 }

@@ -160,6 +160,12 @@ impl Meta {
         ledger
     }
 
+    /// How many messages it has taken so far.
+    pub(crate) fn taken(&self) -> usize {
+        let is_taken = |entry: &&LedgerEntry| entry.kind == LedgerKind::Accepted;
+        self.ledger().iter().filter(is_taken).count()
+    }
+
     /// How many requests to send have had no answer although Meta took them.
     pub(crate) fn answers_lost(&self) -> usize {
         self.ledger()

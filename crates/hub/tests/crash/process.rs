@@ -112,7 +112,6 @@ impl Launch {
             .arg("serve")
             .current_dir(&self.folder)
             .env_clear()
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env("TIDINGS_LISTEN", self.address.to_string())
             .env("TIDINGS_DATA_DIR", self.folder.join("data"))
             .env("TIDINGS_ADMIN_KEY", ADMIN_KEY)
@@ -120,6 +119,7 @@ impl Launch {
             .env("TIDINGS_SENDING_LEASE_MS", "100")
             // And without a pace it need not let a second pass either; nor do many answers to few people wait for each other.
             .envs(WITHOUT_PACE.map(|name| (name, "0")))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -174,14 +174,27 @@ impl Hub {
         self.child.wait().unwrap();
     }
 
+    /// No instruction of it is run until [`Hub::go_on_again`].
+    pub(crate) fn stand_still(&self) {
+        self.signal("-STOP");
+    }
+
+    /// It goes on as if nothing had been.
+    pub(crate) fn go_on_again(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill")
+            .arg(signal)
+            .arg(self.child.id().to_string())
+            .status();
+        assert!(sent.unwrap().success(), "the hub could not be sent {signal}");
+    }
+
     /// Asks it to stop, and waits until it has; fails if that takes longer than `limit`.
     pub(crate) async fn terminate(mut self, limit: Duration) -> ExitStatus {
-        let asked = Command::new("kill")
-            .arg("-TERM")
-            .arg(self.child.id().to_string())
-            .status()
-            .unwrap();
-        assert!(asked.success(), "the hub could not be asked to stop: {asked}");
+        self.signal("-TERM");
         let ended = timeout(limit, self.stage.wait_for(|stage| *stage == Stage::Ended)).await;
         assert!(
             ended.is_ok(),

@@ -37,6 +37,19 @@ impl Engine {
     }
 }
 
+/// The command that ends the test's Postgres at once, as a crash would, and starts it anew; `None` if this run has none.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how the tests are run is no setting of the hub's"
+)]
+pub(crate) fn restart_postgres() -> Option<PathBuf> {
+    let command = std::env::var_os("TIDINGS_POSTGRES_RESTART").map(PathBuf::from);
+    if command.is_none() {
+        println!("skipped: the Postgres of this run is not made by scripts/with-postgres, and cannot be restarted");
+    }
+    command
+}
+
 /// An empty store, and a folder for the hub that uses it.
 #[derive(Debug)]
 pub(crate) struct Store {

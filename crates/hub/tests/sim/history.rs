@@ -1,17 +1,20 @@
 //! One history: processes of the hub, one after the other, on one database, until nothing moves any more; and what is wrong then.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Once;
+use std::future::ready;
+use std::sync::{Arc, Once};
 
 use rand::Rng;
-use tidings::store::InlineDatabase;
+use tidings::clock::from_millis;
+use tidings::store::{Around, Happening as StoreHappening, InlineDatabase, Store};
 
+use crate::meta::Call;
 use crate::plan::{Fault, Plan};
-use crate::process::{Ending, live};
+use crate::process::{Ending, LOOK_EVERY, Process, SETTLED_WITHIN, is_empty, waiting};
 use crate::verdict;
-use crate::world::World;
+use crate::world::{Happening, START, World};
 
 /// Lines of the log that are shown of a history that went wrong.
 const LINES_SHOWN_MAX: usize = 60;
@@ -21,6 +24,8 @@ const LINES_SHOWN_MAX: usize = 60;
 pub(crate) struct Report {
     pub(crate) seed: u64,
     plan: Plan,
+    /// Every call that was made.
+    pub(crate) calls: Vec<Call>,
     met: BTreeMap<Fault, usize>,
     /// Messages that Meta took.
     pub(crate) sends: usize,
@@ -43,8 +48,8 @@ impl fmt::Display for Report {
         writeln!(f, "  faults, and how often they hit: {:?}", self.met)?;
         writeln!(
             f,
-            "  outages {:?}, tokens expired {:?}, the clock set {:?}, unknown for {} s, {} calls at once",
-            plan.outages, plan.expired, plan.jumps, plan.unknown_after_secs, plan.parallel
+            "  outages {:?}, tokens expired {:?}, the clock set {:?}, unknown for {} s, {} calls at once, {} nodes",
+            plan.outages, plan.expired, plan.jumps, plan.unknown_after_secs, plan.parallel, plan.nodes
         )?;
         writeln!(f, "  … {hidden} lines before these")?;
         for line in self.log.iter().skip(hidden) {
@@ -63,36 +68,15 @@ impl fmt::Display for Report {
 
 /// Runs the history of a seed.
 pub(crate) fn run(seed: u64) -> Report {
+    run_planned(Plan::of(seed))
+}
+
+/// Runs a history.
+pub(crate) fn run_planned(plan: Plan) -> Report {
     let panics = count_panics();
-    let plan = Plan::of(seed);
-    let world = World::new(plan.clone());
-    let database = InlineDatabase::new().expect("a database in memory needs nothing that could be missing");
-    let mut crashes = 0;
-    loop {
-        let ending = live(&world, &database);
-        if ending == Ending::Settled {
-            break;
-        }
-        crashes += 1;
-        let mut world = world.lock();
-        let now = world.now();
-        if ending == Ending::Crashed {
-            world.crashed_at.push(now);
-            if world.rng.random_bool(0.3) {
-                world.note("and the power is cut");
-                database.cut_power().unwrap();
-            }
-        }
-        world.break_off();
-        let back_at = now + world.rng.random_range(0..12_000);
-        while world.next_at().is_some_and(|at| at <= back_at) {
-            let at = world.next_at().expect("it was there just now");
-            world.pass_until(at);
-            let what = world.take_due(at).expect("it is due");
-            world.happen_unheard(what);
-        }
-        world.pass_until(back_at);
-    }
+    let database = database();
+    let world = World::new(plan.clone(), database.clone());
+    let crashes = Running::new(&world, &database).run_until_settled();
     let mut world = world.lock();
     let panicked = PANICS.get() - panics;
     if panicked > 0 {
@@ -105,7 +89,8 @@ pub(crate) fn run(seed: u64) -> Report {
         .collect();
     let distinct: std::collections::BTreeSet<&usize> = taken.iter().collect();
     Report {
-        seed,
+        seed: plan.seed,
+        calls: world.calls.clone(),
         plan,
         met: world.met.clone(),
         sends: taken.len(),
@@ -116,7 +101,192 @@ pub(crate) fn run(seed: u64) -> Report {
     }
 }
 
+/// The processes that are there now.
+struct Running<'h> {
+    world: &'h World,
+    database: &'h InlineDatabase,
+    processes: Vec<Option<Process>>,
+    ends: usize,
+    round: usize,
+}
+
+impl<'h> Running<'h> {
+    fn new(world: &'h World, database: &'h InlineDatabase) -> Self {
+        let nodes = world.lock().plan.nodes;
+        Self {
+            world,
+            database,
+            processes: (0..nodes).map(|_| None).collect(),
+            ends: 0,
+            round: 0,
+        }
+    }
+
+    /// Lets happen what is on the agenda, and processes do what they do, until nothing moves any more; answers with how many of them ended.
+    fn run_until_settled(mut self) -> usize {
+        loop {
+            let until = self.world.lock().round_ends_at();
+            for turn in 0..self.processes.len() {
+                // Neither is always the first.
+                let node = (turn + self.round) % self.processes.len();
+                self.run_until(node, until);
+            }
+            self.round += 1;
+            loop {
+                let due = {
+                    let mut world = self.world.lock();
+                    let at = world.next_at().map_or(until, |next| next.min(until));
+                    world.pass_until(at);
+                    let now = world.now();
+                    world.take_due(now)
+                };
+                let Some(what) = due else { break };
+                if !self.perform(what) {
+                    return self.ends;
+                }
+            }
+        }
+    }
+
+    fn run_until(&mut self, node: usize, until: i64) {
+        if self.world.lock().stands_still(node) {
+            return;
+        }
+        let Some(process) = &mut self.processes[node] else {
+            return;
+        };
+        if let Some(ending) = process.run_until(self.world, until) {
+            self.end(node, ending);
+        }
+    }
+
+    /// False once nothing moves any more, or should not.
+    fn perform(&mut self, what: Happening) -> bool {
+        let mut world = self.world.lock();
+        match what {
+            Happening::Start { node } => {
+                drop(world);
+                self.processes[node] = Some(Process::begin(self.world, self.database, node));
+            }
+            Happening::Crash { node } if !world.is_calm && world.frames[node].is_some() => {
+                world.note(format_args!("node {node} dies"));
+                drop(world);
+                self.end(node, Ending::Crashed);
+            }
+            Happening::Stop { node } if !world.is_calm && world.frames[node].is_some() => {
+                world.note(format_args!("node {node} is told to stop"));
+                world.tell(node, what);
+            }
+            Happening::Look => {
+                if world.has_nothing_to_do() && is_empty(self.database) {
+                    return false;
+                }
+                let now = world.now();
+                let mended_at = START + world.plan.lasts;
+                if now > mended_at + SETTLED_WITHIN {
+                    let waits = waiting(self.database);
+                    world.violated("nothing is stuck", waits);
+                    return false;
+                }
+                world.plan_at(now + LOOK_EVERY, Happening::Look);
+            }
+            Happening::Post { .. }
+            | Happening::Order { .. }
+            | Happening::Twin { .. }
+            | Happening::Clash { .. }
+            | Happening::Batch { .. }
+            | Happening::Cancel { .. }
+            | Happening::Swap { .. }
+            | Happening::Switch { .. } => match world.any_node() {
+                Some(node) => world.tell(node, what),
+                None => world.happen_unheard(0, what),
+            },
+            other => world.perform_anywhere(other),
+        }
+        true
+    }
+
+    /// A process has ended, or ends here; another one begins after a while.
+    fn end(&mut self, node: usize, ending: Ending) {
+        // Everything that the process was doing is dropped here.
+        self.processes[node] = None;
+        self.ends += 1;
+        let mut world = self.world.lock();
+        let now = world.now();
+        if ending == Ending::Crashed {
+            world.crashed_at.push(now);
+            if self.processes.len() == 1 && world.rng.random_bool(0.3) {
+                world.note("and the power is cut");
+                self.database.cut_power().unwrap();
+            }
+        }
+        world.break_off(node);
+        world.end(node);
+        let pause = world.rng.random_range(0..12_000);
+        world.plan_at(now + pause, Happening::Start { node });
+    }
+}
+
+/// A store as it is before anything has happened. Each thread has one, and empties it again and again, since what costs the most is to make
+/// its schema, and then to plan every statement anew.
+fn database() -> InlineDatabase {
+    DATABASE.with_borrow_mut(|kept| match kept {
+        Some(database) => {
+            database.cut_power().unwrap();
+            database.ask(|connection| connection.execute_batch(&empty(connection)).unwrap());
+            database.clone()
+        }
+        None => kept.insert(new_database()).clone(),
+    })
+}
+
+fn new_database() -> InlineDatabase {
+    let database = InlineDatabase::new().expect("a database in memory needs nothing that could be missing");
+    let store = Store::inline(&database, Arc::new(FairWeather));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(store.migrate(from_millis(START))).unwrap();
+    database.ask(|connection| {
+        for table in tables(connection) {
+            let copy = format!("CREATE TEMP TABLE first_{table} AS SELECT * FROM {table}");
+            connection.execute_batch(&copy).unwrap();
+        }
+    });
+    database
+}
+
+/// What brings every table back to what it was at first. Entries of the outbox go before their counts, which triggers keep.
+fn empty(connection: &rusqlite::Connection) -> String {
+    let mut tables = tables(connection);
+    tables.sort_by_key(|table| table != "outbox");
+    let statements = tables
+        .iter()
+        .map(|table| format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM first_{table};"));
+    format!("BEGIN; {} COMMIT;", statements.collect::<String>())
+}
+
+fn tables(connection: &rusqlite::Connection) -> Vec<String> {
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name";
+    let mut statement = connection.prepare(sql).unwrap();
+    let names = statement.query_map([], |row| row.get(0)).unwrap();
+    names.map(Result::unwrap).collect()
+}
+
+/// Nothing happens around a unit.
+#[derive(Debug)]
+pub(crate) struct FairWeather;
+
+impl Around for FairWeather {
+    fn before(&self, _: bool) -> StoreHappening {
+        Box::pin(ready(Ok(())))
+    }
+
+    fn after(&self, _: bool) -> StoreHappening {
+        Box::pin(ready(Ok(())))
+    }
+}
+
 thread_local! {
+    static DATABASE: RefCell<Option<InlineDatabase>> = const { RefCell::new(None) };
     /// How often something panicked in this thread.
     static PANICS: Cell<usize> = const { Cell::new(0) };
 }

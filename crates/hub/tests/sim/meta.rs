@@ -17,6 +17,8 @@ use crate::world::{Happening, Inner, START, World};
 
 /// The WhatsApp number.
 pub(crate) const NUMBER: &str = "200000000000001";
+/// The one that stands in for it.
+pub(crate) const OTHER_NUMBER: &str = "200000000000002";
 /// The WhatsApp Business Account that it belongs to.
 pub(crate) const BUSINESS_ACCOUNT: &str = "100000000000001";
 /// The Instagram account.
@@ -24,10 +26,54 @@ pub(crate) const ACCOUNT: &str = "17841400000000001";
 /// How long the hub waits for an answer, in milliseconds.
 pub(crate) const REQUEST_TIMEOUT: i64 = 8_000;
 
+/// By which account a message goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Line {
+    Main,
+    Backup,
+    Instagram,
+}
+
+impl Line {
+    /// The one that customers of a product write to.
+    pub(crate) fn of(platform: Platform) -> Self {
+        match platform {
+            Platform::WhatsApp => Self::Main,
+            Platform::Instagram => Self::Instagram,
+        }
+    }
+
+    /// Meta's id of it.
+    pub(crate) fn account(self) -> &'static str {
+        match self {
+            Self::Main => NUMBER,
+            Self::Backup => OTHER_NUMBER,
+            Self::Instagram => ACCOUNT,
+        }
+    }
+
+    /// The hub's name for it.
+    pub(crate) fn channel(self) -> &'static str {
+        match self {
+            Self::Main => "whatsapp",
+            Self::Backup => "whatsapp-backup",
+            Self::Instagram => "instagram",
+        }
+    }
+
+    fn of_account(account: &str) -> Option<Self> {
+        [Self::Main, Self::Backup, Self::Instagram]
+            .into_iter()
+            .find(|line| line.account() == account)
+    }
+}
+
 /// A call that asks for a message to be sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) order: usize,
+    pub(crate) line: Line,
+    pub(crate) node: usize,
     pub(crate) at: i64,
     pub(crate) callback: Option<String>,
     /// When Meta took the message, and under which id.
@@ -97,11 +143,12 @@ impl Carrier for Wire {
         let world = self.0.clone();
         Box::pin(async move {
             let path = request.url().path().to_owned();
+            let token = token_of(&request);
             let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
             let Ok(body) = serde_json::from_slice::<Value>(body) else {
-                return read(&world, &path).await;
+                return read(&world, &path, &token).await;
             };
-            let received = world.lock().receive(&path, &body);
+            let received = world.lock().receive(&path, &body, &token);
             let Some((call, fate)) = received else {
                 // The process died at this call.
                 return std::future::pending().await;
@@ -113,8 +160,14 @@ impl Carrier for Wire {
     }
 }
 
+pub(crate) fn token_of(request: &reqwest::Request) -> String {
+    let header = request.headers().get(reqwest::header::AUTHORIZATION);
+    let bearer = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    bearer.trim_start_matches("Bearer ").to_owned()
+}
+
 /// A question that changes nothing: for somebody's profile, or for the number or account whose token it is.
-async fn read(world: &World, path: &str) -> Result<Carried, CallError> {
+async fn read(world: &World, path: &str, token: &str) -> Result<Carried, CallError> {
     let until = {
         let mut world = world.lock();
         let after = world.rng.random_range(5..200);
@@ -131,19 +184,23 @@ async fn read(world: &World, path: &str) -> Result<Carried, CallError> {
     if world.hits(Fault::ErrorObject) {
         return Ok(refusal(500, 2, "Service temporarily unavailable"));
     }
-    if world.tokens_are_expired() {
+    let node = path.rsplit('/').next().unwrap_or_default();
+    let line = Line::of_account(node).unwrap_or(Line::Instagram);
+    if world.is_refused(line, token) {
         return Ok(refusal(401, 190, "Token expired"));
     }
     // Reference `whatsapp.md` 12.1, `instagram.md` 1.3 and 3.10.
-    let node = match path.rsplit('/').next().unwrap_or_default() {
-        NUMBER => json!({"id": NUMBER, "display_phone_number": "+44 7700 900000", "verified_name": "Shop"}),
+    let node = match node {
+        NUMBER | OTHER_NUMBER => {
+            json!({"id": node, "display_phone_number": "+44 7700 900000", "verified_name": "Shop"})
+        }
         "me" => json!({"user_id": ACCOUNT, "id": "9001", "username": "shop", "name": "Shop"}),
         id => json!({"name": format!("Person {id}"), "username": format!("person.{id}"), "id": id}),
     };
     Ok(carried(200, &node))
 }
 
-fn carried(http_status: u16, body: &Value) -> Carried {
+pub(crate) fn carried(http_status: u16, body: &Value) -> Carried {
     Carried {
         http_status,
         headers: HeaderMap::new(),
@@ -153,7 +210,7 @@ fn carried(http_status: u16, body: &Value) -> Carried {
 }
 
 /// An error object (reference `graph-api.md` 3).
-fn refusal(http_status: u16, code: i64, text: &str) -> Carried {
+pub(crate) fn refusal(http_status: u16, code: i64, text: &str) -> Carried {
     carried(
         http_status,
         &json!({"error": {"message": format!("(#{code}) {text}"), "type": "OAuthException", "code": code, "fbtrace_id": "A"}}),
@@ -175,37 +232,46 @@ impl Inner {
         !self.is_calm && self.plan.outages.iter().any(|stretch| stretch.contains(&at))
     }
 
-    fn tokens_are_expired(&self) -> bool {
+    /// Whether a token does not work: at this time none does, or it is not the account's, or not any more.
+    fn is_refused(&self, line: Line, token: &str) -> bool {
         let at = self.now() - START;
-        !self.is_calm && self.plan.expired.iter().any(|stretch| stretch.contains(&at))
+        let are_expired = !self.is_calm && self.plan.expired.iter().any(|stretch| stretch.contains(&at));
+        are_expired || self.tokens[&line] != token
     }
 
     /// A call has arrived, or was about to; `None` where the process dies at it.
-    fn receive(&mut self, path: &str, body: &Value) -> Option<(usize, Fate)> {
+    fn receive(&mut self, path: &str, body: &Value, token: &str) -> Option<(usize, Fate)> {
         let text = body["text"]["body"].as_str().or(body["message"]["text"].as_str());
         let Some(order) = text.and_then(|text| self.orders.iter().position(|order| order.text == text)) else {
             self.violated("only what was ordered is sent", body);
             return None;
         };
         let platform = self.customers[self.orders[order].customer].platform;
-        let account = path.split('/').nth(2);
-        let (expected, to) = match platform {
-            Platform::WhatsApp => (NUMBER, body["to"].as_str().or(body["recipient"].as_str())),
-            Platform::Instagram => (ACCOUNT, body["recipient"]["id"].as_str()),
+        let line = path.split('/').nth(2).and_then(Line::of_account);
+        let to = match platform {
+            Platform::WhatsApp => body["to"].as_str().or(body["recipient"].as_str()),
+            Platform::Instagram => body["recipient"]["id"].as_str(),
         };
+        let is_right = line == Some(Line::of(platform)) || line == Some(Line::Backup) && self.orders[order].is_routed;
         let customer = &self.customers[self.orders[order].customer];
         let is_theirs = to.is_some_and(|to| {
             to.trim_start_matches('+') == customer.address || Some(to) == customer.user_id.as_deref()
         });
-        if account != Some(expected) || !is_theirs {
+        if !is_right || !is_theirs {
             self.violated(
                 "messages go to whom they were ordered for",
                 format_args!("{path} {body}"),
             );
         }
+        if line.is_some_and(|line| !self.leads(line)) {
+            let what = format!("order {order} by node {}, by {line:?}", self.running_node());
+            self.violated("whoever sends leads the channel", what);
+        }
         let (number, now) = (self.calls.len(), self.now());
         self.calls.push(Call {
             order,
+            line: line.unwrap_or(Line::Main),
+            node: self.running_node(),
             at: now,
             callback: body["biz_opaque_callback_data"].as_str().map(str::to_owned),
             taken_at: None,
@@ -217,18 +283,18 @@ impl Inner {
             answered_at: None,
             is_over: false,
         });
-        let (fate, what) = self.fate(number, now, platform);
+        let (fate, what) = self.fate(number, now, platform, token);
         self.note(format_args!("call {number} of order {order}: {what}"));
         if self.hits(Fault::CallCrash) {
             self.note("the process dies at this call");
-            self.crash.cancel();
+            self.crash();
             return None;
         }
         Some((number, fate))
     }
 
     /// Decides what comes of a call; what Meta does meanwhile goes on the agenda.
-    fn fate(&mut self, call: usize, now: i64, platform: Platform) -> (Fate, &'static str) {
+    fn fate(&mut self, call: usize, now: i64, platform: Platform, token: &str) -> (Fate, &'static str) {
         let quick = if self.hits(Fault::Slow) {
             self.rng.random_range(500..REQUEST_TIMEOUT - 500)
         } else {
@@ -251,7 +317,7 @@ impl Inner {
         if self.is_unreachable() || self.hits(Fault::Refused) {
             return (fate(now + quick, not_sent()), "no connection");
         }
-        if self.tokens_are_expired() {
+        if self.is_refused(self.calls[call].line, token) {
             return (fate(now + quick, refused(401, 190, "Token expired")), "token expired");
         }
         if self.hits(Fault::ResetBefore) {
@@ -394,11 +460,11 @@ impl Inner {
                 let body = json!({"sender": {"id": ACCOUNT}, "recipient": {"id": igsid}, "timestamp": now,
                     "message": {"mid": id, "text": text, "is_echo": true}});
                 let sign = |says| Of::Sign { call, says };
-                self.tell(Platform::Instagram, format!("echo:{id}"), body, sign("echo"), at);
+                self.post(Platform::Instagram, format!("echo:{id}"), body, sign("echo"), at);
                 if self.rng.random_bool(0.6) {
                     let at = at + self.rng.random_range(1..3_000);
                     let body = json!({"sender": {"id": igsid}, "recipient": {"id": ACCOUNT}, "timestamp": at, "read": {"mid": id}});
-                    self.tell(
+                    self.post(
                         Platform::Instagram,
                         format!("seen:{id}:{igsid}"),
                         body,
@@ -423,13 +489,13 @@ impl Inner {
             element["errors"] = json!([{"code": 131_026, "title": "Message undeliverable", "message": "Message undeliverable",
                 "error_data": {"details": "The recipient cannot be reached."}}]);
         }
-        let body = whatsapp_change(json!({"statuses": [element]}));
+        let body = whatsapp_change(json!({"statuses": [element]}), self.calls[call].line);
         let of = Of::Sign { call, says: status };
-        self.tell(Platform::WhatsApp, format!("status:{id}:{status}"), body, of, at);
+        self.post(Platform::WhatsApp, format!("status:{id}:{status}"), body, of, at);
     }
 
     /// A customer writes (reference `whatsapp.md` 4, `instagram.md` 2.5).
-    pub(crate) fn write(&mut self, customer: usize) {
+    pub(crate) fn write(&mut self, customer: usize, line: Line) {
         let (number, now) = (self.events.len(), self.now());
         let known = self.customers[customer].clone();
         let text = format!("written {number}");
@@ -448,20 +514,20 @@ impl Inner {
                     message["from_user_id"] = json!(user_id);
                     contact["user_id"] = json!(user_id);
                 }
-                let body = whatsapp_change(json!({"contacts": [contact], "messages": [message]}));
-                self.tell(Platform::WhatsApp, format!("message:{id}"), body, of, now);
+                let body = whatsapp_change(json!({"contacts": [contact], "messages": [message]}), line);
+                self.post(Platform::WhatsApp, format!("message:{id}"), body, of, now);
             }
             Platform::Instagram => {
                 let id = format!("aWdfIN{number}");
                 let body = json!({"sender": {"id": known.address}, "recipient": {"id": ACCOUNT}, "timestamp": now,
                     "message": {"mid": id, "text": text}});
-                self.tell(Platform::Instagram, format!("message:{id}"), body, of, now);
+                self.post(Platform::Instagram, format!("message:{id}"), body, of, now);
             }
         }
     }
 
     /// An event is to be posted: alone, or with another one that waits to be.
-    fn tell(&mut self, platform: Platform, external_id: String, body: Value, of: Of, at: i64) {
+    fn post(&mut self, platform: Platform, external_id: String, body: Value, of: Of, at: i64) {
         let event = self.events.len();
         self.events.push(Event {
             external_id,
@@ -545,9 +611,9 @@ fn fate(answer_at: i64, answer: Result<Reply, CallError>) -> Fate {
 }
 
 /// Reference `whatsapp.md` 3.
-fn whatsapp_change(parts: Value) -> Value {
+fn whatsapp_change(parts: Value, line: Line) -> Value {
     let mut value = parts;
     value["messaging_product"] = json!("whatsapp");
-    value["metadata"] = json!({"display_phone_number": "442079460100", "phone_number_id": NUMBER});
+    value["metadata"] = json!({"display_phone_number": "442079460100", "phone_number_id": line.account()});
     json!({"field": "messages", "value": value})
 }

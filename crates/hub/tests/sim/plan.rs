@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
+use crate::meta::Line;
+
 /// What the hub promises so far, and the histories therefore ask of it. Each is switched on together with what keeps it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Promises {
@@ -71,6 +73,8 @@ pub(crate) enum Fault {
     StoreUnsure,
     /// A unit of work takes long.
     StoreSlow,
+    /// The process stands still at a unit of work, and goes on as if nothing had been.
+    StoreFreeze,
     /// The process dies at a unit of work.
     StoreCrash,
     /// The process dies at a call to Meta.
@@ -81,10 +85,20 @@ pub(crate) enum Fault {
     OrderRepeated,
     /// A message is soon no longer worth sending.
     Expiring,
+    /// A message is to be sent at a time.
+    Scheduled,
+    /// Several messages are asked for at once.
+    Batched,
+    /// A caller asks twice at the same time.
+    OrderTwice,
+    /// A caller uses a key again for something else.
+    KeyReused,
+    /// A caller withdraws a message.
+    Cancelled,
 }
 
 impl Fault {
-    const ALL: [Self; 27] = [
+    const ALL: [Self; 33] = [
         Self::Refused,
         Self::ResetBefore,
         Self::ResetAfter,
@@ -107,12 +121,32 @@ impl Fault {
         Self::StoreRefuses,
         Self::StoreUnsure,
         Self::StoreSlow,
+        Self::StoreFreeze,
         Self::StoreCrash,
         Self::CallCrash,
         Self::Unkeyed,
         Self::OrderRepeated,
         Self::Expiring,
+        Self::Scheduled,
+        Self::Batched,
+        Self::OrderTwice,
+        Self::KeyReused,
+        Self::Cancelled,
     ];
+
+    /// Whether it is no fault, but the way of a caller: that is not mended.
+    pub(crate) fn is_usual(self) -> bool {
+        matches!(
+            self,
+            Self::Unkeyed
+                | Self::OrderRepeated
+                | Self::Scheduled
+                | Self::Batched
+                | Self::OrderTwice
+                | Self::KeyReused
+                | Self::Cancelled
+        )
+    }
 
     /// Whether the hub can be held to anything with it.
     fn is_foreseen(self) -> bool {
@@ -122,7 +156,7 @@ impl Fault {
     /// Rates that leave something of the history to be seen.
     fn rates(self) -> [f64; 3] {
         match self {
-            Self::StoreCrash => [0.001, 0.003, 0.01],
+            Self::StoreCrash | Self::StoreFreeze => [0.001, 0.003, 0.01],
             Self::CallCrash | Self::StoreRefuses | Self::StoreUnsure => [0.01, 0.05, 0.15],
             Self::StoreSlow => [0.01, 0.03, 0.1],
             Self::PostLost => [0.1, 0.3, 0.8],
@@ -149,10 +183,20 @@ pub(crate) struct Plan {
     /// How many calls of a channel may be under way.
     pub(crate) parallel: usize,
     pub(crate) faults: BTreeMap<Fault, f64>,
-    /// When the process dies by itself.
-    pub(crate) crashes: Vec<i64>,
-    /// When it is stopped in order.
-    pub(crate) stops: Vec<i64>,
+    /// How many nodes work on the store.
+    pub(crate) nodes: usize,
+    /// By how much the second node's calendar is ahead.
+    pub(crate) skew: i64,
+    /// When which node dies by itself.
+    pub(crate) crashes: Vec<(i64, usize)>,
+    /// When which is stopped in order.
+    pub(crate) stops: Vec<(i64, usize)>,
+    /// When which stands still, and goes on as if nothing had been.
+    pub(crate) freezes: Vec<(Stretch, usize)>,
+    /// When a token ends for good, so that somebody has to swap it: of which channel.
+    pub(crate) rotations: Vec<(i64, Line)>,
+    /// Whether there is a second number, and messages that go by it where the first does not serve; and if so, whether also those that are late.
+    pub(crate) backup: Option<Option<i64>>,
     /// When nobody reaches Meta.
     pub(crate) outages: Vec<Stretch>,
     /// When the tokens do not work.
@@ -164,6 +208,25 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// One in which nothing goes wrong.
+    pub(crate) fn quiet(seed: u64) -> Self {
+        Self {
+            nodes: 1,
+            skew: 0,
+            crashes: Vec::new(),
+            stops: Vec::new(),
+            freezes: Vec::new(),
+            rotations: Vec::new(),
+            backup: None,
+            outages: Vec::new(),
+            expired: Vec::new(),
+            stopped: Vec::new(),
+            jumps: Vec::new(),
+            faults: BTreeMap::new(),
+            ..Self::of(seed)
+        }
+    }
+
     pub(crate) fn of(seed: u64) -> Self {
         let mut rng = ChaCha12Rng::seed_from_u64(seed);
         let lasts = rng.random_range(8_000..30_000);
@@ -184,16 +247,44 @@ impl Plan {
         let (outages, expired) = (times(&mut rng, 0.2, 2), times(&mut rng, 0.2, 2));
         let jumps = times(&mut rng, 0.15, 2);
         let stopped = times(&mut rng, if PROMISES.stop_switch { 0.2 } else { 0.0 }, 1);
+        let nodes = if rng.random_bool(0.3) { 2 } else { 1 };
+        let of_nodes = |rng: &mut ChaCha12Rng, times: Vec<i64>| -> Vec<(i64, usize)> {
+            times.into_iter().map(|at| (at, rng.random_range(0..nodes))).collect()
+        };
+        let (crashes, stops) = (times(&mut rng, 0.4, 3), times(&mut rng, 0.2, 2));
+        let frozen = times(&mut rng, if nodes > 1 { 0.6 } else { 0.1 }, 3);
+        let backup = rng
+            .random_bool(0.25)
+            .then(|| rng.random_bool(0.5).then(|| rng.random_range(2..12)));
+        let lines: &[Line] = match backup {
+            Some(_) => &[Line::Main, Line::Backup, Line::Instagram],
+            None => &[Line::Main, Line::Instagram],
+        };
         Self {
             seed,
+            nodes,
+            skew: if nodes > 1 && rng.random_bool(0.3) {
+                rng.random_range(-3_000..3_000)
+            } else {
+                0
+            },
+            crashes: of_nodes(&mut rng, crashes),
+            stops: of_nodes(&mut rng, stops),
+            freezes: of_nodes(&mut rng, frozen)
+                .into_iter()
+                .map(|(at, node)| (at..at + rng.random_range(100..20_000), node))
+                .collect(),
+            rotations: times(&mut rng, 0.2, 2)
+                .into_iter()
+                .map(|at| (at, lines[rng.random_range(0..lines.len())]))
+                .collect(),
+            backup,
             lasts,
             customers: rng.random_range(2..=5),
             orders: rng.random_range(1..=6),
             written: rng.random_range(1..=4),
             unknown_after_secs: rng.random_range(5..=25),
             parallel: if rng.random_bool(0.2) { 1 } else { 16 },
-            crashes: times(&mut rng, 0.4, 3),
-            stops: times(&mut rng, 0.2, 2),
             outages: stretches(&mut rng, outages),
             expired: stretches(&mut rng, expired),
             stopped: stretches(&mut rng, stopped),

@@ -1,13 +1,16 @@
-//! One process of the hub: everything that ends with it is in one runtime, which is dropped where it stands when the process dies.
+//! One process of the hub: everything that ends with it is in one runtime, which is dropped where it stands when the process dies, and not
+//! run for as long as the process stands still.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
-use axum::http::{Request, StatusCode};
+use axum::http::{Method, Request, StatusCode};
 use rand::Rng;
 use serde_json::{Value, json};
 use tidings::channels::Channels;
@@ -16,25 +19,27 @@ use tidings::config::{Config, Sources};
 use tidings::crypto::Keyring;
 use tidings::ids::Ids;
 use tidings::routes;
+use tidings::sending::route::model::{Policy, Success};
 use tidings::server::Works;
 use tidings::store::{Around, Happening as StoreHappening, InlineDatabase, Store, StoreError};
 use tidings::tasks::Tasks;
-use tidings_meta::client::{ClientOptions, GraphClient};
+use tidings_meta::client::{Carrier, ClientOptions, GraphClient};
 use tidings_meta::notification::Platform;
 use tidings_meta::signature;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::meta::{ACCOUNT, BUSINESS_ACCOUNT, NUMBER, REQUEST_TIMEOUT, Wire};
-use crate::plan::{Fault, PROMISES};
-use crate::world::{Answer, Happening, Inner, UnderWay, World};
+use crate::meta::{ACCOUNT, BUSINESS_ACCOUNT, Line, NUMBER, OTHER_NUMBER, REQUEST_TIMEOUT, Wire};
+use crate::plan::{Fault, PROMISES, Plan};
+use crate::world::{Answer, FIRST_TOKEN, Happening, Inner, UnderWay, World};
 
-const ADMIN_KEY: &str = "a-key-for-simulations-alone";
-const MASTER_KEY: &str = "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
+pub(crate) const ADMIN_KEY: &str = "a-key-for-simulations-alone";
+pub(crate) const MASTER_KEY: &str = "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
 const SECRET: &str = "a-secret-for-simulations-alone";
+/// The policy of messages that may go by the other number.
+const POLICY: &str = "either";
 /// How long Meta waits for an answer to a notification.
 const POST_WITHIN: Duration = Duration::from_secs(10);
 /// How long a caller waits.
@@ -42,7 +47,7 @@ const ORDER_WITHIN: Duration = Duration::from_secs(30);
 /// How long what is under way has when the process is stopped, and then the tasks.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 /// How often it is looked whether anything still moves.
-const LOOK_EVERY: i64 = 1_000;
+pub(crate) const LOOK_EVERY: i64 = 1_000;
 /// How long after everything is mended nothing may move any more: the longest pauses between attempts are under 20 minutes.
 pub(crate) const SETTLED_WITHIN: i64 = 40 * 60 * 1_000;
 
@@ -55,173 +60,144 @@ pub(crate) enum Ending {
     Stopped,
     /// It could not begin.
     NotStarted,
-    /// It still runs, and nothing moves any more, or should not.
-    Settled,
 }
 
-/// Runs a process until it ends, or nothing moves any more.
-pub(crate) fn live(world: &World, database: &InlineDatabase) -> Ending {
-    let runtime = Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime without sockets needs nothing that could be missing");
-    let ending = runtime.block_on(async {
-        let crash = CancellationToken::new();
-        world.lock().begin(crash.clone());
-        let ending = tokio::select! {
-            biased;
-            () = crash.cancelled() => Ending::Crashed,
-            ending = Process::run(world, database) => ending,
-        };
-        world.lock().end();
+/// A process, in a runtime of its own: what it is doing stands still whenever [`Process::run_until`] is not running it.
+pub(crate) struct Process {
+    node: usize,
+    runtime: Runtime,
+    main: Pin<Box<dyn Future<Output = Ending>>>,
+}
+
+impl Process {
+    pub(crate) fn begin(world: &World, database: &InlineDatabase, node: usize) -> Self {
+        let runtime = Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime without sockets needs nothing that could be missing");
+        runtime.block_on(async { world.lock().begin(node) });
+        Self {
+            node,
+            runtime,
+            main: Box::pin(Life::run(world.clone(), database.clone(), node)),
+        }
+    }
+
+    /// Lets it run until a time, or until something is to happen before; answers with how it ended, if it has.
+    pub(crate) fn run_until(&mut self, world: &World, until: i64) -> Option<Ending> {
+        world.lock().enter(self.node);
+        let main = &mut self.main;
+        let ending = self.runtime.block_on(async {
+            let (crash, behind) = world.lock().catch_up();
+            if !behind.is_zero() {
+                // It has stood still: everything that was due meanwhile is due at once.
+                tokio::time::advance(behind).await;
+            }
+            loop {
+                let (at, changed) = {
+                    let world = world.lock();
+                    if world.stands_still(self.node) {
+                        return None;
+                    }
+                    let at = world.next_at().map_or(until, |next| next.min(until));
+                    (world.instant(at), Arc::clone(&world.changed))
+                };
+                tokio::select! {
+                    biased;
+                    () = crash.cancelled() => return Some(Ending::Crashed),
+                    ending = &mut *main => return Some(ending),
+                    () = changed.notified() => {}
+                    () = sleep_until(at) => return None,
+                }
+            }
+        });
+        world.lock().leave();
         ending
-    });
-    // Everything that the process was doing is dropped here.
-    drop(runtime);
-    ending
+    }
 }
 
-#[derive(Debug)]
-struct Process {
+/// What a process does from its start to its end.
+struct Life {
+    node: usize,
     world: World,
-    database: InlineDatabase,
     router: Router,
     requests: JoinSet<(UnderWay, Option<(StatusCode, Value)>)>,
 }
 
-impl Process {
-    async fn run(world: &World, database: &InlineDatabase) -> Ending {
-        let (clock, unknown_after, parallel, seed) = {
+impl Life {
+    async fn run(world: World, database: InlineDatabase, node: usize) -> Ending {
+        let (clock, plan, seed) = {
             let mut world = world.lock();
-            world.note("the hub starts");
-            let clock = world.clock.clone().expect("it was made just now");
-            let seed = world.rng.random();
-            (clock, world.plan.unknown_after_secs, world.plan.parallel, seed)
+            world.note(format_args!("node {node} starts"));
+            (world.clock(), world.plan.clone(), world.rng.random())
         };
-        let config = config(unknown_after, parallel);
+        let config = config(&plan);
         let around = Arc::new(Weather(world.clone()));
-        let store = Store::inline(database, around);
+        let store = if plan.nodes > 1 {
+            Store::inline_shared(&database, around)
+        } else {
+            Store::inline(&database, around)
+        };
         // Another process makes other ids.
         let ids = Ids::seeded(clock.clone(), seed);
-        let channels = channels(&config, world);
+        let channels = channels(&config, &world);
         let works = Works::prepare(config, store, channels, clock, ids).await;
         let started = match works {
-            Ok(works) => works.start().await,
+            Ok(works) => {
+                world.lock().is_called(works.app.leases.node().to_string());
+                works.start().await
+            }
             Err(error) => Err(error),
         };
         let (app, tasks) = match started {
             Ok(started) => started,
             Err(error) => {
-                world.lock().note(format_args!("the hub does not start: {error:#}"));
+                world.lock().note(format_args!("node {node} does not start: {error:#}"));
                 return Ending::NotStarted;
             }
         };
-        world.lock().note("the hub runs");
-        let mut process = Self {
-            world: world.clone(),
-            database: database.clone(),
+        world.lock().note(format_args!("node {node} runs"));
+        let mut life = Self {
+            node,
+            world,
             router: routes::router(app),
             requests: JoinSet::new(),
         };
-        match process.serve().await {
-            Ending::Stopped => process.stop(tasks).await,
-            ending => ending,
-        }
+        life.serve().await;
+        life.stop(tasks).await;
+        Ending::Stopped
     }
 
-    /// Lets happen what is on the agenda.
-    async fn serve(&mut self) -> Ending {
+    /// Does what it is asked until it is told to stop.
+    async fn serve(&mut self) {
+        let told = self.world.lock().told(self.node);
         loop {
-            let (next, changed) = {
-                let world = self.world.lock();
-                (world.next_at().map(|at| world.instant(at)), Arc::clone(&world.changed))
-            };
-            let due = async {
-                match next {
-                    Some(next) => sleep_until(next).await,
-                    None => std::future::pending().await,
+            loop {
+                let what = self.world.lock().take_told(self.node);
+                match what {
+                    None => break,
+                    Some(Happening::Stop { .. }) => return,
+                    Some(what) => self.perform(what),
                 }
-            };
+            }
             tokio::select! {
                 biased;
                 Some(done) = self.requests.join_next() => self.finish(done.expect("requests do not panic, and nobody aborts them")),
-                () = due => {}
-                () = changed.notified() => {}
-            }
-            loop {
-                let due = {
-                    let mut world = self.world.lock();
-                    let now = world.now();
-                    world.take_due(now)
-                };
-                let Some(what) = due else { break };
-                if let Some(ending) = self.perform(what) {
-                    return ending;
-                }
+                () = told.notified() => {}
             }
         }
     }
 
-    fn perform(&mut self, what: Happening) -> Option<Ending> {
-        let mut world = self.world.lock();
-        match what {
-            Happening::Crash if !world.is_calm => {
-                world.note("the process dies");
-                return Some(Ending::Crashed);
-            }
-            Happening::Stop if !world.is_calm => {
-                world.note("the process is told to stop");
-                return Some(Ending::Stopped);
-            }
-            Happening::Post { post, forged } => {
-                let request = world.notification(post, forged);
-                drop(world);
-                self.ask(UnderWay::Post(post, forged), POST_WITHIN, request);
-            }
-            Happening::Order { order } => {
-                let request = world.order(order);
-                drop(world);
-                self.ask(UnderWay::Order(order), ORDER_WITHIN, request);
-            }
-            Happening::Switch { on: false } if !world.is_silenced => world.wait_for_silence(),
-            Happening::Switch { on } => {
-                world.note(format_args!(
-                    "sending is to be {}",
-                    if on { "stopped" } else { "let go on" }
-                ));
-                if !on {
-                    world.silence_ends();
-                }
-                drop(world);
-                let path = if on {
-                    "/admin/outbound/stop"
-                } else {
-                    "/admin/outbound/start"
-                };
-                let request = request(path, "{}".to_owned(), vec![bearer()]);
-                self.ask(UnderWay::Switch(on), ORDER_WITHIN, request);
-            }
-            Happening::Look => {
-                if world.has_nothing_to_do() && is_empty(&self.database) {
-                    return Some(Ending::Settled);
-                }
-                let now = world.now();
-                let mended_at = crate::world::START + world.plan.lasts;
-                if now > mended_at + SETTLED_WITHIN {
-                    let waits = waiting(&self.database);
-                    world.violated("nothing is stuck", waits);
-                    return Some(Ending::Settled);
-                }
-                world.plan_at(now + LOOK_EVERY, Happening::Look);
-            }
-            other => world.perform_anywhere(other),
+    fn perform(&mut self, what: Happening) {
+        let asked = self.world.lock().request_of(what);
+        if let Some((what, within, request)) = asked {
+            self.ask(what, within, request);
         }
-        None
     }
 
     fn ask(&mut self, what: UnderWay, within: Duration, request: Request<Body>) {
-        self.world.lock().under_way.insert(what);
+        self.world.lock().under_way.insert((self.node, what));
         let router = self.router.clone();
         self.requests.spawn(async move {
             let answer = timeout(within, async {
@@ -238,101 +214,157 @@ impl Process {
     }
 
     fn finish(&mut self, (what, answer): (UnderWay, Option<(StatusCode, Value)>)) {
-        self.world.lock().answered(what, answer);
+        self.world.lock().answered(self.node, what, answer);
     }
 
     /// As [`tidings::server::Hub::stop`] does it: no new requests, then what is under way, then the tasks.
-    async fn stop(&mut self, tasks: Tasks) -> Ending {
+    async fn stop(&mut self, tasks: Tasks) {
         let _ = timeout(STOP_WITHIN, async {
             while let Some(done) = self.requests.join_next().await {
                 self.finish(done.expect("requests do not panic, and nobody aborts them"));
             }
         })
         .await;
-        // Meta goes on meanwhile.
-        let stopping = tasks.stop(STOP_WITHIN);
-        tokio::pin!(stopping);
-        loop {
-            let (next, changed) = {
-                let world = self.world.lock();
-                (world.next_at().map(|at| world.instant(at)), Arc::clone(&world.changed))
-            };
-            let due = async {
-                match next {
-                    Some(next) => sleep_until(next).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                () = &mut stopping => break,
-                () = due => {}
-                () = changed.notified() => {}
-            }
-            let mut world = self.world.lock();
-            let now = world.now();
-            while let Some(what) = world.take_due(now) {
-                world.happen_unheard(what);
-            }
-        }
-        self.world.lock().note("the process has stopped");
-        Ending::Stopped
+        tasks.stop(STOP_WITHIN).await;
+        self.world.lock().note(format_args!("node {} has stopped", self.node));
     }
 }
 
 impl Inner {
     /// What happens whether or not there is a hub.
-    fn perform_anywhere(&mut self, what: Happening) {
+    pub(crate) fn perform_anywhere(&mut self, what: Happening) {
         match what {
             Happening::Take { call } => self.take(call),
-            Happening::Write { customer } => self.write(customer),
+            Happening::Write { customer, line } => self.write(customer, line),
             Happening::Jump { by } if !self.is_calm => {
-                self.note(format_args!("the wall clock is set by {by} ms"));
-                self.wall_offset += by;
-                if let Some(clock) = &self.clock {
-                    clock.shift(by);
-                }
+                let node = self.rng.random_range(0..self.plan.nodes);
+                self.note(format_args!("the calendar of node {node} is set by {by} ms"));
+                self.shift(node, by);
             }
             Happening::Calm => {
                 self.note("everything is mended");
                 self.is_calm = true;
-                if let Some(clock) = &self.clock {
-                    clock.shift(-self.wall_offset);
+                for node in 0..self.plan.nodes {
+                    self.shift(node, -self.wall_offsets[node]);
                 }
-                self.wall_offset = 0;
                 self.plan_in(LOOK_EVERY..LOOK_EVERY + 1, Happening::Look);
             }
-            Happening::Crash | Happening::Stop | Happening::Jump { .. } => {}
-            Happening::Post { .. } | Happening::Order { .. } | Happening::Switch { .. } | Happening::Look => {
-                unreachable!("only a running hub has it")
+            Happening::Rotate { line } => {
+                self.rotate(line);
+                self.plan_in(100..6_000, Happening::Swap { line });
             }
+            Happening::Freeze { node, until } if !self.is_calm => self.freeze(node, until),
+            Happening::Thaw { node } => self.thaw(node),
+            Happening::Freeze { .. } | Happening::Crash { .. } | Happening::Stop { .. } | Happening::Jump { .. } => {}
+            other => unreachable!("{other:?} is for a process, or for whoever runs it"),
         }
     }
 
-    /// What happens while there is no hub to hear of it.
-    pub(crate) fn happen_unheard(&mut self, what: Happening) {
-        match what {
-            Happening::Post { post, forged } => self.answered(UnderWay::Post(post, forged), None),
-            Happening::Order { order } => self.answered(UnderWay::Order(order), None),
-            Happening::Switch { on } => self.answered(UnderWay::Switch(on), None),
-            Happening::Look => self.plan_in(LOOK_EVERY..LOOK_EVERY + 1, Happening::Look),
-            other => self.perform_anywhere(other),
+    /// What happens to a request while there is nobody to hear of it.
+    pub(crate) fn happen_unheard(&mut self, node: usize, what: Happening) {
+        if let Some((what, ..)) = self.request_of(what) {
+            self.answered(node, what, None);
         }
     }
 
     /// The process is gone, and with it every request that it had in hand.
-    pub(crate) fn break_off(&mut self) {
-        for what in std::mem::take(&mut self.under_way) {
-            self.answered(what, None);
+    pub(crate) fn break_off(&mut self, node: usize) {
+        let (gone, others) = std::mem::take(&mut self.under_way)
+            .into_iter()
+            .partition(|(at, _)| *at == node);
+        self.under_way = others;
+        let gone: BTreeSet<(usize, UnderWay)> = gone;
+        for (_, what) in gone {
+            self.answered(node, what, None);
+        }
+        while let Some(what) = self.take_told(node) {
+            self.happen_unheard(node, what);
         }
     }
 
-    fn has_nothing_to_do(&self) -> bool {
+    pub(crate) fn has_nothing_to_do(&self) -> bool {
         self.is_calm
             && self.agenda_is_empty()
             && self.under_way.is_empty()
             && self.posts.iter().all(|post| post.is_done)
             && self.orders.iter().all(|order| order.answer != Answer::Open)
+    }
+
+    /// What the hub is asked when something happens, and how long whoever asks waits for the answer.
+    fn request_of(&mut self, what: Happening) -> Option<(UnderWay, Duration, Request<Body>)> {
+        let asked = match what {
+            Happening::Post { post, forged } => {
+                let request = self.notification(post, forged);
+                return Some((UnderWay::Post(post, forged), POST_WITHIN, request));
+            }
+            Happening::Order { order } => {
+                if self.orders[order].key.is_some() && self.hits(Fault::OrderTwice) {
+                    self.plan_in(0..50, Happening::Twin { order });
+                }
+                (UnderWay::Order(order), self.order(order))
+            }
+            Happening::Twin { order } => {
+                self.orders[order].was_asked_twice = true;
+                (UnderWay::Twin(order), self.order(order))
+            }
+            Happening::Clash { order } => (UnderWay::Clash(order), self.clash(order)),
+            Happening::Batch { batch } => (UnderWay::Batch(batch), self.batch(batch)),
+            Happening::Cancel { order } => (UnderWay::Cancel(order), self.cancel(order)),
+            Happening::Swap { line } => (UnderWay::Swap(line), self.swap(line)),
+            Happening::Switch { on: false } if !self.is_silenced => {
+                // Whoever has sending stopped asks for it to go on only once they were told that it was.
+                self.plan_in(100..1_000, Happening::Switch { on: false });
+                return None;
+            }
+            Happening::Switch { on } => (UnderWay::Switch(on), self.switch(on)),
+            _ => return None,
+        };
+        Some((asked.0, ORDER_WITHIN, asked.1))
+    }
+
+    fn switch(&mut self, on: bool) -> Request<Body> {
+        let (word, path) = if on {
+            ("stopped", "/admin/outbound/stop")
+        } else {
+            ("let go on", "/admin/outbound/start")
+        };
+        self.note(format_args!("sending is to be {word}"));
+        if !on {
+            self.silence_ends();
+        }
+        request(Method::POST, path, "{}".to_owned(), vec![bearer()])
+    }
+
+    fn cancel(&mut self, order: usize) -> Request<Body> {
+        self.note(format_args!("order {order} is withdrawn"));
+        let id = self.orders[order].message_id.clone().unwrap_or_default();
+        let path = format!("/api/v1/messages/{id}");
+        request(Method::DELETE, &path, String::new(), vec![bearer()])
+    }
+
+    fn swap(&mut self, line: Line) -> Request<Body> {
+        self.note(format_args!("the token of {line:?} is swapped"));
+        let path = format!("/api/v1/channels/{}/credentials", line.channel());
+        let body = json!({"accessToken": self.tokens[&line]}).to_string();
+        request(Method::PUT, &path, body, vec![bearer()])
+    }
+
+    fn clash(&mut self, order: usize) -> Request<Body> {
+        let known = &self.orders[order];
+        let body = json!({"channel": "whatsapp", "to": known.to, "message": "something else"}).to_string();
+        let key = known.key.clone().unwrap_or_default();
+        let headers = vec![bearer(), ("idempotency-key", key)];
+        request(Method::POST, "/api/v1/messages/send", body, headers)
+    }
+
+    fn batch(&mut self, batch: usize) -> Request<Body> {
+        let orders = self.batches[batch].clone();
+        self.note(format_args!("orders {orders:?} are asked for"));
+        let bodies: Vec<String> = orders.iter().map(|order| self.body_of_order(*order)).collect();
+        let body = format!("{{\"messages\": [{}]}}", bodies.join(", "));
+        let mut headers = vec![bearer()];
+        headers.extend(self.orders[orders[0]].key.clone().map(|key| ("idempotency-key", key)));
+        request(Method::POST, "/api/v1/messages/batch", body, headers)
     }
 
     fn notification(&mut self, post: usize, forged: bool) -> Request<Body> {
@@ -355,36 +387,48 @@ impl Inner {
         };
         let secret = if forged { "not the secret" } else { SECRET };
         let signature = signature::sign(secret.as_bytes(), body.as_bytes());
-        request(path, body, vec![(signature::HEADER, signature)])
+        request(Method::POST, path, body, vec![(signature::HEADER, signature)])
     }
 
     fn order(&mut self, order: usize) -> Request<Body> {
-        let wall = self.now() + self.wall_offset;
+        let body = self.body_of_order(order);
+        let mut headers = vec![bearer()];
+        headers.extend(self.orders[order].key.clone().map(|key| ("idempotency-key", key)));
+        self.note(format_args!("order {order} is asked for"));
+        request(Method::POST, "/api/v1/messages/send", body, headers)
+    }
+
+    /// The body of an order, the same however often it is asked for.
+    fn body_of_order(&mut self, order: usize) -> String {
+        let (now, wall) = (self.now(), self.now() + self.wall_offset());
+        let line = Line::of(self.customers[self.orders[order].customer].platform);
         let known = &mut self.orders[order];
         known.asked += 1;
-        let body = known.body.get_or_insert_with(|| {
-            let channel = if known.to.starts_with("555") {
-                "instagram"
-            } else {
-                "whatsapp"
-            };
-            let mut body = json!({"channel": channel, "to": known.to, "message": known.text});
-            if let Some(lifetime) = known.lifetime {
-                body["expiresAt"] = json!(from_millis(wall + lifetime).to_string());
-            }
-            body.to_string()
-        });
-        let mut headers = vec![bearer()];
-        headers.extend(known.key.clone().map(|key| ("idempotency-key", key)));
-        let request = request("/api/v1/messages/send", body.clone(), headers);
-        self.note(format_args!("order {order} is asked for"));
-        request
+        if let Some(body) = &known.body {
+            return body.clone();
+        }
+        known.asked_at = Some(now);
+        let mut body = json!({"channel": line.channel(), "to": known.to, "message": known.text});
+        if let Some(lifetime) = known.lifetime {
+            body["expiresAt"] = json!(from_millis(wall + lifetime).to_string());
+        }
+        if let Some(after) = known.sent_after {
+            known.not_before = Some(now + after);
+            body["sendAt"] = json!(from_millis(wall + after).to_string());
+        }
+        if known.is_routed {
+            body["route"] = json!(POLICY);
+        }
+        let body = body.to_string();
+        known.body = Some(body.clone());
+        body
     }
 
     /// A request was answered, or will never be.
-    fn answered(&mut self, what: UnderWay, answer: Option<(StatusCode, Value)>) {
-        self.under_way.remove(&what);
+    pub(crate) fn answered(&mut self, node: usize, what: UnderWay, answer: Option<(StatusCode, Value)>) {
+        self.under_way.remove(&(node, what));
         let status = answer.as_ref().map(|(status, _)| status.as_u16());
+        let body = answer.map(|(_, body)| body).unwrap_or_default();
         match what {
             UnderWay::Post(_, true) => {
                 if status == Some(200) {
@@ -415,13 +459,46 @@ impl Inner {
             }
             UnderWay::Switch(on) if status != Some(200) => self.plan_in(100..1_000, Happening::Switch { on }),
             UnderWay::Switch(_) => {}
-            UnderWay::Order(order) => self.order_answered(order, status, answer.map(|(_, body)| body)),
+            UnderWay::Order(order) => self.order_answered(order, status, &body),
+            UnderWay::Twin(order) => {
+                if status == Some(202) {
+                    let id = body["messageId"].as_str().unwrap_or_default().to_owned();
+                    self.orders[order].twin_ids.push(id);
+                }
+            }
+            UnderWay::Clash(order) => {
+                self.note(format_args!(
+                    "the key of order {order}, for something else, is answered: {status:?}"
+                ));
+                if status.is_some_and(|status| status < 500 && status != 409) {
+                    self.violated("a key is for one message", format_args!("order {order}: {status:?}"));
+                }
+            }
+            UnderWay::Batch(batch) => self.batch_answered(batch, status, &body),
+            UnderWay::Cancel(order) => {
+                self.note(format_args!("to withdraw order {order} is answered: {status:?}"));
+                match status {
+                    Some(200) => {
+                        let now = self.now();
+                        self.orders[order].cancelled_at.get_or_insert(now);
+                    }
+                    Some(409) => {}
+                    Some(status @ 400..=499) => {
+                        self.violated(
+                            "what was accepted can be asked for",
+                            format_args!("order {order}: {status}"),
+                        );
+                    }
+                    _ => self.plan_in(100..2_000, Happening::Cancel { order }),
+                }
+            }
+            UnderWay::Swap(line) => {
+                self.note(format_args!("to swap the token of {line:?} is answered: {status:?}"));
+                if status != Some(200) {
+                    self.plan_in(300..2_000, Happening::Swap { line });
+                }
+            }
         }
-    }
-
-    /// Whoever has sending stopped asks for it to go on only once they were told that it was.
-    fn wait_for_silence(&mut self) {
-        self.plan_in(100..1_000, Happening::Switch { on: false });
     }
 
     /// Whoever asks for sending to go on gets it at once.
@@ -432,52 +509,95 @@ impl Inner {
         }
     }
 
-    fn order_answered(&mut self, order: usize, status: Option<u16>, body: Option<Value>) {
+    fn order_answered(&mut self, order: usize, status: Option<u16>, body: &Value) {
         self.note(format_args!("order {order} is answered: {status:?}"));
         let was_repeated = self.orders[order].repeating;
         self.orders[order].repeating = false;
-        let (customer, keyed) = (self.orders[order].customer, self.orders[order].key.is_some());
+        let (customer, has_key) = (self.orders[order].customer, self.orders[order].key.is_some());
         match status {
             Some(202) => {
-                let id = body.and_then(|body| body["messageId"].as_str().map(str::to_owned));
-                let known = self.orders[order].message_id.clone();
-                if known.is_some() && known != id {
-                    self.violated(
-                        "one key is one message",
-                        format_args!("order {order}: {known:?}, then {id:?}"),
-                    );
-                }
-                self.orders[order].message_id = id;
-                self.orders[order].answer = Answer::Accepted;
-                if keyed && self.hits(Fault::OrderRepeated) && self.orders[order].asked < 4 {
+                self.accepted(order, body["messageId"].as_str());
+                if has_key && self.hits(Fault::OrderRepeated) && self.orders[order].asked < 4 {
                     self.orders[order].repeating = true;
                     self.plan_in(0..3_000, Happening::Order { order });
                 }
                 if was_repeated {
                     return;
                 }
+                if has_key && self.hits(Fault::KeyReused) {
+                    self.plan_in(0..3_000, Happening::Clash { order });
+                }
             }
             _ if was_repeated => return,
             Some(status @ 400..=499) => self.orders[order].answer = Answer::Refused(status),
-            _ if keyed => {
+            _ if has_key => {
                 self.plan_in(100..2_000, Happening::Order { order });
                 return;
             }
             _ => self.orders[order].answer = Answer::Unsure,
         }
+        self.go_on_with(customer);
+    }
+
+    fn batch_answered(&mut self, batch: usize, status: Option<u16>, body: &Value) {
+        let orders = self.batches[batch].clone();
+        self.note(format_args!("orders {orders:?} are answered: {status:?}"));
+        let has_key = self.orders[orders[0]].key.is_some();
+        for (index, order) in orders.iter().enumerate() {
+            let result = &body["results"][index];
+            if self.orders[*order].answer != Answer::Open && result["messageId"].is_null() {
+                continue;
+            }
+            let refusal = result["problem"]["status"].as_u64();
+            self.orders[*order].answer = match refusal.or(status.map(u64::from)) {
+                Some(200) => {
+                    self.accepted(*order, result["messageId"].as_str());
+                    continue;
+                }
+                Some(status @ 400..=499) => Answer::Refused(status as u16),
+                _ if has_key => Answer::Open,
+                _ => Answer::Unsure,
+            };
+        }
+        if orders.iter().any(|order| self.orders[*order].answer == Answer::Open) {
+            self.plan_in(100..2_000, Happening::Batch { batch });
+            return;
+        }
+        self.go_on_with(self.orders[orders[0]].customer);
+    }
+
+    fn accepted(&mut self, order: usize, id: Option<&str>) {
+        let id = id.map(str::to_owned);
+        let known = self.orders[order].message_id.clone();
+        if known.is_some() && known != id {
+            self.violated(
+                "one key is one message",
+                format_args!("order {order}: {known:?}, then {id:?}"),
+            );
+        }
+        self.orders[order].message_id = id;
+        self.orders[order].answer = Answer::Accepted;
+        if known.is_none() && !self.orders[order].is_routed && self.hits(Fault::Cancelled) {
+            self.plan_in(0..6_000, Happening::Cancel { order });
+        }
+    }
+
+    fn go_on_with(&mut self, customer: usize) {
         let pause = self.rng.random_range(0..3_000);
         let at = self.now() + pause;
         self.next_order(customer, at);
     }
 }
 
-fn bearer() -> (&'static str, String) {
+pub(crate) fn bearer() -> (&'static str, String) {
     ("authorization", format!("Bearer {ADMIN_KEY}"))
 }
 
-fn request(path: &str, body: String, headers: Vec<(&'static str, String)>) -> Request<Body> {
+pub(crate) fn request(method: Method, path: &str, body: String, headers: Vec<(&'static str, String)>) -> Request<Body> {
     let source = SocketAddr::from(([127, 0, 0, 1], 40_000));
-    let start = Request::post(path)
+    let start = Request::builder()
+        .method(method)
+        .uri(path)
         .header("content-type", "application/json")
         .extension(ConnectInfo(source));
     headers
@@ -536,8 +656,14 @@ impl Inner {
         let what = if writes { "write" } else { "read" };
         if self.hits(Fault::StoreCrash) {
             self.note(format_args!("the process dies {place} a {what}"));
-            self.crash.cancel();
+            self.crash();
             return Turn::Dead;
+        }
+        if self.hits(Fault::StoreFreeze) {
+            self.note(format_args!("the process stands still {place} a {what}"));
+            let until = self.now() + self.rng.random_range(100..20_000);
+            self.freeze(self.running_node(), until);
+            return Turn::After(1);
         }
         if self.hits(refusing) {
             self.note(format_args!("the store fails {place} a {what}"));
@@ -555,61 +681,89 @@ impl Inner {
     }
 }
 
-fn config(unknown_after_secs: i64, parallel: usize) -> Config {
-    static CONFIG: LazyLock<Config> = LazyLock::new(|| {
-        let environment = [
-            ("TIDINGS_ADMIN_KEY", ADMIN_KEY),
-            ("TIDINGS_MASTER_KEY", MASTER_KEY),
-            ("WHATSAPP_PHONE_NUMBER_ID", NUMBER),
-            ("WHATSAPP_BUSINESS_ACCOUNT_ID", BUSINESS_ACCOUNT),
-            // What is read from Meta beside messages would only shift the histories.
-            ("TIDINGS_TEMPLATES_SYNC_SECS", "0"),
-            ("WHATSAPP_ACCESS_TOKEN", "token"),
-            ("WHATSAPP_APP_SECRET", SECRET),
-            ("META_IG_BUSINESS_ID", ACCOUNT),
-            ("META_IG_ACCESS_TOKEN", "token"),
-            ("INSTAGRAM_APP_SECRET", SECRET),
-            ("INSTAGRAM_MEDIA_WATCH_SECS", "0"),
-        ];
-        let sources = Sources {
-            environment: environment
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
-            ..Sources::default()
-        };
-        let mut config = Config::load(sources)
-            .unwrap_or_else(|mistakes| panic!("{mistakes}"))
-            .config;
-        config.graph.request_timeout = Duration::from_millis(REQUEST_TIMEOUT.unsigned_abs());
-        config.graph.connect_timeout = Duration::from_secs(1);
-        if let Some(pace) = PROMISES.pace {
-            let pace = u32::try_from(pace).expect("it is a small number");
-            config.sending.whatsapp.per_second = pace;
-            config.sending.instagram.per_second = pace;
-        }
-        config
+fn config(plan: &Plan) -> Config {
+    static ONE_NUMBER: LazyLock<Config> = LazyLock::new(|| settings(&[]));
+    static TWO_NUMBERS: LazyLock<Config> = LazyLock::new(|| {
+        settings(&[
+            ("WHATSAPP_BACKUP_PHONE_NUMBER_ID", OTHER_NUMBER),
+            ("WHATSAPP_BACKUP_ACCESS_TOKEN", FIRST_TOKEN),
+        ])
     });
-    let mut config = CONFIG.clone();
-    config.sending.unknown_after = Duration::from_secs(unknown_after_secs.unsigned_abs());
-    config.sending.parallel = parallel;
+    let mut config = match plan.backup {
+        Some(late_after_secs) => {
+            let mut config = TWO_NUMBERS.clone();
+            config.routes = vec![Policy {
+                name: POLICY.to_owned(),
+                order: [Line::Main, Line::Backup]
+                    .map(|line| line.channel().to_owned())
+                    .to_vec(),
+                success: Success::Delivered,
+                fallback_after: late_after_secs.map(|secs| Duration::from_secs(secs.unsigned_abs())),
+                subject: None,
+                told: None,
+            }];
+            config
+        }
+        None => ONE_NUMBER.clone(),
+    };
+    config.sending.unknown_after = Duration::from_secs(plan.unknown_after_secs.unsigned_abs());
+    config.sending.parallel = plan.parallel;
+    config
+}
+
+fn settings(more: &[(&str, &str)]) -> Config {
+    let environment = [
+        ("TIDINGS_ADMIN_KEY", ADMIN_KEY),
+        ("TIDINGS_MASTER_KEY", MASTER_KEY),
+        ("WHATSAPP_PHONE_NUMBER_ID", NUMBER),
+        ("WHATSAPP_BUSINESS_ACCOUNT_ID", BUSINESS_ACCOUNT),
+        ("WHATSAPP_ACCESS_TOKEN", FIRST_TOKEN),
+        ("WHATSAPP_APP_SECRET", SECRET),
+        ("META_IG_BUSINESS_ID", ACCOUNT),
+        ("META_IG_ACCESS_TOKEN", FIRST_TOKEN),
+        ("INSTAGRAM_APP_SECRET", SECRET),
+    ];
+    let sources = Sources {
+        environment: environment
+            .iter()
+            .chain(more)
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+        ..Sources::default()
+    };
+    let mut config = Config::load(sources)
+        .unwrap_or_else(|mistakes| panic!("{mistakes}"))
+        .config;
+    config.graph.request_timeout = Duration::from_millis(REQUEST_TIMEOUT.unsigned_abs());
+    config.graph.connect_timeout = Duration::from_secs(1);
+    if let Some(pace) = PROMISES.pace {
+        let pace = u32::try_from(pace).expect("it is a small number");
+        config.sending.whatsapp.per_second = pace;
+        config.sending.instagram.per_second = pace;
+    }
     config
 }
 
 /// No channels yet, with this Meta at the other end of what they are called with.
 fn channels(config: &Config, world: &World) -> Channels {
+    channels_by(config, Arc::new(Wire(world.clone())))
+}
+
+/// The same, with whatever carries calls.
+pub(crate) fn channels_by(config: &Config, carrier: Arc<dyn Carrier>) -> Channels {
     static CLIENT: LazyLock<GraphClient> = LazyLock::new(|| {
         GraphClient::new(ClientOptions::new("http://meta.invalid", "v26.0")).expect("its options are good ones")
     });
-    let client = CLIENT.carried_by(Arc::new(Wire(world.clone())));
+    let client = CLIENT.carried_by(carrier);
     let keyring = Keyring::load(config).expect("the settings have a key");
     Channels::new(keyring, client.clone(), client)
 }
 
-fn is_empty(database: &InlineDatabase) -> bool {
+pub(crate) fn is_empty(database: &InlineDatabase) -> bool {
     let rows: i64 = database.ask(|connection| {
         connection
             .query_row(
-                "SELECT (SELECT COUNT(*) FROM outbox) + (SELECT COUNT(*) FROM event_queue)",
+                "SELECT (SELECT COUNT(*) FROM outbox) + (SELECT COUNT(*) FROM event_queue) + (SELECT COUNT(*) FROM scheduled_messages)",
                 [],
                 |row| row.get(0),
             )
@@ -619,7 +773,7 @@ fn is_empty(database: &InlineDatabase) -> bool {
 }
 
 /// What waits, for whoever has to find out why.
-fn waiting(database: &InlineDatabase) -> String {
+pub(crate) fn waiting(database: &InlineDatabase) -> String {
     let entries: Vec<String> = database.ask(|connection| {
         let mut statement = connection
             .prepare(

@@ -140,6 +140,25 @@ fn only_what_waits_on_a_pause_is_released() {
         let oldest = lab.read(|tx| tx.oldest_entry(&whatsapp())).await;
         assert_eq!(oldest, Some((due.message_id, due.queued_at)));
         assert_eq!(lab.read(|tx| tx.oldest_entry(&backup())).await, None);
+        // However long the queue is, a look at it reads one entry of each channel, and as many attempts as it may.
+        lab.read(|tx| tx.accepted_attempts_since(AttemptId::MIN, 1)).await;
+        lab.read(|tx| tx.scheduled_count(&whatsapp(), 1)).await;
+        for (words, walk) in [
+            (
+                ["FROM outbox WHERE", "ORDER BY queued_at LIMIT 1"],
+                "SEARCH outbox USING ",
+            ),
+            (["FROM attempts AS a", "GROUP BY q.channel_id"], "SEARCH a USING "),
+            (
+                ["FROM scheduled_messages WHERE", "LIMIT ?2"],
+                "SEARCH scheduled_messages USING ",
+            ),
+        ] {
+            for plan in lab.sqlite_plans(&words) {
+                let sorts = plan.contains("TEMP B-TREE FOR ORDER BY");
+                assert!(plan.contains(walk) && !plan.contains("SCAN outbox") && !sorts, "{plan}");
+            }
+        }
 
         let release = async || lab.write(|tx| tx.release_waiting_entries(&whatsapp(), BEGIN, 1)).await;
         assert_eq!((release().await, release().await, release().await), (1, 1, 0));

@@ -52,6 +52,32 @@ fn run(limit: u32, late_micros: &[u64], for_secs: u64) -> Vec<u64> {
     made
 }
 
+/// A machine on which calls that may be made are held up for a while before they are on their way, all those together: what counts for the
+/// next second is when they went.
+#[test]
+fn calls_that_are_held_up_do_not_come_too_close_before_those_of_a_second_later() {
+    let limit = 100;
+    let begin = Instant::now();
+    let mut rate = Rate::new(limit, begin);
+    let mut went = Vec::new();
+    let (mut now, mut waiting) = (begin, Vec::new());
+    while now.duration_since(begin) < Duration::from_secs(5) {
+        if rate.next_at(now) <= now {
+            waiting.push(rate.note_call(now));
+        }
+        // For the first half of each second nothing goes that was begun.
+        if now.duration_since(begin).subsec_millis() >= 500 {
+            for number in waiting.drain(..) {
+                rate.note_start(number, now);
+                went.push(now.duration_since(begin).as_micros() as u64);
+            }
+        }
+        now += Duration::from_millis(1);
+    }
+    assert!(went.len() > 200, "{}", went.len());
+    assert!(most_in_a_second(went) <= limit as usize);
+}
+
 /// The most that a server sees within one second.
 fn most_in_a_second(mut seen: Vec<u64>) -> usize {
     seen.sort_unstable();

@@ -17,7 +17,7 @@ use crate::conversations::content::Content;
 use crate::conversations::model::{ChannelId, Conversation, Failure, Identity, Message, Millis, Receipts, Status};
 use crate::ids::{ContactId, MessageId};
 use crate::media::outbound;
-use crate::sending::model::{Fallback, Priority, Purpose, Scheduled, Terms};
+use crate::sending::model::{EntryState, Fallback, Priority, Purpose, Scheduled, Terms};
 use crate::sending::{request, sender, switch, window};
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx};
@@ -338,13 +338,24 @@ impl Way<'_> {
                 let Some(message) = messages.iter_mut().find(|message| message.id == other.message_id) else {
                     continue;
                 };
-                let entry = tx.lock_entry(message.id)?;
-                if other.gives_way(entry.map(|entry| entry.state)) {
+                let entry = tx.lock_entry(message.id)?.map(|entry| entry.state);
+                if !other.gives_way(entry) {
+                    continue;
+                }
+                if entry == Some(EntryState::Unknown) {
+                    // It may have arrived, and need not be sent again to make sure.
+                    tx.remove_entries(&[message.id])?;
+                    message.status = Status::Failed;
+                    message.failure = Some(Failure::ours(
+                        "it is not known whether it was taken; an earlier route has delivered it after all",
+                    ));
+                    self.changed(tx, message)?;
+                } else {
                     let why = "an earlier route has delivered it after all".to_owned();
                     self.withdraw(tx, message, why)?;
-                    (other.state, other.due_at) = (LegState::Ended, None);
-                    tx.update_leg(other)?;
                 }
+                (other.state, other.due_at) = (LegState::Ended, None);
+                tx.update_leg(other)?;
             }
         }
         tx.update_leg(&legs[index])

@@ -274,9 +274,9 @@ impl Leg {
         is_late
     }
 
-    /// Whether it is withdrawn when an earlier one has got there after all.
+    /// Whether it ends when an earlier one has got there after all: it is withdrawn, or, where it may have been taken, not sent again.
     pub fn gives_way(&self, entry: Option<EntryState>) -> bool {
-        self.state == LegState::Working && entry == Some(EntryState::Waiting)
+        self.state == LegState::Working && matches!(entry, Some(EntryState::Waiting | EntryState::Unknown))
     }
 }
 
