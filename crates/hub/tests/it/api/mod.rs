@@ -46,7 +46,7 @@ struct Hub {
     // Ended when the test ends.
     tasks: JoinSet<()>,
     stop: CancellationToken,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Hub {
@@ -70,7 +70,7 @@ impl Hub {
             router,
             tasks,
             stop,
-            _folder: folder,
+            folder,
         }
     }
 
