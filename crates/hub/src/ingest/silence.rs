@@ -66,13 +66,11 @@ impl Silences {
     /// Takes over how a channel is; answers whether it has fallen silent by that.
     fn set(&self, channel: &ChannelId, silence: Option<Silence>) -> bool {
         let mut silent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match silence {
-            Some(silence) => silent.insert(channel.clone(), silence).is_none(),
-            None => {
-                silent.remove(channel);
-                false
-            }
-        }
+        let Some(silence) = silence else {
+            silent.remove(channel);
+            return false;
+        };
+        silent.insert(channel.clone(), silence).is_none()
     }
 
     fn retain(&self, is_there: impl Fn(&ChannelId) -> bool) {

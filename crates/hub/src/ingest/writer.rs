@@ -159,7 +159,7 @@ async fn bring_in(app: &App, group: Vec<Pending>, turn: Option<Turn>) -> Result<
 
 /// Keeps a group; what it means is found out later.
 async fn keep(app: &App, group: Vec<Pending>, turn: Option<Turn>) {
-    let (group, kept) = write(app, group, turn, |tx, arrived| arrival::keep(tx, arrived)).await;
+    let (group, kept) = write(app, group, turn, arrival::keep).await;
     match kept {
         Ok(new) => {
             for Pending { events, answer } in group {

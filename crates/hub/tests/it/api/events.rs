@@ -219,7 +219,7 @@ async fn what_is_not_what_meta_sends_is_in_quarantine() {
 #[tokio::test]
 async fn an_event_that_the_store_refuses_is_kept_and_left_dead_and_harms_nobody() {
     let hub = Hub::start().await;
-    let store = rusqlite::Connection::open(hub._folder.path().join("hub.db")).unwrap();
+    let store = rusqlite::Connection::open(hub.folder.path().join("hub.db")).unwrap();
     store
         .execute_batch(
             "CREATE TRIGGER poison BEFORE INSERT ON messages WHEN NEW.external_id = 'wamid.poison'

@@ -47,7 +47,7 @@ struct Hub {
     // Ended when the test ends.
     tasks: JoinSet<()>,
     stop: CancellationToken,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Hub {
@@ -72,7 +72,7 @@ impl Hub {
             router,
             tasks,
             stop,
-            _folder: folder,
+            folder,
         }
     }
 
