@@ -163,6 +163,8 @@ pub(super) struct Leader {
     is_over: bool,
     /// Nobody may have been able to take what Meta had to tell: the store was away, or this process stood still.
     has_missed: bool,
+    /// How often the lease had run out for a while when it was last looked at.
+    gaps: u64,
     /// Whether the last look left something behind.
     has_backlog: bool,
     look_at: Instant,
@@ -184,6 +186,7 @@ impl Leader {
         };
         let pace = Pace::new(limits, opens_at);
         let kept_circuit = sender.channel.circuit.clone();
+        let gaps = lead.gaps();
         let circuit = Circuit::new(sender.app.config.sending.circuit.clone(), kept_circuit.clone());
         Self {
             sender,
@@ -205,6 +208,7 @@ impl Leader {
             is_lost: false,
             is_over: false,
             has_missed: false,
+            gaps,
             has_backlog: false,
             look_at: now,
             sweeps: Sweeps::new(now),
@@ -233,8 +237,8 @@ impl Leader {
                 () = stop.cancelled() => {}
                 () = changes.changed() => {
                     self.is_lost = !self.is_still_ours();
-                    // If it is still ours it may have run out for a while.
-                    self.has_missed = true;
+                    let gaps = self.lead.gaps();
+                    self.has_missed |= std::mem::replace(&mut self.gaps, gaps) != gaps;
                 }
                 () = channels.changed() => self.is_over = !self.sender.is_current(),
                 // Each look answers any number of nudges, and the next one is only begun when it has ended.

@@ -15,6 +15,7 @@
 //! A crash leaves the lease to run out; a stop lets go of it at once.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -52,6 +53,9 @@ pub struct Leases {
 #[derive(Debug)]
 struct Held {
     epoch: i64,
+    /// How often it has run out for a while and was renewed all the same: the process stood still, or the store was away. Time that passed is what
+    /// counts here; a calendar may be set.
+    gaps: AtomicU64,
     until: Mutex<Until>,
     /// Whoever led before has given it to this node, after its last call.
     handed_over: bool,
@@ -103,6 +107,11 @@ impl Lead {
             .lock()
             .expect("no thread panics while it holds this lock");
         Instant::now() < until.instant && clock.now_millis() < until.wall
+    }
+
+    /// How often it has run out for a while without being lost.
+    pub fn gaps(&self) -> u64 {
+        self.held.gaps.load(Ordering::Relaxed)
     }
 
     /// Which lead it is: raised each time that a channel changes hands.
@@ -364,6 +373,9 @@ async fn renew(app: &App, sight: &mut Sight) -> Result<(), StoreError> {
         });
         for lease in held.values() {
             let mut old = lease.until.lock().expect("no thread panics while it holds this lock");
+            if began >= old.instant {
+                lease.gaps.fetch_add(1, Ordering::Relaxed);
+            }
             has_changed |= began >= old.instant || now >= old.wall;
             *old = until;
         }
@@ -373,6 +385,7 @@ async fn renew(app: &App, sight: &mut Sight) -> Result<(), StoreError> {
             owners.insert(channel.clone(), leases.node.to_string());
             let lease = Held {
                 epoch,
+                gaps: AtomicU64::new(0),
                 until: Mutex::new(until),
                 handed_over,
                 yields_to: Mutex::new(None),

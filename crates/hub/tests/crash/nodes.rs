@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::load::Load;
 use crate::process::{Hub, Launch};
@@ -16,8 +16,6 @@ use crate::{STOPPED_WITHIN, World, alone, seeded};
 /// Within this time the channels of a node that is gone are sending again: ten seconds (which `tests/sim/scale.rs` holds the hub to), and
 /// as much for a machine that has other things to do.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(20);
-/// What a node had under way when it went has come to its end by then, and no other one has its channels yet.
-const UNDER_WAY_FOR: Duration = Duration::from_secs(2);
 /// How many messages there are at first, and after each change, and how long those may take.
 const MESSAGES: usize = 40;
 const SENT_WITHIN: Duration = Duration::from_secs(30);
@@ -117,8 +115,9 @@ impl Nodes {
     /// Waits until the other node sends in the place of the one that has just gone.
     async fn other_takes_over(&self) {
         let gone = Instant::now();
-        sleep(UNDER_WAY_FOR).await;
-        self.sends_more_than(self.taken(), gone, TAKEN_OVER_WITHIN).await;
+        // More than the one that has gone can have had under way.
+        self.sends_more_than(self.taken() + MESSAGES, gone, TAKEN_OVER_WITHIN)
+            .await;
         println!("taken over in {:?}", gone.elapsed());
     }
 

@@ -280,11 +280,17 @@ impl Leg {
     }
 }
 
-/// The routes that can still be taken after the one by a channel: those that come after it in the order of the policy, or, where e-mail was
-/// put before that order, all of it; no route twice.
+/// The routes that can still be taken after the one by a channel: those that come after it in the order of the policy, or all of it after the
+/// e-mail that was put before that order; no route twice.
 pub fn further<'r, R>(order: &'r [R], id: impl Fn(&R) -> &ChannelId, legs: &[Leg], from: &ChannelId) -> Vec<&'r R> {
     let begin = match order.iter().position(|route| id(route) == from) {
-        Some(at) if !legs.first().is_some_and(|leg| leg.email_first) => at + 1,
+        Some(at)
+            if !legs
+                .first()
+                .is_some_and(|leg| leg.email_first && leg.channel_id == *from) =>
+        {
+            at + 1
+        }
         _ => 0,
     };
     let is_taken = |route: &R| legs.iter().any(|leg| leg.channel_id == *id(route));

@@ -378,7 +378,7 @@ async fn what_cannot_be_sent_is_refused_with_the_field_and_the_bound() {
             (
                 json!({"type": "image", "mediaId": "med_0197c5a1e2c97d0f8a4b3c2d1e0f9a8b"}),
                 "content.mediaId",
-                "no such file",
+                "not the id of an uploaded file",
             ),
             (
                 json!({"type": "quick_replies", "text": "?", "quickReplies": []}),

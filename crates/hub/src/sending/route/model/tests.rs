@@ -428,3 +428,26 @@ proptest! {
         prop_assert!(world.entries.is_empty(), "{:?}", world.entries);
     }
 }
+
+#[test]
+fn after_the_email_that_came_first_the_order_holds_and_nothing_goes_back() {
+    let ids = Ids::seeded(Clock::frozen_at(from_millis(BEGIN)), 7);
+    let channel = |name: &str| ChannelId(name.to_owned());
+    let order = ["whatsapp", "backup", "email"].map(channel);
+    let policy = Policy::built_in();
+    let leg = |name: &str| Leg {
+        email_first: true,
+        ..Leg::first(ids.next(), channel(name), &policy, BEGIN)
+    };
+    let further_than = |legs: &[Leg], from: &str| -> Vec<String> {
+        let found = further(&order, |id| id, legs, &channel(from));
+        found.into_iter().map(|id| id.0.clone()).collect()
+    };
+    let first = leg("email");
+    assert_eq!(
+        further_than(std::slice::from_ref(&first), "email"),
+        ["whatsapp", "backup"]
+    );
+    // The first of the order was down at that moment, and is not gone back to.
+    assert!(further_than(&[first, leg("backup")], "backup").is_empty());
+}
