@@ -16,6 +16,7 @@ pub mod health;
 pub mod http;
 pub mod ids;
 pub mod ingest;
+pub mod integrations;
 pub mod logging;
 pub mod metrics;
 pub mod routes;

@@ -25,6 +25,7 @@ use crate::conversations::api as conversations;
 use crate::flags::api as flags;
 use crate::http::{problem, request};
 use crate::ingest::{events_api, webhooks};
+use crate::integrations::whatsapp::api as signed_whatsapp;
 use crate::sending::{outbound_api, queue_api};
 use crate::stream::api as stream;
 use crate::{health, sending};
@@ -66,6 +67,9 @@ fn table() -> Table {
             Access::Meta,
             routes!(webhooks::verify_instagram, webhooks::receive_instagram),
         )
+        // Other systems of the business
+        .add(Access::Signed, routes!(signed_whatsapp::confirm_booking))
+        .add(Access::Signed, routes!(signed_whatsapp::send_custom))
         // Developers
         .add(Access::Key, routes!(sending::api::send))
         .add(Access::Key, routes!(sending::api::send_batch))
@@ -211,7 +215,7 @@ const KEY: &str = "apiKey";
 fn describe(operation: &mut Operation, access: Access) {
     let responses = &mut operation.responses.responses;
     match access {
-        Access::Public | Access::Meta => operation.security = Some(Vec::new()),
+        Access::Public | Access::Meta | Access::Signed => operation.security = Some(Vec::new()),
         Access::Key => {
             operation.security = Some(vec![SecurityRequirement::new(KEY, Vec::<String>::new())]);
             let challenge = HeaderBuilder::new()

@@ -28,6 +28,8 @@ pub enum Access {
     Public,
     /// Meta: a notification proves itself by its signature, a verification by its token.
     Meta,
+    /// Another system of the business: a request proves itself by its signature.
+    Signed,
     /// Whoever has an API key.
     Key,
 }

@@ -31,6 +31,10 @@ pub struct Problem {
     pub errors: Vec<FieldError>,
     /// When to come again, if coming again may help.
     pub retry_after: Option<Duration>,
+    /// Meta's own code, where it is Meta that refuses.
+    pub meta_code: Option<i64>,
+    /// The message that is kept for all that.
+    pub message_id: Option<String>,
 }
 
 /// One field or parameter that is wrong.
@@ -50,6 +54,8 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             retry_after: None,
+            meta_code: None,
+            message_id: None,
         }
     }
 
@@ -74,6 +80,18 @@ impl Problem {
         self
     }
 
+    /// Says with which code Meta refuses.
+    pub fn meta_code(mut self, code: i64) -> Self {
+        self.meta_code = Some(code);
+        self
+    }
+
+    /// Names the message that it is about.
+    pub fn message(mut self, id: impl Into<String>) -> Self {
+        self.message_id = Some(id.into());
+        self
+    }
+
     /// There is no such thing, or not for this caller.
     pub fn not_found(what: &str) -> Self {
         Self::new(Code::NotFound, format!("There is no such {what}."))
@@ -88,6 +106,8 @@ impl Problem {
             detail: &self.detail,
             error: self.code.into(),
             errors: &self.errors,
+            meta_code: self.meta_code,
+            message_id: self.message_id.as_deref(),
             request_id,
         };
         let body = serde_json::to_vec(&document).expect("a problem document has string keys only");
@@ -160,6 +180,12 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
     #[schema(value_type = Option<Vec<FieldError>>)]
     errors: &'a [FieldError],
+    /// Meta's own code, where it is Meta that refuses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meta_code: Option<i64>,
+    /// The message that it is about, where one is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<&'a str>,
     /// The id that the log has for this request; also in the header `x-request-id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
@@ -216,7 +242,7 @@ macro_rules! codes {
 
 codes! {
     InvalidSignature "invalid_signature" UNAUTHORIZED "The signature is missing or wrong"
-        "Sign the raw body with the app's secret, and check that the hub has the secret of the same app.";
+        "Sign the raw body with the secret that the hub has: of Meta that is the app's secret, of another system one of WHATSAPP_INTEGRATION_SECRETS.";
     AppSecretNotConfigured "app_secret_not_configured" SERVICE_UNAVAILABLE "No app secret is configured"
         "Set the variable that the detail names to the app secret of the app at Meta.";
     VerifyTokenNotConfigured "verify_token_not_configured" SERVICE_UNAVAILABLE "No verify token is configured"
@@ -303,6 +329,16 @@ codes! {
         "Only messages that failed or expired, or that wait on a pause, can be sent again; send a new one instead.";
     MayHaveArrived "may_have_arrived" CONFLICT "The message may have arrived"
         "Look at its timeline; to send it again for all that, add `force=true`: the contact may get it twice.";
+    IntegrationNotConfigured "integration_not_configured" SERVICE_UNAVAILABLE "No secret for signed requests is configured"
+        "Set WHATSAPP_INTEGRATION_SECRETS to the secrets that other systems sign with.";
+    WhatsAppNotConfigured "whatsapp_not_configured" SERVICE_UNAVAILABLE "No WhatsApp number can send"
+        "Set WHATSAPP_PHONE_NUMBER_ID and WHATSAPP_ACCESS_TOKEN, or add a channel.";
+    WhatsAppTokenInvalid "whatsapp_token_invalid" SERVICE_UNAVAILABLE "Meta refuses the credentials of the WhatsApp number"
+        "Give the channel a token that works; the message in `messageId` is kept, and sent then.";
+    InvalidPhoneNumber "invalid_phone_number" UNPROCESSABLE_ENTITY "That cannot be a phone number"
+        "Give the number with its country code, such as `+31612345678`.";
+    MessageRefused "message_refused" UNPROCESSABLE_ENTITY "The message was not sent, and will not be"
+        "Do what the detail says; `metaCode` is Meta's own code. Then send a new message, under a new `Idempotency-Key`.";
     StoreUnavailable "store_unavailable" SERVICE_UNAVAILABLE "The store cannot be used at the moment"
         "Try again after the time in `Retry-After`.";
     Internal "internal" INTERNAL_SERVER_ERROR "Something went wrong in Tidings"

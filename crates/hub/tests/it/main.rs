@@ -9,6 +9,7 @@ mod circle;
 mod commands;
 mod conversations;
 mod harness;
+mod integrations;
 mod requests;
 mod secrets;
 mod sending;

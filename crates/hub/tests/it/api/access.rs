@@ -30,12 +30,12 @@ fn operations() -> Vec<(Method, String, String)> {
 }
 
 #[test]
-fn nothing_but_webhooks_and_health_is_public() {
+fn nothing_but_webhooks_signed_endpoints_and_health_is_without_a_key() {
     let mut public = BTreeSet::new();
     for (path, access) in routes::access() {
         match access {
             Access::Key => {}
-            Access::Meta | Access::Public => {
+            Access::Meta | Access::Public | Access::Signed => {
                 public.insert(path);
             }
         }
@@ -45,6 +45,8 @@ fn nothing_but_webhooks_and_health_is_public() {
         "/api/webhooks/whatsapp",
         "/health/live",
         "/health/ready",
+        "/integrations/whatsapp/booking-confirmation",
+        "/integrations/whatsapp/custom-message",
         "/webhook/instagram",
         "/webhook/whatsapp",
     ];

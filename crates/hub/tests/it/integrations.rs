@@ -1,0 +1,4 @@
+//! What other systems of the business call.
+
+mod guide;
+mod whatsapp;
