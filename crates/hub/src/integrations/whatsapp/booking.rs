@@ -7,7 +7,6 @@ use crate::app::App;
 use crate::channels::templates::verify::{self, BodyParameters};
 use crate::conversations::content::Template;
 use crate::http::problem::Problem;
-use crate::store::StoreError;
 
 /// What is confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +32,7 @@ pub async fn template(app: &App, booking: &Booking) -> Result<Template, Problem>
     let takes = {
         let (name, language) = (name.clone(), language.clone());
         app.store
-            .read(move |tx| verify::body_parameters(tx, &channel, &name, &language).map_err(StoreError::from))
+            .read(move |tx| verify::body_parameters(tx, &channel, &name, &language))
             .await?
     };
     Ok(Template {

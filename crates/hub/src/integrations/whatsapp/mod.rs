@@ -137,12 +137,11 @@ async fn accept_ask(app: &App, signed: &Signed, ask: Ask) -> Result<Accepted, Pr
 pub fn channel(app: &App) -> Result<Arc<Channel>, Problem> {
     let usual = app.channels.get(&ChannelId("whatsapp".to_owned()));
     let others = app.channels.all().into_iter();
-    let found = usual
+    let mut found = usual
         .into_iter()
         .chain(others.filter(|channel| channel.backup_for.is_none()));
     found
-        .filter(|channel| channel.kind == ChannelKind::WhatsApp && channel.credentials.is_some())
-        .next()
+        .find(|channel| channel.kind == ChannelKind::WhatsApp && channel.credentials.is_some())
         .ok_or_else(not_configured)
 }
 

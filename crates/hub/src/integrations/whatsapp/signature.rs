@@ -127,13 +127,13 @@ fn parse(header: &[u8]) -> Option<(i64, Vec<[u8; SIGNATURE_BYTES]>)> {
         let (name, value) = part.trim().split_once('=')?;
         match name {
             "t" if at.is_none() => at = Some(seconds(value)?),
-            "t" => return None,
             "v1" if signatures.len() < SIGNATURES_MAX => {
                 let mut signature = [0; SIGNATURE_BYTES];
                 hex::decode_to_slice(value, &mut signature).ok()?;
                 signatures.push(signature);
             }
-            "v1" => return None,
+            // A second time, or too many signatures.
+            "t" | "v1" => return None,
             _ => {}
         }
     }

@@ -131,6 +131,17 @@ async fn values_go_by_name_where_the_template_names_them() {
 }
 
 #[tokio::test]
+async fn where_the_template_is_not_known_values_go_by_their_order() {
+    on_both_with(setup().without("WHATSAPP_BUSINESS_ACCOUNT_ID"), async |harness| {
+        let answer = call(harness, BOOKING, &booking()).await.expect(202);
+        assert_eq!(answer["status"], "accepted", "{answer}");
+        let seen = harness.phone("amara", NUMBER).await;
+        assert!(seen[0].to_string().contains("2026-12-24 21:00 at De Pier"), "{seen:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_template_that_cannot_be_used_says_what_it_wants() {
     let mut setup = setup();
     let world = &mut setup.sandbox.world;
