@@ -9,7 +9,9 @@ use crate::channels::model::Held;
 use crate::conversations::model::{ChannelId, Failure, Message, Status};
 use crate::http::problem::{Code, Problem};
 use crate::ids::MessageId;
+use crate::sending::route::model::LegState;
 use crate::sending::{route, wait};
+use crate::store::StoreError;
 
 /// How far a message got while it was waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,14 +63,31 @@ async fn answered(app: &App, message: Message) -> Result<Progress, Problem> {
             Ok(Progress::Accepted(message.external_id))
         }
         Status::Failed | Status::Cancelled | Status::Expired => {
-            let id = message.id;
-            let legs = app.store.read(move |tx| tx.legs_of_origins(&[id])).await?;
-            if legs.iter().any(|leg| leg.state.is_at_work()) {
-                return Ok(Progress::Queued);
-            }
-            Err(refused(&message))
+            let elsewhere = elsewhere(app, message.id).await?;
+            elsewhere.ok_or_else(|| refused(&message))
         }
     }
+}
+
+/// How far a message got that its first channel did not get there, by another route; `None` if there is none.
+async fn elsewhere(app: &App, id: MessageId) -> Result<Option<Progress>, StoreError> {
+    app.store
+        .read(move |tx| {
+            let legs = tx.legs_of_origins(&[id])?;
+            let took = legs
+                .iter()
+                .rev()
+                .find(|leg| leg.message_id != id && matches!(leg.state, LegState::Awaiting | LegState::Reached));
+            if let Some(leg) = took {
+                let message = tx.message_by_id(leg.message_id)?;
+                return Ok(Some(Progress::Accepted(
+                    message.and_then(|message| message.external_id),
+                )));
+            }
+            let is_at_work = legs.iter().any(|leg| leg.state.is_at_work());
+            Ok(is_at_work.then_some(Progress::Queued))
+        })
+        .await
 }
 
 /// Why the channel is held, if it is because Meta refuses its credentials.

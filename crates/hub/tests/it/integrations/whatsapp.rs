@@ -7,7 +7,7 @@ use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tidings::integrations::whatsapp::signature;
-use tidings_sandbox::{FaultKind, FaultRequest, LedgerKind, Template, TemplateStatus};
+use tidings_sandbox::{FaultKind, FaultRequest, LedgerKind, Number, Template, TemplateStatus};
 
 use crate::harness::{Answer, Harness, NUMBER, Setup, fault, on_both, on_both_with, text};
 
@@ -516,6 +516,45 @@ async fn while_meta_throttles_or_fails_the_message_is_queued_and_arrives_later()
                 .await;
         }
         assert_eq!(harness.accepted("amara"), ["words 130429", "words 131000"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_goes_on_by_another_route_is_no_failure() {
+    let mut setup = setup().with_file("[[routes]]\nname = \"default\"\norder = [\"whatsapp\", \"whatsapp-backup\"]\n");
+    let world = &mut setup.sandbox.world;
+    world.numbers.push(Number {
+        id: "200000000000009".to_owned(),
+        phone: "442079460109".to_owned(),
+        display: "+44 20 7946 0109".to_owned(),
+        ..world.numbers[0].clone()
+    });
+    let token = world.tokens[0].value.clone();
+    let setup = setup
+        .with("WHATSAPP_BACKUP_PHONE_NUMBER_ID", "200000000000009")
+        .with("WHATSAPP_BACKUP_ACCESS_TOKEN", &token);
+    on_both_with(setup, async |harness| {
+        refuse(harness, 131_026, Some(1), "messages");
+        let first = call(harness, BOOKING, &booking()).await.expect(202);
+        let id = first["messageId"].as_str().unwrap();
+        let message = harness
+            .until("the backup has it", async |harness| {
+                harness.pass(Duration::from_secs(1)).await;
+                let message = harness.message(id).await;
+                (message["route"] == "whatsapp-backup" && sent(harness) == 1).then_some(message)
+            })
+            .await;
+        assert_eq!(message["status"], "failed", "{message}");
+        let again = harness
+            .until("whoever asks again is told", async |harness| {
+                let again = call(harness, BOOKING, &booking()).await.expect(202);
+                (again["status"] == "accepted").then_some(again)
+            })
+            .await;
+        assert_eq!(again["messageId"], id);
+        assert!(again["providerMessageId"].is_string(), "{again}");
+        assert_eq!(sent(harness), 1);
     })
     .await;
 }
