@@ -27,6 +27,7 @@ use crate::http::{problem, request};
 use crate::ingest::{events_api, webhooks};
 use crate::integrations::embed;
 use crate::integrations::reels::api as reels;
+use crate::integrations::whatsapp::api as signed_whatsapp;
 use crate::media::api as media;
 use crate::sending::{outbound_api, queue_api};
 use crate::stream::api as stream;
@@ -74,6 +75,9 @@ fn table() -> Table {
         .add(Access::Public, routes!(reels::show_reel_file))
         .add(Access::Public, routes!(embed::show_page))
         .add(Access::Public, routes!(embed::show_script))
+        // Other systems of the business
+        .add(Access::Signed, routes!(signed_whatsapp::confirm_booking))
+        .add(Access::Signed, routes!(signed_whatsapp::send_custom))
         // Developers
         .add(Access::Key, routes!(sending::api::send))
         .add(Access::Key, routes!(sending::api::send_batch))
@@ -224,7 +228,7 @@ const KEY: &str = "apiKey";
 fn describe(operation: &mut Operation, access: Access) {
     let responses = &mut operation.responses.responses;
     match access {
-        Access::Public | Access::Meta | Access::Link => operation.security = Some(Vec::new()),
+        Access::Public | Access::Meta | Access::Link | Access::Signed => operation.security = Some(Vec::new()),
         Access::Key => {
             operation.security = Some(vec![SecurityRequirement::new(KEY, Vec::<String>::new())]);
             let challenge = HeaderBuilder::new()

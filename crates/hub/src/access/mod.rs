@@ -30,6 +30,8 @@ pub enum Access {
     Meta,
     /// Whoever has a signed link, while it holds.
     Link,
+    /// Another system of the business: a request proves itself by its signature.
+    Signed,
     /// Whoever has an API key.
     Key,
 }

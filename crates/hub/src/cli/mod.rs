@@ -30,6 +30,7 @@ mod reels;
 mod sandbox;
 mod send;
 mod serve;
+mod sign;
 mod stop_signal;
 mod template;
 
@@ -84,6 +85,7 @@ enum Command {
     Sandbox(sandbox::Arguments),
     Demo(demo::Arguments),
     Send(send::Arguments),
+    Sign(sign::Arguments),
     #[command(subcommand)]
     Channel(channel::Command),
     #[command(subcommand)]
@@ -112,6 +114,7 @@ pub(crate) async fn run(command_line: CommandLine) -> ExitCode {
         Command::Sandbox(arguments) => sandbox::run(settings, arguments).await,
         Command::Demo(arguments) => demo::run(settings, &arguments).await,
         Command::Send(arguments) => send::run(settings, arguments).await,
+        Command::Sign(arguments) => sign::run(settings, &arguments),
         Command::Channel(command) => channel::run(settings, command).await,
         Command::Template(command) => template::run(settings, command).await,
         Command::Flag(command) => flag::run(settings, command).await,

@@ -40,6 +40,7 @@ pub use mistakes::{ConfigErrors, Mistake, Place};
 pub use sources::{ConfigFile, Sources};
 
 use crate::channels::model::ChannelKind;
+use crate::integrations::whatsapp::WhatsAppIntegration;
 use crate::sending::route::model::Policy;
 use layers::Layers;
 use reading::Reading;
@@ -77,6 +78,8 @@ pub struct Config {
     pub instagram_app_id: Option<String>,
     /// How often message templates are read from Meta; zero: only when something asks for it.
     pub templates_sync_every: Duration,
+    /// Signed requests of other systems.
+    pub whatsapp_integration: WhatsAppIntegration,
     /// Messages on their way out.
     pub sending: SendingConfig,
     /// Files in messages.
@@ -492,6 +495,12 @@ impl Config {
                 connect_timeout: reading.required("graph.connect_timeout_ms", values::milliseconds(1..=600_000)),
             },
             templates_sync_every: reading.required("templates.sync_secs", values::seconds(0..=7 * 86_400)),
+            whatsapp_integration: WhatsAppIntegration {
+                secrets: reading.list("integrations.whatsapp.secrets", values::secret),
+                tolerance_secs: reading.required("integrations.whatsapp.tolerance_secs", values::number(1..=1_800)),
+                booking_template: reading.required("integrations.whatsapp.booking_template", values::text),
+                language: reading.required("integrations.whatsapp.language", values::text),
+            },
             sending: SendingConfig {
                 parallel: reading.required("sending.parallel", values::number(1..=1000)),
                 parallel_total: reading.required("sending.parallel_total", values::number(1..=100_000)),

@@ -94,6 +94,13 @@ pub(super) const SETTINGS: &[Setting] = &[
     plain("graph.request_timeout_ms", &["WHATSAPP_REQUEST_TIMEOUT_MS"]),
     plain("graph.connect_timeout_ms", &["TIDINGS_GRAPH_CONNECT_TIMEOUT_MS"]),
     plain("templates.sync_secs", &["TIDINGS_TEMPLATES_SYNC_SECS"]),
+    secret("integrations.whatsapp.secrets", &["WHATSAPP_INTEGRATION_SECRETS"]),
+    plain(
+        "integrations.whatsapp.tolerance_secs",
+        &["WHATSAPP_INTEGRATION_TOLERANCE_S"],
+    ),
+    plain("integrations.whatsapp.booking_template", &["WHATSAPP_BOOKING_TEMPLATE"]),
+    plain("integrations.whatsapp.language", &["WHATSAPP_DEFAULT_LANGUAGE"]),
     plain("sending.parallel", &["TIDINGS_SENDING_PARALLEL"]),
     plain("sending.parallel_total", &["TIDINGS_SENDING_PARALLEL_TOTAL"]),
     plain("sending.lease_ms", &["TIDINGS_SENDING_LEASE_MS"]),

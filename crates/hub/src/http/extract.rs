@@ -251,6 +251,12 @@ impl<T: DeserializeOwned> FromRequest<App> for BulkJson<T> {
     }
 }
 
+/// A body as it came, of so many bytes at most.
+pub async fn body_within(mut request: Request, app: &App, bytes_max: usize) -> Result<Bytes, Problem> {
+    DefaultBodyLimit::max(bytes_max).apply(&mut request);
+    read_body(request, app, bytes_max).await
+}
+
 async fn read_json(request: Request, app: &App) -> Result<Bytes, Problem> {
     read_json_within(request, app, BODY_BYTES_MAX).await
 }

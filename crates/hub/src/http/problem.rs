@@ -33,6 +33,8 @@ pub struct Problem {
     pub retry_after: Option<Duration>,
     /// Meta's own error, if there is one behind it.
     pub meta: Option<Box<MetaProblem>>,
+    /// The message that is kept for all that.
+    pub message_id: Option<String>,
 }
 
 /// What Meta said.
@@ -69,6 +71,7 @@ impl Problem {
             errors: Vec::new(),
             retry_after: None,
             meta: None,
+            message_id: None,
         }
     }
 
@@ -93,6 +96,18 @@ impl Problem {
         self
     }
 
+    /// Says what Meta said.
+    pub fn meta(mut self, meta: MetaProblem) -> Self {
+        self.meta = Some(Box::new(meta));
+        self
+    }
+
+    /// Names the message that it is about.
+    pub fn message(mut self, id: impl Into<String>) -> Self {
+        self.message_id = Some(id.into());
+        self
+    }
+
     /// There is no such thing, or not for this caller.
     pub fn not_found(what: &str) -> Self {
         Self::new(Code::NotFound, format!("There is no such {what}."))
@@ -108,6 +123,7 @@ impl Problem {
             error: self.code.into(),
             errors: &self.errors,
             meta: self.meta.as_deref(),
+            message_id: self.message_id.as_deref(),
             request_id,
         };
         let body = serde_json::to_vec(&document).expect("a problem document has string keys only");
@@ -183,6 +199,9 @@ struct Document<'a> {
     /// Meta's own error, if there is one behind it.
     #[serde(skip_serializing_if = "Option::is_none")]
     meta: Option<&'a MetaProblem>,
+    /// The message that it is about, where one is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<&'a str>,
     /// The id that the log has for this request; also in the header `x-request-id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
@@ -239,7 +258,7 @@ macro_rules! codes {
 
 codes! {
     InvalidSignature "invalid_signature" UNAUTHORIZED "The signature is missing or wrong"
-        "Sign the raw body with the app's secret, and check that the hub has the secret of the same app.";
+        "Sign the raw body with the secret that the hub has: of Meta that is the app's secret, of another system one of WHATSAPP_INTEGRATION_SECRETS.";
     AppSecretNotConfigured "app_secret_not_configured" SERVICE_UNAVAILABLE "No app secret is configured"
         "Set the variable that the detail names to the app secret of the app at Meta.";
     VerifyTokenNotConfigured "verify_token_not_configured" SERVICE_UNAVAILABLE "No verify token is configured"
@@ -346,6 +365,16 @@ codes! {
         "Ask for a range within the length that the header `Content-Range` tells.";
     MediaUnavailable "media_unavailable" SERVICE_UNAVAILABLE "The media store cannot be used at the moment"
         "Try again after the time in `Retry-After`; the log says what is wrong with the folder or bucket.";
+    IntegrationNotConfigured "integration_not_configured" SERVICE_UNAVAILABLE "No secret for signed requests is configured"
+        "Set WHATSAPP_INTEGRATION_SECRETS to the secrets that other systems sign with.";
+    WhatsAppNotConfigured "whatsapp_not_configured" SERVICE_UNAVAILABLE "No WhatsApp number can send"
+        "Set WHATSAPP_PHONE_NUMBER_ID and WHATSAPP_ACCESS_TOKEN, or add a channel.";
+    WhatsAppTokenInvalid "whatsapp_token_invalid" SERVICE_UNAVAILABLE "Meta refuses the credentials of the WhatsApp number"
+        "Give the channel a token that works; the message in `messageId` is kept, and sent then.";
+    InvalidPhoneNumber "invalid_phone_number" UNPROCESSABLE_ENTITY "That cannot be a phone number"
+        "Give the number with its country code, such as `+31612345678`.";
+    MessageRefused "message_refused" UNPROCESSABLE_ENTITY "The message was not sent, and will not be"
+        "Do what the detail says; `meta` is Meta's own error. Then send a new message, under a new `Idempotency-Key`.";
     StoreUnavailable "store_unavailable" SERVICE_UNAVAILABLE "The store cannot be used at the moment"
         "Try again after the time in `Retry-After`.";
     Internal "internal" INTERNAL_SERVER_ERROR "Something went wrong in Tidings"

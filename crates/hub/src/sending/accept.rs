@@ -60,8 +60,8 @@ pub struct Order {
     pub metadata: Option<String>,
     /// Taken also while sending is stopped: it waits.
     pub queue: bool,
-    /// The same key with the same order is one message.
-    pub idempotency: Option<Idempotency>,
+    /// The same key with the same order is one message. Of several, the first one that came before says which.
+    pub idempotency: Vec<Idempotency>,
 }
 
 /// By what way a message goes.
@@ -84,6 +84,8 @@ pub struct Idempotency {
     pub key: String,
     /// Of the request's body.
     pub fingerprint: Vec<u8>,
+    /// Whether it says that a request came before. Else it is noted alone, for requests to come, unless one before has noted it.
+    pub decides: bool,
 }
 
 impl Idempotency {
@@ -94,6 +96,7 @@ impl Idempotency {
             caller: caller.to_owned(),
             key: key.to_owned(),
             fingerprint,
+            decides: true,
         }
     }
 }
@@ -239,10 +242,13 @@ fn keep_unit(tx: &mut Tx<'_>, acceptors: &[Acceptor]) -> Result<Unit, StoreError
     let mut stale: Vec<String> = Vec::new();
     for acceptor in acceptors {
         let answer = match acceptor.plan(tx) {
-            Ok(Plan::Repeated(message_id)) => Ok(Accepted {
-                message_id,
-                repeated: true,
-            }),
+            Ok(Plan::Repeated(message_id)) => {
+                acceptor.note_repeat(tx, message_id)?;
+                Ok(Accepted {
+                    message_id,
+                    repeated: true,
+                })
+            }
             Ok(Plan::New(planned)) => {
                 told.extend(acceptor.keep(tx, &planned)?);
                 let channel = planned.message.channel_id;
@@ -425,9 +431,10 @@ impl Acceptor {
         } else {
             tx.insert_outbox(&planned.scheduled.entry(position, None))?;
         }
-        if let Some(key) = &self.order.idempotency {
-            let answer = self.message_id.to_string();
-            if !tx.insert_idempotent_answer(&key.caller, &key.key, &key.fingerprint, &answer, self.now)? {
+        let answer = self.message_id.to_string();
+        for key in &self.order.idempotency {
+            let is_first = tx.insert_idempotent_answer(&key.caller, &key.key, &key.fingerprint, &answer, self.now)?;
+            if key.decides && !is_first {
                 // Another request with this key was faster by a moment: this one is run again, and finds its answer.
                 return Err(StoreError::Conflict(
                     "another request has the same Idempotency-Key".to_owned(),
@@ -447,17 +454,29 @@ impl Acceptor {
     }
 
     fn earlier_answer(&self, tx: &mut Tx<'_>) -> Result<Option<MessageId>, AcceptError> {
-        let Some(key) = &self.order.idempotency else {
-            return Ok(None);
-        };
-        let Some((fingerprint, answer)) = tx.idempotent_answer(&key.caller, &key.key)? else {
-            return Ok(None);
-        };
-        if fingerprint != key.fingerprint {
-            return Err(AcceptError::KeyReused);
+        for key in self.order.idempotency.iter().filter(|key| key.decides) {
+            let Some((fingerprint, answer)) = tx.idempotent_answer(&key.caller, &key.key)? else {
+                continue;
+            };
+            if fingerprint != key.fingerprint {
+                return Err(AcceptError::KeyReused);
+            }
+            // What a batch was answered as a whole is kept under its key, and is no message.
+            return answer.parse().map(Some).map_err(|_| AcceptError::KeyReused);
         }
-        // What a batch was answered as a whole is kept under its key, and is no message.
-        answer.parse().map(Some).map_err(|_| AcceptError::KeyReused)
+        Ok(None)
+    }
+
+    /// A request that is known by one of its keys is known by the others too from now on.
+    fn note_repeat(&self, tx: &mut Tx<'_>, message_id: MessageId) -> Result<(), StoreError> {
+        if self.order.idempotency.len() < 2 {
+            return Ok(());
+        }
+        let answer = message_id.to_string();
+        for key in &self.order.idempotency {
+            tx.insert_idempotent_answer(&key.caller, &key.key, &key.fingerprint, &answer, self.now)?;
+        }
+        Ok(())
     }
 
     fn refuse_while_stopped(&self, channel: &ChannelId) -> Result<(), AcceptError> {

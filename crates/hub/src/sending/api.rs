@@ -290,7 +290,8 @@ pub(super) fn as_asked(mut problem: Problem, is_short: bool) -> Problem {
     problem
 }
 
-fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+/// The key under which a request is made, if it names one.
+pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(header) = headers.get("idempotency-key") else {
         return Ok(None);
     };
@@ -400,7 +401,10 @@ pub(super) fn order(
         route: request.route,
         metadata,
         queue: false,
-        idempotency: key.map(|key| Idempotency::new(caller.id(), &key, raw)),
+        idempotency: key
+            .map(|key| Idempotency::new(caller.id(), &key, raw))
+            .into_iter()
+            .collect(),
     })
 }
 

@@ -303,3 +303,30 @@ async fn a_corrected_env_file_is_taken_over_on_sighup() {
     assert!(served.0.wait().unwrap().success());
     sandbox.stop().await;
 }
+
+#[tokio::test]
+async fn a_request_is_signed_by_command() {
+    on_both(async |harness| {
+        let secrets = "WHATSAPP_INTEGRATION_SECRETS=one,two";
+        let body = r#"{"phoneNumber":"+31612345678"}"#;
+        let sign = ["sign", "--set", secrets, "--secret", "2", "--at", "1795400000"];
+        let expected = tidings::integrations::whatsapp::signature::sign(&"two".into(), 1_795_400_000, body.as_bytes());
+        let expected = format!("X-Integration-Signature: {expected}\n");
+        assert_eq!(done(harness, &sign, body).await, expected);
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(body.as_bytes()).unwrap();
+        let path = file.path().to_str().unwrap();
+        assert_eq!(done(harness, &[&sign[..], &[path]].concat(), "").await, expected);
+        for (set, number, told) in [
+            (secrets, "3", "from 1 to 2"),
+            (secrets, "0", "from 1 to 2"),
+            ("WHATSAPP_INTEGRATION_SECRETS=", "1", "there is no secret"),
+        ] {
+            let refused = run(harness, &["sign", "--set", set, "--secret", number], body).await;
+            let failed = String::from_utf8(refused.stderr).unwrap();
+            assert_eq!(refused.status.code(), Some(2), "{failed}");
+            assert!(failed.contains(told) && !failed.contains("two"), "{failed}");
+        }
+    })
+    .await;
+}

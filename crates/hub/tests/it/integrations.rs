@@ -1,10 +1,13 @@
-//! What websites use: the feed of reels, its cache and its failures, the watch for new posts, the page and the script to embed.
+//! What websites use: the feed of reels, its cache and its failures, the watch for new posts, the page and the script to embed; and what other
+//! systems of the business call.
 
 mod embed;
 mod failures;
 mod files;
+mod guide;
 mod reels;
 mod watch;
+mod whatsapp;
 
 use std::time::Duration;
 

@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
+use tidings::clock::Clock;
+use tidings::integrations::whatsapp::signature as integration;
 use tidings_meta::signature::sign;
 use tidings_sandbox::{Channel, FaultKind, FaultRequest, NewCustomer, Object, Options, Sandbox, TokenKind};
 
@@ -24,7 +26,10 @@ const WHATSAPP_VERIFY_TOKEN: &str = "plantedWhatsAppVerify5d6e7f";
 const INSTAGRAM_VERIFY_TOKEN: &str = "plantedInstagramVerify8a9b0c";
 const ADMIN_KEY: &str = "plantedAdminKey1d2e3f4a5b6c";
 const DATABASE_PASSWORD: &str = "plantedDatabasePassword7d8e9f";
-const SECRETS: [&str; 9] = [
+/// What other systems sign with.
+const INTEGRATION_SECRET: &str = "plantedIntegrationSecret4d5e6f";
+const SECRETS: [&str; 10] = [
+    INTEGRATION_SECRET,
     WHATSAPP_SECRET,
     OLD_SECRET,
     INSTAGRAM_SECRET,
@@ -306,6 +311,24 @@ async fn exercise(caller: &Caller, sandbox: &Sandbox) {
     let feed = "/integrations/instagram/reels";
     assert_eq!(caller.call(Method::GET, feed, "", &[], "").await.0, 503);
     sandbox.clear_faults();
+    // Other systems, rightly and wrongly.
+    let body = json!({"phoneNumber": "+447700900101", "message": WORDS}).to_string();
+    let now = Clock::system().now_millis() / 1_000;
+    let signed = |secret: &str, at: i64| integration::sign(&secret.into(), at, body.as_bytes());
+    for (header, expected) in [
+        (String::new(), &[401][..]),
+        (INTEGRATION_SECRET.to_owned(), &[401]),
+        (signed(INTEGRATION_SECRET, now - 1_000), &[401]),
+        (signed(OLD_SECRET, now), &[401]),
+        // Whether the window is open depends on whether it is understood by now that the contact has written.
+        (signed(INTEGRATION_SECRET, now), &[202, 409]),
+    ] {
+        let headers = [("x-integration-signature", header.as_str())];
+        let headers = if header.is_empty() { &[][..] } else { &headers };
+        let path = "/integrations/whatsapp/custom-message";
+        let (status, answer) = caller.call(Method::POST, path, "", headers, &body).await;
+        assert!(expected.contains(&status), "{status} {answer}");
+    }
 
     // Messages that are taken, refused, not answered: each to somebody else, so that none waits for another. The last of a channel stop it.
     let refused = |code: i64| FaultRequest {
@@ -389,6 +412,7 @@ async fn none_stands_in_the_log_at_any_level() {
             ("TIDINGS_ADMIN_KEY", ADMIN_KEY.to_owned()),
             ("DATABASE_URL", with_password(database.url())),
             ("META_APP_SECRET", OLD_SECRET.to_owned()),
+            ("WHATSAPP_INTEGRATION_SECRETS", INTEGRATION_SECRET.to_owned()),
         ];
         let told = sandbox.environment();
         environment.extend(told.iter().map(|(name, value)| (name.as_str(), value.clone())));
@@ -413,6 +437,13 @@ async fn none_stands_in_the_log_at_any_level() {
         let of_the_feed =
             |line: &&String| line.contains("\"InstagramService\"") && line.contains("Instagram API responded 190");
         assert_eq!(lines.iter().filter(of_the_feed).count(), 1);
+        let reasons: Vec<String> = lines
+            .iter()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .filter(|line| line["message"] == "a signed request was refused: its signature is not right")
+            .map(|line| line["reason"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(reasons, ["missing", "malformed", "expired", "mismatch"]);
         for line in &lines {
             for secret in SECRETS {
                 assert!(!line.contains(secret), "{line}");

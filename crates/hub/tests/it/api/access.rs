@@ -30,12 +30,12 @@ fn operations() -> Vec<(Method, String, String)> {
 }
 
 #[test]
-fn nothing_but_webhooks_health_and_what_websites_show_is_public() {
+fn nothing_but_webhooks_signed_endpoints_health_and_what_websites_show_is_without_a_key() {
     let mut public = BTreeSet::new();
     for (path, access) in routes::access() {
         match access {
             Access::Key => {}
-            Access::Meta | Access::Public | Access::Link => {
+            Access::Meta | Access::Public | Access::Link | Access::Signed => {
                 public.insert(path);
             }
         }
@@ -49,6 +49,8 @@ fn nothing_but_webhooks_health_and_what_websites_show_is_public() {
         "/health/ready",
         "/integrations/instagram/reels",
         "/integrations/instagram/reels/media/{hash}",
+        "/integrations/whatsapp/booking-confirmation",
+        "/integrations/whatsapp/custom-message",
         "/media/{id}",
         "/webhook/instagram",
         "/webhook/whatsapp",

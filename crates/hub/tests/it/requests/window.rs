@@ -155,7 +155,7 @@ async fn say(harness: &Harness, sender: Sender, words: &str) -> Result<String, A
         route: None,
         metadata: None,
         queue: false,
-        idempotency: None,
+        idempotency: Vec::new(),
     };
     let accepted = accept::accept(harness.hub().app(), order).await?;
     Ok(accepted.message_id.to_string())

@@ -131,7 +131,7 @@ async fn another_node_takes_over_from_one_that_died() {
             queue: false,
             expires_at: None,
             metadata: None,
-            idempotency: None,
+            idempotency: Vec::new(),
         };
         tidings::sending::accept::accept(other.hub().app(), order)
             .await
