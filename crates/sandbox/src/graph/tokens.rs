@@ -120,6 +120,20 @@ fn check_proof(state: &State, caller: &Caller, token: &str, proof: &str) -> Resu
     }
 }
 
+/// `GET /oauth/access_token` by an app that asks for its own token (graph-api.md 7). No token is needed to ask.
+pub(crate) fn of_app(state: &State, params: &Params) -> Result<Value, GraphError> {
+    let (id, secret) = (params.required("client_id")?, params.required("client_secret")?);
+    if params.required("grant_type")? != "client_credentials" {
+        return Err(GraphError::parameter(
+            "Of the grant types the sandbox knows client_credentials alone",
+        ));
+    }
+    match resolve(state, &format!("{id}|{secret}"), 0)? {
+        Caller::App { .. } => Ok(json!({"access_token": format!("{id}|{secret}"), "token_type": "bearer"})),
+        Caller::Holder(_) => Err(GraphError::no_object("GET", "oauth")),
+    }
+}
+
 /// `GET /debug_token`.
 pub(crate) fn debug(state: &State, caller: &Caller, params: &Params, now: i64) -> Result<Value, GraphError> {
     let Caller::App { id: app_id } = caller else {
