@@ -37,9 +37,9 @@ async fn answers(core: &Arc<Core>, request: Request<Body>, version: &str) -> Res
         Params::read(parts.uri.query(), &parts.headers, &body)?
     };
     tokens::caller(&lock(&core.state), &parts.headers, &params, core.clock.now())?;
-    let bearer = match parts.headers.get(header::AUTHORIZATION) {
-        Some(bearer) => bearer.clone(),
-        None => HeaderValue::try_from(format!("Bearer {}", params.required("access_token")?))
+    let bearer = match (params.text("access_token"), parts.headers.get(header::AUTHORIZATION)) {
+        (None, Some(bearer)) => bearer.clone(),
+        (token, _) => HeaderValue::try_from(format!("Bearer {}", token.unwrap_or_default()))
             .map_err(|_| GraphError::parameter("The access token is not text."))?,
     };
     let shows_headers = params
@@ -89,7 +89,7 @@ async fn one(core: &Arc<Core>, item: &Value, bearer: &HeaderValue, version: &str
     answer
 }
 
-/// The request that an item stands for. A token of its own, in its address, goes before that of the batch.
+/// The request that an item stands for. A token of its own, as a parameter, goes before that of the batch.
 fn call(item: &Value, bearer: &HeaderValue) -> Result<Request<Body>, GraphError> {
     let address = item["relative_url"]
         .as_str()
@@ -100,14 +100,11 @@ fn call(item: &Value, bearer: &HeaderValue) -> Result<Request<Body>, GraphError>
             "The sandbox does not let the items of a batch name each other.",
         ));
     }
-    let mut request = Request::builder()
+    Request::builder()
         .method(item["method"].as_str().unwrap_or("GET"))
         .uri(format!("/{}", address.trim_start_matches('/')))
-        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
-    if !address.contains("access_token=") {
-        request = request.header(header::AUTHORIZATION, bearer);
-    }
-    request
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(header::AUTHORIZATION, bearer)
         .body(Body::from(Bytes::copy_from_slice(body.as_bytes())))
         .map_err(|_| GraphError::parameter("method or relative_url of an item cannot be read"))
 }

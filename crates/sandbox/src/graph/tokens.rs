@@ -45,7 +45,8 @@ pub(crate) fn caller(state: &State, headers: &HeaderMap, params: &Params, now: i
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("oauth"))
         .map(|(_, token)| token.trim());
-    let Some(value) = bearer.or_else(|| params.text("access_token")) else {
+    // Where both are given the parameter counts: pywa subscribes an app so, with the token of a system user in the header.
+    let Some(value) = params.text("access_token").or(bearer) else {
         // whatsapp.md 14.2: 200 also where no token was sent.
         return Err(GraphError::no_permission(
             "An access token is required to request this resource.",

@@ -32,6 +32,12 @@ async fn an_app_gets_its_token_for_its_secret() {
     );
     let token = answer["access_token"].as_str().unwrap();
     assert_eq!(harness.get(&format!("/{id}/subscriptions"), token).await.0, 200);
+    // As a parameter it goes before the one in the header.
+    let system = harness.variable("WHATSAPP_ACCESS_TOKEN");
+    let path = format!("/{id}/subscriptions");
+    assert_eq!(harness.get(&path, &system).await.0, 403);
+    let with_both = format!("{path}?access_token={id}%7C{secret}");
+    assert_eq!(harness.get(&with_both, &system).await.0, 200);
     assert_eq!(code(&ask("wrong", "client_credentials").await), (401, 190, None));
     assert_eq!(code(&ask(&secret, "fb_exchange_token").await), (400, 100, None));
 }

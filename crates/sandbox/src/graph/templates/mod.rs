@@ -318,7 +318,9 @@ fn edit(core: &Core, state: &mut State, id: &str, params: &Params) -> Result<Val
         core.set_template_status(state, id, TemplateStatus::Pending, None);
         core.review_template(state, id);
     }
-    Ok(json!({"success": true}))
+    // pywa reads more than the success that the reference has.
+    let category = state.templates.get(id).map(|record| record.category.clone());
+    Ok(json!({"success": true, "id": id, "name": record.name, "category": category}))
 }
 
 /// `POST /{template-id}/unpause`.
