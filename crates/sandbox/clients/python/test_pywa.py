@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import logging
 import pathlib
 import tempfile
@@ -382,6 +383,16 @@ class Receiving(Case):
         self.assertIn("KeyError: 'contacts'", logged.output[0])
         self.assertEqual(self.parsed, [])
         self.assertEqual((raw[0]["id"], raw[0]["status"], raw[0]["errors"][0]["code"]), (sent.id, "failed", 131047))
+
+    def test_of_several_changes_in_one_notification_it_reads_the_first(self) -> None:
+        bodies = []
+        for text in ("Hello", "Hello again"):
+            self.sandbox.write("amara", NUMBER, type="text", text=text)
+            bodies.append(json.loads(self.hook.next().body))
+        # Meta may send up to 1000 (whatsapp.md 2.2).
+        bodies[0]["entry"] += bodies[1]["entry"]
+        self.whatsapp.webhook_update_handler(json.dumps(bodies[0]).encode())
+        self.assertEqual([message.text for message in self.parsed], ["Hello"])
 
     def test_changes_of_templates_and_people_have_their_types(self) -> None:
         for change, kind in (

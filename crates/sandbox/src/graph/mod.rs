@@ -507,8 +507,6 @@ fn get(core: &Core, path: &[&str], caller: &Caller, params: &Params, version: &s
     }
 }
 
-/// Whether a path is that of WhatsApp's uploads; an Instagram account's `media` are its posts.
-
 async fn accept(core: &Arc<Core>, answer: Answer, transfer: Option<Transfer>) -> Response<Body> {
     let bytes = match answer.said {
         Said::Json(value) => Bytes::from(value.to_string()),
