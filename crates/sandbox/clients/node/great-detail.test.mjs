@@ -27,10 +27,16 @@ test("great-detail: every kind reaches the phone", async (t) => {
     document: { link: `${link}.pdf`, filename: "lamp.pdf" },
     sticker: { link: `${link}.webp` },
     location: { latitude: 51.5033, longitude: -0.1196, name: "River Gate", address: "London" },
-    contacts: [{ name: { formatted_name: "Service Desk", first_name: "Service" }, phones: [{ phone: "+442079460111", type: "WORK" }], addresses: [], emails: [], urls: [] }],
+    contacts: [{
+      name: { formatted_name: "Service Desk", first_name: "Service" },
+      phones: [{ phone: "+442079460111", type: "WORK" }], addresses: [], emails: [], urls: [],
+    }],
     interactive: { type: "button", body: { text: "Keep it?" }, action: { buttons: [{ type: "reply", reply: { id: "keep", title: "Keep" } }] } },
     reaction: { message_id: hello, emoji: "👍" },
-    template: { name: "mr_dj_booking_confirmation", language: { code: "en_US" }, components: [{ type: "body", parameters: [{ type: "text", text: "1 May" }, { type: "text", text: "Utrecht" }] }] },
+    template: {
+      name: "mr_dj_booking_confirmation", language: { code: "en_US" },
+      components: [{ type: "body", parameters: [{ type: "text", text: "1 May" }, { type: "text", text: "Utrecht" }] }],
+    },
   };
   for (const [type, content] of Object.entries(kinds)) {
     const { messages } = await sdk.message.createMessage({ phoneNumberID: number, to: amara, type, [type]: content }).json();
@@ -73,7 +79,8 @@ test("great-detail: templates are listed, made, edited and deleted", async (t) =
   assert.deepEqual((await list({})).sort(), ["hello_world", "mr_dj_booking_confirmation"]);
   assert.deepEqual(await list({ name_or_content: "booking", status: ["APPROVED", "PAUSED"], limit: 10 }), ["mr_dj_booking_confirmation"]);
   const body = (text) => [{ type: "BODY", text, example: { body_text: [["Arc"]] } }];
-  const made = await sdk.template.create(business, { name: "lamp_ready", language: "en_US", category: "UTILITY", components: body("Lamp {{1}} is ready.") }).json();
+  const draft = { name: "lamp_ready", language: "en_US", category: "UTILITY", components: body("Lamp {{1}} is ready.") };
+  const made = await sdk.template.create(business, draft).json();
   assert.equal(made.status, "PENDING");
   await sandbox.control("PATCH", "/sandbox/templates/lamp_ready/en_US", { status: "APPROVED" });
   assert.equal((await sdk.template.get(made.id, { fields: ["name", "status"] }).json()).status, "APPROVED");
@@ -88,7 +95,8 @@ test("great-detail: account, numbers, profile and subscription are read and chan
   assert.deepEqual((await sdk.phoneNumbers.listPhoneNumbers({ businessAccountID: business, fields: ["id"] }).json()).data, [{ id: number }]);
   assert.equal((await sdk.phoneNumbers.getPhoneNumber({ phoneNumberID: number, fields: ["id", "verified_name"] }).json()).verified_name, "Sandbox Records");
   await sdk.businessProfile.updateBusinessProfile({ phoneNumberID: number, about: "Lamps", vertical: "RETAIL" });
-  assert.deepEqual((await sdk.businessProfile.getBusinessProfile({ phoneNumberID: number, fields: ["about", "vertical"] }).json()).data, [{ about: "Lamps", vertical: "RETAIL", messaging_product: "whatsapp" }]);
+  const profile = await sdk.businessProfile.getBusinessProfile({ phoneNumberID: number, fields: ["about", "vertical"] }).json();
+  assert.deepEqual(profile.data, [{ about: "Lamps", vertical: "RETAIL", messaging_product: "whatsapp" }]);
   assert.equal((await sdk.subscribedApps.createSubscription({ businessAccountID: business }).json()).success, true);
   assert.equal((await sdk.subscribedApps.listSubscriptions({ businessAccountID: business }).json()).data[0].whatsapp_business_api_data.id, app.id);
 });

@@ -23,6 +23,13 @@ test("kapso: every kind reaches the phone", async (t) => {
   const to = { phoneNumberId: number, to: amara };
   const image = { type: "image", image: { link: `${link}.jpg` } };
   const cards = (action) => [0, 1].map((cardIndex) => ({ cardIndex, header: image, bodyText: "A lamp", action: action(cardIndex) }));
+  const desk = {
+    name: { formattedName: "Service Desk", firstName: "Service" },
+    phones: [{ phone: "+442079460111", type: "WORK", waId: "442079460111" }],
+  };
+  const flow = { flowId: "881204739915502", flowCta: "Rate", flowToken: "token", flowAction: "navigate", flowActionPayload: { screen: "RATE" } };
+  const rows = [{ id: "arc", title: "Arc", description: "Brass" }];
+  const productItems = [{ productRetailerId: "SKU-77" }];
   const { messages } = client;
   const kinds = {
     text: () => messages.sendText({ ...to, body: "It *shines*", previewUrl: true }),
@@ -34,14 +41,17 @@ test("kapso: every kind reaches the phone", async (t) => {
     video: () => messages.sendVideo({ ...to, video: { link: `${link}.mp4`, caption: "Tour" } }),
     sticker: () => messages.sendSticker({ ...to, sticker: { link: `${link}.webp` } }),
     location: () => messages.sendLocation({ ...to, location: { latitude: 51.5033, longitude: -0.1196, name: "River Gate", address: "London" } }),
-    contacts: () => messages.sendContacts({ ...to, contacts: [{ name: { formattedName: "Service Desk", firstName: "Service" }, phones: [{ phone: "+442079460111", type: "WORK", waId: "442079460111" }] }] }),
+    contacts: () => messages.sendContacts({ ...to, contacts: [desk] }),
     template: () => messages.sendTemplate({ ...to, template: { name: "hello_world", language: { code: "en_US" } } }),
     buttons: () => messages.sendInteractiveButtons({ ...to, bodyText: "Keep it?", header: image, footerText: "Sandbox", buttons: [{ id: "keep", title: "Keep" }] }),
-    list: () => messages.sendInteractiveList({ ...to, bodyText: "Pick one", buttonText: "See", sections: [{ title: "Lamps", rows: [{ id: "arc", title: "Arc", description: "Brass" }] }] }),
+    list: () => messages.sendInteractiveList({ ...to, bodyText: "Pick one", buttonText: "See", sections: [{ title: "Lamps", rows }] }),
     product: () => messages.sendInteractiveProduct({ ...to, bodyText: "This lamp?", catalogId, productRetailerId: "SKU-77" }),
-    "product list": () => messages.sendInteractiveProductList({ ...to, bodyText: "In stock", header: { type: "text", text: "For you" }, catalogId, sections: [{ title: "Lamps", productItems: [{ productRetailerId: "SKU-77" }] }] }),
+    "product list": () =>
+      messages.sendInteractiveProductList({
+        ...to, bodyText: "In stock", header: { type: "text", text: "For you" }, catalogId, sections: [{ title: "Lamps", productItems }],
+      }),
     catalogue: () => messages.sendInteractiveCatalogMessage({ ...to, bodyText: "All our lamps", parameters: { thumbnailProductRetailerId: "SKU-77" } }),
-    flow: () => messages.sendInteractiveFlow({ ...to, bodyText: "How was it?", parameters: { flowId: "881204739915502", flowCta: "Rate", flowToken: "token", flowAction: "navigate", flowActionPayload: { screen: "RATE" } } }),
+    flow: () => messages.sendInteractiveFlow({ ...to, bodyText: "How was it?", parameters: flow }),
     address: () => messages.sendInteractiveAddress({ ...to, bodyText: "Where do we deliver?", parameters: { country: "IN" } }),
     "location request": () => messages.sendInteractiveLocationRequest({ ...to, bodyText: "Where are you?", parameters: { requestMessage: "Where are you?" } }),
     "call permission": () => messages.sendInteractiveCallPermission({ ...to, bodyText: "May we call?", parameters: { phoneNumber: "+442079460100" } }),
