@@ -22,13 +22,20 @@ demo: ## the hub and a simulated Meta on this machine, with customers writing: p
 .PHONY: test
 test: install-postgres ## all tests, on SQLite and on a Postgres made for this run
 	@$(STEP) "tests" scripts/with-postgres --fast $(CARGO) test $(LOCKED) $(or $(ARGS),--workspace)
-	@$(if $(ARGS),,$(MAKE) --no-print-directory test-browser)
+	@$(if $(ARGS),,$(MAKE) --no-print-directory test-browser test-clients)
 
 .PHONY: test-browser
 test-browser: ## the phone page and the embedded reels in a real Chromium (a part of `make test`)
 	@$(CARGO) build $(LOCKED) --quiet -p tidings-sandbox --example serve
 	@CHROMIUM=$$(scripts/install-browser) $(STEP) "phone page" node --test crates/sandbox/browser
 	@$(STEP) "reels in a browser" scripts/in-browser
+
+.PHONY: test-clients
+test-clients: ## the sandbox with WhatsApp and Instagram clients that others wrote for Meta (a part of `make test`)
+	@$(CARGO) build $(LOCKED) --quiet -p tidings-sandbox --example serve
+	@PYTHON=$$(scripts/install-clients) && \
+		cd crates/sandbox/clients/python && $(CURDIR)/$(STEP) "clients in Python" $$PYTHON -B -m unittest
+	@$(STEP) "clients in Node.js" node --test crates/sandbox/clients/node
 
 .PHONY: screenshots
 screenshots: ## the pictures of docs/images that are taken by a browser
@@ -69,6 +76,10 @@ install-postgres: ## Postgres's server programs, for the tests and the bench
 .PHONY: install-browser
 install-browser: ## Chromium and what drives it, for the tests in a browser
 	@scripts/install-browser >/dev/null
+
+.PHONY: install-clients
+install-clients: ## the clients that the sandbox is tested with
+	@scripts/install-clients >/dev/null
 
 .PHONY: install-cargo-deny
 install-cargo-deny: ## the tool behind `make deny`

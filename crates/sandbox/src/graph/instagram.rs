@@ -45,7 +45,9 @@ pub(crate) fn send(core: &Core, account_id: &str, caller: &Caller, params: &Para
         .get("recipient")
         .ok_or_else(|| GraphError::parameter("The parameter recipient is required."))?;
     let message = params.get("message");
-    let action = params.text("sender_action");
+    // An enum of Graph's: Meta's own SDK says it in capitals, the reference in small letters.
+    let action = params.text("sender_action").map(str::to_ascii_lowercase);
+    let action = action.as_deref();
     if message.is_some() && action.is_some() {
         return Err(invalid("message and sender_action exclude each other").subcode(2_018_014));
     }

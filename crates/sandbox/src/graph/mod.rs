@@ -6,9 +6,11 @@
 //!
 //! - [`whatsapp`], [`instagram`]: sending. [`templates`]: templates. [`nodes`]: reading. [`subscriptions`]: who is told. [`tokens`]: who asks.
 //! - [`posts`], [`publishing`]: what an Instagram account has posted, and posts. [`fields`]: which fields are asked for.
+//! - [`batch`]: several calls in one.
 //! - [`params`]: parameters from query, form or JSON. [`error`]: errors in Meta's shape; [`catalogue`]: all that Meta has.
 //! - [`bounds`]: how long and how many. [`limits`]: how fast and how much.
 
+mod batch;
 pub(crate) mod bounds;
 pub(crate) mod catalogue;
 pub(crate) mod error;
@@ -97,10 +99,18 @@ pub(crate) async fn handle(Extract(core): Extract<Arc<Core>>, request: Request<B
     let trace = core.ids.trace(core.count_trace());
     let (version, path) = split_path(request.uri().path());
     let version = version.unwrap_or_else(|| VERSION.to_owned());
+    let is_batch = request.method() == Method::POST && path.is_empty();
+    let answered = async {
+        if is_batch {
+            batch::answer(&core, request, &version, &trace).await
+        } else {
+            respond(&core, request, &path, &version, &trace).await
+        }
+    };
     let mut response = tokio::select! {
         biased;
         () = core.stopping.cancelled() => cut(),
-        response = respond(&core, request, &path, &version, &trace) => response,
+        response = answered => response,
     };
     let headers = response.headers_mut();
     if let Ok(version) = HeaderValue::from_str(&version) {
@@ -183,6 +193,9 @@ async fn respond(
         Err(error) => Err(error),
         Ok(params) if path_refs.len() == 2 && path_refs[0] == posts::CDN => {
             return posts::download(core, &lock(&core.state), path_refs[1], &params);
+        }
+        Ok(params) if path_refs == ["oauth", "access_token"] => {
+            tokens::of_app(&lock(&core.state), &params).map(Answer::just)
         }
         // The address alone is what lets one read it.
         Ok(params) if path_refs == ["ig_messaging_cdn"] => {
@@ -406,6 +419,9 @@ async fn dispatch(
             let (object, asset) = asset.ok_or_else(|| GraphError::no_object(name, id))?;
             subscriptions::installed(core, name, &asset, object, caller, params).map(Answer::just)
         }
+        ("POST", [id, "whatsapp_business_profile"]) => {
+            nodes::change_business_profile(&mut lock(&core.state), id, caller, params).map(Answer::just)
+        }
         ("POST", [id, edge @ ("media" | "media_publish")]) => {
             let account = instagram_account(core, id, caller).ok_or_else(|| GraphError::no_object(name, id))?;
             match *edge {
@@ -450,6 +466,9 @@ fn get(core: &Core, path: &[&str], caller: &Caller, params: &Params, version: &s
             if let Some(answer) = posts::edge(core, &state, id, edge, caller, params) {
                 return answer;
             }
+            if let (Some(number), "whatsapp_business_profile") = (state.number(id), *edge) {
+                return nodes::business_profile(&state, number, caller, params);
+            }
             let own = nodes::own_account(&state, caller).filter(|_| *id == "me");
             let id = own.map_or(*id, |account| &account.id);
             let (object, asset) = nodes::asset(&state, id).ok_or_else(|| GraphError::no_object("GET", id))?;
@@ -487,8 +506,6 @@ fn get(core: &Core, path: &[&str], caller: &Caller, params: &Params, version: &s
         _ => Err(GraphError::no_object("GET", path.first().copied().unwrap_or_default())),
     }
 }
-
-/// Whether a path is that of WhatsApp's uploads; an Instagram account's `media` are its posts.
 
 async fn accept(core: &Arc<Core>, answer: Answer, transfer: Option<Transfer>) -> Response<Body> {
     let bytes = match answer.said {

@@ -76,6 +76,11 @@ fn number_fields(number: &Number, quality: Quality, subscription: Option<&Subscr
         "is_pin_enabled": true,
         "whatsapp_business_manager_messaging_limit": number.limits.tier(),
         "webhook_configuration": application.map(|url| json!({"application": url})),
+        // Known to Meta's own clients; a field without a value is left out.
+        "certificate": null, "conversational_automation": null, "country_code": null, "country_dial_code": null,
+        "eligibility_for_api_business_global_search": null, "is_preverified_number": null, "last_onboarded_time": null,
+        "messaging_limit_tier": null, "new_certificate": null, "new_name_status": null, "quality_score": {"score": quality},
+        "search_visibility": null,
         "health_status": {"can_send_message": number.status.health(), "entities": [
             {"entity_type": "PHONE_NUMBER", "id": number.id, "can_send_message": number.status.health()},
             {"entity_type": "WABA", "id": number.business_account_id, "can_send_message": "AVAILABLE"},
@@ -83,11 +88,95 @@ fn number_fields(number: &Number, quality: Quality, subscription: Option<&Subscr
     }))
 }
 
+/// What a profile may say, and how long (whatsapp.md 12.6); beside these there are at most two `websites`.
+const PROFILE_TEXTS: [(&str, usize); 6] = [
+    ("about", 139),
+    ("address", 256),
+    ("description", 512),
+    ("email", 128),
+    ("profile_picture_handle", usize::MAX),
+    ("vertical", 64),
+];
+const WEBSITES_MAX: usize = 2;
+const WEBSITE_MAX: usize = 256;
+
+/// `GET /{phone-number-id}/whatsapp_business_profile` (whatsapp.md 12.6).
+pub(crate) fn business_profile(
+    state: &State,
+    number: &Number,
+    caller: &Caller,
+    params: &Params,
+) -> Result<Value, GraphError> {
+    caller.may_use(&number.business_account_id)?;
+    let mut fields = object(json!({
+        "about": null, "address": null, "description": null, "email": null, "profile_picture_url": null, "vertical": "UNDEFINED",
+        "websites": null, "messaging_product": "whatsapp",
+    }));
+    fields.extend(state.profiles.get(&number.id).cloned().unwrap_or_default());
+    let mut profile = select(
+        &fields,
+        params.list("fields"),
+        &["messaging_product"],
+        "WhatsAppBusinessProfile",
+    )?;
+    profile["messaging_product"] = json!("whatsapp");
+    Ok(json!({ "data": [profile] }))
+}
+
+/// `POST /{phone-number-id}/whatsapp_business_profile`: what is given is changed.
+pub(crate) fn change_business_profile(
+    state: &mut State,
+    number_id: &str,
+    caller: &Caller,
+    params: &Params,
+) -> Result<Value, GraphError> {
+    let number = state
+        .number(number_id)
+        .ok_or_else(|| GraphError::no_object("POST", number_id))?;
+    caller.may_use(&number.business_account_id)?;
+    if params.required("messaging_product")? != "whatsapp" {
+        return Err(GraphError::parameter(
+            "Param messaging_product must be one of {WHATSAPP}",
+        ));
+    }
+    let number = number.id.clone();
+    let mut changes = Map::new();
+    for (name, max) in PROFILE_TEXTS {
+        let Some(value) = params.get(name) else { continue };
+        let text = value.as_str().filter(|text| text.chars().count() <= max);
+        let text = text.ok_or_else(|| {
+            GraphError::parameter(format!("Param {name} must be a string of at most {max} characters."))
+        })?;
+        if name == "about" && text.is_empty() {
+            return Err(GraphError::parameter("Param about must have at least one character."));
+        }
+        // What a handle leads to is not kept.
+        if name != "profile_picture_handle" {
+            changes.insert(name.to_owned(), json!(text));
+        }
+    }
+    if let Some(websites) = params.list("websites") {
+        if websites.len() > WEBSITES_MAX || websites.iter().any(|website| website.chars().count() > WEBSITE_MAX) {
+            return Err(GraphError::parameter(format!(
+                "Param websites must be at most {WEBSITES_MAX} of at most {WEBSITE_MAX} characters."
+            )));
+        }
+        changes.insert("websites".to_owned(), json!(websites));
+    }
+    state.profiles.entry(number).or_default().extend(changes);
+    Ok(json!({"success": true}))
+}
+
 /// `GET /{waba-id}`.
 pub(crate) fn business_account(id: &str, caller: &Caller, params: &Params) -> Result<Value, GraphError> {
     caller.may_use(id)?;
     let fields = object(json!({
         "id": id, "name": "Sandbox business", "currency": "EUR", "timezone_id": "1",
+        // Known to Meta's own clients; a field without a value is left out.
+        "business_verification_status": null, "country": null, "disable_marketing_messages_on_cloud_api": null,
+        "is_enabled_for_insights": null, "marketing_messages_lite_api_status": null,
+        "marketing_messages_onboarding_status": null, "on_behalf_of_business_info": null, "owner_business_info": null,
+        "ownership_type": null, "status": "ACTIVE", "subscribed_apps": null,
         "account_review_status": "APPROVED", "message_template_namespace": "5a17db0c_5a17_4db0_8c00_000000000001",
         "health_status": {"can_send_message": "AVAILABLE", "entities": [
             {"entity_type": "WABA", "id": id, "can_send_message": "AVAILABLE"},

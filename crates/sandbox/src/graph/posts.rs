@@ -186,8 +186,10 @@ pub(super) fn edge(
         "children" => Some(asked(params).and_then(|asked| children(core, post, &asked))),
         "insights" => Some(
             params
-                .required("metric")
-                .and_then(|metrics| insights(post, id, caller, metrics)),
+                .list("metric")
+                .filter(|metrics| !metrics.is_empty())
+                .ok_or_else(|| GraphError::parameter("The parameter metric is required."))
+                .and_then(|metrics| insights(post, id, caller, &metrics.join(","))),
         ),
         _ => None,
     }

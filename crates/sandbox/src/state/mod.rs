@@ -9,6 +9,8 @@ pub(crate) mod usage;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use serde_json::{Map, Value};
+
 use crate::customers::people::{Channel, Customer, Identity, NewCustomer};
 use crate::faults::Fault;
 use crate::ids::Ids;
@@ -48,6 +50,8 @@ pub(crate) struct State {
     pub(crate) installed: HashSet<String>,
     /// What Instagram accounts were installed with, as it is read back.
     pub(crate) installed_fields: HashMap<String, Vec<String>>,
+    /// What numbers say of themselves, by their ids.
+    pub(crate) profiles: HashMap<String, Map<String, Value>>,
     pub(crate) customers: Customers,
     pub(crate) threads: HashMap<ThreadKey, Thread>,
     /// Which thread a message is in.
@@ -108,6 +112,7 @@ impl State {
             templates,
             installed,
             installed_fields: HashMap::new(),
+            profiles: HashMap::new(),
             customers,
             threads: HashMap::new(),
             message_threads: HashMap::new(),

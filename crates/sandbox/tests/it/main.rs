@@ -1,8 +1,9 @@
-//! Limits, templates, accounts, posts, faults, the ledger's summary, mail, and a sandbox without sockets.
+//! Limits, templates, accounts, posts, what clients ask, faults, the ledger's summary, mail, and a sandbox without sockets.
 
 #![allow(clippy::unwrap_used)]
 
 mod accounts;
+mod clients;
 mod comments;
 mod customers;
 mod desk;

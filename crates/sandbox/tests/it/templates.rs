@@ -330,7 +330,8 @@ async fn an_approved_template_is_edited_once_a_day_and_ten_times_in_thirty_days(
     for day in 0..10 {
         harness.advance(DAY).await;
         let answer = edit(&harness, &id, &wording(&format!("Day {day} is here."))).await;
-        assert_eq!(answer, (200, json!({"success": true})));
+        let edited = json!({"success": true, "id": id, "name": "fine", "category": "UTILITY"});
+        assert_eq!(answer, (200, edited));
         harness.advance(10_000).await;
         assert_eq!(code(&edit(&harness, &id, &wording("Twice.")).await), (400, 100, None));
     }
@@ -805,12 +806,12 @@ async fn a_send_is_held_against_the_definition() {
     let (_, thread) = harness.call(harness.http.get(url), "").await;
     let shown = &thread["messages"][0];
     assert_eq!(shown["text"], "Hi Priya, order 8841 leaves today.");
-    assert_eq!(shown["link"], "https://example.org/1.jpg");
+    assert_eq!(shown["headerMedia"]["link"], "https://example.org/1.jpg");
     assert_eq!(
         (
             &shown["buttons"][0]["payload"],
             &shown["buttons"][1]["url"],
-            &shown["buttons"][2]["description"]
+            &shown["buttons"][2]["payload"]
         ),
         (&json!("YES"), &json!("https://example.org/t/8841"), &json!("X20"))
     );

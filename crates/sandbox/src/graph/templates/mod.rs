@@ -97,7 +97,8 @@ fn fields(record: &Record) -> Map<String, Value> {
         "rejected_reason": record.rejected_reason.as_deref().unwrap_or("NONE"),
         "previous_category": record.previous_category, "correct_category": record.correct_category,
         "message_send_ttl_seconds": record.ttl_seconds, "last_updated_time": record.updated_at / 1000,
-        "sub_category": null, "library_template_name": null,
+        "sub_category": null, "library_template_name": null, "cta_url_link_tracking_opted_out": null,
+        "degrees_of_freedom_spec": null,
         "health_status": {"can_send_message": if record.status == TemplateStatus::Approved { "AVAILABLE" } else { "BLOCKED" },
             "entities": []},
     });
@@ -110,20 +111,23 @@ fn fields(record: &Record) -> Map<String, Value> {
 /// `GET`: by pages, with filters.
 fn list(core: &Core, state: &State, account: &str, params: &Params) -> Result<Value, GraphError> {
     let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    // Meta's own SDK takes each of these as a list.
     let same = |filter: &str, value: &str| {
         params
-            .text(filter)
-            .is_none_or(|wanted| wanted.eq_ignore_ascii_case(value))
+            .list(filter)
+            .is_none_or(|wanted| wanted.iter().any(|wanted| wanted.eq_ignore_ascii_case(value)))
     };
     let found: Vec<&Record> = state
         .templates
         .of(account)
         .filter(|record| {
             let said = Value::from(record.components.clone()).to_string().to_lowercase();
+            let says = |content: &str| said.contains(&content.to_lowercase());
             params.text("name").is_none_or(|name| record.name.contains(name))
+                && params.text("content").is_none_or(says)
                 && params
-                    .text("content")
-                    .is_none_or(|content| said.contains(&content.to_lowercase()))
+                    .text("name_or_content")
+                    .is_none_or(|words| record.name.contains(words) || says(words))
                 && same("language", &record.language)
                 && same("category", &record.category)
                 && same("status", &word(&json!(record.status)))
@@ -173,7 +177,31 @@ fn list(core: &Core, state: &State, account: &str, params: &Params) -> Result<Va
             ));
         }
     }
-    Ok(json!({"data": shown?, "paging": paging}))
+    let mut answer = json!({"data": shown?, "paging": paging});
+    if let Some(asked) = params.list("summary") {
+        answer["summary"] = summary(core, state, account, found.len(), &asked)?;
+    }
+    Ok(answer)
+}
+
+/// What the list adds up to, which Meta's pages do not show and clients ask for: how many are found, how many the account has and may have.
+fn summary(core: &Core, state: &State, account: &str, found: usize, asked: &[String]) -> Result<Value, GraphError> {
+    let counts = json!({
+        "total_count": found, "message_template_count": state.templates.of(account).count(),
+        "message_template_limit": core.options.templates.per_account, "are_translations_complete": true,
+    });
+    // Meta's own SDK asks so, for all of it.
+    if asked == ["true"] {
+        return Ok(counts);
+    }
+    let chosen: Result<Map<String, Value>, GraphError> = asked
+        .iter()
+        .map(|name| match counts.get(name) {
+            Some(count) => Ok((name.clone(), count.clone())),
+            None => Err(GraphError::parameter(format!("Param summary has no field {name}."))),
+        })
+        .collect();
+    chosen.map(Value::Object)
 }
 
 /// Cursors are opaque.
@@ -290,7 +318,9 @@ fn edit(core: &Core, state: &mut State, id: &str, params: &Params) -> Result<Val
         core.set_template_status(state, id, TemplateStatus::Pending, None);
         core.review_template(state, id);
     }
-    Ok(json!({"success": true}))
+    // pywa reads more than the success that the reference has.
+    let category = state.templates.get(id).map(|record| record.category.clone());
+    Ok(json!({"success": true, "id": id, "name": record.name, "category": category}))
 }
 
 /// `POST /{template-id}/unpause`.

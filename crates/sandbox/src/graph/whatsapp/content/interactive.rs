@@ -161,16 +161,7 @@ impl Body {
     }
 
     fn reply_buttons(&mut self, action: &Value) -> Result<(), GraphError> {
-        for button in bounds::BUTTONS.items(&action["buttons"])? {
-            if button["type"] != "reply" {
-                return Err(value_invalid("the type of a button must be reply"));
-            }
-            self.shown.buttons.push(Choice {
-                title: bounds::BUTTON_TITLE.text(&button["reply"], "title")?,
-                payload: bounds::BUTTON_ID.text(&button["reply"], "id")?,
-                ..Choice::default()
-            });
-        }
+        self.shown.buttons = buttons(action, "reply")?;
         unique(self.shown.buttons.iter(), true)
     }
 
@@ -267,7 +258,7 @@ impl Body {
                 return Err(value_invalid("the cards' card_index counts from 0"));
             }
             let mut shown = Card::default();
-            let kind = card["type"].as_str().unwrap_or_default();
+            let mut kind = card["type"].as_str().unwrap_or_default();
             let mut header_kind = "";
             match kind {
                 "product" => {
@@ -290,8 +281,15 @@ impl Body {
                     shown.media = Some(taken.attached);
                     shown.text = bounds::CARD_BODY.optional(&card["body"], "text")?;
                     bounds::CARD_BREAKS.check(shown.text.as_deref().unwrap_or_default())?;
-                    named(&card["action"], "cta_url")?;
-                    shown.buttons = vec![link_button(&card["action"]["parameters"], bounds::CARD_BUTTON)?];
+                    let action = &card["action"];
+                    if action.get("buttons").is_some() {
+                        // Quick replies: not in the reference, but what clients of Meta send, with the cards' type unchanged.
+                        kind = "quick_reply";
+                        shown.buttons = buttons(action, kind)?;
+                    } else {
+                        named(action, "cta_url")?;
+                        shown.buttons = vec![link_button(&action["parameters"], bounds::CARD_BUTTON)?];
+                    }
                 }
                 _ => return Err(value_invalid("the type of a card must be cta_url or product")),
             }
@@ -304,7 +302,8 @@ impl Body {
                 "all cards of a carousel have the same type and the same kind of header",
             ));
         }
-        Ok(())
+        let replies = self.shown.cards.iter().flat_map(|card| &card.buttons);
+        unique(replies.filter(|choice| choice.is_told()), false)
     }
 
     /// A message whose action is its name, with parameters at most.
@@ -321,6 +320,22 @@ impl Body {
             parameters: action.get("parameters").cloned().unwrap_or_else(|| json!({})),
         });
     }
+}
+
+/// Buttons that send a reply; `kind` is their type, and where title and id are.
+fn buttons(action: &Value, kind: &str) -> Result<Vec<Choice>, GraphError> {
+    let buttons = bounds::BUTTONS.items(&action["buttons"])?;
+    let choice = |button: &Value| {
+        if button["type"] != kind {
+            return Err(value_invalid(&format!("the type of a button must be {kind}")));
+        }
+        Ok(Choice {
+            title: bounds::BUTTON_TITLE.text(&button[kind], "title")?,
+            payload: bounds::BUTTON_ID.text(&button[kind], "id")?,
+            ..Choice::default()
+        })
+    };
+    buttons.iter().map(choice).collect()
 }
 
 fn link_button(parameters: &Value, label: bounds::MessageLimit) -> Result<Choice, GraphError> {
