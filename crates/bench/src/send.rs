@@ -361,17 +361,19 @@ async fn start(settings: &Settings, folder: &Path, graph: &str) -> anyhow::Resul
 
 /// What stands in the settings file of the channels.
 fn channels(settings: &Settings) -> String {
-    (0..settings.channels + u32::from(settings.one_blocked))
-        .map(|index| {
-            format!(
-                "[[channels]]\nid = \"{}\"\nplatform = \"whatsapp\"\naccount = \"{}\"\naccess_token = \"tidings-bench-access-token\"\n\
-                 messages_per_second = {}\n",
-                channel(index),
-                number(index),
-                settings.per_second
-            )
-        })
-        .collect()
+    let entry = |index| {
+        format!(
+            "[[channels]]\nid = \"{}\"\nplatform = \"whatsapp\"\naccount = \"{}\"\naccess_token = \"tidings-bench-access-token\"\n\
+             messages_per_second = {}\n",
+            channel(index),
+            number(index),
+            settings.per_second
+        )
+    };
+    let entries: Vec<String> = (0..settings.channels + u32::from(settings.one_blocked))
+        .map(entry)
+        .collect();
+    entries.concat()
 }
 
 /// Writes messages that wait, each in a conversation of its own, and conversations in which a reply may be asked for.

@@ -126,7 +126,7 @@ pub struct Used {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Resolved {
     /// With these files of Meta's.
-    Ready(Content, Vec<Used>),
+    Ready(Box<Content>, Vec<Used>),
     /// Not yet: these have to be handed over.
     Wait(Vec<Upload>),
     /// Not at all.
@@ -209,7 +209,7 @@ impl Known {
             }
         }
         if wanted.is_empty() {
-            Resolved::Ready(sent, used)
+            Resolved::Ready(Box::new(sent), used)
         } else {
             Resolved::Wait(wanted)
         }

@@ -352,7 +352,7 @@ impl Acceptor {
         };
         let is_for_codes = self.check_templates(tx, keeper)?;
         if is_for_codes {
-            self.refuse_user_ids(tx, &channel, &conversation, newcomer.as_ref())?;
+            Self::refuse_user_ids(tx, &channel, &conversation, newcomer.as_ref())?;
         }
         let window_ends_at = conversation.window_ends_at;
         let fallback = order.fallback.as_ref();
@@ -559,7 +559,6 @@ impl Acceptor {
 
     /// Codes to log in with go to phone numbers alone (reference `whatsapp.md` 6.4).
     fn refuse_user_ids(
-        &self,
         tx: &mut Tx<'_>,
         channel: &Channel,
         conversation: &Conversation,

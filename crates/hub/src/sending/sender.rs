@@ -963,7 +963,7 @@ impl Sender {
                 changes.extend(heard.changes);
             }
         }
-        Ok((!changes.is_empty()).then(|| NewStreamRow {
+        Ok((!changes.is_empty()).then_some(NewStreamRow {
             at: now,
             channel_id: None,
             event_id: None,

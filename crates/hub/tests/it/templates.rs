@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tidings_sandbox::{FaultKind, FaultRequest, LedgerKind, Template, TemplateChange, TemplateQuality, TemplateStatus};
 
-use crate::harness::{ADMIN_KEY, Answer, BUSINESS_ACCOUNT, Harness, NUMBER, Setup, on_both, on_both_with};
+use crate::harness::{ADMIN_KEY, Answer, BUSINESS_ACCOUNT, Harness, NUMBER, Setup, WITHIN, on_both, on_both_with};
 
 const SEND: &str = "/api/v1/messages/send";
 const PHONE: &str = "+447700900101";
@@ -258,13 +258,8 @@ async fn what_cannot_be_sent_is_refused_before_the_queue() {
         let url = format!("{}/v26.0/{BUSINESS_ACCOUNT}/message_templates", harness.sandbox.url());
         let draft = json!({"name": "brand_new", "language": "en_US", "category": "UTILITY",
             "components": [{"type": "BODY", "text": "It is brand new."}]});
-        let made = reqwest::Client::new()
-            .post(url)
-            .bearer_auth(token)
-            .json(&draft)
-            .send()
-            .await
-            .unwrap();
+        let http = reqwest::Client::builder().no_proxy().timeout(WITHIN).build().unwrap();
+        let made = http.post(url).bearer_auth(token).json(&draft).send().await.unwrap();
         assert_eq!(made.status(), 200);
         refuse(&with("brand_new", &[]), "content.name", "no template").await;
         harness

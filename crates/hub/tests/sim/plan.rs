@@ -169,6 +169,13 @@ impl Fault {
 /// A stretch of time.
 pub(crate) type Stretch = std::ops::Range<i64>;
 
+/// A second number.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Backup {
+    /// After how many seconds it is also the turn of the messages that the first one is late with; never, if absent.
+    pub(crate) late_after_secs: Option<i64>,
+}
+
 /// A history before it begins. Times are milliseconds since its beginning.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -195,8 +202,8 @@ pub(crate) struct Plan {
     pub(crate) freezes: Vec<(Stretch, usize)>,
     /// When a token ends for good, so that somebody has to swap it: of which channel.
     pub(crate) rotations: Vec<(i64, Line)>,
-    /// Whether there is a second number, and messages that go by it where the first does not serve; and if so, whether also those that are late.
-    pub(crate) backup: Option<Option<i64>>,
+    /// Whether there is a second number, and messages that go by it where the first does not serve.
+    pub(crate) backup: Option<Backup>,
     /// When nobody reaches Meta.
     pub(crate) outages: Vec<Stretch>,
     /// When the tokens do not work.
@@ -253,9 +260,9 @@ impl Plan {
         };
         let (crashes, stops) = (times(&mut rng, 0.4, 3), times(&mut rng, 0.2, 2));
         let frozen = times(&mut rng, if nodes > 1 { 0.6 } else { 0.1 }, 3);
-        let backup = rng
-            .random_bool(0.25)
-            .then(|| rng.random_bool(0.5).then(|| rng.random_range(2..12)));
+        let backup = rng.random_bool(0.25).then(|| Backup {
+            late_after_secs: rng.random_bool(0.5).then(|| rng.random_range(2..12)),
+        });
         let lines: &[Line] = match backup {
             Some(_) => &[Line::Main, Line::Backup, Line::Instagram],
             None => &[Line::Main, Line::Instagram],

@@ -690,7 +690,7 @@ fn config(plan: &Plan) -> Config {
         ])
     });
     let mut config = match plan.backup {
-        Some(late_after_secs) => {
+        Some(backup) => {
             let mut config = TWO_NUMBERS.clone();
             config.routes = vec![Policy {
                 name: POLICY.to_owned(),
@@ -698,7 +698,9 @@ fn config(plan: &Plan) -> Config {
                     .map(|line| line.channel().to_owned())
                     .to_vec(),
                 success: Success::Delivered,
-                fallback_after: late_after_secs.map(|secs| Duration::from_secs(secs.unsigned_abs())),
+                fallback_after: backup
+                    .late_after_secs
+                    .map(|secs| Duration::from_secs(secs.unsigned_abs())),
                 subject: None,
                 told: None,
             }];

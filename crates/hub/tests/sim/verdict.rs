@@ -304,7 +304,7 @@ fn is_repeated_only_blindly(world: &mut Inner, number: usize, message: &Message,
 
 /// By another number a message goes only if it is not known to have served by the first.
 fn goes_on_only_where_it_did_not_serve(world: &mut Inner, number: usize, calls: &[(usize, Call)]) {
-    let is_given_time = world.plan.backup.flatten().is_some();
+    let is_given_time = world.plan.backup.is_some_and(|backup| backup.late_after_secs.is_some());
     let signs: &[&str] = if is_given_time {
         &["delivered", "read"]
     } else {

@@ -382,7 +382,7 @@ pub async fn delete_template(
         )
         .await;
     told(&app, account, exchange).await?;
-    definition.status = DELETED.to_owned();
+    DELETED.clone_into(&mut definition.status);
     keep(&app, &caller, "template.delete", definition).await?;
     Ok(StatusCode::NO_CONTENT)
 }

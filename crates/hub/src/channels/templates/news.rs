@@ -157,10 +157,10 @@ pub fn refused(
     let before = definition.clone();
     match code {
         CODE_PAUSED => {
-            definition.status = PAUSED.to_owned();
+            PAUSED.clone_into(&mut definition.status);
             definition.paused_until = definition.paused_until.filter(|until| *until > now);
         }
-        CODE_DISABLED => definition.status = DISABLED.to_owned(),
+        CODE_DISABLED => DISABLED.clone_into(&mut definition.status),
         _ => {}
     }
     keep(tx, &before, definition, told, now)

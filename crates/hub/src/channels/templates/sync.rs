@@ -335,7 +335,7 @@ fn replace(
     }
     for mut gone in known.into_values() {
         if gone.status != DELETED && gone.told <= state.wanted {
-            gone.status = DELETED.to_owned();
+            DELETED.clone_into(&mut gone.status);
             gone.changed_at = now;
             applied.notices.push(Notice::of(&gone));
             changed.push(gone);
