@@ -203,7 +203,7 @@ async fn a_template_goes_by_email_as_its_words() {
             })
             .await;
         let message = harness.message(&sent).await;
-        assert_eq!(message["routes"][1]["channelId"], "email", "{message}");
+        assert_eq!(message["routes"][1]["channel"], "email", "{message}");
     })
     .await;
 }

@@ -198,7 +198,12 @@ async fn what_takes_too_long_goes_by_the_next_route_and_what_comes_after_all_is_
             })
             .await;
         assert_eq!(message["route"], "whatsapp");
-        assert_eq!(harness.metric("tidings_late_deliveries_total").await, 1);
+        // Counted once the unit is committed that tells it.
+        harness
+            .until("it is counted", async |harness| {
+                (harness.metric("tidings_late_deliveries_total").await == 1).then_some(())
+            })
+            .await;
         let (kinds, _) = harness.timeline(&sent).await;
         assert!(kinds.contains(&"late_delivery".to_owned()), "{kinds:?}");
     })
