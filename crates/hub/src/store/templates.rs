@@ -107,6 +107,7 @@ impl Tx<'_> {
     }
 
     /// How these templates stand; those that are not known are absent.
+    /// They stay as they are until the unit is committed: whoever is told to wait for one is found by whoever lets it go on.
     pub fn template_standings(
         &mut self,
         business_account: &str,
@@ -119,7 +120,8 @@ impl Tx<'_> {
         let found = self.query_rows(
             "SELECT t.name, t.language, t.status, t.paused_until, t.category
              FROM {each r: business_account text, name text, language text} templates AS t
-             WHERE t.business_account = r.business_account AND t.name = r.name AND t.language = r.language",
+             WHERE t.business_account = r.business_account AND t.name = r.name AND t.language = r.language
+             {postgres ORDER BY t.name, t.language FOR SHARE OF t}",
             &rows,
         )?;
         found
