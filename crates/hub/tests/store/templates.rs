@@ -143,7 +143,7 @@ fn what_has_to_be_known_before_a_send_is_looked_up_together() {
         };
         keep(lab, vec![paused, template(lab, ACCOUNT, "b", "en")]).await;
         let keys = [("a", "en"), ("b", "en"), ("a", "nl"), ("c", "en")];
-        let mut found = lab.read(move |tx| tx.template_standings(ACCOUNT, &keys)).await;
+        let mut found = lab.write(move |tx| tx.template_standings(ACCOUNT, &keys)).await;
         found.sort_by(|one, other| one.name.cmp(&other.name));
         let told: Vec<_> = found
             .iter()
@@ -161,7 +161,7 @@ fn what_has_to_be_known_before_a_send_is_looked_up_together() {
             ("b", "approved", None, "utility"),
         ];
         assert_eq!(told, expected);
-        assert_eq!(lab.read(|tx| tx.template_standings(ACCOUNT, &[])).await, []);
+        assert_eq!(lab.write(|tx| tx.template_standings(ACCOUNT, &[])).await, []);
     });
 }
 
