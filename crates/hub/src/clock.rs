@@ -8,7 +8,11 @@ use tokio::time::Instant;
 
 /// Tells the time; tests freeze it and move it by hand, or have it pass with the runtime's time. Cheap to clone; clones move together.
 #[derive(Debug, Clone)]
-pub struct Clock(Source);
+pub struct Clock {
+    source: Source,
+    /// What [`Clock::advance`] has let pass.
+    passed: Arc<AtomicI64>,
+}
 
 #[derive(Debug, Clone)]
 enum Source {
@@ -25,22 +29,29 @@ enum Source {
 impl Clock {
     /// The system's clock.
     pub fn system() -> Self {
-        Self(Source::System)
+        Self::of(Source::System)
     }
 
     /// A clock that stands still until it is moved.
     pub fn frozen_at(now: Timestamp) -> Self {
-        Self(Source::Frozen(Arc::new(AtomicI64::new(now.as_millisecond()))))
+        Self::of(Source::Frozen(Arc::new(AtomicI64::new(now.as_millisecond()))))
     }
 
     /// A clock that goes with the runtime's time, so that what sleeps for a second wakes a second later by this clock too, also where
     /// time is a simulation's.
     pub fn of_runtime(start: Timestamp) -> Self {
-        Self(Source::Runtime {
+        Self::of(Source::Runtime {
             started: Instant::now(),
             start: start.as_millisecond(),
             moved: Arc::new(AtomicI64::new(0)),
         })
+    }
+
+    fn of(source: Source) -> Self {
+        Self {
+            source,
+            passed: Arc::default(),
+        }
     }
 
     /// Now, in whole milliseconds: what the store keeps is what was seen.
@@ -50,7 +61,7 @@ impl Clock {
 
     /// Now, in milliseconds since 1970.
     pub fn now_millis(&self) -> i64 {
-        match &self.0 {
+        match &self.source {
             #[expect(
                 clippy::disallowed_methods,
                 reason = "the one place that asks the system for the time"
@@ -64,14 +75,22 @@ impl Clock {
         }
     }
 
-    /// Moves a clock of tests forward; the system's clock cannot be moved.
+    /// The same, but for what a test has let pass: where it leaps, the calendar was set, or the machine has slept.
+    pub fn calendar_millis(&self) -> i64 {
+        self.now_millis() - self.passed.load(Ordering::SeqCst)
+    }
+
+    /// Lets time pass on a clock of tests; the system's clock cannot be moved.
     pub fn advance(&self, by: std::time::Duration) {
-        self.shift(i64::try_from(by.as_millis()).unwrap_or(i64::MAX));
+        let by_millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        // In this order nobody sees a leap forward between the two.
+        self.passed.fetch_add(by_millis, Ordering::SeqCst);
+        self.shift(by_millis);
     }
 
     /// Sets a clock of tests forward, or back, by milliseconds, as an operator or a time server would; the system's clock cannot be moved.
     pub fn shift(&self, by_millis: i64) {
-        match &self.0 {
+        match &self.source {
             Source::System => {}
             Source::Frozen(moved) | Source::Runtime { moved, .. } => {
                 moved.fetch_add(by_millis, Ordering::SeqCst);

@@ -53,8 +53,7 @@ pub struct Leases {
 #[derive(Debug)]
 struct Held {
     epoch: i64,
-    /// How often it has run out for a while and was renewed all the same: the process stood still, or the store was away. Time that passed is what
-    /// counts here; a calendar may be set.
+    /// How often it has run out for a while and was renewed all the same: the process stood still, the store was away, or the calendar was set.
     gaps: AtomicU64,
     until: Mutex<Until>,
     /// Whoever led before has given it to this node, after its last call.
@@ -106,7 +105,7 @@ impl Lead {
             .until
             .lock()
             .expect("no thread panics while it holds this lock");
-        Instant::now() < until.instant && clock.now_millis() < until.wall
+        Instant::now() < until.instant && clock.calendar_millis() < until.wall
     }
 
     /// How often it has run out for a while without being lost.
@@ -300,7 +299,8 @@ pub async fn run(app: App, stop: CancellationToken) {
 async fn renew(app: &App, sight: &mut Sight) -> Result<(), StoreError> {
     let leases = &app.leases;
     let (began, now) = (Instant::now(), app.clock.now_millis());
-    let until = leases.until(began, now);
+    let calendar = app.clock.calendar_millis();
+    let until = leases.until(began, calendar);
     let held: Vec<(ChannelId, i64)> = leases
         .held()
         .iter()
@@ -373,10 +373,10 @@ async fn renew(app: &App, sight: &mut Sight) -> Result<(), StoreError> {
         });
         for lease in held.values() {
             let mut old = lease.until.lock().expect("no thread panics while it holds this lock");
-            if began >= old.instant {
+            if began >= old.instant || calendar >= old.wall {
                 lease.gaps.fetch_add(1, Ordering::Relaxed);
+                has_changed = true;
             }
-            has_changed |= began >= old.instant || now >= old.wall;
             *old = until;
         }
         for (channel, epoch, handed_over) in taken {

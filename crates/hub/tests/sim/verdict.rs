@@ -295,7 +295,7 @@ fn is_repeated_only_blindly(world: &mut Inner, number: usize, message: &Message,
         ) {
             let what = format!("order {number} by call {later}, though {sign} told of call {earlier}");
             world.violated("nothing is sent again that Meta was known to have", what);
-        } else if was_answered(world, call) {
+        } else if was_answered(world, call, again.at) {
             let what = format!("order {number} by call {later}, though call {earlier} was answered");
             world.violated("nothing is sent again that Meta was known to have", what);
         }
@@ -315,7 +315,7 @@ fn goes_on_only_where_it_did_not_serve(world: &mut Inner, number: usize, calls: 
             continue;
         };
         let sign = known_by_then(world, *earlier, again.at, signs);
-        let was_answered = !is_given_time && !call.fails_later && was_answered(world, call);
+        let was_answered = !is_given_time && !call.fails_later && was_answered(world, call, again.at);
         if sign.is_some() || was_answered {
             let what = format!("order {number} by call {later}, though call {earlier} had served: {sign:?}");
             world.violated("another number is for what the first did not serve", what);
@@ -332,12 +332,14 @@ fn known_by_then(world: &Inner, call: usize, at: i64, signs: &[&str]) -> Option<
     sign.map(|event| event.external_id.clone())
 }
 
-/// Whether a call was answered to a process that lived to keep it.
-fn was_answered(world: &Inner, call: &Call) -> bool {
-    call.answered_at.is_some_and(|answered_at| {
-        let died = |at: &i64| (answered_at..answered_at + KEPT_WITHIN).contains(at);
-        !world.crashed_at.iter().any(died)
-    })
+/// Whether a call was answered by a time, to a process that lived to keep it. One that stands still hears it when it goes on.
+fn was_answered(world: &Inner, call: &Call, by: i64) -> bool {
+    call.answered_at
+        .filter(|answered_at| *answered_at < by)
+        .is_some_and(|answered_at| {
+            let died = |at: &i64| (answered_at..answered_at + KEPT_WITHIN).contains(at);
+            !world.crashed_at.iter().any(died)
+        })
 }
 
 /// Not before the time that was asked for, not after it was withdrawn, and not long after it expired.
