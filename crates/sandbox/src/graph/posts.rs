@@ -16,7 +16,8 @@ use super::fields::{self, Field};
 use super::params::Params;
 use super::tokens::Caller;
 use crate::Core;
-use crate::posts::{Audio, Post, PostKind, STORY_MILLIS, film, picture};
+use crate::posts::{Audio, Post, PostKind, STORY_MILLIS, picture};
+use crate::samples::film;
 use crate::state::State;
 use crate::world::TokenKind;
 

@@ -1,9 +1,8 @@
 //! What Instagram accounts have posted: pictures, films, reels, carousels, stories; and what is on its way to become a post.
 //!
 //! Posts are made by the control API, by a script, or by a business through Graph (`graph/publishing.rs`); `graph/posts.rs` shows them.
-//! Pictures and films are drawn from the post's id whenever somebody asks ([`picture`], [`film`]), so that nothing of them is kept.
+//! Pictures and films are drawn from the post's id whenever somebody asks ([`picture`], [`crate::samples::film`]), so that nothing of them is kept.
 
-pub(crate) mod film;
 pub(crate) mod picture;
 
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! A poster: a record on a coloured ground, upright, as PNG. The same seed gives the same picture.
 
-use crate::media::{adler32, crc32};
+use crate::samples::png;
 
 const WIDTH: usize = 216;
 const HEIGHT: usize = 384;
@@ -68,7 +68,7 @@ pub(crate) fn picture(seed: &[u8]) -> Vec<u8> {
             });
         }
     }
-    png(&palette, &pixels)
+    png::write((WIDTH, HEIGHT), Some(&palette), &pixels)
 }
 
 /// From hue (degrees), saturation and lightness (percent).
@@ -80,36 +80,6 @@ fn colour(hue: u16, saturation: u16, lightness: u16) -> [u8; 3] {
         let part = lightness - strength * (turn - 3.0).min(9.0 - turn).clamp(-1.0, 1.0);
         (part * 255.0).round() as u8
     })
-}
-
-/// Pixels of one byte each, stored as they are.
-fn png(palette: &[u8], pixels: &[u8]) -> Vec<u8> {
-    let mut data = vec![0x78, 0x01];
-    let mut blocks = pixels.chunks(usize::from(u16::MAX)).peekable();
-    while let Some(block) = blocks.next() {
-        data.push(u8::from(blocks.peek().is_none()));
-        let length = block.len() as u16;
-        data.extend(length.to_le_bytes());
-        data.extend((!length).to_le_bytes());
-        data.extend(block);
-    }
-    data.extend(adler32(pixels).to_be_bytes());
-    let size = [(WIDTH as u32).to_be_bytes(), (HEIGHT as u32).to_be_bytes()].concat();
-    // 8 bits a pixel, which is a place in the palette.
-    let header = [&size[..], &[8, 3, 0, 0, 0]].concat();
-    let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
-    for (name, part) in [
-        (b"IHDR", &header[..]),
-        (b"PLTE", palette),
-        (b"IDAT", &data[..]),
-        (b"IEND", &[][..]),
-    ] {
-        let named = [&name[..], part].concat();
-        png.extend((part.len() as u32).to_be_bytes());
-        png.extend(&named);
-        png.extend(crc32(&named).to_be_bytes());
-    }
-    png
 }
 
 #[cfg(test)]

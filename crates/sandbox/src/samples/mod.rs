@@ -1,11 +1,12 @@
-//! Sample files, made in code: what a customer sends who has no file at hand.
+//! Sample files, made in code: what a customer sends who has no file at hand, and the films that accounts post.
 //!
 //! Each is small, valid, and shown or played by browsers: a [`jpeg`] and a PNG picture, a [`film`], a [`voice`] message, a [`page`] of PDF, and
 //! [`sticker`]s that stand still or move. The same seed text makes the same bytes.
 
-mod film;
+pub(crate) mod film;
 mod jpeg;
 mod page;
+pub(crate) mod png;
 mod sticker;
 mod voice;
 
@@ -61,7 +62,7 @@ pub(crate) fn file(kind: Kind, address: &str, seed: &str) -> (Bytes, String) {
         // Without an address it is a photo; with one the stand-in that pictures always had.
         Kind::Image if address.is_empty() => (jpeg::make(hash), "image/jpeg"),
         Kind::Image => return picture(address),
-        Kind::Video => (film::make(hash), "video/mp4"),
+        Kind::Video => (film::film(hash), "video/mp4"),
         Kind::Audio => (voice::make(), "audio/ogg; codecs=opus"),
         Kind::Document => (page::make(address), "application/pdf"),
         Kind::Sticker => (sticker::still(), "image/webp"),
