@@ -105,6 +105,11 @@ impl Standing {
         Self::CircuitOpen,
     ];
 
+    /// Whether messages go out by it, if only one now and then.
+    pub fn sends(self) -> bool {
+        matches!(self, Self::Ready | Self::CircuitOpen)
+    }
+
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::transfers::{CHANNELS_MAX, Places};
 use super::{TAKEN_FOR, TRANSFER_TIMEOUT, millis};
 use crate::app::App;
-use crate::channels::{Channel, Connection, Standing, follow, hold};
+use crate::channels::{Channel, Connection, follow, hold};
 use crate::conversations::model::{Failure, Millis};
 use crate::media::model::{Upload, UploadKey, UploadStatus, pause};
 use crate::metrics::Transfer;
@@ -85,10 +85,13 @@ impl Uploads {
                 .store
                 .read(move |tx| tx.channels_with_uploads_due(now, CHANNELS_MAX))
                 .await?;
-            // What may not send hands nothing over.
+            // What may not send hands nothing over. One whose circuit is open does so for the message that is tried, once it is time.
             channels.retain(|id| {
                 let channel = self.app.channels.get(id);
-                channel.is_none_or(|channel| channel.standing(&self.app.flags) == Standing::Ready)
+                channel.is_none_or(|channel| {
+                    let may_be_tried = channel.circuit.as_ref().is_none_or(|circuit| circuit.is_half_open(now));
+                    channel.standing(&self.app.flags).sends() && may_be_tried
+                })
             });
             let shares = self.places.shares(&channels);
             if shares.is_empty() {

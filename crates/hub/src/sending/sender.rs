@@ -147,7 +147,7 @@ impl Turn {
             _ => None,
         };
         match (channel.standing(&app.flags), line) {
-            (Standing::Ready | Standing::CircuitOpen, Some(line)) => Self::Send(Box::new(Sender {
+            (standing, Some(line)) if standing.sends() => Self::Send(Box::new(Sender {
                 app: app.clone(),
                 line,
                 channel,
@@ -501,10 +501,8 @@ impl Sender {
     /// Whether the channel is still as this sender knows it, and may send.
     pub(super) fn is_current(&self) -> bool {
         self.app.channels.get(&self.channel.id).is_some_and(|channel| {
-            matches!(
-                channel.standing(&self.app.flags),
-                Standing::Ready | Standing::CircuitOpen
-            ) && channel.credentials_version == self.channel.credentials_version
+            channel.standing(&self.app.flags).sends()
+                && channel.credentials_version == self.channel.credentials_version
                 && channel.limits == self.channel.limits
         })
     }

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::app::App;
 use crate::audit::Auditor;
 use crate::channels::model::Switched;
-use crate::channels::{Channel, Standing, follow};
+use crate::channels::{Channel, follow};
 use crate::conversations::model::{ChannelId, Millis, Status};
 use crate::ids::MessageId;
 use crate::sending::end::End;
@@ -65,7 +65,7 @@ pub async fn switch(app: &App, id: &ChannelId, to: Option<&ChannelId>, actor: &s
     let channel = app.channels.get(id).ok_or(SwitchError::NotFound)?;
     let backup = backup_of(app, &channel, to)?;
     let standing = backup.standing(&app.flags);
-    if !matches!(standing, Standing::Ready | Standing::CircuitOpen) {
+    if !standing.sends() {
         let detail = format!(
             "Channel `{}` cannot send: it is `{}`. Nothing was changed.",
             backup.id,

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use tidings_sandbox::{FaultKind, FaultRequest};
 
 use super::{PNG, fault_of, order};
-use crate::harness::{ACCOUNT, Harness, NUMBER, on_both, text};
+use crate::harness::{ACCOUNT, ADMIN_KEY, Harness, NUMBER, Setup, fault, on_both, on_both_with, text};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const AMARA: &str = "+447700900101";
@@ -98,6 +99,42 @@ async fn a_message_waits_for_its_file_and_the_others_do_not() {
         harness.pass(Duration::from_secs(6)).await;
         harness.message_until(&sent, "accepted").await;
         harness.message_until(&behind, "accepted").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_message_that_closes_a_circuit_may_be_one_with_a_file() {
+    let setup = Setup::default().with("TIDINGS_SENDING_CIRCUIT_CALLS_MIN", "1");
+    on_both_with(setup, async |harness| {
+        opened(harness).await;
+        harness.foresee_refusals(&[131_057]);
+        let busy = FaultRequest {
+            code: Some(131_057),
+            ..fault(FaultKind::Error)
+        };
+        harness.sandbox.fault(busy).unwrap();
+        let failing = harness
+            .send(json!({"channel": "whatsapp", "to": AMARA, "message": "not now"}))
+            .await;
+        harness.waiting_after(&failing, 1).await;
+        let standing = async |harness: &Harness, status: &str| {
+            harness
+                .until(&format!("the channel is {status}"), async |harness| {
+                    let channel = harness.get("/api/v1/channels/whatsapp").await.expect(200);
+                    (channel["status"] == status).then_some(())
+                })
+                .await;
+        };
+        standing(harness, "circuit_open").await;
+        // So that nothing without a file is left to be tried with.
+        let cancel = harness.request(Method::DELETE, &format!("/api/v1/messages/{failing}"));
+        harness.answer(cancel.bearer_auth(ADMIN_KEY)).await.expect(200);
+        let media = harness.uploaded_picture().await;
+        let sent = harness.send(order(AMARA, "image", &media)).await;
+        harness.pass(MINUTE).await;
+        harness.message_until(&sent, "accepted").await;
+        standing(harness, "ready").await;
     })
     .await;
 }
