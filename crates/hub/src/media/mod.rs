@@ -124,7 +124,11 @@ pub async fn keep(app: &App, file: Finished) -> Result<(), KeepError> {
 pub async fn recover(app: &App) -> Result<(), StoreError> {
     let now = app.clock.now_millis();
     if app.store.engine() == "sqlite" {
-        app.store.write(move |tx| tx.release_media_taken(None, now)).await?;
+        let released = app.store.write(move |tx| {
+            tx.release_media_taken(None, now)?;
+            tx.release_media_uploads_taken(None, now)
+        });
+        released.await?;
     }
     match app.media.depot.clear().await {
         Ok(0) => {}

@@ -56,7 +56,11 @@ pub async fn run(app: App, stop: CancellationToken) {
     }
     uploads.running.shutdown().await;
     let (node, now) = (app.leases.node(), app.clock.now_millis());
-    if let Err(error) = app.store.write(move |tx| tx.release_media_taken(Some(node), now)).await {
+    if let Err(error) = app
+        .store
+        .write(move |tx| tx.release_media_uploads_taken(Some(node), now))
+        .await
+    {
         tracing::info!(%error, "files that were being handed to Meta are handed over again later");
     }
 }

@@ -218,24 +218,34 @@ impl Tx<'_> {
         Ok(known)
     }
 
-    /// Channels that have files to be fetched which are due, in the order of their names, after a name. A walk along an index that touches one
-    /// row for each such channel.
+    /// Channels that have files to be fetched which are due, in the order of their names.
     pub fn channels_with_media_due(&mut self, now: Millis, limit: u32) -> Result<Vec<ChannelId>, StoreError> {
+        self.channels_with_due(
+            "SELECT m.channel_id FROM media AS m WHERE m.status = 'pending' AND m.channel_id > ?1
+             ORDER BY m.channel_id, m.due_at LIMIT 1",
+            "SELECT m.id FROM media AS m WHERE m.status = 'pending' AND m.channel_id = ?1 AND m.due_at <= ?2 LIMIT 1",
+            now,
+            limit,
+        )
+    }
+
+    /// A walk along an index that touches two rows for each channel: `next` finds the first channel after a name (`?1`), `due` whether
+    /// something of a channel (`?1`) is due at a time (`?2`).
+    fn channels_with_due(
+        &mut self,
+        next: &'static str,
+        due: &'static str,
+        now: Millis,
+        limit: u32,
+    ) -> Result<Vec<ChannelId>, StoreError> {
         let mut channels: Vec<ChannelId> = Vec::new();
         let mut after = String::new();
         while channels.len() < limit as usize {
-            let row = self.query_opt(
-                "SELECT m.channel_id FROM media AS m WHERE m.status = 'pending' AND m.channel_id > ?1
-                 ORDER BY m.channel_id, m.due_at LIMIT 1",
-                params![&after],
-            )?;
-            let Some(row) = row else { break };
+            let Some(row) = self.query_opt(next, params![&after])? else {
+                break;
+            };
             after = row.get(0)?;
-            let due = self.query_opt(
-                "SELECT m.id FROM media AS m WHERE m.status = 'pending' AND m.channel_id = ?1 AND m.due_at <= ?2 LIMIT 1",
-                params![&after, now],
-            )?;
-            if due.is_some() {
+            if self.query_opt(due, params![&after, now])?.is_some() {
                 channels.push(ChannelId(after.clone()));
             }
         }
@@ -284,17 +294,20 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Lets go of every file that a node has taken; `None`: that any has.
+    /// Lets go of every file that a node has taken to fetch; `None`: that any has.
     pub fn release_media_taken(&mut self, node: Option<NodeId>, now: Millis) -> Result<u64, StoreError> {
-        let media = self.execute(
+        self.execute(
             "UPDATE media SET due_at = ?2, taken_by = NULL WHERE taken_by IS NOT NULL AND (?1{postgres ::bytea} IS NULL OR taken_by = ?1)",
             params![&node, now],
-        )?;
-        let uploads = self.execute(
+        )
+    }
+
+    /// Lets go of every file that a node has taken to hand over; `None`: that any has.
+    pub fn release_media_uploads_taken(&mut self, node: Option<NodeId>, now: Millis) -> Result<u64, StoreError> {
+        self.execute(
             "UPDATE media_uploads SET due_at = ?2, taken_by = NULL WHERE taken_by IS NOT NULL AND (?1{postgres ::bytea} IS NULL OR taken_by = ?1)",
             params![&node, now],
-        )?;
-        Ok(media + uploads)
+        )
     }
 
     /// Writes down what came of fetching a file that this node has taken; answers with the file as it is now, or `None` if it is another's by
@@ -489,25 +502,13 @@ impl Tx<'_> {
 
     /// Channels that have files to be handed over which are due, in the order of their names.
     pub fn channels_with_uploads_due(&mut self, now: Millis, limit: u32) -> Result<Vec<ChannelId>, StoreError> {
-        let mut channels: Vec<ChannelId> = Vec::new();
-        let mut after = String::new();
-        while channels.len() < limit as usize {
-            let row = self.query_opt(
-                "SELECT u.channel_id FROM media_uploads AS u WHERE u.status = 'wanted' AND u.channel_id > ?1
-                 ORDER BY u.channel_id, u.due_at LIMIT 1",
-                params![&after],
-            )?;
-            let Some(row) = row else { break };
-            after = row.get(0)?;
-            let due = self.query_opt(
-                "SELECT u.kind FROM media_uploads AS u WHERE u.status = 'wanted' AND u.channel_id = ?1 AND u.due_at <= ?2 LIMIT 1",
-                params![&after, now],
-            )?;
-            if due.is_some() {
-                channels.push(ChannelId(after.clone()));
-            }
-        }
-        Ok(channels)
+        self.channels_with_due(
+            "SELECT u.channel_id FROM media_uploads AS u WHERE u.status = 'wanted' AND u.channel_id > ?1
+             ORDER BY u.channel_id, u.due_at LIMIT 1",
+            "SELECT u.kind FROM media_uploads AS u WHERE u.status = 'wanted' AND u.channel_id = ?1 AND u.due_at <= ?2 LIMIT 1",
+            now,
+            limit,
+        )
     }
 
     /// Takes files of a channel that are to be handed over, the longest due first: nobody else does until a time.

@@ -388,6 +388,33 @@ fn a_file_is_handed_over_once_and_anew_when_it_was_forgotten() {
 }
 
 #[test]
+fn who_ends_lets_go_of_what_it_was_handing_over_and_of_nothing_else() {
+    on_both(async |lab| {
+        let (node, other): (NodeId, NodeId) = (lab.ids.next(), lab.ids.next());
+        lab.write(|tx| tx.want_media_uploads(&[upload(1)], BEGIN)).await;
+        let take = async |by: NodeId, now| {
+            let taken = lab
+                .write(move |tx| tx.take_media_uploads(&whatsapp(), by, now, BEGIN + 60, 9))
+                .await;
+            taken.len()
+        };
+        assert_eq!(take(node, BEGIN).await, 1);
+        let release =
+            async |by: Option<NodeId>| lab.write(move |tx| tx.release_media_uploads_taken(by, BEGIN + 1)).await;
+        assert_eq!(
+            lab.write(move |tx| tx.release_media_taken(Some(node), BEGIN + 1)).await,
+            0
+        );
+        assert_eq!(take(other, BEGIN + 1).await, 0, "it is still being handed over");
+        assert_eq!(release(Some(other)).await, 0);
+        assert_eq!(release(Some(node)).await, 1);
+        assert_eq!(take(other, BEGIN + 1).await, 1);
+        assert_eq!(release(None).await, 1);
+        assert_eq!(take(node, BEGIN + 1).await, 1);
+    });
+}
+
+#[test]
 fn messages_that_wait_for_a_file_are_due_once_it_is_there() {
     on_both(async |lab| {
         let media = uploaded(lab, 1);
