@@ -58,9 +58,9 @@ pub fn verify(
         return Ok(Verified::Unknown);
     };
     let (name, language) = (&template.name, &template.language);
+    // In this order: what was read from Meta by that time is found, whoever reads beside this unit.
+    let synced_at = tx.template_sync(account)?.and_then(|state| state.synced_at);
     let found = tx.template(account, name, language)?;
-    let state = tx.template_sync(account)?;
-    let synced_at = state.and_then(|state| state.synced_at);
     let stale = synced_at
         .is_some_and(|at| at < now - READ_ANEW_AFTER)
         .then(|| account.clone());
