@@ -221,6 +221,13 @@ impl Channels {
         self.parts.snapshot.borrow().by_id.get(id).cloned()
     }
 
+    /// Whether a WhatsApp Business Account is that of any channel.
+    pub fn have_business_account(&self, account: &str) -> bool {
+        self.all()
+            .iter()
+            .any(|channel| channel.business_account.as_deref() == Some(account))
+    }
+
     /// The channel that an account at Meta is.
     pub fn by_account(&self, platform: Platform, account: &str) -> Option<Arc<Channel>> {
         // A key of borrowed parts cannot be looked up in a map of owned ones.

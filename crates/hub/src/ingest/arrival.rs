@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tokio::time::Instant;
 
-use crate::channels::templates::news;
+use crate::channels::templates::news::{self, News, Notice};
 use crate::conversations::model::{ChannelId, Millis};
 use crate::conversations::projection::{self, Incoming, Projected, REDACTED};
 use crate::ids::{EventId, Ids};
@@ -40,6 +40,10 @@ pub struct BroughtIn {
     pub unparked: bool,
     /// There are files to be fetched.
     pub has_files: bool,
+    /// What is to be known of message templates.
+    pub notices: Vec<Notice>,
+    /// Whether anything was told of one.
+    pub is_about_templates: bool,
 }
 
 impl Arrived {
@@ -53,10 +57,9 @@ impl Arrived {
         }
     }
 
-    /// Whether it can be kept as done. What it tells of a message template, the projector writes down.
+    /// Whether it can be kept as done.
     pub fn is_understood(&self) -> bool {
-        let needs_nothing = self.event.ignored_because.is_some();
-        needs_nothing || (self.meaning.is_some() && !news::is_about_templates(self.event.kind))
+        self.meaning.is_some() || self.event.ignored_because.is_some()
     }
 
     fn status(&self) -> EventStatus {
@@ -74,6 +77,10 @@ impl Arrived {
 
     fn incoming(&self) -> Option<&Incoming> {
         self.meaning.as_ref()?.incoming.as_ref()
+    }
+
+    fn news(&self) -> Option<(EventId, &News)> {
+        Some((self.event.id, self.meaning.as_ref()?.news.as_ref()?))
     }
 
     /// The event as it was kept, without its raw value; `None` if it needed no processing.
@@ -145,11 +152,14 @@ pub fn bring_in(
         .collect();
     tx.insert_finished_events(&finished)?;
     note_arrival(tx, new.iter().map(|arrived| (&arrived.event, arrived.status())))?;
-    let mut changes: HashMap<EventId, _> = incoming
+    let mut changes: BTreeMap<EventId, _> = incoming
         .iter()
         .map(|event| event.event_id)
         .zip(projected.changes)
         .collect();
+    let told: Vec<(EventId, &News)> = new.iter().filter_map(|arrived| arrived.news()).collect();
+    let is_about_templates = !told.is_empty();
+    let notices = news::hear_all(tx, told.into_iter(), &mut changes, now)?;
     let rows: Vec<NewStreamRow> = new
         .iter()
         .filter(|arrived| arrived.meaning.is_some())
@@ -169,6 +179,8 @@ pub fn bring_in(
         received: projected.received,
         unparked: projected.unparked,
         has_files: projected.has_files,
+        notices,
+        is_about_templates,
     })
 }
 

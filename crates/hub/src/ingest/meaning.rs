@@ -7,6 +7,7 @@ use tidings_meta::notification::{EventKind, Platform};
 use tokio::time::Instant;
 
 use crate::channels::Channels;
+use crate::channels::templates::news::{self, News};
 use crate::conversations::model::{ChannelId, Millis};
 use crate::conversations::projection::Incoming;
 use crate::conversations::understand::{self, Envelope, Understood};
@@ -25,6 +26,8 @@ pub struct Meaning {
     pub error: Option<String>,
     /// What it brings; `None` if it has no meaning for a channel.
     pub incoming: Option<Incoming>,
+    /// What it says of a message template of an account that a channel belongs to.
+    pub news: Option<News>,
     /// How long it took to find out.
     pub took: Duration,
 }
@@ -40,6 +43,13 @@ pub struct Told<'e> {
     occurred_at: Option<Millis>,
     received_at: Millis,
     payload: &'e str,
+}
+
+impl Told<'_> {
+    /// When it happened, as far as is known.
+    fn at(&self) -> Millis {
+        self.occurred_at.unwrap_or(self.received_at)
+    }
 }
 
 impl<'e> From<&'e NewEvent> for Told<'e> {
@@ -84,6 +94,7 @@ impl Meaning {
             status: EventStatus::Processed,
             error: None,
             incoming: None,
+            news: None,
             took: Duration::ZERO,
         };
         match understood(event) {
@@ -92,18 +103,21 @@ impl Meaning {
             Ok(_) if event.kind == EventKind::Unknown => {
                 meaning.is(EventStatus::Ignored, "no event kind that Tidings knows".to_owned());
             }
-            Ok(understood) => match meaning.channel_id.clone() {
-                Some(channel_id) => {
-                    meaning.incoming = Some(Incoming {
-                        event_id: event.id,
-                        channel_id,
-                        at: event.occurred_at.unwrap_or(event.received_at),
-                        understood,
-                    });
+            Ok((understood, news)) => {
+                meaning.news = news.filter(|news| channels.have_business_account(&news.business_account));
+                match meaning.channel_id.clone() {
+                    Some(channel_id) => {
+                        meaning.incoming = Some(Incoming {
+                            event_id: event.id,
+                            channel_id,
+                            at: event.at(),
+                            understood,
+                        });
+                    }
+                    None if understood.person.is_some() => meaning.is(EventStatus::Ignored, UNKNOWN_ACCOUNT.to_owned()),
+                    None => {}
                 }
-                None if understood.person.is_some() => meaning.is(EventStatus::Ignored, UNKNOWN_ACCOUNT.to_owned()),
-                None => {}
-            },
+            }
         }
         meaning.took = began.elapsed();
         meaning
@@ -114,14 +128,19 @@ impl Meaning {
     }
 }
 
-fn understood(event: Told<'_>) -> Result<Understood, String> {
+fn understood(event: Told<'_>) -> Result<(Understood, Option<News>), String> {
     let envelope = Envelope {
         platform: event.platform,
         external_id: event.external_id,
         received_at: event.received_at,
         raw: event.payload,
     };
+    let read = || {
+        let understood = understand::understand(envelope)?;
+        let news = news::of_event(event.platform, event.kind, event.account, event.payload, event.at());
+        Ok((understood, news))
+    };
     // A parser's bug must not take the batch, or the process, with it.
-    catch_unwind(AssertUnwindSafe(|| understand::understand(envelope)))
+    catch_unwind(AssertUnwindSafe(read))
         .unwrap_or_else(|_| Err("understanding it panicked: a bug of Tidings".to_owned()))
 }

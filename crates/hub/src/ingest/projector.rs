@@ -226,19 +226,11 @@ impl Worker {
         Due {
             place,
             before,
-            news: news::of_event(&event).filter(|news| self.has_account(&news.business_account)),
             event,
             incoming: meaning.incoming,
+            news: meaning.news,
             understanding: meaning.took,
         }
-    }
-
-    /// Whether a WhatsApp Business Account is that of any channel.
-    fn has_account(&self, account: &str) -> bool {
-        let channels = self.channels.all();
-        channels
-            .iter()
-            .any(|channel| channel.business_account.as_deref() == Some(account))
     }
 
     fn project(&self, tx: &mut Tx<'_>, batch: &[Due]) -> Result<Done, StoreError> {
@@ -279,15 +271,12 @@ impl Worker {
             .map(|event| event.event_id)
             .zip(projected.changes)
             .collect();
-        let mut notices = Vec::new();
-        let mut is_about_templates = false;
-        for due in &batch {
-            let Some(told) = &due.news else { continue };
-            is_about_templates = true;
-            let heard = news::hear(tx, told, self.now)?;
-            changes.entry(due.event.id).or_default().extend(heard.changes);
-            notices.extend(heard.notice);
-        }
+        let told: Vec<(EventId, &News)> = batch
+            .iter()
+            .filter_map(|due| Some((due.event.id, due.news.as_ref()?)))
+            .collect();
+        let is_about_templates = !told.is_empty();
+        let notices = news::hear_all(tx, told.into_iter(), &mut changes, self.now)?;
         let rows: Vec<NewStreamRow> = finished
             .iter()
             .map(|(event, _)| NewStreamRow {

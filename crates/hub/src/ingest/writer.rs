@@ -123,7 +123,8 @@ async fn bring_in(app: &App, group: Vec<Pending>, turn: Option<Turn>) -> Result<
                 events: Vec::with_capacity(brought.new.len()),
                 received: brought.received,
                 has_files: brought.has_files,
-                ..Done::default()
+                notices: brought.notices,
+                is_about_templates: brought.is_about_templates,
             };
             for Pending { events, answer } in group {
                 let all = events.len();

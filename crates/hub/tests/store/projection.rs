@@ -246,6 +246,7 @@ async fn come_in_at_once(lab: &Lab, events: &[(Platform, &Event)]) {
                 status: EventStatus::Processed,
                 error: None,
                 incoming: Some(incoming),
+                news: None,
                 took: Duration::ZERO,
             };
             Arrived::new(event, Some(Box::new(meaning)))

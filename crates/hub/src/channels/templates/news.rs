@@ -1,6 +1,8 @@
 //! What is told of templates beside their list: events of Meta's, and refusals. Either changes the definition at once, and asks for the account's
 //! templates to be read anew.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use tidings_meta::notification::{EventKind, Platform};
 use tidings_meta::whatsapp::{self, TemplateChange, TemplateUpdate};
@@ -8,7 +10,7 @@ use tidings_meta::whatsapp::{self, TemplateChange, TemplateUpdate};
 use super::model::{APPROVED, DISABLED, Definition, PAUSED, pause_millis};
 use crate::conversations::content::Template;
 use crate::conversations::model::Millis;
-use crate::ingest::model::StoredEvent;
+use crate::ids::EventId;
 use crate::store::{StoreError, Tx};
 use crate::stream::model::Change;
 
@@ -98,36 +100,48 @@ impl Notice {
     }
 }
 
-/// Reads what an event says of a template; `None` if it is about none.
-pub fn of_event(event: &StoredEvent) -> Option<News> {
-    if event.platform != Platform::WhatsApp || !is_about_templates(event.kind) {
-        return None;
-    }
-    let entry = whatsapp::parse(&event.payload).ok()?;
-    let (whatsapp::Change::Account(value) | whatsapp::Change::Unknown(value)) = entry.change else {
-        return None;
-    };
-    let update = TemplateUpdate::read(&value)?;
-    Some(News {
-        business_account: event.account.clone(),
-        update,
-        at: event.occurred_at.unwrap_or(event.received_at),
-    })
-}
-
-/// Whether events of a kind tell of message templates.
-pub fn is_about_templates(kind: EventKind) -> bool {
-    matches!(
+/// Reads what an event of an account says of a template; `None` if it is about none.
+pub fn of_event(platform: Platform, kind: EventKind, account: &str, payload: &str, at: Millis) -> Option<News> {
+    let is_about_templates = matches!(
         kind,
         EventKind::TemplateStatus
             | EventKind::TemplateQuality
             | EventKind::TemplateCategory
             | EventKind::TemplateComponents
-    )
+    );
+    if platform != Platform::WhatsApp || !is_about_templates {
+        return None;
+    }
+    let entry = whatsapp::parse(payload).ok()?;
+    let (whatsapp::Change::Account(value) | whatsapp::Change::Unknown(value)) = entry.change else {
+        return None;
+    };
+    let update = TemplateUpdate::read(&value)?;
+    Some(News {
+        business_account: account.to_owned(),
+        update,
+        at,
+    })
+}
+
+/// Changes the definitions that the news of a batch are about; adds what is to be told to the changes of each event.
+pub fn hear_all<'n>(
+    tx: &mut Tx<'_>,
+    told: impl Iterator<Item = (EventId, &'n News)>,
+    changes: &mut BTreeMap<EventId, Vec<Change>>,
+    now: Millis,
+) -> Result<Vec<Notice>, StoreError> {
+    let mut notices = Vec::new();
+    for (event, news) in told {
+        let heard = hear(tx, news, now)?;
+        changes.entry(event).or_default().extend(heard.changes);
+        notices.extend(heard.notice);
+    }
+    Ok(notices)
 }
 
 /// Changes the definition that news are about.
-pub fn hear(tx: &mut Tx<'_>, news: &News, now: Millis) -> Result<Heard, StoreError> {
+fn hear(tx: &mut Tx<'_>, news: &News, now: Millis) -> Result<Heard, StoreError> {
     let told = tx.want_template_sync(&news.business_account, now)?;
     let (name, language) = (&news.update.name, &news.update.language);
     let Some(mut definition) = tx.template(&news.business_account, name, language)? else {
