@@ -622,6 +622,9 @@ fn in_words(tx: &mut Tx<'_>, channel: &Channel, said: &Content) -> Result<Option
 /// What is said on a further route: what the contact is told about it, where there is room, and what was said. Else why the product cannot
 /// carry it.
 pub fn worded(kind: ChannelKind, words: Option<&str>, said: &Content) -> Result<Content, String> {
+    if said.is_aside() {
+        return Err("there is no message there to put it on".to_owned());
+    }
     // What the caller has uploaded to Meta is there for one channel (reference `whatsapp.md` 9.2, `instagram.md` 3.2).
     if said.files().iter().any(|(_, media)| media.id.is_some()) {
         return Err(

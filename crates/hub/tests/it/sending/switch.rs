@@ -129,6 +129,39 @@ async fn the_window_is_that_of_the_backup_and_what_it_cannot_take_waits_until_th
 }
 
 #[tokio::test]
+async fn a_reaction_waits_for_the_number_that_has_the_message_it_is_put_on() {
+    on_both_with(two_numbers(), async |harness| {
+        let conversation = begin(harness).await;
+        harness.sandbox.write("amara", OTHER_NUMBER, text("hello too")).unwrap();
+        harness.projected().await;
+        let hello = harness.messages(&conversation).await[0]["id"].clone();
+        stop(harness, "whatsapp", "stop").await;
+        let body = json!({"to": {"conversation": conversation["id"]},
+            "content": {"type": "reaction", "messageId": hello, "emoji": "\u{1f44d}"}});
+        let queued = harness
+            .post("/api/v1/messages/send?queue=true", &body)
+            .await
+            .expect(202);
+        let waiting = queued["messageId"].as_str().unwrap().to_owned();
+        switch(harness, &json!({})).await.expect(200);
+        stop(harness, "whatsapp", "start").await;
+        waits_for(harness, &waiting, "switched").await;
+        let why = harness
+            .until("it says why it does not go by the backup", async |harness| {
+                harness.message(&waiting).await["noRoute"].as_str().map(str::to_owned)
+            })
+            .await;
+        assert!(why.contains("there is no message there to put it on"), "{why}");
+        assert_eq!(numbers(harness), [""; 0]);
+
+        back(harness).await;
+        harness.message_until(&waiting, "accepted").await;
+        assert_eq!(numbers(harness), [NUMBER]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_had_failed_and_is_queued_again_goes_by_the_backup_too() {
     on_both_with(two_numbers(), async |harness| {
         harness.foresee_refusals(&[131_026]);
