@@ -15,14 +15,14 @@ const LINES: usize = 16;
 const WIDTH: usize = COLUMNS * 16;
 const HEIGHT: usize = LINES * 16;
 const FRAMES_PER_SECOND: u32 = 5;
-const FRAMES: usize = 20;
+const FRAMES: usize = 15;
 
 /// Baseline, so that every decoder has it.
 const PROFILE: u8 = 66;
 const COMPATIBILITY: u8 = 0xc0;
 const LEVEL: u8 = 30;
 
-/// A film of four seconds in which a square wanders over a coloured ground.
+/// A film of three seconds in which a square wanders over a coloured ground.
 pub(crate) fn film(seed: &[u8]) -> Vec<u8> {
     let byte = |position: usize| seed.get(position).copied().unwrap_or_default();
     let ground = Ground {
