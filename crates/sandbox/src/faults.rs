@@ -12,7 +12,7 @@ use crate::ids::Ids;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FaultRequest {
-    /// Where: `messages`, `message_templates`, `media` (or of it alone `media.upload`, `media.download`, `media.posts`), `insights`, `subscriptions`, `subscribed_apps`, `debug_token`, `read` (any other one), or `any` of these;
+    /// Where: `messages`, `message_templates`, `media` (or of it alone `media.upload`, `media.download`, `media.posts`), `insights`, `subscriptions`, `subscribed_apps`, `debug_token`, `tokens` (their exchange and end), `read` (any other one), or `any` of these;
     /// `webhooks`: the posts to subscribers; `smtp.connect`, `smtp.auth`, `smtp.mail`, `smtp.rcpt`, `smtp.data`, or `smtp` for
     /// each of these. [`FaultKind`] says which kind happens where.
     pub endpoint: String,
@@ -97,6 +97,7 @@ const GRAPH: &[&str] = &[
     "subscriptions",
     "subscribed_apps",
     "debug_token",
+    "tokens",
     "read",
 ];
 const SMTP: &[&str] = &[

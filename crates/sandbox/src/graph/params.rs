@@ -1,5 +1,7 @@
 //! The parameters of a request, wherever they stand: query, form or JSON body.
 
+use std::fmt::Write;
+
 use axum::http::{HeaderMap, header};
 use serde_json::{Map, Value};
 
@@ -82,6 +84,10 @@ impl Params {
             "input_token",
             "verify_token",
             "client_secret",
+            "code",
+            "fb_exchange_token",
+            "revoke_token",
+            "pin",
         ] {
             params.remove(secret);
         }
@@ -135,6 +141,17 @@ pub(crate) fn percent_decode(text: &[u8]) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+pub(crate) fn percent_encode(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
 }
 
 #[cfg(test)]
