@@ -8,6 +8,7 @@
 mod answers;
 mod circuit;
 mod email;
+mod errors;
 mod expiry;
 mod graph;
 mod kinds;
