@@ -13,6 +13,7 @@ mod expiry;
 mod graph;
 mod kinds;
 mod lead;
+mod limits;
 mod pace;
 mod routes;
 mod switch;

@@ -8,9 +8,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tidings_meta::error::{Class, Codes, Explanation, explain_code, rows};
 use tidings_meta::notification::Platform;
-use tidings_sandbox::{CataloguedError, Channel, ERRORS, FaultKind, FaultRequest};
+use tidings_sandbox::{CataloguedError, Channel, ERRORS, FaultKind, FaultRequest, NewInstagramAccount, NewNumber};
 
-use crate::harness::{ACCOUNT, Harness, NUMBER, Setup, fault, on_both_with, text};
+use crate::harness::{ACCOUNT, Harness, NUMBER, Setup, fault, on_both, on_both_with, text};
 
 /// An error that Meta can answer with.
 #[derive(Debug, Clone, Copy)]
@@ -117,55 +117,88 @@ fn the_catalogue_and_the_simulated_meta_have_the_same_errors() {
     }
 }
 
-/// The customer who writes, and the channel.
-fn parties(platform: Platform) -> (&'static str, &'static str) {
-    match platform {
-        Platform::WhatsApp => ("amara", NUMBER),
-        Platform::Instagram => ("lucia", ACCOUNT),
+/// Where a message goes from and to: each refusal that is waited for has a channel to itself, since it may hold all of one.
+struct Place {
+    channel: String,
+    /// The number or Instagram account.
+    account: String,
+    customer: &'static str,
+    to: String,
+}
+
+impl Place {
+    fn new(harness: &Harness, platform: Platform, channel: String, account: String) -> Self {
+        let (customer, address) = match platform {
+            Platform::WhatsApp => ("amara", harness.sandbox.customer("amara").unwrap().phone),
+            Platform::Instagram => ("lucia", harness.sandbox.customer("lucia").unwrap().igsid),
+        };
+        let to = match platform {
+            Platform::WhatsApp => format!("+{}", address.unwrap()),
+            Platform::Instagram => address.unwrap(),
+        };
+        Self {
+            channel,
+            account,
+            customer,
+            to,
+        }
+    }
+
+    /// The one that every hub of these tests has.
+    fn usual(harness: &Harness, platform: Platform) -> Self {
+        let account = match platform {
+            Platform::WhatsApp => NUMBER,
+            Platform::Instagram => ACCOUNT,
+        };
+        Self::new(harness, platform, platform.to_string(), account.to_owned())
+    }
+
+    /// One of its own.
+    async fn added(harness: &Harness, platform: Platform, number: usize) -> Self {
+        let (account, business_account, token) = match platform {
+            Platform::WhatsApp => {
+                let added = harness.sandbox.add_number(NewNumber::default()).unwrap();
+                (added.phone_number_id, Some(added.business_account_id), added.token)
+            }
+            Platform::Instagram => {
+                let new = NewInstagramAccount::default();
+                let added = harness.sandbox.add_instagram_account(new).unwrap();
+                (added.id, None, added.token)
+            }
+        };
+        let channel = format!("no-{number}");
+        let new = json!({"id": channel, "kind": platform.as_str(), "account": account,
+            "businessAccount": business_account, "accessToken": token});
+        harness.post("/api/v1/channels", &new).await.expect(201);
+        Self::new(harness, platform, channel, account)
+    }
+
+    /// Opens the window.
+    fn is_written_to(&self, harness: &Harness) {
+        harness
+            .sandbox
+            .write(self.customer, &self.account, text("hello"))
+            .unwrap();
+    }
+
+    /// Sends a message that Meta refuses.
+    async fn sends(&self, harness: &Harness, refusal: Refusal) -> String {
+        let request = FaultRequest {
+            code: Some(refusal.code),
+            subcode: refusal.subcode,
+            account: Some(self.account.clone()),
+            ..fault(FaultKind::Error)
+        };
+        harness.sandbox.fault(request).unwrap();
+        harness
+            .send(json!({"channel": self.channel, "to": self.to, "message": words(refusal)}))
+            .await
     }
 }
 
 /// What the message says that is refused.
 fn words(refusal: Refusal) -> String {
     format!("refused with {}/{:?}", refusal.code, refusal.subcode)
-}
-
-async fn opens_the_window(harness: &Harness, platform: Platform) {
-    let (customer, account) = parties(platform);
-    harness.sandbox.write(customer, account, text("hello")).unwrap();
-    harness.projected().await;
-}
-
-/// Sends a message that Meta refuses; answers with the message's id and the error that is told of it.
-async fn refused(harness: &Harness, refusal: Refusal) -> (String, Value) {
-    opens_the_window(harness, refusal.platform).await;
-    let Refusal { code, subcode, .. } = refusal;
-    let request = FaultRequest {
-        code: Some(code),
-        subcode,
-        ..fault(FaultKind::Error)
-    };
-    harness.sandbox.fault(request).unwrap();
-    let sent = harness.reply(&harness.conversation().await, &words(refusal)).await;
-    let error = match Fate::of(refusal) {
-        Fate::Fails => {
-            let failed = harness.message_until(&sent, "failed").await;
-            failed["error"].clone()
-        }
-        Fate::Waits(what) => {
-            let told = format!("{refusal:?} makes it wait for {what}");
-            harness
-                .until(&told, async |harness| {
-                    let (_, document) = harness.timeline(&sent).await;
-                    let waiting = &document["waiting"];
-                    let error = document["timeline"][1]["attempt"]["error"].clone();
-                    let settled = waiting["waitsFor"] == what && waiting["state"] != "sending";
-                    (settled && error.is_object()).then_some(error)
-                })
-                .await
-        }
-    };
-    (sent, error)
 }
 
 fn assert_explained(refusal: Refusal, error: &Value) {
@@ -181,81 +214,111 @@ fn assert_explained(refusal: Refusal, error: &Value) {
     assert!(error["text"].as_str().is_some_and(|text| !text.is_empty()), "{error}");
 }
 
-/// Lets the time pass that the message waits for, and holds it to arriving.
-async fn arrives_after_all(harness: &Harness, refusal: Refusal, id: &str) {
-    const MINUTE: Duration = Duration::from_mins(1);
-    let (customer, _) = parties(refusal.platform);
-    let (_, document) = harness.timeline(id).await;
-    let until = ["dueAt", "waitsUntil"].map(|name| document["waiting"][name].as_str());
-    let until: Option<jiff::Timestamp> = until.into_iter().flatten().max().map(|until| until.parse().unwrap());
-    let wait = until.map_or(0, |until| until.as_millisecond() - harness.clock.now_millis());
-    let wait = Duration::from_millis(wait.max(0).unsigned_abs());
-    if wait > MINUTE * 10 {
-        // It is not to find its window closed.
-        harness.pass(wait - MINUTE).await;
-        opens_the_window(harness, refusal.platform).await;
-        harness.pass(MINUTE * 2).await;
-    }
-    // As long as a channel is left alone at most whose credentials were refused.
-    harness.pass(MINUTE * 6).await;
-    harness
-        .until(
-            &format!("{refusal:?} is over and the message has arrived"),
-            async |harness| {
-                let arrived = harness.accepted(customer).contains(&words(refusal));
-                (arrived && harness.message(id).await["status"] != "sending").then_some(())
-            },
-        )
-        .await;
-}
-
-async fn each(platform: Platform, wanted: fn(Fate) -> bool) {
-    let refusals: Vec<Refusal> = refusals(platform)
+async fn fails_for_good(platform: Platform) {
+    let refusals = refusals(platform);
+    let refusals: Vec<Refusal> = refusals
         .into_iter()
-        .filter(|refusal| wanted(Fate::of(*refusal)))
+        .filter(|refusal| Fate::of(*refusal) == Fate::Fails)
         .collect();
     assert!(refusals.len() > 40, "{}", refusals.len());
-    // What waits for a day is not to expire, and that calls fail one after the other is not to open the circuit.
-    let setup = Setup::default()
-        .with("TIDINGS_SENDING_EXPIRES_AFTER_SECS", "259200")
-        .with("TIDINGS_SENDING_CIRCUIT_CALLS_MIN", "1000");
+    on_both(async |harness| {
+        let codes: Vec<i64> = refusals.iter().map(|refusal| refusal.code).collect();
+        harness.foresee_refusals(&codes);
+        let place = Place::usual(harness, platform);
+        place.is_written_to(harness);
+        harness.projected().await;
+        for refusal in &refusals {
+            let sent = place.sends(harness, *refusal).await;
+            let failed = harness.message_until(&sent, "failed").await;
+            assert_explained(*refusal, &failed["error"]);
+            // So that the next one does not wait for its recipient.
+            harness.pass(Duration::from_secs(7)).await;
+        }
+        harness.pass(Duration::from_hours(2)).await;
+        assert!(harness.accepted(place.customer).is_empty(), "nothing is tried again");
+    })
+    .await;
+}
+
+async fn waits_and_arrives(platform: Platform) {
+    let refusals = refusals(platform);
+    let refusals: Vec<Refusal> = refusals
+        .into_iter()
+        .filter(|refusal| Fate::of(*refusal) != Fate::Fails)
+        .collect();
+    assert!(refusals.len() > 40, "{}", refusals.len());
+    // What waits for a day is not to expire meanwhile.
+    let setup = Setup::default().with("TIDINGS_SENDING_EXPIRES_AFTER_SECS", "259200");
     on_both_with(setup, async |harness| {
         let codes: Vec<i64> = refusals.iter().map(|refusal| refusal.code).collect();
         harness.foresee_refusals(&codes);
-        for refusal in &refusals {
-            let (id, error) = refused(harness, *refusal).await;
+        let mut places = Vec::new();
+        for number in 0..refusals.len() {
+            let place = Place::added(harness, platform, number).await;
+            place.is_written_to(harness);
+            places.push(place);
+        }
+        harness.projected().await;
+        let mut sent = Vec::new();
+        for (place, refusal) in places.iter().zip(&refusals) {
+            sent.push(place.sends(harness, *refusal).await);
+        }
+        for (id, refusal) in sent.iter().zip(&refusals) {
+            let fate = Fate::of(*refusal);
+            let error = harness
+                .until(&format!("{refusal:?}: {fate:?}"), async |harness| {
+                    let (_, document) = harness.timeline(id).await;
+                    let waiting = &document["waiting"];
+                    let error = document["timeline"][1]["attempt"]["error"].clone();
+                    let Fate::Waits(what) = fate else { return None };
+                    let settled = waiting["waitsFor"] == what && waiting["state"] != "sending";
+                    (settled && error.is_object()).then_some(error)
+                })
+                .await;
             assert_explained(*refusal, &error);
-            if Fate::of(*refusal) != Fate::Fails {
-                arrives_after_all(harness, *refusal, &id).await;
+        }
+        // Ten minutes, and an hour, as some limits last; then a day with the hours over which what waits for one is spread.
+        for (time, lasts_a_day) in [(10, false), (60, false), (22 * 60, true), (5 * 60, true), (60, true)] {
+            harness.pass(Duration::from_mins(time)).await;
+            if lasts_a_day {
+                for place in &places {
+                    place.is_written_to(harness);
+                }
+                harness.projected().await;
             }
         }
-        let (customer, _) = parties(platform);
-        let waited = refusals.iter().filter(|refusal| Fate::of(**refusal) != Fate::Fails);
-        assert_eq!(
-            harness.accepted(customer).len(),
-            waited.count(),
-            "nothing that failed was sent"
-        );
+        for ((place, refusal), id) in places.iter().zip(&refusals).zip(&sent) {
+            harness
+                .until(
+                    &format!("{refusal:?} is over and the message has arrived"),
+                    async |harness| {
+                        let arrived = harness.accepted(place.customer).contains(&words(*refusal));
+                        (arrived && harness.message(id).await["status"] != "sending").then_some(())
+                    },
+                )
+                .await;
+        }
+        assert_eq!(harness.accepted(places[0].customer).len(), refusals.len(), "each once");
     })
     .await;
 }
 
 #[tokio::test]
 async fn what_whatsapp_refuses_for_good_fails_and_is_explained() {
-    each(Platform::WhatsApp, |fate| fate == Fate::Fails).await;
+    fails_for_good(Platform::WhatsApp).await;
 }
 
 #[tokio::test]
 async fn what_whatsapp_refuses_for_now_waits_is_explained_and_arrives() {
-    each(Platform::WhatsApp, |fate| fate != Fate::Fails).await;
+    waits_and_arrives(Platform::WhatsApp).await;
 }
 
 #[tokio::test]
 async fn what_instagram_refuses_for_good_fails_and_is_explained() {
-    each(Platform::Instagram, |fate| fate == Fate::Fails).await;
+    fails_for_good(Platform::Instagram).await;
 }
 
 #[tokio::test]
 async fn what_instagram_refuses_for_now_waits_is_explained_and_arrives() {
-    each(Platform::Instagram, |fate| fate != Fate::Fails).await;
+    waits_and_arrives(Platform::Instagram).await;
 }
