@@ -429,7 +429,8 @@ pub(crate) enum TokenEnd {
 pub struct Login {
     /// The number, business account or Instagram account.
     pub account: String,
-    /// The app's address, which the code is good with alone.
+    /// The app's address, which the code is good with alone; none for Embedded Signup.
+    #[serde(default)]
     pub redirect_uri: String,
     /// What the app may do; what the account's newest token may, if left out.
     #[serde(default)]

@@ -29,7 +29,8 @@ const PREFIX: &str = "aWdfZAG06";
 pub(super) fn list(core: &Core, account_id: &str, caller: &Caller, params: &Params) -> Result<Value, GraphError> {
     let mut state = lock(&core.state);
     let account = readable(core, &mut state, account_id, caller)?;
-    if params.required("platform")? != "instagram" {
+    // An enum of Graph's: Meta's own SDK says it in capitals.
+    if !params.required("platform")?.eq_ignore_ascii_case("instagram") {
         return Err(GraphError::parameter("Param platform must be one of {INSTAGRAM}"));
     }
     let asked = asked(params, &["id", "updated_time"])?;

@@ -128,10 +128,13 @@ fn is_short(token: &Token) -> bool {
 fn by_code(state: &mut State, params: &Params, now: i64) -> Result<Value, GraphError> {
     let app_id = client(state, params)?;
     let is_instagram = app_id == state.instagram_app.id;
-    if is_instagram {
+    let redirect_uri = if is_instagram {
         grant(params, "authorization_code")?;
-    }
-    let redirect_uri = params.required("redirect_uri")?.to_owned();
+        params.required("redirect_uri")?
+    } else {
+        // Embedded Signup hands its code over within the page, without an address.
+        params.text("redirect_uri").unwrap_or_default()
+    };
     let code = params.required("code")?;
     let login = state
         .logins

@@ -244,6 +244,12 @@ async fn facebook_exchanges_the_tokens_of_people_and_of_systems() {
         (answer.1.get("expires_in"), kind(&lasting).await.as_str()),
         (None, "SYSTEM_USER")
     );
+    // Embedded Signup has no address that a code is handed to.
+    let within = json!({"account": PHONE, "forBusiness": true});
+    let (_, within) = harness.post("/sandbox/logins", "", &within).await;
+    token(&oauth(&[("code", within["code"].as_str().unwrap())]).await);
+    let addressed = code_for(&harness, PHONE, true);
+    assert_eq!(code(&oauth(&[("code", &addressed)]).await), (400, 100, None));
     assert_eq!(
         code(&exchange(&lasting, &[]).await),
         (400, 100, None),
