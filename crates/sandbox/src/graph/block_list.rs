@@ -35,11 +35,7 @@ pub(super) fn answer(
     if method == "GET" {
         return list(state, &number, params);
     }
-    if params.required("messaging_product")? != "whatsapp" {
-        return Err(GraphError::parameter(
-            "Param messaging_product must be one of {WHATSAPP}",
-        ));
-    }
+    params.check_product()?;
     let named = params.get("block_users").and_then(Value::as_array);
     let named = named
         .filter(|named| !named.is_empty())

@@ -3,10 +3,11 @@
 //! Only the newest 20 messages of one have details; of the others, and of what was taken back, one reads that they were deleted. The reference
 //! names the fields of files, shared posts, stories and reactions, and not their shape: they are known here, and without a value.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::error::GraphError;
 use super::fields::{self, Field};
+use super::nodes::object;
 use super::params::Params;
 use super::posts::{iso, permit};
 use super::tokens::{Caller, IG_MESSAGES};
@@ -197,13 +198,6 @@ fn customer(state: &State, key: &ThreadKey) -> Value {
 
 fn business(account: &InstagramAccount) -> Value {
     json!({"username": account.username, "id": account.id})
-}
-
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(object) => object,
-        _ => Map::new(),
-    }
 }
 
 /// An id says which conversation it is of, so that there is nothing to keep.

@@ -407,33 +407,17 @@ async fn dispatch(
             .await
             .map(Answer::just),
         ("POST", [id, "messages"]) => {
-            let (on_whatsapp, account) = {
-                let state = lock(&core.state);
-                let account = if *id == "me" {
-                    nodes::own_account(&state, caller)
-                } else {
-                    state.account(id)
-                };
-                (state.number(id).is_some(), account.map(|account| account.id.clone()))
-            };
+            let on_whatsapp = lock(&core.state).number(id).is_some();
             if on_whatsapp {
                 whatsapp::send(core, id, caller, params, fail_with).map(Answer::just)
-            } else if let Some(account) = account {
-                instagram::send(core, &account, caller, params)
             } else {
-                Err(GraphError::no_object(name, id))
+                let account = instagram_account(core, id, caller).ok_or_else(|| GraphError::no_object(name, id))?;
+                instagram::send(core, &account, caller, params)
             }
         }
         (_, [id, "subscribed_apps"]) => {
-            let asset = {
-                let state = lock(&core.state);
-                let own = if *id == "me" {
-                    nodes::own_account(&state, caller)
-                } else {
-                    None
-                };
-                nodes::asset(&state, own.map_or(id, |account| &account.id))
-            };
+            let account = instagram_account(core, id, caller);
+            let asset = nodes::asset(&lock(&core.state), account.as_deref().unwrap_or(id));
             let (object, asset) = asset.ok_or_else(|| GraphError::no_object(name, id))?;
             subscriptions::installed(core, name, &asset, object, caller, params).map(Answer::just)
         }

@@ -134,11 +134,7 @@ pub(crate) fn change_business_profile(
         .number(number_id)
         .ok_or_else(|| GraphError::no_object("POST", number_id))?;
     caller.may_use(&number.business_account_id)?;
-    if params.required("messaging_product")? != "whatsapp" {
-        return Err(GraphError::parameter(
-            "Param messaging_product must be one of {WHATSAPP}",
-        ));
-    }
+    params.check_product()?;
     let number = number.id.clone();
     let mut changes = Map::new();
     for (name, max) in PROFILE_TEXTS {
@@ -271,7 +267,8 @@ pub(crate) fn asset(state: &State, id: &str) -> Option<(Object, String)> {
     state.account(id).map(|account| (Object::Instagram, account.id.clone()))
 }
 
-fn object(value: Value) -> Map<String, Value> {
+/// The fields of an object that was written as JSON.
+pub(super) fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(object) => object,
         _ => Map::new(),

@@ -61,6 +61,17 @@ impl Params {
             .ok_or_else(|| GraphError::parameter(format!("The parameter {name} is required.")))
     }
 
+    /// Refuses what is not of WhatsApp, as every call says that is (whatsapp.md 9.1).
+    pub(crate) fn check_product(&self) -> Result<(), GraphError> {
+        if self.required("messaging_product")? == "whatsapp" {
+            Ok(())
+        } else {
+            Err(GraphError::parameter(
+                "Param messaging_product must be one of {WHATSAPP}",
+            ))
+        }
+    }
+
     /// The names of a comma-separated list, or of a JSON array.
     pub(crate) fn list(&self, name: &str) -> Option<Vec<String>> {
         match self.get(name)? {

@@ -53,11 +53,7 @@ pub(super) fn answer(
 }
 
 fn register(state: &mut State, number: &Number, params: &Params, now: i64) -> Result<(), GraphError> {
-    if params.required("messaging_product")? != "whatsapp" {
-        return Err(GraphError::parameter(
-            "Param messaging_product must be one of {WHATSAPP}",
-        ));
-    }
+    params.check_product()?;
     let pin = six_digits(params, "pin")?;
     count_registration(state, number, now)?;
     if !number.verified {

@@ -50,17 +50,7 @@ pub(crate) fn send(
         .ok_or_else(|| GraphError::no_object("POST", number_id))?
         .clone();
     caller.may_use(&number.business_account_id)?;
-    match params.text("messaging_product") {
-        Some("whatsapp") => {}
-        Some(_) => {
-            return Err(GraphError::parameter(
-                "Param messaging_product must be one of {WHATSAPP}",
-            ));
-        }
-        None => {
-            return Err(GraphError::parameter("The parameter messaging_product is required."));
-        }
-    }
+    params.check_product()?;
     if params.get("status").is_some() || params.get("typing_indicator").is_some() {
         return mark_read(core, state, &number, params, now);
     }
