@@ -83,6 +83,8 @@ impl Default for FaultRequest {
     }
 }
 
+/// The endpoint name of the exchange of tokens.
+pub(crate) const TOKENS: &str = "tokens";
 /// The endpoint name that stands for the posts to subscribers.
 pub(crate) const WEBHOOKS: &str = "webhooks";
 const GRAPH: &[&str] = &[
@@ -97,7 +99,7 @@ const GRAPH: &[&str] = &[
     "subscriptions",
     "subscribed_apps",
     "debug_token",
-    "tokens",
+    TOKENS,
     "read",
 ];
 const SMTP: &[&str] = &[
@@ -189,12 +191,11 @@ impl FaultKind {
             Self::Error | Self::ResetBefore => on_graph || on_smtp,
             Self::Delay => on_graph || on_webhooks || on_smtp,
             Self::ResetAfterAccept | Self::TimeoutAfterAccept => on_graph || endpoint == "smtp.data",
-            Self::PlainError
-            | Self::Status
-            | Self::Throttle
-            | Self::TokenExpired
-            | Self::TokenRevoked
-            | Self::NumberBlocked => on_graph,
+            Self::PlainError => on_graph,
+            // Nobody's token stands behind the exchange of one.
+            Self::Status | Self::Throttle | Self::TokenExpired | Self::TokenRevoked | Self::NumberBlocked => {
+                on_graph && endpoint != TOKENS
+            }
             Self::Outage => endpoint == "any",
             Self::Truncate | Self::Corrupt | Self::Page => endpoint == "media.download",
             Self::Double | Self::Reorder | Self::Lose | Self::WrongSignature | Self::DropSubscription => on_webhooks,

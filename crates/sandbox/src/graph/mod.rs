@@ -384,7 +384,7 @@ fn endpoint<'a>(core: &Core, path: &[&'a str]) -> &'a str {
         [_, "media" | "message_attachments"] => "media.upload",
         ["whatsapp_business", "attachments"] | ["ig_messaging_cdn"] => "media.download",
         ["debug_token"] => "debug_token",
-        _ if Exchange::of(path).is_some() => "tokens",
+        _ if Exchange::of(path).is_some() => faults::TOKENS,
         _ => "read",
     }
 }
