@@ -446,16 +446,9 @@ fn whatsapp_receipt(status: &whatsapp::Status) -> Option<Receipt> {
         whatsapp::StatusKind::Read => Receipt::Read,
         whatsapp::StatusKind::Played => Receipt::Played,
         whatsapp::StatusKind::Failed => Receipt::Failed(status.errors.first().map(|error| {
-            Failure {
-                code: error.code,
-                subcode: None,
-                text: error
-                    .details
-                    .clone()
-                    .or_else(|| error.message.clone())
-                    .or_else(|| error.title.clone())
-                    .unwrap_or_default(),
-            }
+            let words = [&error.details, &error.message, &error.title];
+            let text = words.into_iter().flatten().next().cloned().unwrap_or_default();
+            Failure::of_meta(error.code, None, text)
         })),
         // Legacy, to be stored and ignored (reference `whatsapp.md` 5).
         whatsapp::StatusKind::Deleted | whatsapp::StatusKind::Warning | whatsapp::StatusKind::Other(_) => return None,

@@ -1093,7 +1093,7 @@ impl Sender {
                 } else {
                     (listen, Wait::UnknownOutcome)
                 };
-                let why = if failure.code == 0 {
+                let why = if failure.is_ours() {
                     format!("it is not known whether Meta took it: {}", failure.text)
                 } else {
                     format!(

@@ -130,7 +130,7 @@ fn options() -> Options {
     INSTAGRAM_VERIFY_TOKEN.clone_into(&mut world.instagram_verify_token);
     for token in &mut world.tokens {
         let value = match token.kind {
-            TokenKind::SystemUser => WHATSAPP_TOKEN,
+            TokenKind::SystemUser | TokenKind::User => WHATSAPP_TOKEN,
             TokenKind::InstagramUser => INSTAGRAM_TOKEN,
         };
         value.clone_into(&mut token.value);

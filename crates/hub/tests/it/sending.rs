@@ -8,10 +8,12 @@
 mod answers;
 mod circuit;
 mod email;
+mod errors;
 mod expiry;
 mod graph;
 mod kinds;
 mod lead;
+mod limits;
 mod pace;
 mod routes;
 mod switch;
