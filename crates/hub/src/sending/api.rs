@@ -492,6 +492,14 @@ impl From<AcceptError> for Problem {
                     }
                 },
             ),
+            AcceptError::OptedOut(statement) => Self::new(
+                Code::ContactOptedOut,
+                format!(
+                    "Nothing is sent: {}. `GET /api/v1/contacts/{}/consent` has all of it.",
+                    statement.told(),
+                    statement.contact_id
+                ),
+            ),
             AcceptError::Expired => Self::of_field(
                 Code::InvalidField,
                 "expiresAt",

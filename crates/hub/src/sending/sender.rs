@@ -28,13 +28,16 @@ use crate::channels::templates::model::Standing as TemplateStanding;
 use crate::channels::templates::{model as template_model, news};
 use crate::channels::{Channel, Standing, follow};
 use crate::config::PaceConfig;
+use crate::conversations::consent;
+use crate::conversations::consent::model::{Consents, Source, Statement};
 use crate::conversations::content::{Content, Template};
 use crate::conversations::model::{
     ChannelId, Conversation, Failure, Identity, IdentityKey, IdentityKind, Message, Millis, Receipt, Status,
 };
 use crate::conversations::phone;
+use crate::conversations::projection::REFUSES_MARKETING;
 use crate::conversations::understand::callback_of;
-use crate::ids::{AttemptId, ContactId, ConversationId, MessageId};
+use crate::ids::{AttemptId, ConsentId, ContactId, ConversationId, MessageId};
 use crate::media::model::Upload;
 use crate::media::outbound::{self, Resolved, Used};
 use crate::sending::email::{self, Mailer};
@@ -42,12 +45,12 @@ use crate::sending::end::End;
 use crate::sending::leader::Leader;
 use crate::sending::lease::{Follows, Lead};
 use crate::sending::model::{
-    self, Attempt, AttemptEnd, Cause, EntryState, OutboxEntry, Outcome, Postponement, Priority, Terms, Wait,
+    self, Attempt, AttemptEnd, Cause, EntryState, OutboxEntry, Outcome, Postponement, Priority, Purpose, Terms, Wait,
 };
 use crate::sending::pace::{Pace, Rate, Shares};
 use crate::sending::request::Address;
 use crate::sending::window::{self, AtSend, Permit};
-use crate::sending::{fallback, outcome, pace, request, route};
+use crate::sending::{cancel, fallback, outcome, pace, request, route};
 use crate::store::messages::ReactionRow;
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx, templates};
@@ -263,6 +266,8 @@ struct Known {
     reached: HashMap<ConversationId, Millis>,
     /// Of e-mails whose policy names one.
     subjects: HashMap<MessageId, String>,
+    /// What contacts have said of being written to.
+    consents: Consents,
     /// How the templates stand that messages are, or may become; by name and language.
     templates: HashMap<(String, String), templates::TemplateStanding>,
 }
@@ -276,6 +281,17 @@ enum Stop {
 }
 
 impl Known {
+    /// What forbids a message, of what its contact has said up to this moment.
+    fn forbids(&self, entry: &OutboxEntry) -> Option<&Statement> {
+        let conversation = self.conversations.get(&entry.conversation_id)?;
+        let purpose = self
+            .terms
+            .get(&entry.message_id)
+            .map_or(Purpose::Service, |terms| terms.purpose);
+        self.consents
+            .forbids(conversation.contact_id, purpose, conversation.last_inbound_at)
+    }
+
     /// Whether the template of a message stops it. One that is not known, or may not be what it was, does not: Meta decides.
     fn stops(&self, content: &Content, address: &Address, now: Millis) -> Option<Stop> {
         let template = template_of(content)?;
@@ -446,7 +462,9 @@ impl Sender {
                 subjects.extend(subject.map(|subject| (leg.message_id, subject)));
             }
         }
+        let consents = Consents::of(tx.standing_consent_statements(&contacts)?);
         Ok(Known {
+            consents,
             subjects,
             messages: messages.into_iter().map(|message| (message.id, message)).collect(),
             files,
@@ -589,6 +607,16 @@ impl Sender {
             if let Some(end) = End::of(&entry, &message, now) {
                 end.apply(&mut message, now);
                 taken.ended.push(message.content.kind());
+                writes.end(entry.message_id, message);
+                continue;
+            }
+            if let Some(statement) = known.forbids(&entry) {
+                if entry.state == EntryState::Unknown {
+                    End::OptedOutUnknown.apply(&mut message, now);
+                    taken.ended.push(message.content.kind());
+                } else {
+                    cancel::forbid(&mut message, statement);
+                }
                 writes.end(entry.message_id, message);
                 continue;
             }
@@ -848,6 +876,7 @@ impl Sender {
             .map(|ended| ended.in_hand.entry.message_id)
             .collect();
         ids.sort_unstable();
+        let unwilling = self.unwilling(tx, group)?;
         let mut settling = Settling {
             messages: tx
                 .lock_messages(&ids)?
@@ -916,12 +945,61 @@ impl Sender {
             tx.settle_outbox_by_event(*id)?;
         }
         rows.extend(self.told_of(reacted, now));
+        rows.extend(self.note_unwilling(tx, unwilling, now)?);
         // After everything that concerns messages, as the order of locks has it.
         rows.extend(self.learn_of_templates(tx, group, &settling, now)?);
         if !rows.is_empty() {
             tx.insert_stream(&rows)?;
         }
         Ok(())
+    }
+
+    /// Contacts to whom Meta passes on no advertising, by their own wish, with the attempts that say so. They are locked, before any message is.
+    fn unwilling(&self, tx: &mut Tx<'_>, group: &[Ended]) -> Result<Vec<(AttemptId, ContactId, Millis)>, StoreError> {
+        let mut unwilling = Vec::new();
+        for ended in group {
+            let Some(made) = &ended.made else { continue };
+            let code = made.outcome.failure().map(|failure| failure.code);
+            if self.channel.kind != ChannelKind::WhatsApp || code != Some(REFUSES_MARKETING) {
+                continue;
+            }
+            let conversation = tx.conversation_by_id(ended.in_hand.entry.conversation_id)?;
+            if let Some(conversation) = conversation
+                && let Some(contact) = tx.lock_contact(conversation.contact_id)?
+            {
+                unwilling.push((ended.in_hand.attempt_id, contact, made.end.at));
+            }
+        }
+        Ok(unwilling)
+    }
+
+    fn note_unwilling(
+        &self,
+        tx: &mut Tx<'_>,
+        unwilling: Vec<(AttemptId, ContactId, Millis)>,
+        now: Millis,
+    ) -> Result<Option<NewStreamRow>, StoreError> {
+        let said = unwilling.into_iter().filter_map(|(attempt, contact_id, at)| {
+            Some(Statement {
+                id: ConsentId::from_slice(attempt.as_bytes())?,
+                contact_id,
+                purpose: Purpose::Marketing,
+                opted_out: true,
+                source: Source::Refusal,
+                at,
+                channel_id: Some(self.channel.id.clone()),
+                detail: None,
+                actor: None,
+                noted_at: now,
+            })
+        });
+        let noted = consent::note(tx, &said.collect::<Vec<_>>())?;
+        let changed = noted
+            .new
+            .iter()
+            .map(|of| Change::ConsentChanged { contact: of.contact_id });
+        let withdrawn = noted.withdrawn.iter().map(|(_, message)| Change::status_of(message));
+        Ok(self.told_of(changed.chain(withdrawn).collect(), now))
     }
 
     fn told_of(&self, changes: Vec<Change>, at: Millis) -> Option<NewStreamRow> {
