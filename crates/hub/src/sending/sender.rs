@@ -837,7 +837,13 @@ impl Sender {
         let error = outcome
             .failure()
             .map(|failure| (failure.code, answer.class.unwrap_or_else(|| outcome.as_str())));
-        if let Some((code, class)) = error {
+        if let (Some((code, class)), Some(failure)) = (error, outcome.failure()) {
+            // Without a code of Meta's there was no answer in time, or none that can be understood.
+            let said = if code == 0 {
+                "nothing usable".to_owned()
+            } else {
+                code.to_string()
+            };
             tracing::warn!(
                 message = %in_hand.entry.message_id,
                 attempt = %in_hand.attempt_id,
@@ -845,13 +851,13 @@ impl Sender {
                 code,
                 class,
                 http_status = answer.http_status,
-                reason = outcome.failure().map(|failure| failure.text.as_str()),
-                "{} API responded with an error",
+                "{} API responded {said}: {}",
                 match self.channel.kind {
                     ChannelKind::WhatsApp => "WhatsApp",
                     ChannelKind::Instagram => "Instagram",
                     ChannelKind::Email => "SMTP",
                 },
+                failure.text,
             );
         }
         self.app.metrics.observe_send(answer.elapsed);

@@ -437,6 +437,12 @@ async fn none_stands_in_the_log_at_any_level() {
         let of_the_feed =
             |line: &&String| line.contains("\"InstagramService\"") && line.contains("Instagram API responded 190");
         assert_eq!(lines.iter().filter(of_the_feed).count(), 1);
+        // And for messages under this one, whether Meta has refused, or not answered.
+        for said in ["131008", "133004", "130429", "nothing usable"] {
+            let told = format!("WhatsApp API responded {said}: ");
+            let of_a_message = |line: &&String| line.contains("\"WARN\"") && line.contains(&told);
+            assert_eq!(lines.iter().filter(of_a_message).count(), 1, "{said}");
+        }
         let reasons: Vec<String> = lines
             .iter()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())

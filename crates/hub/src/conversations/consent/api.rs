@@ -270,7 +270,7 @@ impl NewConsent {
     }
 }
 
-/// Notes what a contact wants to be sent. With an opt-out, messages that wait and are forbidden by it are cancelled. What stands already is not
+/// Notes what a contact wants to be sent. With an opt-out, messages that wait and are forbidden by it are cancelled. What is known already is not
 /// noted again.
 #[utoipa::path(put, path = "/api/v1/contacts/{id}/consent", tag = "Contacts", request_body = NewConsent,
     params(("id" = String, Path, description = "The contact")), responses(

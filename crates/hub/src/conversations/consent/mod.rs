@@ -56,6 +56,9 @@ pub fn note(tx: &mut Tx<'_>, said: &[Statement]) -> Result<Noted, StoreError> {
     Ok(noted)
 }
 
+/// How many statements of one moment are looked at for one that is noted again.
+const OF_ONE_MOMENT_MAX: u32 = 50;
+
 /// What a caller notes of a contact.
 #[derive(Debug, Clone)]
 pub struct Wanted {
@@ -67,7 +70,7 @@ pub struct Wanted {
     pub note: Option<String>,
 }
 
-/// Notes what a caller says of a contact, with who has said it; what stands already is not noted again. Answers with the id of the contact, which
+/// Notes what a caller says of a contact, with who has said it; what is known already is not noted again. Answers with the id of the contact, which
 /// may have been merged; `None` if there is none.
 pub async fn set(app: &App, actor: &str, contact: ContactId, wanted: Wanted) -> Result<Option<ContactId>, StoreError> {
     let now = app.clock.now_millis();
@@ -79,15 +82,28 @@ pub async fn set(app: &App, actor: &str, contact: ContactId, wanted: Wanted) -> 
             return Ok(None);
         };
         let before = Consents::of(tx.standing_consent_statements(&[contact])?);
-        let stands = |purpose: Purpose, opted_out: bool| {
-            before
-                .kept_by(contact, purpose, Keeper::Tidings)
-                .is_some_and(|of| of.opted_out == opted_out && wanted.at.is_none_or(|at| at == of.at))
+        // What was said at a time of its own is known if it was noted of that time; else, if it is what stands.
+        let known: Vec<Statement> = match wanted.at {
+            Some(at) => {
+                let from_then_on = (at, ConsentId::MAX, Purpose::Service);
+                let mut known = tx.consent_statements(contact, Some(from_then_on), OF_ONE_MOMENT_MAX)?;
+                known.retain(|of| of.at == at && of.source.keeper() == Keeper::Tidings);
+                known
+            }
+            None => Purpose::ALL
+                .iter()
+                .filter_map(|purpose| before.kept_by(contact, *purpose, Keeper::Tidings).cloned())
+                .collect(),
+        };
+        let is_known = |purpose: Purpose, opted_out: bool| {
+            known
+                .iter()
+                .any(|of| of.purpose == purpose && of.opted_out == opted_out)
         };
         let said: Vec<Statement> = wanted
             .opted_out
             .iter()
-            .filter(|(purpose, opted_out)| !stands(*purpose, *opted_out))
+            .filter(|(purpose, opted_out)| !is_known(*purpose, *opted_out))
             .map(|(purpose, opted_out)| Statement {
                 id,
                 contact_id: contact,
