@@ -113,6 +113,17 @@ struct Batch<'a> {
     done: Projected,
 }
 
+/// What an event tells that its contact has said of being written to.
+struct Heard<'a> {
+    /// Of what says it.
+    id: &'a [u8; 16],
+    purposes: &'a [Purpose],
+    opted_out: bool,
+    source: Source,
+    detail: Option<&'a str>,
+    at: Millis,
+}
+
 impl<'a> Batch<'a> {
     fn new(ids: &'a Ids, now: Millis) -> Self {
         Self {
@@ -276,17 +287,15 @@ impl<'a> Batch<'a> {
                 self.see(tx, index, event, external_id.as_deref(), *up_to, *at)?;
             }
             Effect::Wished { opted_out, detail, at } => {
-                let (id, source) = (event.event_id.as_bytes(), Source::WhatsApp);
-                self.wish(
-                    index,
-                    event,
-                    id,
-                    &[Purpose::Marketing],
-                    *opted_out,
-                    source,
-                    detail.clone(),
-                    *at,
-                );
+                let heard = Heard {
+                    id: event.event_id.as_bytes(),
+                    purposes: &[Purpose::Marketing],
+                    opted_out: *opted_out,
+                    source: Source::WhatsApp,
+                    detail: detail.as_deref(),
+                    at: *at,
+                };
+                self.hear(index, event, heard);
             }
             Effect::Opened { at } => {
                 if let Some(key) = self.conversation_key(index, event) {
@@ -378,18 +387,17 @@ impl<'a> Batch<'a> {
             message.receive(&Receipt::Read, read_at);
         }
         if let Some(Wish { opted_out, word }) = &event.wish {
-            let (id, word) = (*message.id.as_bytes(), Some(word.clone()));
-            self.wish(
-                index,
-                event,
-                &id,
-                &Purpose::ALL,
-                *opted_out,
-                Source::Word,
-                word,
-                said.at,
-            );
-            self.note_wish(message.id, event, *opted_out, said.at);
+            let heard = Heard {
+                id: message.id.as_bytes(),
+                purposes: &Purpose::ALL,
+                opted_out: *opted_out,
+                source: Source::Word,
+                detail: Some(word),
+                at: said.at,
+            };
+            self.hear(index, event, heard);
+            let kind = if *opted_out { "opted_out" } else { "opted_in" };
+            self.note(message.id, said.at, event.event_id, kind, "{}".to_owned());
         }
         let opens_window = said.opens_window;
         self.conversation(&key).note(&message, opens_window);
@@ -554,35 +562,21 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// The contact of an event has said something of being written to. Nobody is known by the event: then nothing is.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what a statement is made of, beside what its event gives"
-    )]
-    fn wish(
-        &mut self,
-        index: usize,
-        event: &Incoming,
-        id: &[u8; 16],
-        purposes: &[Purpose],
-        opted_out: bool,
-        source: Source,
-        detail: Option<String>,
-        at: Millis,
-    ) {
-        let (Some(contact_id), Some(id)) = (self.contacts[index], ConsentId::from_slice(id)) else {
+    /// The contact of an event has said something of being written to; where nobody is known by it, it is not known who has.
+    fn hear(&mut self, index: usize, event: &Incoming, heard: Heard<'_>) {
+        let (Some(contact_id), Some(id)) = (self.contacts[index], ConsentId::from_slice(heard.id)) else {
             return;
         };
-        self.wishes.extend(purposes.iter().map(|purpose| {
+        self.wishes.extend(heard.purposes.iter().map(|purpose| {
             let statement = Statement {
                 id,
                 contact_id,
                 purpose: *purpose,
-                opted_out,
-                source,
-                at,
+                opted_out: heard.opted_out,
+                source: heard.source,
+                at: heard.at,
                 channel_id: Some(event.channel_id.clone()),
-                detail: detail.clone(),
+                detail: heard.detail.map(str::to_owned),
                 actor: None,
                 noted_at: self.now,
             };
@@ -631,11 +625,6 @@ impl<'a> Batch<'a> {
             });
         }
         tx.insert_message_facts(&facts)
-    }
-
-    fn note_wish(&mut self, message: MessageId, event: &Incoming, opted_out: bool, at: Millis) {
-        let kind = if opted_out { "opted_out" } else { "opted_in" };
-        self.note(message, at, event.event_id, kind, "{}".to_owned());
     }
 
     /// Meta's id of a message of ours has become known.
@@ -744,8 +733,15 @@ impl<'a> Batch<'a> {
         if let Receipt::Failed(Some(failure)) = receipt
             && failure.code == REFUSES_MARKETING
         {
-            let (id, source) = (event.event_id.as_bytes(), Source::Refusal);
-            self.wish(index, event, id, &[Purpose::Marketing], true, source, None, at);
+            let heard = Heard {
+                id: event.event_id.as_bytes(),
+                purposes: &[Purpose::Marketing],
+                opted_out: true,
+                source: Source::Refusal,
+                detail: None,
+                at,
+            };
+            self.hear(index, event, heard);
         }
         self.note_receipt(id, event, receipt, at);
     }

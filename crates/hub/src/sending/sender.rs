@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::audit::{Auditor, SYSTEM};
+use crate::channels::check::{self, CheckError};
 use crate::channels::hold::{self, Prober};
 use crate::channels::model::{ChannelKind, OpenCircuit};
 use crate::channels::templates::model::Standing as TemplateStanding;
@@ -58,6 +59,12 @@ use crate::stream::model::Change;
 
 /// How much longer than the call itself an entry is marked as being sent.
 const LEASE_MARGIN: Duration = Duration::from_secs(30);
+/// For how long it counts that Meta answered, or did not.
+const ANSWERS_FRESH: Duration = Duration::from_secs(1);
+/// How long it may take to answer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+/// Why a message of unknown outcome is not sent again yet.
+const SILENT: &str = "it is not known whether Meta took it, and Meta does not answer: it is sent again when it does";
 /// A wait that is shorter than this is waited out in hand: writing it down would cost more.
 const SHORT_WAIT: Millis = 1_000;
 /// Over how long messages are spread that were held back for a day (reference `whatsapp.md` 13.9: "with jitter over hours").
@@ -154,6 +161,7 @@ impl Turn {
                 app: app.clone(),
                 line,
                 channel,
+                answers: tokio::sync::Mutex::default(),
             })),
             (Standing::Held, Some(_)) => Self::Probe(channel),
             _ => Self::Rest,
@@ -166,6 +174,8 @@ pub(super) struct Sender {
     pub(super) app: App,
     pub(super) channel: Arc<Channel>,
     line: Line,
+    /// Whether Meta answered when it was last asked, and when that was.
+    answers: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
 /// How a channel's messages go out.
@@ -242,6 +252,8 @@ pub(super) struct Ended {
     pub(super) in_hand: InHand,
     /// `None`: its call was not made.
     pub(super) made: Option<Made>,
+    /// Of one that was not called for since Meta does not answer: when that is looked at again.
+    pub(super) silent_until: Option<Millis>,
 }
 
 /// A call that was made.
@@ -832,6 +844,30 @@ impl Sender {
         }
     }
 
+    /// Whether Meta answers at all: a question that changes nothing is asked, once for all who want to know within a moment.
+    ///
+    /// What may have arrived is sent once more and not again, so that is not to be spent on a Meta that is away.
+    pub(super) async fn meta_answers(&self) -> bool {
+        let (Line::Meta { .. }, Some(credentials)) = (&self.line, &self.channel.credentials) else {
+            return true;
+        };
+        let mut known = self.answers.lock().await;
+        if let Some((at, answers)) = *known
+            && at.elapsed() < ANSWERS_FRESH
+        {
+            return answers;
+        }
+        let (kind, account) = (self.channel.kind, &self.channel.account);
+        let asked = check::works_again(&self.app, kind, account, credentials);
+        // Whatever it says of the credentials, it says something.
+        let answers = match tokio::time::timeout(ANSWERS_WITHIN, asked).await {
+            Ok(Ok(()) | Err(CheckError::Credentials(_) | CheckError::Account(_))) => true,
+            Ok(Err(CheckError::Unanswered(_))) | Err(_) => false,
+        };
+        *known = Some((Instant::now(), answers));
+        answers
+    }
+
     pub(super) fn count(&self, answer: &Answer, in_hand: &InHand) {
         let outcome = &answer.outcome;
         let error = outcome
@@ -1082,7 +1118,19 @@ impl Sender {
             }
         }
         tx.show_queued(&queued)?;
-        tx.show_sending(&sending)
+        tx.show_sending(&sending)?;
+        let silent = group.iter().filter(released).filter_map(|ended| {
+            let entry = &ended.in_hand.entry;
+            Some(Postponement {
+                message_id: entry.message_id,
+                state: entry.state,
+                due_at: ended.silent_until?,
+                attempts: entry.attempts,
+                waits_for: entry.waits_for,
+                reason: Some(SILENT.to_owned()),
+            })
+        });
+        tx.postpone_entries(&silent.collect::<Vec<_>>())
     }
 
     fn settle_one(&self, settling: &mut Settling, in_hand: &InHand, entry: Option<OutboxEntry>, made: &Made) {

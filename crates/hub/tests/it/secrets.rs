@@ -450,6 +450,13 @@ async fn none_stands_in_the_log_at_any_level() {
             .map(|line| line["reason"].as_str().unwrap().to_owned())
             .collect();
         assert_eq!(reasons, ["missing", "malformed", "expired", "mismatch"]);
+        // Which secret signed is told by its place in the list and a part of its hash.
+        let fingerprint = integration::fingerprint(&INTEGRATION_SECRET.into());
+        let by_the_first = |line: &&String| {
+            let line: Value = serde_json::from_str(line).unwrap_or_default();
+            line["secret"] == 1 && line["fingerprint"] == fingerprint.as_str()
+        };
+        assert_eq!(lines.iter().filter(by_the_first).count(), 1);
         for line in &lines {
             for secret in SECRETS {
                 assert!(!line.contains(secret), "{line}");
