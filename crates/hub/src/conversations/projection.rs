@@ -295,7 +295,7 @@ impl<'a> Batch<'a> {
                     detail: detail.as_deref(),
                     at: *at,
                 };
-                self.hear(index, event, heard);
+                self.hear(index, event, &heard);
             }
             Effect::Opened { at } => {
                 if let Some(key) = self.conversation_key(index, event) {
@@ -395,7 +395,7 @@ impl<'a> Batch<'a> {
                 detail: Some(word),
                 at: said.at,
             };
-            self.hear(index, event, heard);
+            self.hear(index, event, &heard);
             let kind = if *opted_out { "opted_out" } else { "opted_in" };
             self.note(message.id, said.at, event.event_id, kind, "{}".to_owned());
         }
@@ -563,7 +563,7 @@ impl<'a> Batch<'a> {
     }
 
     /// The contact of an event has said something of being written to; where nobody is known by it, it is not known who has.
-    fn hear(&mut self, index: usize, event: &Incoming, heard: Heard<'_>) {
+    fn hear(&mut self, index: usize, event: &Incoming, heard: &Heard<'_>) {
         let (Some(contact_id), Some(id)) = (self.contacts[index], ConsentId::from_slice(heard.id)) else {
             return;
         };
@@ -741,7 +741,7 @@ impl<'a> Batch<'a> {
                 detail: None,
                 at,
             };
-            self.hear(index, event, heard);
+            self.hear(index, event, &heard);
         }
         self.note_receipt(id, event, receipt, at);
     }
