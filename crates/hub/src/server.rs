@@ -181,7 +181,12 @@ impl Works {
             .context("the bucket of the media store cannot be used; check the variables MEDIA_S3_*")?;
         let keys = access::Keys::load(&config).context("the API key cannot be made ready")?;
         let reels = Reels::new(&config).context("the client for files of reels cannot be set up")?;
-        let (ingest, pending) = Ingest::new(&config.webhooks, channels.clone(), ids.clone());
+        let (ingest, pending) = Ingest::new(
+            &config.webhooks,
+            config.consent_words.clone(),
+            channels.clone(),
+            ids.clone(),
+        );
         let app = App::new(Parts {
             metrics,
             keys,

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::channels::Channels;
 use crate::channels::templates::news::{self, News, Notice};
+use crate::conversations::consent::words::Words;
 use crate::conversations::model::{ChannelId, Millis};
 use crate::conversations::projection::{self, Incoming};
 use crate::ids::{EventId, Ids};
@@ -69,6 +70,7 @@ pub async fn run(app: App, stop: CancellationToken) {
 pub async fn project_due(app: &App) -> Result<usize, StoreError> {
     let worker = Worker {
         channels: app.channels.clone(),
+        words: app.config.consent_words.clone(),
         ids: app.ids.clone(),
         retry: RetryPolicy {
             attempts: app.config.webhooks.retry_attempts,
@@ -208,6 +210,7 @@ pub(super) struct Done {
 #[derive(Debug, Clone)]
 struct Worker {
     channels: Channels,
+    words: Words,
     ids: Ids,
     retry: RetryPolicy,
     batch_size: usize,
@@ -223,7 +226,7 @@ impl Worker {
     }
 
     fn due(&self, place: QueuePlace, mut event: StoredEvent) -> Due {
-        let (before, meaning) = (event.status, Meaning::of(&event, &self.channels));
+        let (before, meaning) = (event.status, Meaning::of(&event, &self.channels, &self.words));
         event.channel_id = meaning.channel_id;
         event.status = meaning.status;
         event.error = meaning.error;

@@ -183,6 +183,23 @@ impl Tx<'_> {
         Ok(None)
     }
 
+    /// Locks a contact until the unit ends; answers with its id, which of one that was merged into another is that other one's.
+    pub fn lock_contact(&mut self, id: ContactId) -> Result<Option<ContactId>, StoreError> {
+        let mut id = id;
+        for _ in 0..3 {
+            let row = self.query_opt(
+                "SELECT c.merged_into FROM contacts AS c WHERE c.id = ?1 {lock c}",
+                params![&id],
+            )?;
+            match row.map(|row| row.get::<Option<ContactId>>(0)).transpose()? {
+                None => return Ok(None),
+                Some(None) => return Ok(Some(id)),
+                Some(Some(into)) => id = into,
+            }
+        }
+        Ok(None)
+    }
+
     /// Keeps new contacts.
     pub fn insert_contacts(&mut self, contacts: &[(Contact, Option<Millis>)]) -> Result<(), StoreError> {
         let searched: Vec<Option<String>> = contacts
@@ -291,6 +308,11 @@ impl Tx<'_> {
                 profile_stale_at = COALESCE(contacts.profile_stale_at, o.profile_stale_at),
                 created_at = CASE WHEN o.created_at < contacts.created_at THEN o.created_at ELSE contacts.created_at END
              FROM contacts AS o WHERE contacts.id = ?2 AND o.id = ?1",
+            params![&from, &into],
+        )?;
+        // Of what both have said the latest stands, as if one had said it all.
+        self.execute(
+            "UPDATE consent_statements SET contact_id = ?2 WHERE contact_id = ?1",
             params![&from, &into],
         )?;
         self.execute(
