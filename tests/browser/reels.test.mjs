@@ -38,7 +38,7 @@ let empty;
 
 before(async () => {
   site = await startSite();
-  [browser, full, empty] = await Promise.all([startBrowser(), startHub(posts(14), site.url), startHub(posts(0), site.url)]);
+  [browser, full, empty] = await Promise.all([startBrowser(), startHub(posts(14), { origin: site.url }), startHub(posts(0), { origin: site.url })]);
 });
 
 after(async () => {
