@@ -194,6 +194,8 @@ for (const store of PICTURES ? ["SQLite"] : stores()) {
       await phone.page.mouse.move(0, 0);
       const clip = await frame.boundingBox();
       if (below) clip.height += (await below.boundingBox()).height;
+      // Whole points, and none of the phone's frame.
+      clip.width = Math.floor(clip.width) - 1;
       await phone.page.screenshot({ path: join(PICTURES, `${key}.png`), clip });
       await frame.evaluate((node) => (node.style.cssText = ""));
       await all.evaluateAll((nodes) => nodes.forEach((node) => (node.style.display = "")));
