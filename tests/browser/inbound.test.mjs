@@ -154,7 +154,7 @@ const answersOnInstagram = [
 ];
 
 for (const store of stores()) {
-  describe(`what customers say, on ${store}`, () => {
+  describe(`what customers say, on ${store}`, { timeout: 180_000 }, () => {
     let browser;
     let hub;
     let business;

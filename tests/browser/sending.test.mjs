@@ -88,7 +88,7 @@ test("every picture of the guide belongs to a block, and every kind has one", as
 });
 
 for (const store of PICTURES ? ["SQLite"] : stores()) {
-  describe(`the guide to sending, on ${store}`, () => {
+  describe(`the guide to sending, on ${store}`, { timeout: 180_000 }, () => {
     let browser;
     let hub;
     let business;
