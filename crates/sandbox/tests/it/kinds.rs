@@ -1,7 +1,9 @@
 //! Every kind of message: what a business sends, its limits and its errors.
 
 use serde_json::{Value, json};
-use tidings_sandbox::{Channel, Content, ERRORS, LedgerKind, LimitUnit, MESSAGE_LIMITS, MessageLimit};
+use tidings_sandbox::{
+    Channel, Content, ERRORS, InstagramAccount, LedgerKind, LimitUnit, MESSAGE_LIMITS, MessageLimit, NewPost,
+};
 
 use super::harness::{ACCOUNT, Harness, PHONE, code, start, stepped};
 
@@ -780,7 +782,9 @@ async fn whatever_the_account_has_posted_can_be_passed_on() {
     let answer = harness.instagram(share(&other)).await;
     assert_eq!(code(&answer), (400, 100, Some(33)));
     harness.advance(1_000).await;
-    let thread = harness.thread("lucia", ACCOUNT).await;
+    let (_, thread) = harness
+        .get(&format!("/sandbox/customers/lucia/threads/{ACCOUNT}"), "")
+        .await;
     let shared = thread["messages"].as_array().unwrap().last().unwrap();
     assert_eq!(
         shared["post"],
