@@ -23,7 +23,7 @@ before(async () => {
   site = await startSite();
   [browser, hub] = await Promise.all([
     startBrowser(),
-    startHub("posts:\n  - {id: '179001', caption: First, agoMs: 2000}\n  - {id: '179002', caption: Second, agoMs: 1000}\n", site.url),
+    startHub("posts:\n  - {id: '179001', caption: First, agoMs: 2000}\n  - {id: '179002', caption: Second, agoMs: 1000}\n", { origin: site.url }),
   ]);
 });
 

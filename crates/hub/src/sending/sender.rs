@@ -911,6 +911,8 @@ impl Sender {
 
     /// What became of messages that were in hand, several in one unit. The one place for it.
     pub(super) fn settle(&self, tx: &mut Tx<'_>, group: &[Ended], now: Millis) -> Result<(), StoreError> {
+        // Before anything else is locked, as the order of locks has it.
+        let taken = addresses_taken(tx, group)?;
         self.release(tx, group, now)?;
         let mut ids: Vec<MessageId> = group
             .iter()
@@ -954,7 +956,7 @@ impl Sender {
         }
         tx.keep_fallbacks_taken(&settling.terms.values().collect::<Vec<_>>())?;
         settling.identify(tx, &self.channel.id)?;
-        settling.learn_addresses(tx)?;
+        settling.learn_addresses(tx, taken)?;
         let reacted = settling.react(tx)?;
         let changed: Vec<&Message> = settling
             .changed
@@ -1433,54 +1435,58 @@ impl Settling {
         Ok(tx.messages_by_ids(&ids)?.iter().map(Change::updated).collect())
     }
 
-    /// Meta may know recipients by other addresses than the ones that were sent to (reference `whatsapp.md` 9.1).
-    fn learn_addresses(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
-        let mut told: Vec<(ConversationId, Identity)> = Vec::new();
+    /// Meta may know recipients by other addresses than the ones that were sent to (reference `whatsapp.md` 9.1). One that belongs to
+    /// somebody is not taken away on the word of an answer; their next event decides.
+    fn learn_addresses(&self, tx: &mut Tx<'_>, mut taken: HashSet<IdentityKey>) -> Result<(), StoreError> {
         for (conversation, recipient, at) in &self.recipients {
-            let phone = recipient
-                .phone
-                .as_deref()
-                .and_then(phone::PhoneNumber::parse)
-                .map(|number| {
-                    let digits = number.digits().to_owned();
-                    (IdentityKind::Phone, phone::compared(&digits), digits)
-                });
-            let user_id = recipient
-                .user_id
-                .clone()
-                .map(|id| (IdentityKind::UserId, id.clone(), id));
-            for (kind, value, shown) in phone.into_iter().chain(user_id) {
-                let key = IdentityKey {
-                    kind,
-                    scope: String::new(),
-                    value,
-                };
-                let identity = Identity {
-                    key,
-                    shown,
-                    seen_at: *at,
-                };
-                told.push((*conversation, identity));
-            }
-        }
-        let keys: Vec<IdentityKey> = told.iter().map(|(_, identity)| identity.key.clone()).collect();
-        // One that belongs to somebody is not taken away on the word of an answer; their next event decides.
-        let mut known: Vec<IdentityKey> = tx
-            .contacts_by_identities(&keys)?
-            .into_iter()
-            .map(|(key, _)| key)
-            .collect();
-        for (conversation, identity) in told {
-            if known.contains(&identity.key) {
-                continue;
-            }
-            if let Some(conversation) = tx.conversation_by_id(conversation)? {
-                known.push(identity.key.clone());
-                tx.bind_identities(&[(identity, conversation.contact_id)])?;
+            for identity in addresses_of(recipient, *at) {
+                if taken.contains(&identity.key) {
+                    continue;
+                }
+                if let Some(conversation) = tx.conversation_by_id(*conversation)? {
+                    taken.insert(identity.key.clone());
+                    tx.bind_identities(&[(identity, conversation.contact_id)])?;
+                }
             }
         }
         Ok(())
     }
+}
+
+/// Of the addresses by which Meta knows the recipients of a group, those that belong to somebody; all of them are locked.
+fn addresses_taken(tx: &mut Tx<'_>, group: &[Ended]) -> Result<HashSet<IdentityKey>, StoreError> {
+    let told = group.iter().filter_map(|ended| match ended.made.as_ref()? {
+        Made {
+            outcome: Outcome::Accepted { recipient, .. },
+            end,
+            ..
+        } => Some(addresses_of(recipient, end.at)),
+        _ => None,
+    });
+    let keys: Vec<IdentityKey> = told.flatten().map(|identity| identity.key).collect();
+    let taken = tx.contacts_by_identities(&keys)?;
+    Ok(taken.into_iter().map(|(key, _)| key).collect())
+}
+
+/// The addresses by which Meta knows a recipient.
+fn addresses_of(recipient: &model::Recipient, at: Millis) -> impl Iterator<Item = Identity> {
+    let phone = recipient.phone.as_deref().and_then(phone::PhoneNumber::parse);
+    let phone = phone.map(|number| {
+        let digits = number.digits().to_owned();
+        (IdentityKind::Phone, phone::compared(&digits), digits)
+    });
+    let user_id = recipient.user_id.clone();
+    let user_id = user_id.map(|id| (IdentityKind::UserId, id.clone(), id));
+    let told = phone.into_iter().chain(user_id);
+    told.map(move |(kind, value, shown)| Identity {
+        key: IdentityKey {
+            kind,
+            scope: String::new(),
+            value,
+        },
+        shown,
+        seen_at: at,
+    })
 }
 
 fn reason(cause: Cause, failure: &Failure) -> String {
