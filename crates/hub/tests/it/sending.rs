@@ -14,6 +14,7 @@ mod graph;
 mod kinds;
 mod lead;
 mod limits;
+mod locks;
 mod pace;
 mod routes;
 mod switch;
