@@ -23,7 +23,7 @@
 //! | `GET /sandbox/stream` | server-sent events that say what to look at again (HTTP alone) |
 //! | `POST /sandbox/numbers` · `PATCH …/{number}` | adds a number ([`NewNumber`]); changes throughput, status, quality, allowed numbers, limits ([`NumberChange`]) |
 //! | `POST /sandbox/instagram-accounts` · `PATCH …/{account}` | the same for Instagram ([`NewInstagramAccount`], [`AccountChange`]) |
-//! | `GET`, `POST …/{account}/posts` · `PATCH`, `DELETE /sandbox/posts/{post}` | what an account has posted ([`NewPost`], [`PostChange`]) |
+//! | `GET`, `POST …/{account}/posts` · `PATCH`, `DELETE /sandbox/posts/{post}` · `GET …/comments` | what an account has posted ([`NewPost`], [`PostChange`]), and what is written under it |
 //! | `POST /sandbox/tokens` `{account, expiresInMs?}` | mints a token that works like those that the account has |
 //! | `POST /sandbox/tokens/expire`, `…/revoke` `{account}` or `{token}` | ends all tokens of an account, or one |
 //! | `PATCH /sandbox/templates/{name}/{language}` | status, quality, category, wording of a template ([`TemplateChange`]); [`TemplateRules`] says what happens by itself |

@@ -87,7 +87,7 @@ pub(super) fn list(
         .posts
         .of(account)
         .iter()
-        .filter(|post| post.kind != PostKind::Story)
+        .filter(|post| post.kind != PostKind::Story && !post.is_broadcast)
         .filter(|post| since.is_none_or(|since| post.at.div_euclid(1000) >= since))
         .filter(|post| until.is_none_or(|until| post.at.div_euclid(1000) <= until))
         .collect();
@@ -286,8 +286,8 @@ fn own_fields(core: &Core, state: &State, post: &Post, is_of_facebook: bool) -> 
         "username": username,
         "owner": {"id": post.account},
         "like_count": (!post.hide_likes).then_some(post.likes),
-        "comments_count": post.comments,
-        "is_comment_enabled": true,
+        "comments_count": post.comments + state.comments.under(&post.id).count() as u64,
+        "is_comment_enabled": !post.comments_off,
         "is_shared_to_feed": is_reel.then_some(true),
         "alt_text": Value::Null,
         "is_ai_generated": false,
@@ -371,7 +371,7 @@ fn insights(post: &Post, id: &str, caller: &Caller, metrics: &str) -> Result<Val
 }
 
 /// graph-api.md 5.
-fn iso(millis: i64) -> String {
+pub(super) fn iso(millis: i64) -> String {
     jiff::Timestamp::from_millisecond(millis)
         .unwrap_or_default()
         .strftime("%Y-%m-%dT%H:%M:%S+0000")
@@ -394,7 +394,7 @@ fn read_cursor(account: &str, text: &str) -> Result<(i64, u64), GraphError> {
     read().ok_or_else(|| GraphError::parameter("Invalid cursor"))
 }
 
-fn percent_encode(text: &str) -> String {
+pub(super) fn percent_encode(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
             encoded.push(char::from(byte));
