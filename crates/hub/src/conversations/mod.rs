@@ -4,6 +4,7 @@
 //! - [`content`]: what a message says.
 //! - [`understand`]: from Meta's words to an [`understand::Effect`] on a conversation.
 //! - [`projection`]: a batch of events: load what they touch, change it in memory, save it.
+//! - [`mentions`]: what was said in mentions, which Meta tells only when asked.
 //! - [`people`]: who an event is about: identities, bound and merged.
 //! - [`attention`]: what people here do with a conversation.
 //! - [`api`]: the reading API; [`timeline`]: what happened to one message; [`view`]: how all of them look to callers.
@@ -13,6 +14,7 @@
 pub mod api;
 pub mod attention;
 pub mod content;
+pub mod mentions;
 pub mod model;
 pub mod people;
 pub mod phone;

@@ -142,7 +142,7 @@ pub struct TimelineItem {
     occurred_at: Option<Time>,
     /// `received`, `echoed` or `queued` first; then `attempt` for a try, `fallback` where its template took its place, `route` where it went on by another route, `late_delivery` where
     /// an earlier one got there after all, and for an event `accepted`, `sent`, `delivered`, `read`,
-    /// `played`, `failed`, `edited`, `deleted`, `echo` or `reaction`.
+    /// `played`, `failed`, `edited`, `deleted`, `echo` or `reaction`. Of a comment, `hidden`, `shown` and `deleted` where that was done from here.
     kind: String,
     /// The event that told it: see `GET /api/webhooks/events/{id}`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -203,6 +203,13 @@ fn of_fact(fact: &MessageFact) -> TimelineItem {
     let detail = serde_json::from_str(&fact.detail)
         .ok()
         .filter(|detail: &serde_json::Value| detail.as_object().is_none_or(|detail| !detail.is_empty()));
+    // What was done from here was told by no event.
+    if fact.event_id == EventId::MIN {
+        return TimelineItem {
+            detail,
+            ..TimelineItem::new(fact.at, fact.kind.clone())
+        };
+    }
     TimelineItem {
         occurred_at: Some(Time(fact.at)),
         event_id: Some(fact.event_id),

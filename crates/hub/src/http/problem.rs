@@ -313,6 +313,16 @@ codes! {
         "Do what the detail says; nothing was changed.";
     WindowClosed "window_closed" CONFLICT "The window for free-form messages is closed"
         "Send a template, or wait until the contact writes.";
+    UnknownComment "unknown_comment" NOT_FOUND "There is no such comment"
+        "Name a message that is a comment: one of a conversation whose `kind` is `comments`.";
+    CommentNotAnswerable "comment_not_answerable" CONFLICT "That cannot be done about this comment"
+        "Do what the detail says, where it says something.";
+    CommentAlreadyAnswered "comment_already_answered" CONFLICT "The comment has had its private reply"
+        "Instagram takes one for each comment: go on in the direct conversation once the contact has written there, or answer publicly.";
+    CommentTooOld "comment_too_old" CONFLICT "The comment is too old for a private reply"
+        "Answer it publicly, with `content.type` = `comment_reply`.";
+    CommentRefused "comment_refused" UNPROCESSABLE_ENTITY "Meta refuses to do that to the comment"
+        "Do what the detail says; nothing was changed.";
     IdempotencyKeyReused "idempotency_key_reused" CONFLICT "The key was used for another request"
         "Use a new `Idempotency-Key` for each new request.";
     MessageNotFound "message_not_found" UNPROCESSABLE_ENTITY "The message that is answered is not in this conversation"

@@ -4,6 +4,7 @@
 //! about the earlier attempts is told apart by the id that it knew the message by ([`crate::conversations::projection`]).
 
 use crate::app::App;
+use crate::conversations::content::Content;
 use crate::conversations::model::{Message, Millis, Receipts, Status};
 use crate::ids::MessageId;
 use crate::sending::model::{EntryState, OutboxEntry, Priority, Purpose, Wait};
@@ -93,6 +94,15 @@ pub fn retry_in(tx: &mut Tx<'_>, app: &App, id: MessageId, force: bool) -> Resul
     };
     if !request::check(channel.kind, &message.content).is_empty() {
         return refuse("its content can no longer be sent");
+    }
+    if let Content::PrivateReply(answer) = &message.content
+        && tx
+            .lock_comment(answer.message_id)?
+            .is_none_or(|comment| comment.private_reply != Some(id))
+    {
+        return refuse(
+            "its comment has been answered privately by another message since, which is once as often as may be",
+        );
     }
     let may_have_arrived = may_have_arrived(&message);
     if may_have_arrived && !force {
