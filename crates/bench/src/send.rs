@@ -78,6 +78,8 @@ pub struct Report {
     pub pace_used: Option<f64>,
     /// The most that came within any one second on one channel.
     pub most_in_a_second: usize,
+    /// The longest that nothing came on a channel, between its first message and its last.
+    pub silence_ms_max: f64,
     /// The longest that a reply took, from being accepted to being sent.
     pub reply_ms_max: Option<f64>,
     /// The longest that `GET /admin/queue` took.
@@ -137,6 +139,7 @@ async fn measure(settings: &Settings, folder: &Path) -> anyhow::Result<Report> {
     tokio::task::spawn_blocking(move || fill(&file, &filled)).await??;
 
     let hub = start(settings, folder, &graph).await?;
+    begun(&hub, &meta).await?;
     let (reply_ms_max, look_ms_max) = tokio::try_join!(replies(settings, &hub, &meta), looks(settings, &hub, &meta))?;
     drained(settings, &hub, &meta).await?;
     let cpu = usage::cpu(hub.pid())?;
@@ -151,6 +154,17 @@ async fn measure(settings: &Settings, folder: &Path) -> anyhow::Result<Report> {
         look_ms_max,
         ..report(settings, &came, cpu, memory.resident_max, ready_after)
     })
+}
+
+/// Waits until the first message has come: whoever takes a channel over lets pass what the last one may have used up of the pace, which is no
+/// wait of a reply.
+async fn begun(hub: &Server, meta: &Meta) -> anyhow::Result<()> {
+    let started_at = Instant::now();
+    while meta.count() == 0 {
+        ensure!(started_at.elapsed() < STALLED_AFTER, "no message came: {}", hub.log_end());
+        tokio::time::sleep(POLL_EVERY).await;
+    }
+    Ok(())
 }
 
 /// Waits until so much has come as is wanted.
@@ -271,6 +285,11 @@ fn report(settings: &Settings, came: &[Call], cpu: Duration, resident_max: u64, 
             .map(|times| most_in_a_second(times))
             .max()
             .unwrap_or_default(),
+        silence_ms_max: by_channel
+            .iter()
+            .flat_map(|times| times.windows(2))
+            .map(|pair| pair[1].duration_since(pair[0]).as_secs_f64() * 1e3)
+            .fold(0.0, f64::max),
         reply_ms_max: None,
         look_ms_max: None,
         cpu_micros_per_message: cpu.as_secs_f64() * 1e6 / sent.max(1) as f64,

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::SettingsArguments;
 use super::failure::Failure;
 use super::hub_client::{HubClient, name_in_path};
-use super::output;
+use super::output::{self, Format};
 
 /// Look at channels and change them, on a running hub
 #[derive(Debug, Subcommand)]
@@ -27,13 +27,6 @@ pub(super) enum Command {
     Switch(Switch),
     /// Remove a channel that was added while the hub ran
     Remove(One),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Format {
-    /// Print the hub's answer as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::SettingsArguments;
 use super::failure::Failure;
 use super::hub_client::{HubClient, name_in_path};
-use super::output;
+use super::output::{self, Format};
 
 /// Look at flags and set them, on a running hub
 #[derive(Debug, Subcommand)]
@@ -18,13 +18,6 @@ pub(super) enum Command {
     Set(Set),
     /// Give a flag its default again
     Unset(One),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Format {
-    /// Print the hub's answer as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Args)]

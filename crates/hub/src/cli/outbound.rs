@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::SettingsArguments;
 use super::failure::Failure;
 use super::hub_client::HubClient;
-use super::output;
+use super::output::{self, Format};
 
 /// Stop and start sending, on a running hub
 #[derive(Debug, Subcommand)]
@@ -27,13 +27,6 @@ pub(super) struct Switch {
     channel: Option<String>,
     #[command(flatten)]
     format: Format,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Format {
-    /// Print the hub's answer as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 const HEADINGS: [&str; 3] = ["CHANNEL", "ENABLED", "STATUS"];

@@ -4,7 +4,16 @@
 
 use std::io::{Write, stderr, stdout};
 
+use clap::Args;
 use serde_json::Value;
+
+/// For commands that print what the hub answers.
+#[derive(Debug, Args)]
+pub(super) struct Format {
+    /// Print the hub's answer as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
 
 /// A line of what was asked for.
 pub(super) fn line(text: impl AsRef<str>) {
@@ -46,6 +55,15 @@ fn laid_out(headings: &[&str], rows: &[Vec<String>]) -> Vec<String> {
         cells.join("  ").trim_end().to_owned()
     };
     [&headings].into_iter().chain(rows).map(lay_out).collect()
+}
+
+/// A member of an answer as one cell of a table: text without its quotes, what is absent as a dash.
+pub(super) fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => on_one_line(text),
+        other => other.to_string(),
+    }
 }
 
 /// A text from outside on one line, without what would steer a terminal.

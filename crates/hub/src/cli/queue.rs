@@ -174,12 +174,12 @@ fn queue_row(channel: &Value) -> Vec<String> {
         .collect();
     let oldest = channel["oldest"]["ageSecs"].as_i64().map(|secs| format!("{secs} s"));
     vec![
-        cell(&channel["channelId"]),
-        cell(&channel["length"]),
-        cell(&states["waiting"]),
-        cell(&states["sending"]),
-        cell(&states["unknown"]),
-        cell(&channel["scheduled"]),
+        output::cell(&channel["channelId"]),
+        output::cell(&channel["length"]),
+        output::cell(&states["waiting"]),
+        output::cell(&states["sending"]),
+        output::cell(&states["unknown"]),
+        output::cell(&channel["scheduled"]),
         oldest.unwrap_or_else(|| "-".to_owned()),
         if paused.is_empty() {
             "-".to_owned()
@@ -217,7 +217,12 @@ async fn failed(settings: &SettingsArguments, arguments: Failed) -> Result<(), F
     let fields = arguments.filter.fields();
     let mut query: Vec<(&str, String)> = fields
         .iter()
-        .map(|(name, value)| (name.as_str(), plain(value)))
+        .map(|(name, value)| {
+            (
+                name.as_str(),
+                value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+            )
+        })
         .collect();
     query.push(("limit", arguments.limit.to_string()));
     query.extend(arguments.cursor.map(|cursor| ("cursor", cursor)));
@@ -244,27 +249,13 @@ const FAILED_HEADINGS: [&str; 6] = ["CREATED", "ID", "CHANNEL", "STATUS", "CODE"
 fn failed_row(message: &Value) -> Vec<String> {
     let error = &message["error"];
     vec![
-        cell(&message["createdAt"]),
-        cell(&message["id"]),
-        cell(&message["channelId"]),
-        cell(&message["status"]),
-        cell(&error["code"]),
-        cell(&error["text"]),
+        output::cell(&message["createdAt"]),
+        output::cell(&message["id"]),
+        output::cell(&message["channelId"]),
+        output::cell(&message["status"]),
+        output::cell(&error["code"]),
+        output::cell(&error["text"]),
     ]
-}
-
-fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        other => output::on_one_line(&plain(other)),
-    }
-}
-
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
 }
 
 async fn retry(settings: &SettingsArguments, arguments: &Retry) -> Result<(), Failure> {
@@ -356,7 +347,11 @@ fn told(message: &Value, json: bool) {
     if json {
         output::document(message);
     } else {
-        output::line(format!("{}  {}", cell(&message["id"]), cell(&message["status"])));
+        output::line(format!(
+            "{}  {}",
+            output::cell(&message["id"]),
+            output::cell(&message["status"])
+        ));
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::SettingsArguments;
 use super::failure::Failure;
 use super::hub_client::{HubClient, name_in_path};
-use super::output;
+use super::output::{self, Format};
 
 /// Look at the message templates that Meta has approved, and read them anew, on a running hub
 #[derive(Debug, Subcommand)]
@@ -56,13 +56,6 @@ pub(super) struct Sync {
     channel: Option<String>,
     #[command(flatten)]
     format: Format,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Format {
-    /// Print the hub's answer as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 const HEADINGS: [&str; 6] = ["NAME", "LANGUAGE", "STATUS", "CATEGORY", "QUALITY", "TAKES"];
@@ -158,9 +151,9 @@ async fn found(hub: &HubClient, wanted: &str) -> Result<Vec<Value>, Failure> {
 
 fn row(template: &Value) -> Vec<String> {
     let mut cells: Vec<String> = ["name", "language", "status", "category", "quality"]
-        .map(|member| text(&template[member]))
+        .map(|member| output::cell(&template[member]))
         .to_vec();
-    cells.push(text(&template["parameters"]["summary"]));
+    cells.push(output::cell(&template["parameters"]["summary"]));
     cells
 }
 
@@ -168,16 +161,16 @@ fn sync_row(account: &Value) -> Vec<String> {
     let channels = account["channels"].as_array().into_iter().flatten();
     let channels: Vec<&str> = channels.filter_map(Value::as_str).collect();
     vec![
-        text(&account["businessAccount"]),
+        output::cell(&account["businessAccount"]),
         output::on_one_line(&channels.join(", ")),
-        text(&account["syncedAt"]),
-        text(&account["error"]),
+        output::cell(&account["syncedAt"]),
+        output::cell(&account["error"]),
     ]
 }
 
 /// What a person wants to know of a template, most important first.
 fn lines(template: &Value) -> Vec<String> {
-    let [name, language, status] = ["name", "language", "status"].map(|member| text(&template[member]));
+    let [name, language, status] = ["name", "language", "status"].map(|member| output::cell(&template[member]));
     let mut lines = vec![format!("{name}  {language}  {status}")];
     for member in [
         "reason",
@@ -189,12 +182,12 @@ fn lines(template: &Value) -> Vec<String> {
         "externalId",
     ] {
         if !template[member].is_null() {
-            lines.push(format!("  {member}: {}", text(&template[member])));
+            lines.push(format!("  {member}: {}", output::cell(&template[member])));
         }
     }
-    lines.push(format!("  {}", text(&template["parameters"]["summary"])));
+    lines.push(format!("  {}", output::cell(&template["parameters"]["summary"])));
     for component in template["components"].as_array().into_iter().flatten() {
-        let kind = text(&component["type"]).to_lowercase();
+        let kind = output::cell(&component["type"]).to_lowercase();
         let said = component["text"].as_str().or_else(|| component["format"].as_str());
         if let Some(said) = said {
             lines.push(format!("  {kind}: {}", output::on_one_line(said)));
@@ -202,20 +195,12 @@ fn lines(template: &Value) -> Vec<String> {
         for button in component["buttons"].as_array().into_iter().flatten() {
             lines.push(format!(
                 "  button: {} ({})",
-                text(&button["text"]),
-                text(&button["type"])
+                output::cell(&button["text"]),
+                output::cell(&button["type"])
             ));
         }
     }
     lines
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => output::on_one_line(text),
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]

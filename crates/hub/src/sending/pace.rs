@@ -21,7 +21,7 @@ use crate::sending::model::Wait;
 /// other than they were made are still within the limit, and 99 % of it can be used.
 const WINDOW: Duration = Duration::from_millis(1_010);
 /// How much later than it could a call may be made without the pace being lost: the next ones then follow faster.
-const TOLERANCE: Duration = Duration::from_millis(20);
+const TOLERANCE: Duration = Duration::from_millis(50);
 /// After Meta has found the channel too fast it does so again within this time for calls that were under way already.
 const SLOWER_EVERY: Duration = Duration::from_secs(1);
 /// What share of the limit comes back in a second.

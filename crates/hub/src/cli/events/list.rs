@@ -105,16 +105,8 @@ fn row(event: &Value) -> Vec<String> {
         "attempts",
         "error",
     ]
-    .map(|name| cell(&event[name]))
+    .map(|name| output::cell(&event[name]))
     .to_vec()
-}
-
-fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => output::on_one_line(text),
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]
