@@ -710,8 +710,9 @@ fn from_comment(comment: instagram::Comment, kind: CommentKind, account: &str, a
     });
     let content = match comment.text {
         Some(text) => Content::text(text),
-        None => Content::Unknown {
-            what: "comment".to_owned(),
+        // Such as a picture that moves, or for want of a permission.
+        None => Content::Unsupported {
+            what: Some("comment".to_owned()),
         },
     };
     let said = Said {

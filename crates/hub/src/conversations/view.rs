@@ -584,7 +584,7 @@ impl Conversations {
             .collect();
         let answered = tx.messages_by_ids(&answered)?.into_iter();
         Ok(Self {
-            direct: tx.direct_conversations(&pairs)?.into_iter().collect(),
+            direct: tx.direct_conversations(&pairs)?,
             answered: answered.map(|comment| (comment.id, comment.conversation_id)).collect(),
             contacts: tx
                 .contacts_by_ids(&contacts)?

@@ -124,9 +124,8 @@ pub(super) fn is_about_the_file(failure: &Failure) -> bool {
 
 /// Whether Meta refuses a private reply since the comment has had one (reference `instagram.md` 3.6, 7).
 pub(super) fn is_answered_already(outcome: &Outcome) -> bool {
-    let failure = match outcome {
-        Outcome::Failed { failure, .. } => failure,
-        _ => return false,
+    let Outcome::Failed { failure, .. } = outcome else {
+        return false;
     };
     matches!((failure.code, failure.subcode), (100, Some(2_534_025)) | (10_900, _))
 }

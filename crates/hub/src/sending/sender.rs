@@ -960,7 +960,7 @@ impl Sender {
                 http_status: exchange.http_status,
                 text: exchange.answer.clone(),
                 elapsed: exchange.elapsed,
-                usage: exchange.usage.clone(),
+                usage: exchange.usage,
                 class: None,
             };
             let page = match &exchange.outcome {

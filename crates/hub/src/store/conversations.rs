@@ -1,5 +1,7 @@
 //! Statements about conversations.
 
+use std::collections::HashMap;
+
 use super::contacts::searched;
 use super::events::escaped;
 use super::value::{FromValue, Row, Rows, Value, params};
@@ -135,7 +137,7 @@ impl Tx<'_> {
     pub fn direct_conversations(
         &mut self,
         pairs: &[(ChannelId, ContactId)],
-    ) -> Result<Vec<((ChannelId, ContactId), ConversationId)>, StoreError> {
+    ) -> Result<HashMap<(ChannelId, ContactId), ConversationId>, StoreError> {
         let mut rows = Rows::new();
         for (channel, contact) in pairs {
             rows.push(params![&channel.0, contact]);

@@ -73,7 +73,7 @@ fn a_contact_has_one_conversation_at_each_venue() {
         assert_eq!(
             lab.read(move |tx| tx.direct_conversations(&[other.clone(), elsewhere.clone()]))
                 .await,
-            [(pair, direct.id)]
+            [(pair, direct.id)].into()
         );
         let places = ["2", "", "3"].map(|media_id| (instagram(), contact, media_id.to_owned()));
         let mut found = lab.read(move |tx| tx.conversations_under_posts(&places)).await;

@@ -270,31 +270,27 @@ struct Place {
 fn mentioned(state: &State, account: &str, params: &Params) -> Result<Place, GraphError> {
     let media_id = params.required("media_id")?;
     let missing = || GraphError::no_object("POST", media_id);
-    match params.text("comment_id") {
-        Some(id) => {
-            let comment = state.comments.get(id);
-            let comment = comment.filter(|comment| comment.is_mention && comment.key.account == account);
-            let comment = comment
-                .filter(|comment| comment.media_id == media_id)
-                .ok_or_else(missing)?;
-            Ok(Place {
-                key: comment.key.clone(),
-                media_id: media_id.to_owned(),
-                parent_id: Some(comment.parent_id.clone().unwrap_or_else(|| id.to_owned())),
-                is_mention: true,
-            })
-        }
-        None => {
-            let post = state.comments.mentioning(media_id);
-            let post = post.filter(|post| post.key.account == account).ok_or_else(missing)?;
-            Ok(Place {
-                key: post.key.clone(),
-                media_id: media_id.to_owned(),
-                parent_id: None,
-                is_mention: true,
-            })
-        }
+    if let Some(id) = params.text("comment_id") {
+        let comment = state.comments.get(id);
+        let comment = comment.filter(|comment| comment.is_mention && comment.key.account == account);
+        let comment = comment
+            .filter(|comment| comment.media_id == media_id)
+            .ok_or_else(missing)?;
+        return Ok(Place {
+            key: comment.key.clone(),
+            media_id: media_id.to_owned(),
+            parent_id: Some(comment.parent_id.clone().unwrap_or_else(|| id.to_owned())),
+            is_mention: true,
+        });
     }
+    let post = state.comments.mentioning(media_id);
+    let post = post.filter(|post| post.key.account == account).ok_or_else(missing)?;
+    Ok(Place {
+        key: post.key.clone(),
+        media_id: media_id.to_owned(),
+        parent_id: None,
+        is_mention: true,
+    })
 }
 
 fn write(core: &Core, state: &mut State, caller: &Caller, params: &Params, place: Place) -> Result<Answer, GraphError> {
