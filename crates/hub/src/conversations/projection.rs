@@ -206,7 +206,7 @@ impl<'a> Batch<'a> {
                     keys.extend(said.reply_to.clone().map(|comment| (event.channel_id.clone(), comment)));
                     posts.extend((said.comment.iter()).map(|post| (event.channel_id.clone(), post.media_id.clone())));
                 }
-                Effect::Said(said) if said.outbound && !said.inert => {
+                Effect::Said(said) if said.outbound && !said.inert && is_on_instagram(event) => {
                     let place = contact.map(|contact| (event.channel_id.clone(), contact, Venue::Direct));
                     let conversation = place.and_then(|place| self.conversations.get(&place));
                     echoed.extend(conversation.map(|conversation| conversation.id));
@@ -355,9 +355,12 @@ impl<'a> Batch<'a> {
             Effect::Opened { at } => {
                 if let Some(key) = self.conversation_key(index, event) {
                     let conversation = self.conversation(&key);
-                    conversation.window_ends_at = conversation
-                        .window_ends_at
-                        .max(Some(at + crate::conversations::model::WINDOW_MILLIS));
+                    let before = conversation.window_ends_at;
+                    conversation.window_ends_at = before.max(Some(at + crate::conversations::model::WINDOW_MILLIS));
+                    if conversation.window_ends_at != before {
+                        let conversation = conversation.id;
+                        self.change(index, Change::ConversationUpdated { conversation });
+                    }
                 }
             }
         }
@@ -588,8 +591,13 @@ impl<'a> Batch<'a> {
     }
 
     /// The oldest message of ours whose outcome is not known yet, and that says the same; or else one that was given up; or else, where there is
-    /// nothing to compare but the kind, one that is on its way.
+    /// nothing to compare but the kind, one that is on its way. On Instagram alone: WhatsApp tells nothing of what came through its interface
+    /// (reference `whatsapp.md`, `smb_message_echoes`), whose requests bear a mark that statuses tell of, so that what comes from the phone there
+    /// is somebody's own, whatever it says.
     fn in_flight_like(&self, key: &Place, event: &Incoming, said: &Said) -> Option<MessageId> {
+        if !is_on_instagram(event) {
+            return None;
+        }
         let conversation = self.conversations.get(key)?.id;
         let like = |id: &MessageId, likeness: Likeness| {
             self.messages.get(id).is_some_and(|message| {
@@ -602,15 +610,11 @@ impl<'a> Batch<'a> {
         if let Some(id) = unsettled.find(|id| like(id, Likeness::Words)) {
             return Some(id);
         }
-        // WhatsApp's requests bear a mark, and its statuses tell of them: what comes from the phone there is somebody's own.
-        let person = event.understood.person.as_ref();
-        let is_instagram =
-            person.is_some_and(|person| person.identities.iter().any(|of| of.key.kind == IdentityKind::Igsid));
         let may_be = |id: &MessageId| {
             let began = self.messages.get(id).map(|message| message.created_at);
             began.is_some_and(|began| said.at >= began - CLOCKS_APART)
         };
-        let mut under_way = self.in_flight.iter().copied().filter(|_| is_instagram);
+        let mut under_way = self.in_flight.iter().copied();
         under_way.find(|id| like(id, Likeness::Kind) && may_be(id))
     }
 
@@ -1169,6 +1173,12 @@ const ANY_CHANNEL: ChannelId = ChannelId(String::new());
 
 /// What stands in the place of a payload whose content was taken back: an entry that means nothing.
 pub const REDACTED: &str = r#"{"id":"","changes":[{"field":"redacted","value":{}}]}"#;
+
+/// Whether it is about somebody on Instagram.
+fn is_on_instagram(event: &Incoming) -> bool {
+    let person = event.understood.person.as_ref();
+    person.is_some_and(|person| person.identities.iter().any(|of| of.key.kind == IdentityKind::Igsid))
+}
 
 fn external_id_of(effect: &Effect) -> Option<&str> {
     match effect {

@@ -120,18 +120,22 @@ async fn one_by_one(app: &App, worker: &Worker, limit: usize) -> Result<usize, S
         if first.is_empty() {
             return Ok(processed);
         }
-        let (unit, single) = (worker.clone(), Arc::new(first));
-        let done = match app.store.write_unflushed(move |tx| unit.project(tx, &single)).await {
+        let single = Arc::new(first);
+        let (unit, due) = (worker.clone(), Arc::clone(&single));
+        let done = match app.store.write_unflushed(move |tx| unit.project(tx, &due)).await {
             Ok(done) => done,
             Err(error @ (StoreError::Unavailable(_) | StoreError::Closed)) => return Err(error),
             Err(error) => {
                 let (unit, reason) = (worker.clone(), error.to_string());
                 app.store
-                    .write_unflushed(move |tx| unit.give_up_on_first(tx, &reason))
+                    .write_unflushed(move |tx| unit.give_up(tx, &single, &reason))
                     .await?
             }
         };
-        report(app, &done);
+        if report(app, &done) == 0 {
+            // Another node has it in hand, and is the one to say what becomes of it.
+            return Ok(processed);
+        }
     }
     Ok(limit)
 }
@@ -296,12 +300,14 @@ impl Worker {
         })
     }
 
-    /// The first due event cannot be processed alone either: it waits longer, or is left.
-    fn give_up_on_first(&self, tx: &mut Tx<'_>, reason: &str) -> Result<Done, StoreError> {
-        let Some(mut event) = tx.take_due_events(self.now, 1)?.into_iter().next() else {
+    /// An event cannot be processed alone either: it waits longer, or is left.
+    fn give_up(&self, tx: &mut Tx<'_>, due: &[Due], reason: &str) -> Result<Done, StoreError> {
+        let places: Vec<QueuePlace> = due.iter().map(|due| due.place).collect();
+        let ours = tx.claim_events(&places)?;
+        let Some(due) = due.iter().find(|due| ours.contains(&due.event.id)) else {
             return Ok(Done::default());
         };
-        let before = event.status;
+        let (before, mut event) = (due.before, due.event.clone());
         event.attempts += 1;
         event.error = Some(reason.to_owned());
         event.processed_at = Some(self.now);

@@ -539,6 +539,21 @@ fn a_number_that_was_left_is_not_written_to_whatever_comes_first() {
 }
 
 #[test]
+fn a_number_stays_with_who_had_it_last_whatever_comes_first() {
+    on_both(async |lab| {
+        let other = "GB.30000000000000000001";
+        let had = written("wamid.1", 0, &json!({"from": PHONE, "from_user_id": USER_ID}));
+        let has = written("wamid.2", 10, &json!({"from": PHONE, "from_user_id": other}));
+        let left = in_every_order(lab, &[had, has]).await;
+        let contacts: Vec<&str> = left.split("contact [").skip(1).collect();
+        assert_eq!(contacts.len(), 2, "{left}");
+        for contact in contacts {
+            assert_eq!(contact.contains(PHONE), contact.contains(other), "{left}");
+        }
+    });
+}
+
+#[test]
 fn what_changes_nothing_names_nobody_whatever_comes_first() {
     on_both(async |lab| {
         let welcome = json!({"contacts": [{"profile": {"name": "Priya"}, "wa_id": PHONE}],
