@@ -36,7 +36,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ID", requires = "message", conflicts_with_all = ["to", "contact", "conversation", "reply_to"])]
     comment: Option<String>,
     /// Answer the comment by a direct message instead, once
-    #[arg(long, requires = "comment")]
+    #[arg(long, requires = "comment", conflicts_with_all = ["to", "contact", "conversation"])]
     privately: bool,
     /// The text
     #[arg(long, required_unless_present = "content", conflicts_with = "content")]
