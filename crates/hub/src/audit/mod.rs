@@ -6,7 +6,7 @@ pub mod api;
 use serde_json::{Value, json};
 
 use crate::conversations::model::{ChannelId, Millis};
-use crate::ids::{AuditId, ContactId, Ids, TemplateId};
+use crate::ids::{AuditId, ContactId, Ids, MessageId, TemplateId};
 
 /// Who made a change that nobody asked for: Meta refused credentials, or took them again.
 pub const SYSTEM: &str = "system";
@@ -51,6 +51,11 @@ impl Auditor {
     /// Something was done to a channel.
     pub fn channel(&self, action: &'static str, id: &ChannelId, detail: Value) -> AuditEntry {
         self.entry(action, format!("channel:{id}"), detail)
+    }
+
+    /// Something was done to a message, or a comment.
+    pub fn message(&self, action: &'static str, id: MessageId, detail: Value) -> AuditEntry {
+        self.entry(action, id.to_string(), detail)
     }
 
     /// Something was done to a message template at Meta.

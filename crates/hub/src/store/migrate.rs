@@ -41,6 +41,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     11 "0011_media_watch",
     12 "0012_channel_hours",
     14 "0014_consent",
+    13 "0013_comments",
 };
 
 impl Tx<'_> {
