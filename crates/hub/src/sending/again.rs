@@ -1,12 +1,14 @@
 //! Puts messages that have ended into the outbox once more: after a template took their place, or because an operator says so.
 //!
 //! Guarantee: what may have arrived is not sent again unless that is asked for, and is then marked `maybe_duplicate`. What Meta still says
-//! about the earlier attempts is told apart by the id that it knew the message by ([`crate::conversations::projection`]).
+//! about the earlier attempts is told apart by the id that it knew the message by ([`crate::conversations::projection`]). A message that has
+//! gone on by another route is in the hands of that leg ([`crate::sending::route`]): to send it here as well would double it.
 
 use crate::app::App;
-use crate::conversations::model::{Message, Millis, Receipts, Status};
+use crate::conversations::model::{ChannelId, Message, Millis, Receipts, Status};
 use crate::ids::MessageId;
 use crate::sending::model::{EntryState, OutboxEntry, Priority, Purpose, Wait};
+use crate::sending::route::model::{Leg, in_other_hands};
 use crate::sending::{request, sender};
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx, UnitError};
@@ -24,6 +26,9 @@ pub enum AgainError {
     /// It may have arrived, so that it could be doubled.
     #[error("the message may have arrived")]
     MayHaveArrived,
+    /// It has gone on by this channel, so that it could be doubled.
+    #[error("the message has gone on by channel `{0}`")]
+    WentOn(ChannelId),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -98,6 +103,17 @@ pub fn retry_in(tx: &mut Tx<'_>, app: &App, id: MessageId, force: bool) -> Resul
     if may_have_arrived && !force {
         return Err(AgainError::MayHaveArrived);
     }
+    let legs = legs_of(tx, id)?;
+    match in_other_hands(&legs, id) {
+        Some(leg) if !force => return Err(AgainError::WentOn(leg.channel_id.clone())),
+        // It stays in those hands: if it gets there from here too, that is told as late.
+        Some(_) => message.maybe_duplicate = true,
+        None => {
+            if let Some(leg) = legs.into_iter().find(|leg| leg.message_id == id) {
+                tx.update_leg(&leg.anew(now))?;
+            }
+        }
+    }
     message.maybe_duplicate |= may_have_arrived;
     let expires_at = now + sender::millis(app.config.sending.expires_after);
     queue(tx, &mut message, expires_at, now)?;
@@ -108,6 +124,14 @@ pub fn retry_in(tx: &mut Tx<'_>, app: &App, id: MessageId, force: bool) -> Resul
         changes: vec![Change::status_of(&message)],
     }])?;
     Ok(message)
+}
+
+/// The legs of the way that a message is part of, locked until the unit ends; none where it follows no policy.
+fn legs_of(tx: &mut Tx<'_>, id: MessageId) -> Result<Vec<Leg>, StoreError> {
+    match tx.legs_of_messages(&[id])?.first() {
+        Some(leg) => tx.lock_legs(leg.origin_id),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Whether a message that has ended may have reached the contact for all that is known. Only what certainly did not has a time of failure;

@@ -3,7 +3,7 @@
 //! Every look and every change is bounded: figures come from counters that are kept with the entries, changes are made by units of at most some
 //! hundred.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::app::App;
 use crate::channels::{Channel, Standing};
@@ -11,6 +11,7 @@ use crate::conversations::model::{ChannelId, Message, Millis, Status};
 use crate::ids::{AttemptId, MessageId};
 use crate::sending::again::{self, AgainError};
 use crate::sending::model::{ChannelPace, EntryState, OutboxFigure, Wait};
+use crate::sending::route::model::LegState;
 use crate::store::queue::EndedPlace;
 use crate::store::{StoreError, Tx};
 
@@ -261,6 +262,11 @@ pub fn ended(
             ENDED_UNIT,
         )?;
         let is_last = looked_at.len() < ENDED_UNIT as usize;
+        let ids: Vec<MessageId> = looked_at.iter().map(|message| message.id).collect();
+        let gone_on: HashSet<MessageId> = (tx.legs_of_messages(&ids)?.into_iter())
+            .filter(|leg| leg.state == LegState::Left)
+            .map(|leg| leg.message_id)
+            .collect();
         for message in looked_at {
             if page.messages.len() == limit as usize {
                 page.next = after;
@@ -270,7 +276,8 @@ pub fn ended(
                 created_at: message.created_at,
                 id: message.id,
             });
-            if filter.has(&message) {
+            // What has gone on by another route has not ended: what became of it there is a message of its own.
+            if filter.has(&message) && !gone_on.contains(&message.id) {
                 page.messages.push(message);
             }
         }
@@ -360,7 +367,7 @@ fn retry_unit(
                 retried.queued += 1;
                 channels.push(message.channel_id);
             }
-            Err(AgainError::MayHaveArrived) => retried.may_have_arrived += 1,
+            Err(AgainError::MayHaveArrived | AgainError::WentOn(_)) => retried.may_have_arrived += 1,
             Err(AgainError::NotRetryable(_) | AgainError::NotFound) => retried.not_retryable += 1,
             Err(AgainError::Store(error)) => return Err(error),
         }

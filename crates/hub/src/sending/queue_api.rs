@@ -465,6 +465,10 @@ impl From<AgainError> for Problem {
                 Code::MayHaveArrived,
                 "It is not known whether Meta has taken the message: the contact may have it already.",
             ),
+            AgainError::WentOn(channel) => Self::new(
+                Code::MayHaveArrived,
+                format!("The message has gone on by channel `{channel}`: the contact may have it from there."),
+            ),
             AgainError::Store(error) => Self::from(error),
         }
     }

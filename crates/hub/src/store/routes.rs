@@ -46,7 +46,7 @@ impl Tx<'_> {
     /// Keeps what has changed of a leg.
     pub fn update_leg(&mut self, leg: &Leg) -> Result<(), StoreError> {
         self.execute(
-            "UPDATE message_routes SET state = ?3, due_at = ?4, looked_at = ?5, late_at = ?6, no_route = ?7
+            "UPDATE message_routes SET state = ?3, due_at = ?4, looked_at = ?5, late_at = ?6, no_route = ?7, at = ?8
              WHERE origin_id = ?1 AND leg = ?2",
             params![
                 &leg.origin_id,
@@ -56,6 +56,7 @@ impl Tx<'_> {
                 leg.looked_at,
                 leg.late_at,
                 &leg.no_route,
+                leg.at,
             ],
         )?;
         Ok(())

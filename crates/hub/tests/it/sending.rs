@@ -12,6 +12,7 @@ mod expiry;
 mod graph;
 mod kinds;
 mod lead;
+mod onward;
 mod pace;
 mod routes;
 mod switch;

@@ -64,6 +64,7 @@ fn legs_read_back_in_their_order_and_are_found_by_what_they_wait_for() {
             late_at: Some(BEGIN + 5),
             looked_at: BEGIN + 1,
             no_route: Some("none".into()),
+            at: BEGIN + 7,
             ..next
         };
         let kept = changed.clone();

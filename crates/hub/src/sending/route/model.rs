@@ -224,11 +224,12 @@ impl Leg {
         }
     }
 
-    /// As if it had just begun: its message was queued again.
-    pub fn anew(self) -> Self {
+    /// As if it had just begun: its message was queued again. When it has to have got there is found out at the next look.
+    pub fn anew(self, at: Millis) -> Self {
         Self {
             state: LegState::Working,
-            due_at: None,
+            at,
+            due_at: Some(at),
             looked_at: 0,
             no_route: None,
             ..self
@@ -278,6 +279,14 @@ impl Leg {
     pub fn gives_way(&self, entry: Option<EntryState>) -> bool {
         self.state == LegState::Working && matches!(entry, Some(EntryState::Waiting | EntryState::Unknown))
     }
+}
+
+/// The other leg that a message is in the hands of: one that got there, or else the last of those that came after its own.
+pub fn in_other_hands(legs: &[Leg], message: MessageId) -> Option<&Leg> {
+    let own = legs.iter().find(|leg| leg.message_id == message)?;
+    let mut others = legs.iter().filter(|leg| leg.message_id != message);
+    let reached = others.clone().find(|leg| leg.state == LegState::Reached);
+    reached.or_else(|| others.rfind(|leg| leg.number > own.number))
 }
 
 /// The routes that can still be taken after the one by a channel: those that come after it in the order of the policy, or all of it after the

@@ -1,0 +1,101 @@
+//! Messages that have gone on by another route, or have not yet: what operators do with them, and what becomes of them.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tidings_sandbox::{FaultKind, FaultRequest};
+
+use super::expiry::lasting;
+use super::routes::{begin, by_route, queued, setup, stop, two_numbers, with_email};
+use crate::harness::{ADMIN_KEY, Answer, Harness, Setup, fault, on_both_with};
+
+const SECOND: Duration = Duration::from_secs(1);
+const FAILED: &str = "/admin/messages/failed";
+
+fn undeliverable() -> FaultRequest {
+    FaultRequest {
+        code: Some(131_026),
+        count: Some(1),
+        ..fault(FaultKind::Error)
+    }
+}
+
+/// The ids of messages that have ended, as operators see them.
+async fn ended(harness: &Harness) -> Vec<String> {
+    let list = harness.get(FAILED).await.expect(200);
+    let ids = list["messages"].as_array().unwrap().iter();
+    ids.map(|message| message["id"].as_str().unwrap().to_owned()).collect()
+}
+
+async fn cancel(harness: &Harness, id: &str) -> Answer {
+    let request = harness.request(Method::DELETE, &format!("/api/v1/messages/{id}"));
+    harness.answer(request.bearer_auth(ADMIN_KEY)).await
+}
+
+/// The message of a later leg.
+fn leg_of(message: &Value, number: usize) -> String {
+    message["routes"][number]["messageId"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_message_that_has_gone_on_is_not_sent_again_where_it_failed() {
+    on_both_with(setup(), async |harness| {
+        harness.foresee_refusals(&[131_026]);
+        let conversation = begin(harness).await;
+        with_email(harness, &conversation).await;
+        harness.sandbox.fault(undeliverable()).unwrap();
+        let sent = harness.reply(&conversation, "once").await;
+        let message = by_route(harness, &sent, "email").await;
+        harness.message_until(&leg_of(&message, 1), "accepted").await;
+
+        assert!(ended(harness).await.is_empty(), "it is no dead letter");
+        let retried = harness.post(&format!("{FAILED}/retry"), &json!({})).await.expect(200);
+        assert_eq!(retried["queued"], 0, "{retried}");
+        let retry = format!("/admin/messages/{sent}/retry");
+        let refused = harness.post(&retry, &json!({})).await.problem(409, "may_have_arrived");
+        assert!(refused["detail"].as_str().unwrap().contains("`email`"), "{refused}");
+        assert!(harness.accepted("amara").is_empty());
+
+        harness
+            .post(&format!("{retry}?force=true"), &json!({}))
+            .await
+            .expect(200);
+        let doubled = harness.message_until(&sent, "accepted").await;
+        assert_eq!(doubled["maybeDuplicate"], true, "{doubled}");
+        assert_eq!(harness.accepted("amara"), ["once"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_sent_again_goes_on_by_its_policy_again() {
+    on_both_with(setup(), async |harness| {
+        harness.foresee_refusals(&[131_026]);
+        let conversation = begin(harness).await;
+        harness.sandbox.fault(undeliverable()).unwrap();
+        let sent = harness.reply(&conversation, "again").await;
+        harness
+            .until("it has nowhere to go", async |harness| {
+                harness.message(&sent).await["noRoute"].is_string().then_some(())
+            })
+            .await;
+        assert_eq!(ended(harness).await, [sent.clone()]);
+        with_email(harness, &conversation).await;
+        // Long after its first way has ended: its time to get there is a new one.
+        harness.pass(SECOND * 600).await;
+        harness.sandbox.fault(undeliverable()).unwrap();
+        harness
+            .post(&format!("/admin/messages/{sent}/retry"), &json!({}))
+            .await
+            .expect(200);
+        let message = by_route(harness, &sent, "email").await;
+        let reason = message["routes"][1]["reason"].as_str().unwrap();
+        assert!(
+            reason.contains("131026"),
+            "it was tried where it had failed first: {reason}"
+        );
+        harness.message_until(&leg_of(&message, 1), "accepted").await;
+    })
+    .await;
+}
