@@ -17,9 +17,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::app::App;
 use crate::channels::follow;
 use crate::channels::model::OpenCircuit;
-use crate::conversations::model::Millis;
+use crate::conversations::model::{ChannelId, Millis};
 use crate::ids::AttemptId;
 use crate::sending::circuit::{Circuit, Sign};
 use crate::sending::lease::{Follows, Lead};
@@ -36,7 +37,7 @@ const REST: Duration = Duration::from_millis(500);
 /// How often it is tried to keep an outcome: it is known to nobody else.
 const SETTLE_TRIES: u32 = 10;
 /// How often it is looked for messages that this node has lost sight of.
-const SWEEP_EVERY: Duration = Duration::from_secs(5);
+pub(super) const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// After Meta refused the credentials without saying until when.
 const HOLD: Duration = Duration::from_secs(10);
 /// The first pause after Meta was too busy without saying until when; each further one is twice as long.
@@ -288,7 +289,7 @@ impl Leader {
         app.store
             .write(move |tx| tx.postpone_unknown_entries(&channel, due_at))
             .await?;
-        sweep(&self.sender, &self.lead).await?;
+        take_all_over(app, &self.sender.channel.id, &self.lead).await?;
 
         let channel = self.sender.channel.id.clone();
         let (counts_calls, counts_contacts, memory) = {
@@ -392,9 +393,7 @@ impl Leader {
         if self.sweeps.begins(now) {
             let (sender, lead) = (Arc::clone(&self.sender), self.lead.clone());
             self.work.spawn(async move {
-                if let Err(error) = sweep(&sender, &lead).await {
-                    tracing::warn!(%error, "it could not be looked for messages that were lost sight of");
-                }
+                sweep(&sender.app, &sender.channel.id, &lead).await;
                 Done::Swept
             });
         }
@@ -845,23 +844,28 @@ async fn settle(sender: &Arc<Sender>, group: Vec<Ended>, now: Millis) {
     sender.app.projector.notify_one();
 }
 
-/// Finds messages that are marked as being sent, and are not.
-async fn sweep(sender: &Arc<Sender>, lead: &Lead) -> Result<(), StoreError> {
-    let app = &sender.app;
+/// Finds messages of a channel that are marked as being sent, and are not. If it fails, it is tried again at its next time.
+pub(super) async fn sweep(app: &App, channel: &ChannelId, lead: &Lead) {
+    if let Err(error) = take_all_over(app, channel, lead).await {
+        tracing::warn!(%error, %channel, "it could not be looked for messages that were lost sight of");
+    }
+}
+
+async fn take_all_over(app: &App, channel: &ChannelId, lead: &Lead) -> Result<(), StoreError> {
     let now = app.clock.now_millis();
     let due_at = now + millis(app.config.sending.unknown_after);
     loop {
-        let (channel, owner) = (sender.channel.id.clone(), lead.owner());
+        let (of, owner) = (channel.clone(), lead.owner());
         let taken = app
             .store
-            .write(move |tx| take_over(tx, &channel, &owner, now, due_at))
+            .write(move |tx| take_over(tx, &of, &owner, now, due_at))
             .await?;
         if taken == 0 {
             return Ok(());
         }
         tracing::warn!(
             messages = taken,
-            channel = %sender.channel.id,
+            %channel,
             "messages of unknown outcome were taken over from a process that stopped"
         );
     }

@@ -39,7 +39,7 @@ use crate::media::model::Upload;
 use crate::media::outbound::{self, Resolved, Used};
 use crate::sending::email::{self, Mailer};
 use crate::sending::end::End;
-use crate::sending::leader::Leader;
+use crate::sending::leader::{self, Leader};
 use crate::sending::lease::{Follows, Lead};
 use crate::sending::model::{
     self, Attempt, AttemptEnd, Cause, EntryState, OutboxEntry, Outcome, Postponement, Priority, Terms, Wait,
@@ -88,6 +88,7 @@ pub async fn run(app: App, channel_id: ChannelId, stop: CancellationToken) {
     let (mut changes, mut leases) = (app.channels.changes(), app.leases.changes());
     let mut prober = Prober::default();
     let mut led_until: Option<Instant> = None;
+    let mut swept_at: Option<Instant> = None;
     while !stop.is_cancelled() {
         let lead = app.leases.lead(&channel_id);
         if lead.as_ref().is_some_and(Lead::yields) {
@@ -104,13 +105,24 @@ pub async fn run(app: App, channel_id: ChannelId, stop: CancellationToken) {
                 led_until = Some(Instant::now());
                 continue;
             }
-            (Turn::Probe(channel), Some(_)) => tokio::select! {
-                biased;
-                rest = prober.tend(&app, &channel) => rest.min(LOOK_AGAIN),
-                () = changes.changed() => Duration::ZERO,
-                () = stop.cancelled() => Duration::ZERO,
-            },
-            (Turn::Send(_) | Turn::Probe(_) | Turn::Rest, _) => LOOK_AGAIN,
+            (turn, Some(lead)) => {
+                // What was being sent when its process died is found by whoever leads, whether or not the channel sends: else it would be
+                // neither told of nor ended.
+                if swept_at.is_none_or(|at| at.elapsed() >= leader::SWEEP_EVERY) {
+                    swept_at = Some(Instant::now());
+                    leader::sweep(&app, &channel_id, &lead).await;
+                }
+                match turn {
+                    Turn::Probe(channel) => tokio::select! {
+                        biased;
+                        rest = prober.tend(&app, &channel) => rest.min(LOOK_AGAIN),
+                        () = changes.changed() => Duration::ZERO,
+                        () = stop.cancelled() => Duration::ZERO,
+                    },
+                    Turn::Send(_) | Turn::Rest => LOOK_AGAIN,
+                }
+            }
+            (_, None) => LOOK_AGAIN,
         };
         tokio::select! {
             biased;

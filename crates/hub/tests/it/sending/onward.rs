@@ -99,3 +99,33 @@ async fn a_message_that_is_sent_again_goes_on_by_its_policy_again() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_a_hub_was_sending_when_it_died_is_told_of_and_ends_also_while_its_channel_is_stopped() {
+    on_both_with(two_numbers(), async |harness| {
+        let conversation = begin(harness).await;
+        let held_up = FaultRequest {
+            delay_ms: Some(3_600_000),
+            ..fault(FaultKind::Delay)
+        };
+        harness.sandbox.fault(held_up).unwrap();
+        let sent = lasting(harness, &conversation, "held up", SECOND * 120).await;
+        harness.message_until(&sent, "sending").await;
+        stop(harness, "whatsapp", "stop").await;
+        harness.crash();
+        harness.restart().await;
+        harness
+            .until("it is known that nobody knows", async |harness| {
+                let (_, timeline) = harness.timeline(&sent).await;
+                (timeline["waiting"]["state"] == "unknown").then_some(())
+            })
+            .await;
+        harness.pass(SECOND * 121).await;
+        let ended = harness.message_until(&sent, "expired").await;
+        assert!(
+            ended["error"]["text"].as_str().unwrap().contains("may have arrived"),
+            "{ended}"
+        );
+    })
+    .await;
+}
