@@ -34,7 +34,8 @@ use crate::store::StoreError;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long to rest after the store failed.
 const REST: Duration = Duration::from_millis(500);
-/// How often it is tried to keep an outcome: it is known to nobody else.
+/// How often it is tried to keep an outcome once the process is told to end; until then it is tried for as long as it takes, since it is known
+/// to nobody else.
 const SETTLE_TRIES: u32 = 10;
 /// How often it is looked for messages that this node has lost sight of.
 pub(super) const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -142,6 +143,7 @@ impl Sweeps {
 pub(super) struct Leader {
     sender: Arc<Sender>,
     lead: Lead,
+    stop: CancellationToken,
     pace: Arc<Mutex<Pace>>,
     gate: Gate,
     circuit: Circuit,
@@ -176,7 +178,7 @@ pub(super) struct Leader {
 }
 
 impl Leader {
-    pub(super) fn new(sender: Arc<Sender>, lead: Lead) -> Self {
+    pub(super) fn new(sender: Arc<Sender>, lead: Lead, stop: CancellationToken) -> Self {
         let now = Instant::now();
         let limits = sender.limits();
         let opens_at = match lead.follows {
@@ -192,6 +194,7 @@ impl Leader {
         Self {
             sender,
             lead,
+            stop,
             pace: Arc::new(Mutex::new(pace)),
             gate: Gate::default(),
             circuit,
@@ -220,8 +223,9 @@ impl Leader {
     }
 
     /// Sends until told to stop, or until another node leads the channel; then lets calls that are under way finish.
-    pub(super) async fn run(mut self, stop: &CancellationToken) {
-        if !self.begin(stop).await {
+    pub(super) async fn run(mut self) {
+        let stop = self.stop.clone();
+        if !self.begin(&stop).await {
             return;
         }
         let mut changes = self.sender.app.leases.changes();
@@ -655,9 +659,9 @@ impl Leader {
         }
         self.is_settling = true;
         let group: Vec<Ended> = self.ended.drain(..self.ended.len().min(SETTLE_MAX)).collect();
-        let sender = Arc::clone(&self.sender);
+        let (sender, stop) = (Arc::clone(&self.sender), self.stop.clone());
         self.work.spawn(async move {
-            settle(&sender, group, wall).await;
+            settle(&sender, group, wall, &stop).await;
             Done::Settled
         });
     }
@@ -799,32 +803,28 @@ async fn call(
 }
 
 /// Keeps what became of messages; one that the store will not take does not keep the others from being kept.
-async fn settle(sender: &Arc<Sender>, group: Vec<Ended>, now: Millis) {
+async fn settle(sender: &Arc<Sender>, group: Vec<Ended>, now: Millis, stop: &CancellationToken) {
     let all = Arc::new(group);
     // All of them at first; each by itself if that fails for one.
     let mut groups = VecDeque::new();
     groups.push_back(0..all.len());
-    let mut tries = 0;
     while let Some(group) = groups.pop_front() {
-        let (unit, here) = ((Arc::clone(sender), Arc::clone(&all)), group.clone());
-        let settled = sender
-            .app
-            .store
-            .write(move |tx| unit.0.settle(tx, &unit.1[here.clone()], now))
-            .await;
-        let Err(error) = settled else { continue };
-        tracing::error!(%error, channel = %sender.channel.id, "outcomes of sends could not be kept");
-        match error {
-            StoreError::Refused(_) | StoreError::Corrupt(_) | StoreError::Panicked if group.len() > 1 => {
+        let kept = insist(stop, || {
+            let (unit, here) = ((Arc::clone(sender), Arc::clone(&all)), group.clone());
+            sender
+                .app
+                .store
+                .write(move |tx| unit.0.settle(tx, &unit.1[here.clone()], now))
+        });
+        match kept.await {
+            Err(StoreError::Refused(_) | StoreError::Corrupt(_) | StoreError::Panicked) if group.len() > 1 => {
                 groups.extend(group.map(|index| index..index + 1));
             }
-            StoreError::Unavailable(_) | StoreError::Conflict(_) if tries < SETTLE_TRIES => {
-                tries += 1;
-                groups.push_front(group);
-                tokio::time::sleep(REST).await;
-            }
             // Given up: the messages are found later, and are of unknown outcome then.
-            _ => {}
+            Err(error) => {
+                tracing::error!(%error, channel = %sender.channel.id, "outcomes of sends could not be kept, and are unknown");
+            }
+            Ok(()) => {}
         }
     }
     let is_refused = |ended: &Ended| {
@@ -842,6 +842,26 @@ async fn settle(sender: &Arc<Sender>, group: Vec<Ended>, now: Millis) {
     }
     sender.app.stream.nudge();
     sender.app.projector.notify_one();
+}
+
+/// Has something kept for as long as the store is away, or busy; once the process is told to end, for a few more tries.
+///
+/// Nothing piles up meanwhile: a channel whose lease cannot be renewed calls for nothing.
+async fn insist<F>(stop: &CancellationToken, mut keep: impl FnMut() -> F) -> Result<(), StoreError>
+where
+    F: Future<Output = Result<(), StoreError>>,
+{
+    let mut last_tries = 0;
+    loop {
+        match keep().await {
+            Err(error @ (StoreError::Unavailable(_) | StoreError::Conflict(_))) if last_tries < SETTLE_TRIES => {
+                tracing::warn!(%error, "outcomes of sends cannot be kept at present; it is tried again");
+                last_tries += u32::from(stop.is_cancelled());
+                tokio::time::sleep(REST).await;
+            }
+            kept => return kept,
+        }
+    }
 }
 
 /// Finds messages of a channel that are marked as being sent, and are not. If it fails, it is tried again at its next time.
@@ -875,7 +895,44 @@ async fn take_all_over(app: &App, channel: &ChannelId, lead: &Lead) -> Result<()
 mod tests {
     use tokio::time::Instant;
 
-    use super::{SWEEP_EVERY, Sweeps};
+    use std::cell::Cell;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::{SETTLE_TRIES, SWEEP_EVERY, Sweeps, insist};
+    use crate::store::StoreError;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_answered_is_kept_however_long_the_store_is_away_and_a_process_ends_all_the_same() {
+        let tries = Cell::new(0);
+        let away = || {
+            tries.set(tries.get() + 1);
+            let is_back = tries.get() > 10_000;
+            async move {
+                if is_back {
+                    Ok(())
+                } else {
+                    Err(StoreError::Unavailable("it is away".to_owned()))
+                }
+            }
+        };
+        let stop = CancellationToken::new();
+        assert!(insist(&stop, away).await.is_ok(), "more than an hour later");
+
+        stop.cancel();
+        tries.set(0);
+        assert!(matches!(insist(&stop, away).await, Err(StoreError::Unavailable(_))));
+        assert_eq!(tries.get(), SETTLE_TRIES + 1);
+
+        // What the store does not take at all is not tried again.
+        tries.set(0);
+        let refused = insist(&CancellationToken::new(), || {
+            tries.set(tries.get() + 1);
+            async { Err(StoreError::Panicked) }
+        });
+        assert!(matches!(refused.await, Err(StoreError::Panicked)));
+        assert_eq!(tries.get(), 1);
+    }
 
     #[test]
     fn a_leader_does_not_spin_while_the_store_is_slow_to_sweep() {

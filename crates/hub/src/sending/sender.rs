@@ -101,7 +101,7 @@ pub async fn run(app: App, channel_id: ChannelId, stop: CancellationToken) {
                 if led_until.is_some_and(|until| until.elapsed() < Rate::used_up_for()) {
                     lead.follows = Follows::Anybody;
                 }
-                Leader::new(Arc::new(*sender), lead).run(&stop).await;
+                Leader::new(Arc::new(*sender), lead, stop.clone()).run().await;
                 led_until = Some(Instant::now());
                 continue;
             }
