@@ -281,12 +281,16 @@ impl Leg {
     }
 }
 
-/// The other leg that a message is in the hands of: one that got there, or else the last of those that came after its own.
-pub fn in_other_hands(legs: &[Leg], message: MessageId) -> Option<&Leg> {
+/// The leg that has taken over from a message: the last of those that came after its own.
+pub fn taken_over(legs: &[Leg], message: MessageId) -> Option<&Leg> {
     let own = legs.iter().find(|leg| leg.message_id == message)?;
-    let mut others = legs.iter().filter(|leg| leg.message_id != message);
-    let reached = others.clone().find(|leg| leg.state == LegState::Reached);
-    reached.or_else(|| others.rfind(|leg| leg.number > own.number))
+    legs.iter().rfind(|leg| leg.number > own.number)
+}
+
+/// The other leg that a message is in the hands of: one that got there, or else the one that has taken over.
+pub fn in_other_hands(legs: &[Leg], message: MessageId) -> Option<&Leg> {
+    let reached = |leg: &&Leg| leg.message_id != message && leg.state == LegState::Reached;
+    legs.iter().find(reached).or_else(|| taken_over(legs, message))
 }
 
 /// The routes that can still be taken after the one by a channel: those that come after it in the order of the policy, or all of it after the

@@ -129,3 +129,52 @@ async fn what_a_hub_was_sending_when_it_died_is_told_of_and_ends_also_while_its_
     })
     .await;
 }
+
+#[tokio::test]
+async fn to_cancel_a_message_that_has_gone_on_is_to_cancel_what_it_is_now() {
+    on_both_with(setup(), async |harness| {
+        harness.foresee_refusals(&[131_026]);
+        let conversation = begin(harness).await;
+        with_email(harness, &conversation).await;
+        // What is before it in the conversation by e-mail is held up, so that what comes after waits.
+        harness.sandbox.fault(undeliverable()).unwrap();
+        let held_up = FaultRequest {
+            endpoint: "smtp.rcpt".to_owned(),
+            code: Some(452),
+            count: None,
+            ..fault(FaultKind::Error)
+        };
+        harness.sandbox.fault(held_up).unwrap();
+        let failed = harness.reply(&conversation, "one").await;
+        let message = by_route(harness, &failed, "email").await;
+        harness.waiting_after(&leg_of(&message, 1), 1).await;
+        stop(harness, "whatsapp", "stop").await;
+        let withdrawn = queued(harness, &conversation, "two").await;
+        let message = by_route(harness, &withdrawn, "email").await;
+        assert_eq!(message["status"], "cancelled", "on the first route: {message}");
+
+        for (id, shown) in [(&withdrawn, "cancelled"), (&failed, "failed")] {
+            let cancelled = cancel(harness, id).await.expect(200);
+            assert_eq!((&cancelled["id"], &cancelled["status"]), (&json!(id), &json!(shown)));
+            let message = harness.message(id).await;
+            assert_eq!(harness.message(&leg_of(&message, 1)).await["status"], "cancelled");
+            cancel(harness, id).await.expect(200);
+        }
+
+        // What the further route has taken can be cancelled by no name.
+        harness.sandbox.clear_faults();
+        let sent = queued(harness, &conversation, "three").await;
+        let message = by_route(harness, &sent, "email").await;
+        harness.message_until(&leg_of(&message, 1), "accepted").await;
+        let refused = cancel(harness, &sent).await.problem(409, "not_cancellable");
+        assert!(
+            refused["detail"]
+                .as_str()
+                .unwrap()
+                .contains("gone on by channel `email`"),
+            "{refused}"
+        );
+        assert_eq!(harness.sandbox.mailbox().len(), 1);
+    })
+    .await;
+}
