@@ -508,6 +508,14 @@ fn attempts_are_found_by_channel_and_forgotten_by_age() {
         assert_eq!(since(AttemptId::first_of(BEGIN), 10).await, rows);
         assert_eq!(since(attempts[0].id, 1).await, rows[1..2]);
         assert_eq!(since(attempts[2].id, 10).await, []);
+        // However much the other channels have sent since.
+        let plans = lab.plans(&["FROM attempts AS a JOIN messages", "ORDER BY a.id"]);
+        assert_eq!(plans.len(), 1);
+        for plan in plans {
+            assert!(plan.contains("attempts_by_channel"), "{plan}");
+            let is_sorted = plan.contains("TEMP B-TREE") || plan.contains("Sort");
+            assert!(!is_sorted && !plan.contains("Seq Scan"), "{plan}");
+        }
         let later = AttemptId::first_of(lab.clock.now_millis() + 1);
         let last = attempts[2].id;
         assert_eq!(lab.write(move |tx| tx.prune_attempts(last)).await, 2);
