@@ -12,14 +12,14 @@ use crate::ids::{AttemptId, MessageId};
 use crate::sending::again::{self, AgainError};
 use crate::sending::model::{ChannelPace, EntryState, OutboxFigure, Wait};
 use crate::sending::route::model::LegState;
-use crate::store::queue::EndedPlace;
+use crate::store::queue::{AttemptsLately, EndedPlace};
 use crate::store::{StoreError, Tx};
 
 /// Up to how many messages that wait for their time are counted.
 const SCHEDULED_MAX: u32 = 100_000;
-/// Over how long the pace is measured, and by how many attempts at most.
+/// Over how long the pace of a channel is measured, and by how many attempts at most: the last ones.
 const PACE_OVER_MILLIS: Millis = 5_000;
-const PACE_ATTEMPTS_MAX: u32 = 5_000;
+const PACE_ATTEMPTS_MAX: u32 = 1_000;
 /// How many entries are made due by one unit, and by one call for a channel.
 const RELEASE_UNIT: u32 = 500;
 const RELEASE_UNITS_MAX: u32 = 2_000;
@@ -65,6 +65,14 @@ impl ChannelQueue {
         let allowed = self.allowed.filter(|_| is_going).map_or(0.0, f64::from);
         drain_secs(self.length(), if self.pace > 0.0 { self.pace } else { allowed })
     }
+}
+
+/// How many messages a second these attempts are: over the whole time that was looked at, or, where there were too many, since the first of them.
+fn pace_of(lately: &AttemptsLately, now: Millis) -> f64 {
+    let all_of = lately.count < i64::from(PACE_ATTEMPTS_MAX);
+    let begun_at = lately.begun_at.filter(|_| !all_of);
+    let over = begun_at.map_or(PACE_OVER_MILLIS, |at| (now - at).clamp(1, PACE_OVER_MILLIS));
+    lately.accepted as f64 * 1000.0 / over as f64
 }
 
 /// How long a queue takes at a pace.
@@ -113,22 +121,19 @@ pub async fn look(app: &App) -> Result<Vec<ChannelQueue>, StoreError> {
     app.store
         .read(move |tx| {
             let since = AttemptId::first_of(now - PACE_OVER_MILLIS);
-            let accepted = tx.accepted_attempts_since(since, PACE_ATTEMPTS_MAX)?;
             let figures = tx.outbox_figures()?;
             let paces = tx.channel_paces()?;
             channels
                 .iter()
                 .map(|(channel, standstill)| {
-                    let sent = accepted
-                        .iter()
-                        .find(|(of, _)| of == channel)
-                        .map_or(0, |(_, count)| *count);
+                    let lately = tx.attempts_lately(channel, since, PACE_ATTEMPTS_MAX)?;
                     let said = paces.iter().find(|pace| pace.channel_id == *channel);
                     let pace = standstill.as_ref().or(said);
                     Ok(ChannelQueue {
                         waits_for: pace.and_then(|pace| pace.waits(now)),
                         allowed: said.and_then(|said| said.per_second),
-                        ..look_at(tx, channel, &figures, sent)?
+                        pace: pace_of(&lately, now),
+                        ..look_at(tx, channel, &figures)?
                     })
                 })
                 .collect()
@@ -136,12 +141,7 @@ pub async fn look(app: &App) -> Result<Vec<ChannelQueue>, StoreError> {
         .await
 }
 
-fn look_at(
-    tx: &mut Tx<'_>,
-    channel: &ChannelId,
-    figures: &[OutboxFigure],
-    sent: i64,
-) -> Result<ChannelQueue, StoreError> {
+fn look_at(tx: &mut Tx<'_>, channel: &ChannelId, figures: &[OutboxFigure]) -> Result<ChannelQueue, StoreError> {
     let own = || figures.iter().filter(|figure| figure.channel_id == *channel);
     let states = EntryState::ALL.map(|state| {
         let in_state = own().filter(|figure| figure.state == state);
@@ -159,7 +159,7 @@ fn look_at(
         scheduled,
         paused,
         oldest: tx.oldest_entry(channel)?,
-        pace: sent as f64 * 1000.0 / PACE_OVER_MILLIS as f64,
+        pace: 0.0,
         waits_for: None,
         allowed: None,
     })
@@ -377,7 +377,23 @@ fn retry_unit(
 
 #[cfg(test)]
 mod tests {
-    use super::drain_secs;
+    use super::{AttemptsLately, PACE_ATTEMPTS_MAX, drain_secs, pace_of};
+
+    #[test]
+    fn the_pace_is_measured_over_what_was_looked_at() {
+        let lately = |count, accepted, begun_at| AttemptsLately {
+            count,
+            accepted,
+            begun_at,
+        };
+        let is = |lately: &AttemptsLately, pace: f64| assert!((pace_of(lately, 10_000) - pace).abs() < 0.001);
+        is(&lately(0, 0, None), 0.0);
+        is(&lately(400, 400, Some(9_900)), 80.0);
+        let most = i64::from(PACE_ATTEMPTS_MAX);
+        is(&lately(most, most, Some(9_200)), 1250.0);
+        is(&lately(most, most / 2, Some(9_200)), 625.0);
+        is(&lately(most, most, Some(10_000)), 1_000_000.0);
+    }
 
     #[test]
     fn a_queue_takes_as_long_as_its_pace_says() {
