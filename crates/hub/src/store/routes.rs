@@ -121,7 +121,8 @@ impl Tx<'_> {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
-    /// Messages that a channel is at work on and that were not looked at since a time, the longest not looked at first.
+    /// Messages that a channel is at work on and that were not looked at since a time, the longest not looked at first; those are left out for
+    /// which there was no other route.
     pub fn routes_at_work(
         &mut self,
         channel: &ChannelId,
@@ -129,7 +130,24 @@ impl Tx<'_> {
         limit: u32,
     ) -> Result<Vec<MessageId>, StoreError> {
         let rows = self.query(
-            "SELECT l.origin_id FROM message_routes AS l WHERE l.channel_id = ?1 AND l.state = 'working' AND l.looked_at <= ?2
+            "SELECT l.origin_id FROM message_routes AS l
+             WHERE l.channel_id = ?1 AND l.state = 'working' AND l.no_route IS NULL AND l.looked_at <= ?2
+             ORDER BY l.looked_at LIMIT ?3",
+            params![&channel.0, before, limit],
+        )?;
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// The same, of those for which there was no other route.
+    pub fn routes_stranded(
+        &mut self,
+        channel: &ChannelId,
+        before: Millis,
+        limit: u32,
+    ) -> Result<Vec<MessageId>, StoreError> {
+        let rows = self.query(
+            "SELECT l.origin_id FROM message_routes AS l
+             WHERE l.channel_id = ?1 AND l.state = 'working' AND l.no_route IS NOT NULL AND l.looked_at <= ?2
              ORDER BY l.looked_at LIMIT ?3",
             params![&channel.0, before, limit],
         )?;

@@ -115,13 +115,29 @@ pub async fn tend(app: &App) -> Result<(), StoreError> {
                 break;
             }
         }
+        // For these there was no other route; and most often there still is none. So one unit of them is looked at, in turn, and more only as
+        // long as that moves some: however many there are, they cost little, and keep nobody waiting.
+        for _ in 0..UNITS_MAX {
+            let now = app.clock.now_millis();
+            let id = channel.id.clone();
+            let stranded = app
+                .store
+                .read(move |tx| tx.routes_stranded(&id, now - REST_MILLIS, UNIT_MAX))
+                .await?;
+            let is_last = stranded.len() < UNIT_MAX as usize;
+            let has_changed = look_at(app, stranded, now).await?;
+            if is_last || !has_changed {
+                break;
+            }
+        }
     }
     Ok(())
 }
 
-async fn look_at(app: &App, mut origins: Vec<MessageId>, now: Millis) -> Result<(), StoreError> {
+/// Answers with whether anything has changed that is told of.
+async fn look_at(app: &App, mut origins: Vec<MessageId>, now: Millis) -> Result<bool, StoreError> {
     if origins.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     // In one order everywhere, so that two nodes cannot hold what the other one waits for.
     origins.sort_unstable();
@@ -154,7 +170,7 @@ async fn look_at(app: &App, mut origins: Vec<MessageId>, now: Millis) -> Result<
     for channel in &channels {
         app.senders.nudge(channel);
     }
-    Ok(())
+    Ok(!channels.is_empty())
 }
 
 /// One look at one message.
