@@ -477,6 +477,79 @@ fn what_waits_is_listed_by_what_it_waits_for_and_can_be_hurried() {
 }
 
 #[test]
+fn what_is_before_an_urgent_entry_of_its_conversation_is_as_urgent() {
+    on_both(async |lab| {
+        let conversation: ConversationId = lab.ids.next();
+        let make = |conversation, position, priority: Priority| OutboxEntry {
+            priority: priority as i64,
+            ..entry(lab, &whatsapp(), conversation, position)
+        };
+        let ours = [
+            make(conversation, 1, Priority::Bulk),
+            make(conversation, 2, Priority::Notification),
+            make(conversation, 3, Priority::Reply),
+            make(conversation, 4, Priority::Bulk),
+        ];
+        let theirs = make(lab.ids.next(), 1, Priority::Bulk);
+        keep(lab, &ours).await;
+        keep(lab, std::slice::from_ref(&theirs)).await;
+        for first in &ours[..3] {
+            let urgent = lab
+                .write(|tx| tx.take_due_entries(&whatsapp(), Priority::Reply, BEGIN, 10))
+                .await;
+            let urgent: Vec<MessageId> = urgent.iter().map(|entry| entry.message_id).collect();
+            assert_eq!(urgent, [first.message_id], "the order stays");
+            remove(lab, first.message_id).await;
+        }
+        assert_eq!(
+            due(lab, &whatsapp(), BEGIN, 10).await.len(),
+            2,
+            "what comes after is as it was"
+        );
+        let left = locked(lab, ours[3].message_id).await.unwrap();
+        assert_eq!(left.priority, Priority::Bulk as i64);
+        let theirs = locked(lab, theirs.message_id).await.unwrap();
+        assert_eq!(theirs.priority, Priority::Bulk as i64, "as is what is beside it");
+    });
+}
+
+#[test]
+fn what_waits_for_a_further_person_is_due_once_they_have_written() {
+    on_both(async |lab| {
+        let conversation: ConversationId = lab.ids.next();
+        let waiting = |conversation, position, waits_for, due_at| OutboxEntry {
+            waits_for,
+            due_at,
+            ..entry(lab, &whatsapp(), conversation, position)
+        };
+        let held = waiting(conversation, 1, Wait::TierLimit, BEGIN + 9_000);
+        let behind = waiting(conversation, 2, Wait::Turn, BEGIN);
+        let retried = waiting(lab.ids.next(), 1, Wait::Retry, BEGIN + 9_000);
+        let turn = waiting(lab.ids.next(), 1, Wait::Turn, BEGIN - 5);
+        let other = waiting(lab.ids.next(), 1, Wait::TierLimit, BEGIN + 9_000);
+        let all = [held, behind, retried, turn, other];
+        keep(lab, &all).await;
+        let written = [conversation, all[2].conversation_id, all[3].conversation_id].map(|of| (whatsapp(), of));
+        lab.write(move |tx| tx.hurry_answers(&written, BEGIN + 1)).await;
+        let mut shown = Vec::new();
+        for entry in &all {
+            let entry = locked(lab, entry.message_id).await.unwrap();
+            shown.push((entry.waits_for, entry.due_at));
+        }
+        assert_eq!(
+            shown,
+            [
+                (Wait::Turn, BEGIN + 1),
+                (Wait::Turn, BEGIN),
+                (Wait::Retry, BEGIN + 9_000),
+                (Wait::Turn, BEGIN - 5),
+                (Wait::TierLimit, BEGIN + 9_000),
+            ]
+        );
+    });
+}
+
+#[test]
 fn entries_are_locked_together() {
     on_both(async |lab| {
         let entries: Vec<OutboxEntry> = (0..3).map(|_| entry(lab, &whatsapp(), lab.ids.next(), 1)).collect();

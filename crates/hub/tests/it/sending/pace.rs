@@ -7,6 +7,7 @@ use tidings::conversations::model::ChannelId;
 use tidings::sending::model::Priority;
 use tidings::store::StoreError;
 
+use super::answers::waits_for;
 use super::graph::{Call, Graph};
 use crate::harness::{Harness, NUMBER, Setup, on_both_with, text};
 
@@ -195,6 +196,29 @@ async fn what_an_hour_and_a_day_allow_is_kept_over_a_restart() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn whoever_writes_is_answered_although_nobody_else_may_be_written_to() {
+    let graph = Graph::start().await;
+    let setup = paced(&graph, 0).with("TIDINGS_SENDING_WHATSAPP_CONTACTS_PER_DAY", "1");
+    on_both_with(setup, async |harness| {
+        let before = graph.calls().len();
+        write_first(harness, 1).await;
+        until_called(harness, &graph, before + 1).await;
+        // Amara's number: she is the second one.
+        let amara = super::answers::write_first(harness, "+447700900101").await;
+        waits_for(harness, &amara, "tier_limit").await;
+        harness.sandbox.write("amara", NUMBER, text("hello?")).unwrap();
+        harness.projected().await;
+        let conversation = harness.message(&amara).await["conversationId"].clone();
+        let answer = harness
+            .send(json!({"to": {"conversation": conversation}, "message": "yes?"}))
+            .await;
+        harness.message_until(&amara, "accepted").await;
+        harness.message_until(&answer, "accepted").await;
+    })
+    .await;
 }
 
 #[tokio::test]
