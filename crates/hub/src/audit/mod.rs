@@ -1,12 +1,12 @@
-//! Who changed what, and when: an entry for every change of a channel, its credentials, or a flag, written in the transaction of the change
-//! and never changed again. No secret is ever in one.
+//! Who changed what, and when: an entry for every change of a channel, its credentials, or a flag, and for what an operator does about a
+//! message; written in the transaction of the change and never changed again. No secret is ever in one.
 
 pub mod api;
 
 use serde_json::{Value, json};
 
 use crate::conversations::model::{ChannelId, Millis};
-use crate::ids::{AuditId, Ids, TemplateId};
+use crate::ids::{AuditId, Ids, MessageId, TemplateId};
 
 /// Who made a change that nobody asked for: Meta refused credentials, or took them again.
 pub const SYSTEM: &str = "system";
@@ -51,6 +51,11 @@ impl Auditor {
     /// Something was done to a channel.
     pub fn channel(&self, action: &'static str, id: &ChannelId, detail: Value) -> AuditEntry {
         self.entry(action, format!("channel:{id}"), detail)
+    }
+
+    /// An operator did something about a message.
+    pub fn message(&self, action: &'static str, id: MessageId, detail: Value) -> AuditEntry {
+        self.entry(action, format!("message:{id}"), detail)
     }
 
     /// Something was done to a message template at Meta.

@@ -4,7 +4,10 @@
 //! about the earlier attempts is told apart by the id that it knew the message by ([`crate::conversations::projection`]). A message that has
 //! gone on by another route is in the hands of that leg ([`crate::sending::route`]): to send it here as well would double it.
 
+use serde_json::json;
+
 use crate::app::App;
+use crate::audit::{AuditEntry, Auditor};
 use crate::conversations::model::{ChannelId, Message, Millis, Receipts, Status};
 use crate::ids::MessageId;
 use crate::sending::model::{EntryState, OutboxEntry, Priority, Purpose, Wait};
@@ -46,15 +49,26 @@ impl UnitError for AgainError {
 
 /// Queues a message that failed or expired again, with attempts and a lifetime of its own; one that waits on a pause is due at once. With
 /// `force` also one that may have arrived.
-pub async fn retry(app: &App, id: MessageId, force: bool) -> Result<Message, AgainError> {
+pub async fn retry(app: &App, id: MessageId, force: bool, actor: &str) -> Result<Message, AgainError> {
     let unit = app.clone();
-    let message = app.store.write(move |tx| retry_in(tx, &unit, id, force)).await?;
+    let audit = Auditor::new(&app.ids, actor, app.clock.now_millis());
+    let message = app.store.write(move |tx| {
+        let message = retry_in(tx, &unit, id, force)?;
+        tx.insert_audit(&audited(&audit, id, force))?;
+        Ok::<_, AgainError>(message)
+    });
+    let message = message.await?;
     app.senders.nudge(&message.channel_id);
     app.stream.nudge();
     Ok(message)
 }
 
-/// The same, within a unit of work.
+/// That an operator has had a message sent again.
+pub fn audited(audit: &Auditor, id: MessageId, force: bool) -> AuditEntry {
+    audit.message("message.retry", id, json!({ "force": force }))
+}
+
+/// The same, within a unit of work, and without noting who asked for it.
 pub fn retry_in(tx: &mut Tx<'_>, app: &App, id: MessageId, force: bool) -> Result<Message, AgainError> {
     let refuse = |why: &str| Err(AgainError::NotRetryable(why.to_owned()));
     let now = app.clock.now_millis();

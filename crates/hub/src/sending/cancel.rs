@@ -4,7 +4,10 @@
 //! commit before it calls Meta: of the two, one comes first, and the other sees it. Where it has gone on by another route, that leg is what is
 //! withdrawn.
 
+use serde_json::json;
+
 use crate::app::App;
+use crate::audit::Auditor;
 use crate::conversations::model::{ChannelId, Failure, Message, Millis, Status};
 use crate::ids::MessageId;
 use crate::sending::model::EntryState;
@@ -37,10 +40,19 @@ impl UnitError for CancelError {
     }
 }
 
-/// Cancels a message, if it has not been sent. Answers with what it is then; to cancel it again is no error.
-pub async fn cancel(app: &App, id: MessageId) -> Result<Message, CancelError> {
+/// Cancels a message, if it has not been sent. Answers with what it is then; to cancel it again is no error. Where an operator does so, that is
+/// noted.
+pub async fn cancel(app: &App, id: MessageId, operator: Option<&str>) -> Result<Message, CancelError> {
     let now = app.clock.now_millis();
-    let (message, channel) = app.store.write(move |tx| cancel_way(tx, id, now)).await?;
+    let audit = operator.map(|actor| Auditor::new(&app.ids, actor, now));
+    let cancelled = app.store.write(move |tx| {
+        let cancelled = cancel_way(tx, id, now)?;
+        if let Some(audit) = &audit {
+            tx.insert_audit(&audit.message("message.cancel", id, json!({})))?;
+        }
+        Ok::<_, CancelError>(cancelled)
+    });
+    let (message, channel) = cancelled.await?;
     app.senders.nudge(&channel);
     app.stream.nudge();
     Ok(message)

@@ -147,6 +147,8 @@ pub(super) struct Leader {
     pace: Arc<Mutex<Pace>>,
     gate: Gate,
     circuit: Circuit,
+    /// How often the channel was let go on although it paused.
+    hurries: i64,
     /// As every node knows it.
     kept_circuit: Option<OpenCircuit>,
     keep_at: Instant,
@@ -189,6 +191,7 @@ impl Leader {
         };
         let pace = Pace::new(limits, opens_at);
         let kept_circuit = sender.channel.circuit.clone();
+        let hurries = sender.channel.hurries;
         let gaps = lead.gaps();
         let circuit = Circuit::new(sender.app.config.sending.circuit.clone(), kept_circuit.clone());
         Self {
@@ -198,6 +201,7 @@ impl Leader {
             pace: Arc::new(Mutex::new(pace)),
             gate: Gate::default(),
             circuit,
+            hurries,
             kept_circuit,
             keep_at: now,
             shares: Shares::default(),
@@ -358,7 +362,10 @@ impl Leader {
         let now = Instant::now();
         let wall = self.sender.app.clock.now_millis();
         let mut wake_at = now + LOOK_AGAIN;
-        if self.sender.app.senders.was_reopened(&self.sender.channel.id) {
+        // Whichever node was asked for it.
+        let hurries =
+            (self.sender.app.channels.get(&self.sender.channel.id)).map_or(self.hurries, |channel| channel.hurries);
+        if std::mem::replace(&mut self.hurries, hurries) != hurries {
             self.gate = Gate::default();
             self.circuit.hurry(wall);
             self.look_at = now;

@@ -5,8 +5,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use serde_json::json;
+
 use crate::app::App;
-use crate::channels::{Channel, Standing};
+use crate::audit::Auditor;
+use crate::channels::{Channel, Standing, follow};
 use crate::conversations::model::{ChannelId, Message, Millis, Status};
 use crate::ids::{AttemptId, MessageId};
 use crate::sending::again::{self, AgainError};
@@ -174,8 +177,8 @@ pub struct Processed {
     pub unknown: i64,
 }
 
-/// Makes everything that waits on a pause due now, on one channel or on all, and lets channels that pause go on.
-pub async fn process(app: &App, only: Option<&ChannelId>) -> Result<Processed, StoreError> {
+/// Makes everything that waits on a pause due now, on one channel or on all, and lets channels that pause go on, whichever node leads them.
+pub async fn process(app: &App, only: Option<&ChannelId>, actor: &str) -> Result<Processed, StoreError> {
     let channels: Vec<ChannelId> = app
         .channels
         .all()
@@ -201,8 +204,18 @@ pub async fn process(app: &App, only: Option<&ChannelId>) -> Result<Processed, S
                 break;
             }
         }
-        app.senders.reopen(&channel);
+        let (of, audit) = (channel.clone(), Auditor::new(&app.ids, actor, now));
+        app.store
+            .write(move |tx| {
+                tx.hurry_channel(&of)?;
+                tx.insert_audit(&audit.channel("channel.process_queue", &of, json!({ "released": released })))
+            })
+            .await?;
         processed.released.push((channel, released));
+    }
+    follow::refresh(app).await?;
+    for (channel, _) in &processed.released {
+        app.senders.nudge(channel);
     }
     let figures = app.store.read(|tx| tx.outbox_figures()).await?;
     processed.unknown = figures
@@ -309,6 +322,7 @@ pub async fn retry_ended(
     after: Option<EndedPlace>,
     limit: u32,
     force: bool,
+    actor: &str,
 ) -> Result<Retried, StoreError> {
     let mut retried = Retried {
         next: after,
@@ -319,9 +333,10 @@ pub async fn retry_ended(
     while left > 0 {
         let (unit_app, unit_filter, from) = (app.clone(), filter.clone(), retried.next);
         let unit_limit = left.min(RETRY_UNIT);
+        let audit = Auditor::new(&app.ids, actor, app.clock.now_millis());
         let unit = app
             .store
-            .write(move |tx| retry_unit(tx, &unit_app, &unit_filter, from, unit_limit, force))
+            .write(move |tx| retry_unit(tx, &unit_app, &unit_filter, from, unit_limit, force, &audit))
             .await?;
         left -= unit_limit;
         retried.queued += unit.0.queued;
@@ -351,6 +366,7 @@ fn retry_unit(
     after: Option<EndedPlace>,
     limit: u32,
     force: bool,
+    audit: &Auditor,
 ) -> Result<(Retried, Vec<ChannelId>), StoreError> {
     let page = ended(tx, filter, after, limit)?;
     let mut retried = Retried {
@@ -364,6 +380,7 @@ fn retry_unit(
     for message in messages {
         match again::retry_in(tx, app, message.id, force) {
             Ok(message) => {
+                tx.insert_audit(&again::audited(audit, message.id, force))?;
                 retried.queued += 1;
                 channels.push(message.channel_id);
             }
