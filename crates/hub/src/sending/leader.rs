@@ -291,13 +291,7 @@ impl Leader {
     async fn take_up(&self) -> Result<(), StoreError> {
         let app = &self.sender.app;
         let now = app.clock.now_millis();
-        let due_at = now + millis(app.config.sending.unknown_after);
-        let channel = self.sender.channel.id.clone();
-        // What was of unknown outcome before gets its whole time anew: nobody may have been there to take the event that tells of it.
-        app.store
-            .write(move |tx| tx.postpone_unknown_entries(&channel, due_at))
-            .await?;
-        take_all_over(app, &self.sender.channel.id, &self.lead).await?;
+        take_up_unknown(app, &self.sender.channel.id, &self.lead).await?;
 
         let channel = self.sender.channel.id.clone();
         let (counts_calls, counts_contacts, memory) = {
@@ -878,6 +872,17 @@ pub(super) async fn sweep(app: &App, channel: &ChannelId, lead: &Lead) {
     }
 }
 
+/// At the beginning of a lead: what was of unknown outcome before gets its whole time anew, since nobody may have been there to take the event
+/// that tells of it; and so does what somebody was sending who is gone.
+pub(super) async fn take_up_unknown(app: &App, channel: &ChannelId, lead: &Lead) -> Result<(), StoreError> {
+    let due_at = app.clock.now_millis() + millis(app.config.sending.unknown_after);
+    let of = channel.clone();
+    app.store
+        .write(move |tx| tx.postpone_unknown_entries(&of, due_at))
+        .await?;
+    take_all_over(app, channel, lead).await
+}
+
 async fn take_all_over(app: &App, channel: &ChannelId, lead: &Lead) -> Result<(), StoreError> {
     let now = app.clock.now_millis();
     let due_at = now + millis(app.config.sending.unknown_after);
@@ -933,7 +938,8 @@ mod tests {
 
         // What the store does not take at all is not tried again.
         tries.set(0);
-        let refused = insist(&CancellationToken::new(), || {
+        let stop = CancellationToken::new();
+        let refused = insist(&stop, || {
             tries.set(tries.get() + 1);
             async { Err(StoreError::Panicked) }
         });

@@ -88,7 +88,7 @@ pub async fn run(app: App, channel_id: ChannelId, stop: CancellationToken) {
     let (mut changes, mut leases) = (app.channels.changes(), app.leases.changes());
     let mut prober = Prober::default();
     let mut led_until: Option<Instant> = None;
-    let mut swept_at: Option<Instant> = None;
+    let mut rests = Rests::default();
     while !stop.is_cancelled() {
         let lead = app.leases.lead(&channel_id);
         if lead.as_ref().is_some_and(Lead::yields) {
@@ -101,6 +101,7 @@ pub async fn run(app: App, channel_id: ChannelId, stop: CancellationToken) {
                 if led_until.is_some_and(|until| until.elapsed() < Rate::used_up_for()) {
                     lead.follows = Follows::Anybody;
                 }
+                rests.epoch = Some(lead.epoch());
                 Leader::new(Arc::new(*sender), lead, stop.clone()).run().await;
                 led_until = Some(Instant::now());
                 continue;
@@ -108,10 +109,7 @@ pub async fn run(app: App, channel_id: ChannelId, stop: CancellationToken) {
             (turn, Some(lead)) => {
                 // What was being sent when its process died is found by whoever leads, whether or not the channel sends: else it would be
                 // neither told of nor ended.
-                if swept_at.is_none_or(|at| at.elapsed() >= leader::SWEEP_EVERY) {
-                    swept_at = Some(Instant::now());
-                    leader::sweep(&app, &channel_id, &lead).await;
-                }
+                rests.tend(&app, &channel_id, &lead).await;
                 match turn {
                     Turn::Probe(channel) => tokio::select! {
                         biased;
@@ -130,6 +128,32 @@ pub async fn run(app: App, channel_id: ChannelId, stop: CancellationToken) {
             () = changes.changed() => {}
             () = leases.changed() => {}
             () = tokio::time::sleep(rest) => {}
+        }
+    }
+}
+
+/// What is done for a channel that this node leads while it does not send.
+#[derive(Default)]
+struct Rests {
+    /// Under which lead that was begun.
+    epoch: Option<i64>,
+    swept_at: Option<Instant>,
+}
+
+impl Rests {
+    /// Looks for what was being sent when its process died, now and then; under a new lead at once, and again until it succeeds.
+    async fn tend(&mut self, app: &App, channel: &ChannelId, lead: &Lead) {
+        if self.epoch != Some(lead.epoch()) {
+            match leader::take_up_unknown(app, channel, lead).await {
+                Ok(()) => self.epoch = Some(lead.epoch()),
+                Err(error) => {
+                    tracing::warn!(%error, %channel, "the outbox of a channel that sends nothing cannot be read")
+                }
+            }
+            self.swept_at = Some(Instant::now());
+        } else if self.swept_at.is_none_or(|at| at.elapsed() >= leader::SWEEP_EVERY) {
+            leader::sweep(app, channel, lead).await;
+            self.swept_at = Some(Instant::now());
         }
     }
 }

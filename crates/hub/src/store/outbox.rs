@@ -146,6 +146,16 @@ impl Tx<'_> {
         Ok(due)
     }
 
+    /// Whether the outcome of a message is unknown, its time is up, and no event waits to be understood that may tell of it.
+    pub fn is_unknown_up(&mut self, message: MessageId, now: Millis) -> Result<bool, StoreError> {
+        let row = self.query_opt(
+            "SELECT o.message_id FROM outbox AS o WHERE o.message_id = ?1 AND o.state = 'unknown' AND o.due_at <= ?2
+                AND NOT EXISTS (SELECT 1 FROM event_queue AS q WHERE q.due_at <= o.due_at)",
+            params![&message, now],
+        )?;
+        Ok(row.is_some())
+    }
+
     /// Whether anything is to be ended by [`Tx::take_expired_entries`].
     pub fn any_entry_expired(&mut self, now: Millis) -> Result<bool, StoreError> {
         let row = self.query_opt(

@@ -3,11 +3,12 @@
 use futures_util::future::join_all;
 use tidings::conversations::model::{ChannelId, Conversation, Failure, Message, Millis};
 use tidings::ids::{AttemptId, ConversationId, MessageId};
+use tidings::ingest::model::NewEvent;
 use tidings::sending::model::{Attempt, AttemptEnd, EntryState, OutboxEntry, Postponement, Priority, Wait};
 use tidings::store::{Store, StoreError, Tx};
 
 use crate::harness::{BEGIN, Lab, on_both, on_postgres};
-use crate::samples::{backup, conversation, entry, entry_of, outbound, whatsapp};
+use crate::samples::{backup, conversation, entry, entry_of, event, outbound, whatsapp};
 
 async fn keep(lab: &Lab, entries: &[OutboxEntry]) {
     let entries = entries.to_vec();
@@ -270,6 +271,19 @@ fn what_has_no_known_outcome_can_be_given_more_time() {
             [BEGIN, BEGIN + 50, BEGIN + 90, BEGIN + 10],
             "nobody is given less"
         );
+        let is_up = async |index: usize, now| {
+            let id = entries[index].message_id;
+            lab.read(move |tx| tx.is_unknown_up(id, now)).await
+        };
+        assert!(!is_up(0, BEGIN + 99).await, "it waits for its turn");
+        assert!(!is_up(1, BEGIN + 49).await && is_up(1, BEGIN + 50).await);
+        // What has come in before may tell of it.
+        let status = NewEvent {
+            received_at: BEGIN + 30,
+            ..event(lab, "status:1")
+        };
+        lab.write(move |tx| tx.insert_events(&[&status])).await;
+        assert!(!is_up(1, BEGIN + 99).await && is_up(3, BEGIN + 99).await);
     });
 }
 

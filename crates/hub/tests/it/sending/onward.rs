@@ -178,3 +178,58 @@ async fn to_cancel_a_message_that_has_gone_on_is_to_cancel_what_it_is_now() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_stayed_of_unknown_outcome_goes_on_when_its_channel_sends_nothing_and_says_so() {
+    on_both_with(patient(), async |harness| {
+        let conversation = begin(harness).await;
+        with_email(harness, &conversation).await;
+        harness.sandbox.fault(fault(FaultKind::ResetBefore)).unwrap();
+        let sent = harness.reply(&conversation, "perhaps").await;
+        harness.waiting_after(&sent, 1).await;
+        stop(harness, "whatsapp", "stop").await;
+        harness.pass(SECOND * 59).await;
+        assert_eq!(harness.message(&sent).await["routes"].as_array().unwrap().len(), 1);
+        harness.pass(SECOND * 6).await;
+        let message = by_route(harness, &sent, "email").await;
+        assert_eq!(message["status"], "failed", "{message}");
+        assert!(
+            message["routes"][1]["reason"].as_str().unwrap().contains("is stopped"),
+            "{message}"
+        );
+        let repeated = harness.message_until(&leg_of(&message, 1), "accepted").await;
+        assert_eq!(repeated["maybeDuplicate"], true, "{repeated}");
+        stop(harness, "whatsapp", "start").await;
+        harness.pass(SECOND * 120).await;
+        assert!(harness.accepted("amara").is_empty(), "it is not sent here, too");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_route_that_sends_nothing_for_now_is_taken_when_it_does() {
+    on_both_with(patient(), async |harness| {
+        harness.foresee_refusals(&[131_026]);
+        let conversation = begin(harness).await;
+        with_email(harness, &conversation).await;
+        stop(harness, "email", "stop").await;
+        harness.sandbox.fault(undeliverable()).unwrap();
+        let sent = harness.reply(&conversation, "in the end").await;
+        let why = harness
+            .until("it says why it cannot go on", async |harness| {
+                harness.message(&sent).await["noRoute"].as_str().map(str::to_owned)
+            })
+            .await;
+        assert!(why.contains("channel `email` is stopped"), "{why}");
+        assert_eq!(ended(harness).await, [sent.clone()], "until then it has failed");
+
+        harness.pass(SECOND * 3_600).await;
+        stop(harness, "email", "start").await;
+        harness.pass(SECOND * 300).await;
+        let message = by_route(harness, &sent, "email").await;
+        harness.message_until(&leg_of(&message, 1), "accepted").await;
+        assert_eq!(harness.message(&sent).await["noRoute"], Value::Null);
+        assert!(ended(harness).await.is_empty());
+    })
+    .await;
+}
