@@ -179,6 +179,11 @@ async fn to_cancel_a_message_that_has_gone_on_is_to_cancel_what_it_is_now() {
     .await;
 }
 
+/// A policy that sets no time.
+fn patient() -> Setup {
+    two_numbers().with_file("[[routes]]\nname = \"default\"\norder = [\"whatsapp\", \"email\"]\n")
+}
+
 #[tokio::test]
 async fn what_stayed_of_unknown_outcome_goes_on_when_its_channel_sends_nothing_and_says_so() {
     on_both_with(patient(), async |harness| {
@@ -230,6 +235,33 @@ async fn a_route_that_sends_nothing_for_now_is_taken_when_it_does() {
         harness.message_until(&leg_of(&message, 1), "accepted").await;
         assert_eq!(harness.message(&sent).await["noRoute"], Value::Null);
         assert!(ended(harness).await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_another_route_can_take_is_accepted_while_the_first_is_stopped() {
+    on_both_with(patient(), async |harness| {
+        let conversation = begin(harness).await;
+        stop(harness, "whatsapp", "stop").await;
+        let body = json!({"to": {"conversation": conversation["id"]}, "message": "by e-mail"});
+        let refused = async |why: &str| {
+            let answer = harness.post("/api/v1/messages/send", &body).await;
+            assert_eq!(answer.status, 503, "{why}");
+            answer.problem(503, "outbound_stopped");
+        };
+        refused("nobody knows where to write").await;
+        with_email(harness, &conversation).await;
+        let sent = harness.send(body.clone()).await;
+        let message = by_route(harness, &sent, "email").await;
+        harness.message_until(&leg_of(&message, 1), "accepted").await;
+
+        stop(harness, "email", "stop").await;
+        refused("no route sends").await;
+        stop(harness, "email", "start").await;
+        harness.post("/admin/outbound/stop", &json!({})).await.expect(200);
+        refused("nothing is sent at all").await;
+        harness.post("/admin/outbound/start", &json!({})).await.expect(200);
     })
     .await;
 }
