@@ -90,19 +90,31 @@ struct Called {
 /// Until when the whole channel is silent, and why.
 #[derive(Debug, Default)]
 struct Gate {
-    closed: Option<(Wait, Millis)>,
+    closed: Option<Closed>,
     /// How often in a row Meta found it too fast.
     throttled: u32,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Closed {
+    wait: Wait,
+    until: Millis,
+    /// How long that was when it was closed.
+    length: Millis,
+}
+
 impl Gate {
-    fn closed_at(&self, now: Millis) -> Option<(Wait, Millis)> {
-        self.closed.filter(|(_, until)| *until > now)
+    /// Until when it is closed, and why: not for longer than it was meant to be, also where the clock was set back since.
+    fn closed_at(&mut self, now: Millis) -> Option<(Wait, Millis)> {
+        let closed = self.closed.as_mut()?;
+        closed.until = closed.until.min(now + closed.length);
+        (closed.until > now).then_some((closed.wait, closed.until))
     }
 
-    fn close(&mut self, wait: Wait, until: Millis) {
-        if self.closed.is_none_or(|(_, other)| other < until) {
-            self.closed = Some((wait, until));
+    fn close(&mut self, wait: Wait, until: Millis, now: Millis) {
+        if self.closed_at(now).is_none_or(|(_, other)| other < until) {
+            let length = (until - now).max(0);
+            self.closed = Some(Closed { wait, until, length });
         }
     }
 }
@@ -618,7 +630,7 @@ impl Leader {
                     pause_millis = (until - end.at).max(0),
                     "the channel pauses"
                 );
-                self.gate.close(cause.wait(), until);
+                self.gate.close(cause.wait(), until, end.at);
             }
         }
         if usage.percent.is_some_and(|percent| percent >= USAGE_NEAR_END) && now >= self.usage_slower_at {
@@ -626,7 +638,7 @@ impl Leader {
             self.usage_slower_at = now + USAGE_SLOWER_EVERY;
             self.pace().rate.slow_down(now);
             if let (Some(100..), Some(wait)) = (usage.percent, usage.regain_after) {
-                self.gate.close(Wait::Throttled, end.at + millis(wait));
+                self.gate.close(Wait::Throttled, end.at + millis(wait), end.at);
             }
         }
         Ended {
@@ -911,8 +923,26 @@ mod tests {
 
     use tokio_util::sync::CancellationToken;
 
-    use super::{SETTLE_TRIES, SWEEP_EVERY, Sweeps, insist};
+    use super::{Gate, SETTLE_TRIES, SWEEP_EVERY, Sweeps, Wait, insist};
     use crate::store::StoreError;
+
+    #[test]
+    fn a_clock_that_is_set_back_silences_a_channel_for_no_longer_than_was_meant() {
+        let mut gate = Gate::default();
+        gate.close(Wait::Throttled, 100_000, 90_000);
+        assert_eq!(gate.closed_at(99_999), Some((Wait::Throttled, 100_000)));
+        assert_eq!(gate.closed_at(50_000), Some((Wait::Throttled, 60_000)), "set back");
+        assert_eq!(gate.closed_at(59_999), Some((Wait::Throttled, 60_000)));
+        assert_eq!(gate.closed_at(60_000), None);
+
+        gate.close(Wait::Credentials, 70_000, 60_000);
+        gate.close(Wait::Throttled, 65_000, 61_000);
+        assert_eq!(
+            gate.closed_at(69_999),
+            Some((Wait::Credentials, 70_000)),
+            "the longer one"
+        );
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_answered_is_kept_however_long_the_store_is_away_and_a_process_ends_all_the_same() {
