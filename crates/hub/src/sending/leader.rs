@@ -568,11 +568,11 @@ impl Leader {
         {
             let mut pace = self.pace();
             pace.spent.add(wall, taken.in_hand.len() as i64);
-            for (_, before) in &taken.reached {
-                if let Some(before) = before {
-                    pace.reached.add(*before, -1);
+            for reached in taken.in_hand.iter().filter_map(|in_hand| in_hand.reached) {
+                if let Some(before) = reached.before {
+                    pace.reached.add(before, -1);
                 }
-                pace.reached.add(wall, 1);
+                pace.reached.add(reached.at, 1);
             }
         }
         self.shares = taken.shares;
@@ -663,6 +663,12 @@ impl Leader {
     fn unsent(&self, in_hand: InHand) -> Ended {
         let mut pace = self.pace();
         pace.spent.add(self.sender.app.clock.now_millis(), -1);
+        if let Some(reached) = in_hand.reached {
+            pace.reached.add(reached.at, -1);
+            if let Some(before) = reached.before {
+                pace.reached.add(before, 1);
+            }
+        }
         Ended { in_hand, made: None }
     }
 

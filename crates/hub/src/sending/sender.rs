@@ -238,6 +238,17 @@ pub(super) struct InHand {
     is_maybe_double: bool,
     /// Its recipient is not to get it before.
     pub(super) not_before: Millis,
+    /// It writes to somebody outside of a window: what was known of that is noted.
+    pub(super) reached: Option<Reach>,
+}
+
+/// That somebody is written to outside of a window.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reach {
+    /// When that is.
+    pub(super) at: Millis,
+    /// When it was done last before.
+    pub(super) before: Option<Millis>,
 }
 
 /// What a leader asks for.
@@ -260,8 +271,6 @@ pub(super) struct Taken {
     pub(super) in_hand: Vec<InHand>,
     /// The kinds of the messages that failed or expired instead; counted once the unit is committed, since a unit may be run again.
     pub(super) ended: Vec<&'static str>,
-    /// Who was written to outside of a window, and when last before.
-    pub(super) reached: Vec<(ConversationId, Option<Millis>)>,
     /// Files have to be handed to Meta first.
     pub(super) wants_files: bool,
     /// There may be more that is due.
@@ -708,6 +717,7 @@ impl Sender {
                 }
             };
             let is_initiated = conversation.is_some_and(|conversation| !conversation.window_is_open(now));
+            let mut reached = None;
             if pace.counts_contacts() && is_initiated && reached_now.insert(entry.conversation_id) {
                 let before = known.reached.get(&entry.conversation_id).copied();
                 let is_new = before.is_none_or(|at| pace::span_of(at) < pace::spans_since(now));
@@ -716,7 +726,7 @@ impl Sender {
                     continue;
                 }
                 contacts_left -= i64::from(is_new);
-                taken.reached.push((entry.conversation_id, before));
+                reached = Some(Reach { at: now, before });
             }
             let attempt_id: AttemptId = self.app.ids.next();
             let callback = callback_of(message.id, attempt_id);
@@ -736,6 +746,7 @@ impl Sender {
                 was_duplicate,
                 is_maybe_double,
                 not_before: wait.map_or(now, |(_, until)| until),
+                reached,
                 entry,
             });
             if message.content != said {
@@ -781,7 +792,8 @@ impl Sender {
             .collect();
         tx.insert_attempts(&attempts)?;
         self.count_calls(tx, claim.now, marks.len() as i64)?;
-        let reached: Vec<ConversationId> = taken.reached.iter().map(|(conversation, _)| *conversation).collect();
+        let reached = taken.in_hand.iter().filter(|in_hand| in_hand.reached.is_some());
+        let reached: Vec<ConversationId> = reached.map(|in_hand| in_hand.entry.conversation_id).collect();
         tx.note_contacts_reached(channel, &reached, claim.now)
     }
 
@@ -1024,6 +1036,15 @@ impl Sender {
             .collect();
         tx.release_entries(&unsent, now)?;
         self.count_calls(tx, now, -(unsent.len() as i64))?;
+        let unreached: Vec<(ConversationId, Millis, Option<Millis>)> = group
+            .iter()
+            .filter(|ended| ended.made.is_none())
+            .filter_map(|ended| {
+                let reached = ended.in_hand.reached?;
+                Some((ended.in_hand.entry.conversation_id, reached.at, reached.before))
+            })
+            .collect();
+        tx.take_back_contacts_reached(&self.channel.id, &unreached)?;
         let (mut queued, mut sending) = (Vec::new(), Vec::new());
         let released = |ended: &&Ended| ended.made.is_none() && ours.contains(&ended.in_hand.attempt_id);
         for ended in group.iter().filter(released) {
