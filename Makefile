@@ -25,10 +25,10 @@ test: install-postgres ## all tests, on SQLite and on a Postgres made for this r
 	@$(if $(ARGS),,$(MAKE) --no-print-directory test-browser test-clients)
 
 .PHONY: test-browser
-test-browser: ## the phone page and the embedded reels in a real Chromium (a part of `make test`)
+test-browser: install-postgres ## phone page, reels, and every kind of message from hub to phone and back, in a real Chromium (a part of `make test`)
 	@$(CARGO) build $(LOCKED) --quiet -p tidings-sandbox --example serve
 	@CHROMIUM=$$(scripts/install-browser) $(STEP) "phone page" node --test crates/sandbox/browser
-	@$(STEP) "reels in a browser" scripts/in-browser
+	@$(STEP) "hub in a browser" scripts/with-postgres --fast scripts/in-browser
 
 .PHONY: test-clients
 test-clients: ## the sandbox with WhatsApp and Instagram clients that others wrote for Meta (a part of `make test`)
@@ -39,7 +39,7 @@ test-clients: ## the sandbox with WhatsApp and Instagram clients that others wro
 
 .PHONY: screenshots
 screenshots: ## the pictures of docs/images that are taken by a browser
-	SCREENSHOT=$(CURDIR)/docs/images/reels.png scripts/in-browser --test-name-pattern='its picture'
+	PICTURES=$(CURDIR)/docs/images scripts/in-browser --test-name-pattern='its picture' --test-name-pattern='the guide to sending'
 
 .PHONY: bench
 bench: install-postgres ## measure the hub against reference servers, on SQLite and on a Postgres made for this run

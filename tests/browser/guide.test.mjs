@@ -1,11 +1,14 @@
 // The snippets of docs/guides/reels.md, run as they stand there, with the address of a hub in place of the example's. Those whose language is
-// not on this machine are left out, and so is the one for React.
+// not on this machine are left out.
 
 import assert from "node:assert/strict";
 import { execFile, spawnSync } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+
+import { build } from "esbuild";
 
 import { hostPage, startBrowser, startHub, startSite } from "./site.mjs";
 
@@ -20,7 +23,7 @@ before(async () => {
   site = await startSite();
   [browser, hub] = await Promise.all([
     startBrowser(),
-    startHub("posts:\n  - {id: '179001', caption: First, agoMs: 2000}\n  - {id: '179002', caption: Second, agoMs: 1000}\n", site.url),
+    startHub("posts:\n  - {id: '179001', caption: First, agoMs: 2000}\n  - {id: '179002', caption: Second, agoMs: 1000}\n", { origin: site.url }),
   ]);
 });
 
@@ -66,6 +69,37 @@ test("the script", async () => {
   const page = await open("script");
   await page.getByRole("link", { name: "Second" }).waitFor();
   assert.deepEqual(await page.locator("#reels a").allTextContents(), ["Second", "First"]);
+  await page.close();
+});
+
+test("React", async () => {
+  const component = snippet("react");
+  const { outputFiles } = await build({
+    stdin: {
+      contents: `import { createRoot } from "react-dom/client";
+        ${component}
+        createRoot(document.getElementById("app")).render(<Reels limit={1} />);`,
+      loader: "jsx",
+      resolveDir: fileURLToPath(new URL(".", import.meta.url)),
+    },
+    bundle: true,
+    write: false,
+    jsx: "automatic",
+    define: { "process.env.NODE_ENV": '"production"' },
+  });
+  site.policy = "default-src * 'unsafe-inline' data:";
+  site.page = () => hostPage(`<div id="app"></div><script>${outputFiles[0].text}</script>`);
+  const page = await browser.newPage();
+  const errors = [];
+  page.on("pageerror", (error) => errors.push(error));
+  await page.goto(site.url);
+  const reels = page.getByRole("region", { name: "Reels" }).locator("video");
+  await page.getByRole("button", { name: "Load more" }).click();
+  await reels.nth(1).waitFor({ state: "attached" });
+  const sources = await reels.evaluateAll((videos) => videos.map((video) => video.src));
+  assert.deepEqual(sources.map((source) => ids(source)[0]), ["179002", "179001"]);
+  assert.equal(await page.getByRole("button", { name: "Load more" }).count(), 0);
+  assert.deepEqual(errors, []);
   await page.close();
 });
 

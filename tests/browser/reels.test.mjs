@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
-import { dirname } from "node:path";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 
 import axe from "axe-core";
@@ -38,7 +38,7 @@ let empty;
 
 before(async () => {
   site = await startSite();
-  [browser, full, empty] = await Promise.all([startBrowser(), startHub(posts(14), site.url), startHub(posts(0), site.url)]);
+  [browser, full, empty] = await Promise.all([startBrowser(), startHub(posts(14), { origin: site.url }), startHub(posts(0), { origin: site.url })]);
 });
 
 after(async () => {
@@ -213,14 +213,14 @@ describe("as a page in a frame", () => {
   });
 });
 
-// Only where a picture is asked for: `make screenshots`.
-test("its picture", { skip: !process.env.SCREENSHOT && "no picture is asked for" }, async () => {
-  await mkdir(dirname(process.env.SCREENSHOT), { recursive: true });
+// Only where pictures are asked for: `make screenshots`.
+test("its picture", { skip: !process.env.PICTURES && "no picture is asked for" }, async () => {
+  await mkdir(process.env.PICTURES, { recursive: true });
   const page = await open(full, 'limit="10"', { viewport: { width: 960, height: 1040 } });
   await tiles(page).nth(9).waitFor();
   await page.waitForFunction(() =>
     [...document.querySelector("tidings-reels").shadowRoot.querySelectorAll(".tile img")].every((image) => image.complete && image.naturalWidth > 0),
   );
-  await page.screenshot({ path: process.env.SCREENSHOT });
+  await page.screenshot({ path: join(process.env.PICTURES, "reels.png") });
   await page.context().close();
 });

@@ -1,7 +1,8 @@
 // What the tests need around a browser: a simulated Meta, a hub, a website that embeds it, each a process or a server of its own on a port
 // that the system chooses.
 
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -9,11 +10,15 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 
 import { chromium } from "playwright-core";
 
+const run = promisify(execFile);
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 const tidings = process.env.TIDINGS_BINARY ?? join(root, "target/debug/tidings");
+/** The API key of the tests' hubs. */
+const KEY = "the-key-of-the-tests";
 
 /** The first line that `pick` makes something of; whatever else comes is let by. */
 async function lineOf(stream, pick, what) {
@@ -41,12 +46,36 @@ async function stop(child) {
   await ended;
 }
 
-/** A simulated Meta with these posts (YAML), and a hub that is wired to it and lets scripts of `origin` read. */
-export async function startHub(posts, origin) {
+/** Where the hubs of the tests keep what they have: SQLite, and Postgres where there is a server. In CI there has to be one. */
+export function stores() {
+  if (process.env.TIDINGS_TEST_POSTGRES_URL) return ["SQLite", "Postgres"];
+  if (process.env.CI) throw new Error("TIDINGS_TEST_POSTGRES_URL is not set, and CI tests both stores");
+  console.log("TIDINGS_TEST_POSTGRES_URL is not set: on SQLite only");
+  return ["SQLite"];
+}
+
+/** A database of the tests' own, on the server that is there for them. */
+async function createDatabase() {
+  const server = process.env.TIDINGS_TEST_POSTGRES_URL;
+  const { stdout } = await run(join(root, "scripts/find-postgres")).catch(() => ({ stdout: "" }));
+  const programs = stdout.trim();
+  const name = `tidings_browser_${randomBytes(6).toString("hex")}`;
+  await run(programs ? join(programs, "createdb") : "createdb", [`--maintenance-db=${server}`, name]);
+  return {
+    url: `${server.slice(0, server.lastIndexOf("/"))}/${name}`,
+    drop: () => run(programs ? join(programs, "dropdb") : "dropdb", ["--force", `--maintenance-db=${server}`, name]),
+  };
+}
+
+/**
+ * A simulated Meta with this script (YAML), and a hub that is wired to it both ways. Scripts of `origin` may read the hub's reels; `store` is
+ * one of `stores()`.
+ */
+export async function startHub(script, { origin, store = "SQLite" } = {}) {
   const folder = await mkdtemp(join(tmpdir(), "tidings-browser-"));
-  const script = join(folder, "script.yaml");
-  await writeFile(script, posts);
-  const sandbox = start(["sandbox", "--listen", "127.0.0.1:0", "--json", "--script", script], {});
+  const file = join(folder, "script.yaml");
+  await writeFile(file, script);
+  const sandbox = start(["sandbox", "--listen", "127.0.0.1:0", "--smtp", "127.0.0.1:0", "--json", "--script", file], {});
   let text = "";
   sandbox.stderr.resume();
   const told = await lineOf(
@@ -57,12 +86,17 @@ export async function startHub(posts, origin) {
     },
     "the sandbox",
   );
+  const database = store === "Postgres" ? await createDatabase() : null;
   const hub = start(["serve"], {
     ...told.environment,
     TIDINGS_LISTEN: "127.0.0.1:0",
     TIDINGS_DATA_DIR: join(folder, "data"),
     TIDINGS_LOG_FORMAT: "json",
-    INTEGRATIONS_ALLOWED_ORIGINS: origin,
+    TIDINGS_ADMIN_KEY: KEY,
+    // One person gets more from a test within a minute than WhatsApp lets anybody have.
+    TIDINGS_SENDING_WHATSAPP_PAIR_PAUSE_SECS: "0",
+    ...(origin && { INTEGRATIONS_ALLOWED_ORIGINS: origin }),
+    ...(database && { DATABASE_URL: database.url }),
   });
   hub.stdout.resume();
   const address = await lineOf(
@@ -73,15 +107,54 @@ export async function startHub(posts, origin) {
     },
     "the hub",
   );
+  const url = `http://${address}`;
+  await subscribe(told, url);
+  await unlimited(told);
   return {
-    url: `http://${address}`,
+    url,
+    key: KEY,
     sandbox: told.url,
+    environment: told.environment,
+    folder,
     async stop() {
       await stop(hub);
       await stop(sandbox);
+      await database?.drop();
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Does what somebody would do at Meta: names the hub's addresses, which Meta then verifies. */
+async function subscribe({ url, environment }, hub) {
+  const of = (name) => environment[name];
+  for (const [object, channel, app, fields] of [
+    ["whatsapp_business_account", "whatsapp", "META_APP_ID", "messages"],
+    ["instagram", "instagram", "INSTAGRAM_APP_ID", "messages,messaging_postbacks,messaging_seen,message_reactions,message_edit,messaging_referral"],
+  ]) {
+    const name = channel.toUpperCase();
+    const answer = await fetch(`${url}/${of("META_GRAPH_API_VERSION")}/${of(app)}/subscriptions`, {
+      method: "POST",
+      body: new URLSearchParams({
+        object,
+        callback_url: `${hub}/api/webhooks/${channel}`,
+        verify_token: of(`${name}_VERIFY_TOKEN`),
+        fields,
+        access_token: `${of(app)}|${of(`${name}_APP_SECRET`)}`,
+      }),
+    });
+    if (!answer.ok) throw new Error(`${object} could not be subscribed: ${await answer.text()}`);
+  }
+}
+
+/** Lifts the limit of messages to one person, as the hub's settings do. */
+async function unlimited({ url, environment }) {
+  const answer = await fetch(`${url}/sandbox/numbers/${environment.WHATSAPP_PHONE_NUMBER_ID}`, {
+    method: "PATCH",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ limits: { pairSeconds: 0 } }),
+  });
+  if (!answer.ok) throw new Error(`the limits of the number could not be changed: ${await answer.text()}`);
 }
 
 /** A website whose page is what `page` answers for a path, as strict about what it loads as one can be. */

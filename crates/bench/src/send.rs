@@ -161,7 +161,11 @@ async fn measure(settings: &Settings, folder: &Path) -> anyhow::Result<Report> {
 async fn begun(hub: &Server, meta: &Meta) -> anyhow::Result<()> {
     let started_at = Instant::now();
     while meta.count() == 0 {
-        ensure!(started_at.elapsed() < STALLED_AFTER, "no message came: {}", hub.log_end());
+        ensure!(
+            started_at.elapsed() < STALLED_AFTER,
+            "no message came: {}",
+            hub.log_end()
+        );
         tokio::time::sleep(POLL_EVERY).await;
     }
     Ok(())

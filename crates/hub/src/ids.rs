@@ -230,6 +230,10 @@ id! {
     TemplateId "tpl"
 }
 id! {
+    /// What somebody said of being written to.
+    ConsentId "cns"
+}
+id! {
     /// One entry of the audit.
     AuditId "aud"
 }

@@ -418,7 +418,11 @@ impl Metrics {
         }
     }
 
+    /// Each event once: one that is still to be processed, or tried again, is counted when it is done.
     fn count_event(&self, platform: Platform, kind: EventKind, status: EventStatus) {
+        if status == EventStatus::Pending {
+            return;
+        }
         self.events
             .get_or_create(&EventLabels {
                 channel: platform.as_str(),

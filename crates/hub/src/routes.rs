@@ -22,6 +22,7 @@ use crate::audit::api as audit;
 use crate::channels::api as channels;
 use crate::channels::templates::api as templates;
 use crate::conversations::api as conversations;
+use crate::conversations::consent::api as consent;
 use crate::flags::api as flags;
 use crate::http::{problem, request};
 use crate::ingest::{events_api, webhooks};
@@ -93,6 +94,7 @@ fn table() -> Table {
         .add(Access::Key, routes!(conversations::show_timeline))
         .add(Access::Key, routes!(conversations::list_contacts))
         .add(Access::Key, routes!(conversations::show_contact))
+        .add(Access::Key, routes!(consent::show_consent, consent::set_consent))
         .add(Access::Key, routes!(conversations::add_identity))
         .add(Access::Key, routes!(channels::list_channels, channels::add_channel))
         .add(

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tidings_meta::client::{ClientOptions, GraphClient};
-use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -82,8 +81,7 @@ impl Hub {
         let listen = works.app.config.listen;
         let drain = STOP_WITHIN / 2;
         // Before the outbox is touched: a second hub by mistake, on the same address and store, ends here.
-        let listener = TcpListener::bind(listen)
-            .await
+        let listener = crate::http::server::listen(listen)
             .with_context(|| format!("{listen} cannot be listened on; set TIDINGS_LISTEN to a free address"))?;
         let address = listener
             .local_addr()
@@ -183,7 +181,12 @@ impl Works {
             .context("the bucket of the media store cannot be used; check the variables MEDIA_S3_*")?;
         let keys = access::Keys::load(&config).context("the API key cannot be made ready")?;
         let reels = Reels::new(&config).context("the client for files of reels cannot be set up")?;
-        let (ingest, pending) = Ingest::new(&config.webhooks, channels.clone(), ids.clone());
+        let (ingest, pending) = Ingest::new(
+            &config.webhooks,
+            config.consent_words.clone(),
+            channels.clone(),
+            ids.clone(),
+        );
         let app = App::new(Parts {
             metrics,
             keys,

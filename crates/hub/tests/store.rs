@@ -21,6 +21,8 @@ mod audit;
 mod channels;
 #[path = "store/complete.rs"]
 mod complete;
+#[path = "store/consent.rs"]
+mod consent;
 #[path = "store/contacts.rs"]
 mod contacts;
 #[path = "store/conversations.rs"]

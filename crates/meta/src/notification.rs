@@ -229,12 +229,16 @@ pub(crate) fn hash_id(kind: EventKind, value: &serde_json::Value) -> String {
     external_id(&[kind.as_str(), "hash", &hex::encode(digest)])
 }
 
-/// Meta's times come as seconds or milliseconds, as numbers or strings: from 10^12 on it is milliseconds (reference
-/// `instagram.md` 2.1, `whatsapp.md` 3).
-pub(crate) fn epoch_millis(time: i64) -> i64 {
-    if time.unsigned_abs() >= 1_000_000_000_000 {
+/// The last millisecond of the year 9999: what lies beyond is no time, and could not be reckoned with.
+pub(crate) const MILLIS_MAX: i64 = 253_402_300_799_999;
+
+/// A time in milliseconds since 1970. Meta's come as seconds or milliseconds, as numbers or strings: from 10^12 on it is milliseconds
+/// (reference `instagram.md` 2.1, `whatsapp.md` 3). Always later than 1970 and within the year 9999.
+pub(crate) fn epoch_millis(time: i64) -> Option<i64> {
+    let millis = if time >= 1_000_000_000_000 {
         time
     } else {
-        time.saturating_mul(1000)
-    }
+        time.checked_mul(1000)?
+    };
+    (1..=MILLIS_MAX).contains(&millis).then_some(millis)
 }

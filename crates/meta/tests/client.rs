@@ -371,9 +371,16 @@ async fn a_connection_that_does_not_come_about_in_time_is_not_sent() {
     let listener = socket.listen(0).unwrap();
     let address = listener.local_addr().unwrap();
     let mut queued = Vec::new();
-    while let Ok(stream) = tokio::time::timeout(SHORT, TcpStream::connect(address)).await {
-        queued.push(stream.unwrap());
-        assert!(queued.len() < 64, "the queue never fills");
+    // Once may be a machine that has much to do.
+    let mut hung = 0;
+    while hung < 3 {
+        if let Ok(stream) = tokio::time::timeout(SHORT, TcpStream::connect(address)).await {
+            queued.push(stream.unwrap());
+            assert!(queued.len() < 64, "the queue never fills");
+            hung = 0;
+        } else {
+            hung += 1;
+        }
     }
     // The time for the answer is shorter still: it must not be what strikes.
     let client = GraphClient::new(ClientOptions {

@@ -21,7 +21,7 @@ const problems = [];
 before(async () => {
   sandbox = await startSandbox();
   browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: quiet });
-  page = await browser.newPage({ viewport: { width: 1500, height: 1000 } });
+  page = await browser.newPage({ viewport: { width: 1500, height: 1000 }, reducedMotion: "reduce" });
   page.setDefaultTimeout(15_000);
   page.on("console", (line) => line.type() === "error" && problems.push(line.text()));
   page.on("pageerror", (error) => problems.push(error.message));
@@ -62,8 +62,10 @@ for (const [app, kinds, customer, account, send] of [
   test(`every kind that a business sends is drawn, on ${app}`, async () => {
     await sandbox.write(customer, account, { type: "text", text: "Hello" });
     await phoneOf(customer, account);
-    for (const kind of kinds) {
-      const id = await send(kind.send);
+    // All at once: a message takes a moment to the phone.
+    const sent = [];
+    for (const kind of kinds) sent.push([kind, await send(kind.send)]);
+    for (const [kind, id] of sent) {
       const [selector, text] = kind.shows;
       await row(id).locator(selector).filter({ hasText: text }).first().waitFor().catch((error) => assert.fail(`${kind.name}: ${error.message}`));
     }
@@ -85,8 +87,11 @@ for (const [app, kinds, customer, account, send] of [
 
 test("what is pressed answers the message that has it", async () => {
   await phoneOf("amara", phoneNumber);
+  const pressed = ["buttons", "list", "flow", "product", "product list", "catalogue", "location request", "address", "number request", "call permission"];
+  const ids = new Map();
+  for (const name of pressed) ids.set(name, await sandbox.toAmara(kindNamed(onWhatsApp, name).send));
   const press = async (name, expected, more = async () => {}) => {
-    const id = await sandbox.toAmara(kindNamed(onWhatsApp, name).send);
+    const id = ids.get(name);
     const button = row(id).locator(".press, .carousel-card .press").first();
     const body = await posted(async () => {
       await button.click();

@@ -104,6 +104,8 @@ pub struct NumberChange {
     /// For a test number: whom it may write to; `None` makes it a real one.
     #[serde(deserialize_with = "given")]
     pub allowed: Option<Option<Vec<String>>>,
+    /// Whether it was verified by a code.
+    pub verified: Option<bool>,
     /// Some or all of [`NumberLimits`], by their names.
     pub limits: Map<String, Value>,
 }
@@ -277,6 +279,7 @@ impl Core {
         number.shared_with_phone = change.shared_with_phone.unwrap_or(number.shared_with_phone);
         number.status = change.status.unwrap_or(number.status);
         number.quality = change.quality.unwrap_or(number.quality);
+        number.verified = change.verified.unwrap_or(number.verified);
         if let Some(allowed) = change.allowed {
             number.allowed = allowed.map(digits).transpose()?;
         }
@@ -342,28 +345,48 @@ impl Core {
         Ok(())
     }
 
-    /// Makes one more token that may do what the account's newest one may; it ends when told to, or never.
-    pub(crate) fn mint_token(&self, account: &str, expires_in_ms: Option<u64>) -> Result<String, AccountError> {
+    /// Makes one more token that may do what the account's newest one may, or only what these scopes allow; it ends when told to, or never.
+    pub(crate) fn mint_token(
+        &self,
+        account: &str,
+        scopes: Option<Vec<String>>,
+        expires_in_ms: Option<u64>,
+    ) -> Result<String, AccountError> {
         let now = self.clock.now();
         let mut state = lock(&self.state);
+        let mut like = newest_token(&state, account)?;
+        like.scopes = scopes.unwrap_or(like.scopes);
+        let lives = expires_in_ms.map(|millis| i64::try_from(millis).unwrap_or(i64::MAX));
+        mint(&mut state, &like, now, lives)
+    }
+
+    /// Somebody logs in and lets the app act for an account; answers the code that the app's address would be called with.
+    pub(crate) fn log_in(&self, login: Login) -> Result<String, AccountError> {
+        let now = self.clock.now();
+        let mut state = lock(&self.state);
+        let ids = state.ids;
+        let mut like = newest_token(&state, &login.account)?;
+        if like.kind != TokenKind::InstagramUser {
+            like.kind = if login.for_business {
+                TokenKind::SystemUser
+            } else {
+                TokenKind::User
+            };
+        }
+        like.scopes = login.scopes.unwrap_or(like.scopes);
+        Ok(state.logins.add(ids, like, login.redirect_uri, now))
+    }
+
+    /// Whether every call of this app has to come with an `appsecret_proof`.
+    pub(crate) fn require_proof(&self, app_id: &str, required: bool) -> Result<(), AccountError> {
+        let mut state = lock(&self.state);
         let state = &mut *state;
-        let asset = asset(state, account)?;
-        let like = state.tokens.iter().rev().find(|token| token.assets.contains(&asset));
-        let like = like.ok_or_else(|| unknown("token for", account))?.clone();
-        let prefix = match like.kind {
-            TokenKind::SystemUser => "EAA",
-            TokenKind::InstagramUser => "IGAA",
-        };
-        let value = state.ids.token(prefix, state.tokens.len() as u64 + 1_000_000);
-        let token = Token {
-            value: value.clone(),
-            issued_at: now,
-            expires_at: expires_in_ms.map(|millis| now.saturating_add_unsigned(millis)),
-            revoked: false,
-            ..like
-        };
-        add_token(state, token)?;
-        Ok(value)
+        let app = [&mut state.app, &mut state.instagram_app]
+            .into_iter()
+            .find(|app| app.id == app_id)
+            .ok_or_else(|| unknown("app", app_id))?;
+        app.requires_proof = required;
+        Ok(())
     }
 
     /// Ends every token of the account, or this one token; answers how many.
@@ -398,6 +421,47 @@ impl Core {
 pub(crate) enum TokenEnd {
     Expired,
     Revoked,
+}
+
+/// A login: somebody lets the app act for an account, as in the window that Meta shows.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Login {
+    /// The number, business account or Instagram account.
+    pub account: String,
+    /// The app's address, which the code is good with alone; none for Embedded Signup.
+    #[serde(default)]
+    pub redirect_uri: String,
+    /// What the app may do; what the account's newest token may, if left out.
+    #[serde(default)]
+    pub scopes: Option<Vec<String>>,
+    /// As a business rather than as a person: the token is a system user's and doesn't end (graph-api.md 7). WhatsApp alone.
+    #[serde(default)]
+    pub for_business: bool,
+}
+
+/// A token like this one, from now on.
+pub(crate) fn mint(state: &mut State, like: &Token, now: i64, lives: Option<i64>) -> Result<String, AccountError> {
+    let prefix = match like.kind {
+        TokenKind::SystemUser | TokenKind::User => "EAA",
+        TokenKind::InstagramUser => "IGAA",
+    };
+    let value = state.ids.token(prefix, state.tokens.len() as u64 + 1_000_000);
+    let token = Token {
+        value: value.clone(),
+        issued_at: now,
+        expires_at: lives.map(|millis| now.saturating_add(millis)),
+        revoked: false,
+        ..like.clone()
+    };
+    add_token(state, token)?;
+    Ok(value)
+}
+
+fn newest_token(state: &State, account: &str) -> Result<Token, AccountError> {
+    let asset = asset(state, account)?;
+    let token = state.tokens.iter().rev().find(|token| token.assets.contains(&asset));
+    token.cloned().ok_or_else(|| unknown("token for", account))
 }
 
 /// A change of another field than `messages`.

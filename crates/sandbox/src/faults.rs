@@ -12,7 +12,7 @@ use crate::ids::Ids;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FaultRequest {
-    /// Where: `messages`, `message_templates`, `media` (or of it alone `media.upload`, `media.download`, `media.posts`), `insights`, `subscriptions`, `subscribed_apps`, `debug_token`, `read` (any other one), or `any` of these;
+    /// Where: `messages`, `message_templates`, `media` (or of it alone `media.upload`, `media.download`, `media.posts`), `insights`, `subscriptions`, `subscribed_apps`, `debug_token`, `tokens` (their exchange and end), `read` (any other one), or `any` of these;
     /// `webhooks`: the posts to subscribers; `smtp.connect`, `smtp.auth`, `smtp.mail`, `smtp.rcpt`, `smtp.data`, or `smtp` for
     /// each of these. [`FaultKind`] says which kind happens where.
     pub endpoint: String,
@@ -83,6 +83,8 @@ impl Default for FaultRequest {
     }
 }
 
+/// The endpoint name of the exchange of tokens.
+pub(crate) const TOKENS: &str = "tokens";
 /// The endpoint name that stands for the posts to subscribers.
 pub(crate) const WEBHOOKS: &str = "webhooks";
 const GRAPH: &[&str] = &[
@@ -97,6 +99,7 @@ const GRAPH: &[&str] = &[
     "subscriptions",
     "subscribed_apps",
     "debug_token",
+    TOKENS,
     "read",
 ];
 const SMTP: &[&str] = &[
@@ -188,12 +191,11 @@ impl FaultKind {
             Self::Error | Self::ResetBefore => on_graph || on_smtp,
             Self::Delay => on_graph || on_webhooks || on_smtp,
             Self::ResetAfterAccept | Self::TimeoutAfterAccept => on_graph || endpoint == "smtp.data",
-            Self::PlainError
-            | Self::Status
-            | Self::Throttle
-            | Self::TokenExpired
-            | Self::TokenRevoked
-            | Self::NumberBlocked => on_graph,
+            Self::PlainError => on_graph,
+            // Nobody's token stands behind the exchange of one.
+            Self::Status | Self::Throttle | Self::TokenExpired | Self::TokenRevoked | Self::NumberBlocked => {
+                on_graph && endpoint != TOKENS
+            }
             Self::Outage => endpoint == "any",
             Self::Truncate | Self::Corrupt | Self::Page => endpoint == "media.download",
             Self::Double | Self::Reorder | Self::Lose | Self::WrongSignature | Self::DropSubscription => on_webhooks,

@@ -24,7 +24,9 @@
 //! | `POST /sandbox/numbers` · `PATCH …/{number}` | adds a number ([`NewNumber`]); changes throughput, status, quality, allowed numbers, limits ([`NumberChange`]) |
 //! | `POST /sandbox/instagram-accounts` · `PATCH …/{account}` | the same for Instagram ([`NewInstagramAccount`], [`AccountChange`]) |
 //! | `GET`, `POST …/{account}/posts` · `PATCH`, `DELETE /sandbox/posts/{post}` | what an account has posted ([`NewPost`], [`PostChange`]) |
-//! | `POST /sandbox/tokens` `{account, expiresInMs?}` | mints a token that works like those that the account has |
+//! | `PATCH /sandbox/apps/{app}` `{requiresProof}` | whether each call of the app needs an `appsecret_proof` |
+//! | `POST /sandbox/logins` | somebody lets the app act for an account ([`Login`]); answers the code that it exchanges for a token |
+//! | `POST /sandbox/tokens` `{account, scopes?, expiresInMs?}` | mints a token that works like those that the account has |
 //! | `POST /sandbox/tokens/expire`, `…/revoke` `{account}` or `{token}` | ends all tokens of an account, or one |
 //! | `PATCH /sandbox/templates/{name}/{language}` | status, quality, category, wording of a template ([`TemplateChange`]); [`TemplateRules`] says what happens by itself |
 //! | `POST /sandbox/customers` · `PATCH …/{customer}` | adds a customer ([`NewCustomer`]); changes their habits |
@@ -110,7 +112,8 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 pub use accounts::{
-    AccountChange, AccountError, AddedInstagramAccount, AddedNumber, NewInstagramAccount, NewNumber, NumberChange,
+    AccountChange, AccountError, AddedInstagramAccount, AddedNumber, Login, NewInstagramAccount, NewNumber,
+    NumberChange,
 };
 pub use clock::Time;
 pub use customers::acts::{Attachment, AttachmentKind, Content, OrderItem, Shared, WriteError};
@@ -445,7 +448,17 @@ impl Sandbox {
     /// Makes one more token for a number or an account, as good as those that it has; it ends when told to, or never.
     pub fn mint_token(&self, account: &str, expires_in: Option<Duration>) -> Result<String, AccountError> {
         let expires_in = expires_in.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-        self.core.mint_token(account, expires_in)
+        self.core.mint_token(account, None, expires_in)
+    }
+
+    /// Has somebody log in and let the app act for an account; answers the code that the app exchanges for a token.
+    pub fn log_in(&self, login: Login) -> Result<String, AccountError> {
+        self.core.log_in(login)
+    }
+
+    /// Says whether every call of an app has to come with an `appsecret_proof`.
+    pub fn require_proof(&self, app_id: &str, required: bool) -> Result<(), AccountError> {
+        self.core.require_proof(app_id, required)
     }
 
     /// Lets every token of a number or an account, or this one token, expire; answers how many.

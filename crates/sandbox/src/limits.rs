@@ -25,6 +25,8 @@ pub struct NumberLimits {
     pub marketing_per_day: u32,
     /// Management calls in any hour for the business account: 80007 beyond it (whatsapp.md 13.5).
     pub calls_per_hour: u32,
+    /// People on the block list of the number: 139101 beyond it (whatsapp.md 12.6).
+    pub block_list: u32,
     /// So many blocks in seven days make the quality yellow. Meta doesn't tell its formula (whatsapp.md 13.8).
     pub yellow_after: u32,
     /// So many make it red, and the number flagged.
@@ -40,6 +42,7 @@ impl Default for NumberLimits {
             contacts_per_day: 2_000,
             marketing_per_day: 2,
             calls_per_hour: 5_000,
+            block_list: 64_000,
             yellow_after: 3,
             red_after: 6,
         }
@@ -56,6 +59,7 @@ impl NumberLimits {
             contacts_per_day: 0,
             marketing_per_day: 0,
             calls_per_hour: 0,
+            block_list: 0,
             yellow_after: 0,
             red_after: 0,
         }

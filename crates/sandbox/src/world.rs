@@ -40,6 +40,8 @@ pub struct App {
     pub name: String,
     /// Its secret. `id|secret` is its app access token (graph-api.md 7).
     pub secret: String,
+    /// Whether every call has to come with an `appsecret_proof`: "Require App Secret" of the app's settings (graph-api.md 7).
+    pub requires_proof: bool,
 }
 
 /// A WhatsApp number. [`Number::default`] is the one of the default world.
@@ -65,6 +67,10 @@ pub struct Number {
     pub quality: Option<Quality>,
     /// For a test number: the phone numbers, digits only, that it may write to. All others are refused with 131030.
     pub allowed: Option<Vec<String>>,
+    /// The PIN of its two-step verification, six digits; without one, whoever registers it next sets it (whatsapp.md 12.2).
+    pub pin: Option<String>,
+    /// Whether it was verified by a code, without which it cannot be registered: 133006.
+    pub verified: bool,
     /// Its other limits.
     pub limits: NumberLimits,
     /// Whether the app is subscribed to the business account from the start; without it no webhook is made
@@ -115,6 +121,8 @@ pub struct Token {
 pub enum TokenKind {
     /// A system user's, as used for WhatsApp.
     SystemUser,
+    /// A person's, who logged in by Facebook: an hour, or 60 days once it was exchanged (graph-api.md 7).
+    User,
     /// An Instagram user's (`IGAA…`).
     InstagramUser,
 }
@@ -218,6 +226,8 @@ impl Default for Number {
             status: NumberStatus::Connected,
             quality: None,
             allowed: None,
+            pin: Some("123456".to_owned()),
+            verified: true,
             limits: NumberLimits::default(),
             subscribed: true,
         }
@@ -243,11 +253,13 @@ impl Default for World {
             id: "600000000000001".to_owned(),
             name: "Sandbox".to_owned(),
             secret: "5a17db0c5ec2e7000000000000000001".to_owned(),
+            requires_proof: false,
         };
         let instagram_app = App {
             id: "600000000000002".to_owned(),
             name: "Sandbox-IG".to_owned(),
             secret: "5a17db0c5ec2e7000000000000000002".to_owned(),
+            requires_proof: false,
         };
         let number = Number::default();
         let account = InstagramAccount::default();

@@ -22,8 +22,6 @@ pub(super) struct Connection {
     address: SocketAddr,
     stream: Option<TcpStream>,
     answer: Vec<u8>,
-    /// Whether the stream has carried an answer, and so may have been closed since as one that nobody used.
-    has_answered: bool,
     /// How many requests were sent once more on a new stream.
     reopened: u64,
 }
@@ -34,7 +32,6 @@ impl Connection {
             address,
             stream: None,
             answer: Vec::with_capacity(1024),
-            has_answered: false,
             reopened: 0,
         };
         connection.stream().await?;
@@ -54,7 +51,6 @@ impl Connection {
         };
         match outcome {
             Ok(Head { status, closes, .. }) => {
-                self.has_answered = true;
                 if closes {
                     self.stream = None;
                 }
@@ -70,7 +66,7 @@ impl Connection {
     /// A server may close an idle connection at the very moment at which a request sets out, and no client can know: every one tries once more on
     /// a new connection, if nothing of an answer has come.
     async fn exchange_anew(&mut self, request: &[u8]) -> io::Result<Head> {
-        let may_be_idle = self.has_answered && self.stream.is_some();
+        let may_be_idle = self.stream.is_some();
         match self.exchange(request).await {
             Err(error) if may_be_idle && was_closed(&error) && self.answer.is_empty() => {
                 self.stream = None;
@@ -85,7 +81,6 @@ impl Connection {
         if self.stream.is_none() {
             let stream = TcpStream::connect(self.address).await?;
             stream.set_nodelay(true)?;
-            self.has_answered = false;
             self.stream = Some(stream);
         }
         self.stream.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
@@ -211,14 +206,14 @@ mod tests {
     async fn a_request_that_a_new_connection_does_not_answer_is_a_failure() {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = closing(listener, 0, 1);
+        let server = closing(listener, 0, 2);
         let client = async {
             let mut connection = Connection::open(address).await.unwrap();
             let outcome = connection.post(b"POST").await;
             (outcome.is_err(), connection.reopened())
         };
         let (_, outcome) = tokio::join!(server, client);
-        assert_eq!(outcome, (true, 0));
+        assert_eq!(outcome, (true, 1));
     }
 
     #[test]

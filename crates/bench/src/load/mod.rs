@@ -9,6 +9,8 @@
 mod connection;
 mod latencies;
 
+use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -56,6 +58,8 @@ pub struct Outcome {
     pub other: u64,
     /// Not answered: connection refused, reset, or no answer in time.
     pub broken: u64,
+    /// Those, by what went wrong.
+    pub broken_by: BTreeMap<String, u64>,
     /// Sent once more on a new connection, since the server had closed the idle one; what came of it is counted above.
     pub reopened: u64,
     /// Due by the schedule, but not sent before its end because every connection was still waiting.
@@ -79,6 +83,11 @@ impl Outcome {
         self.acknowledged + self.refused + self.other
     }
 
+    fn note_broken(&mut self, error: &io::Error) {
+        self.broken += 1;
+        *self.broken_by.entry(error.kind().to_string()).or_default() += 1;
+    }
+
     /// The outcome in numbers that can be printed.
     pub fn figures(&self) -> Figures {
         Figures {
@@ -87,6 +96,7 @@ impl Outcome {
             refused: self.refused,
             other: self.other,
             broken: self.broken,
+            broken_by: self.broken_by.clone(),
             reopened: self.reopened,
             unsent: self.unsent,
             seconds: self.elapsed.as_secs_f64(),
@@ -108,6 +118,7 @@ pub struct Figures {
     pub refused: u64,
     pub other: u64,
     pub broken: u64,
+    pub broken_by: BTreeMap<String, u64>,
     pub reopened: u64,
     pub unsent: u64,
     pub seconds: f64,
@@ -193,8 +204,8 @@ pub async fn repeat(
                     }
                     Ok(503) => outcome.refused += 1,
                     Ok(_) => outcome.other += 1,
-                    Err(_) => {
-                        outcome.broken += 1;
+                    Err(error) => {
+                        outcome.note_broken(&error);
                         tokio::time::sleep(PAUSE).await;
                     }
                 }
@@ -209,6 +220,9 @@ pub async fn repeat(
         total.refused += part.refused;
         total.other += part.other;
         total.broken += part.broken;
+        for (kind, count) in part.broken_by {
+            *total.broken_by.entry(kind).or_default() += count;
+        }
         total.latencies.add(&part.latencies);
     }
     total.elapsed = started.elapsed();
@@ -312,7 +326,7 @@ async fn work(mut connection: Connection, course: Arc<Course>) {
                 }
                 Ok(503) => tally.outcome.refused += 1,
                 Ok(_) => tally.outcome.other += 1,
-                Err(_) => tally.outcome.broken += 1,
+                Err(ref error) => tally.outcome.note_broken(error),
             }
             tally.gave_up |= tally.last_acknowledged.elapsed() > SILENCE_MAX;
             if tally.gave_up {

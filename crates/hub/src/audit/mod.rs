@@ -6,7 +6,7 @@ pub mod api;
 use serde_json::{Value, json};
 
 use crate::conversations::model::{ChannelId, Millis};
-use crate::ids::{AuditId, Ids, MessageId, TemplateId};
+use crate::ids::{AuditId, ContactId, Ids, MessageId, TemplateId};
 
 /// Who made a change that nobody asked for: Meta refused credentials, or took them again.
 pub const SYSTEM: &str = "system";
@@ -61,6 +61,11 @@ impl Auditor {
     /// Something was done to a message template at Meta.
     pub fn template(&self, action: &'static str, id: TemplateId, detail: Value) -> AuditEntry {
         self.entry(action, format!("template:{id}"), detail)
+    }
+
+    /// Something was noted of a contact.
+    pub fn contact(&self, action: &'static str, id: ContactId, detail: Value) -> AuditEntry {
+        self.entry(action, format!("contact:{id}"), detail)
     }
 
     /// A flag was set from one value to another; `None` is its default.

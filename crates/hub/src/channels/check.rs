@@ -88,7 +88,7 @@ pub fn is_smtp_url(text: &SecretString) -> bool {
 }
 
 /// Whether the credentials of a held channel work again. An account that Meta has blocked does not, though its token may be read with.
-pub(super) async fn works_again(
+pub(crate) async fn works_again(
     app: &App,
     kind: ChannelKind,
     account: &str,

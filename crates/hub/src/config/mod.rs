@@ -13,10 +13,12 @@
 //! - `sources`: the files and the environment, as plain maps.
 //! - `settings`: the table of keys and variables.
 //! - `layers`: which source wins. `reading`: from text to value. `values`: what each text may be.
+//! - `consent`: the words by which contacts opt out and in.
 //! - `channels`: the numbers and accounts that settings name.
 //! - `mistakes`, `warnings`, `nearest`: what people are told.
 
 mod channels;
+mod consent;
 mod layers;
 mod mistakes;
 mod nearest;
@@ -40,6 +42,7 @@ pub use mistakes::{ConfigErrors, Mistake, Place};
 pub use sources::{ConfigFile, Sources};
 
 use crate::channels::model::ChannelKind;
+use crate::conversations::consent::words::Words;
 use crate::integrations::whatsapp::WhatsAppIntegration;
 use crate::sending::route::model::Policy;
 use layers::Layers;
@@ -78,6 +81,8 @@ pub struct Config {
     pub instagram_app_id: Option<String>,
     /// How often message templates are read from Meta; zero: only when something asks for it.
     pub templates_sync_every: Duration,
+    /// By which words contacts say what they want to be sent.
+    pub consent_words: Words,
     /// Signed requests of other systems.
     pub whatsapp_integration: WhatsAppIntegration,
     /// Messages on their way out.
@@ -494,6 +499,7 @@ impl Config {
                 request_timeout: reading.required("graph.request_timeout_ms", values::milliseconds(1..=600_000)),
                 connect_timeout: reading.required("graph.connect_timeout_ms", values::milliseconds(1..=600_000)),
             },
+            consent_words: consent::read(reading),
             templates_sync_every: reading.required("templates.sync_secs", values::seconds(0..=7 * 86_400)),
             whatsapp_integration: WhatsAppIntegration {
                 secrets: reading.list("integrations.whatsapp.secrets", values::secret),

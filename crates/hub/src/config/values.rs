@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use super::LogFormat;
 use crate::channels::check::{SMTP_URL_EXPECTED, is_smtp_url};
 use crate::channels::model::{ChannelKind, is_account, is_channel_id};
+use crate::conversations::consent::words;
 use crate::crypto;
 
 /// Why a text is not a value: a sentence that begins after the quoted text, such as `is not a number from 1 to 1000`.
@@ -26,6 +27,19 @@ fn not<T>(what: impl Into<String>) -> Parsed<T> {
 pub(super) fn text(text: &str) -> Parsed<String> {
     Ok(text.to_owned())
 }
+
+/// What somebody may write in a message, and nothing else.
+pub(super) fn word(text: &str) -> Parsed<String> {
+    let compared = words::compared(text);
+    if compared.is_empty() || compared.chars().count() > WORD_CHARS_MAX {
+        return not(format!(
+            "a word, or a few, of up to {WORD_CHARS_MAX} letters and digits"
+        ));
+    }
+    Ok(compared)
+}
+
+const WORD_CHARS_MAX: usize = 50;
 
 #[expect(clippy::unnecessary_wraps, reason = "it stands where others can fail")]
 pub(super) fn secret(text: &str) -> Parsed<SecretString> {

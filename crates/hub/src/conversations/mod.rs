@@ -5,6 +5,7 @@
 //! - [`understand`]: from Meta's words to an [`understand::Effect`] on a conversation.
 //! - [`projection`]: a batch of events: load what they touch, change it in memory, save it.
 //! - [`people`]: who an event is about: identities, bound and merged.
+//! - [`consent`]: what contacts have said of being written to.
 //! - [`attention`]: what people here do with a conversation.
 //! - [`api`]: the reading API; [`timeline`]: what happened to one message; [`view`]: how all of them look to callers.
 //!
@@ -12,6 +13,7 @@
 
 pub mod api;
 pub mod attention;
+pub mod consent;
 pub mod content;
 pub mod model;
 pub mod people;

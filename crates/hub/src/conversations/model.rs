@@ -161,7 +161,7 @@ pub enum Receipt {
 pub struct Failure {
     /// Meta's code; 0 where the failure is our own.
     pub code: i64,
-    /// Meta's finer code.
+    /// Meta's finer code; 0 where Meta's code is 0 itself (reference `whatsapp.md` 14.2), which tells it from our own.
     pub subcode: Option<i64>,
     /// What Meta, or Tidings, said about it.
     pub text: String,
@@ -175,6 +175,17 @@ impl Failure {
             subcode: None,
             text: text.into(),
         }
+    }
+
+    /// One that Meta has told us of.
+    pub fn of_meta(code: i64, subcode: Option<i64>, text: String) -> Self {
+        let subcode = subcode.or((code == 0).then_some(0));
+        Self { code, subcode, text }
+    }
+
+    /// Whether Tidings itself found it.
+    pub fn is_ours(&self) -> bool {
+        self.code == 0 && self.subcode.is_none()
     }
 }
 

@@ -4,6 +4,7 @@
 //! - Addresses that stand in one event belong to one contact.
 //! - Where they are known from two contacts, these are merged into the older one — unless the two have different user ids: then the
 //!   phone number has changed hands, goes to the one who uses it now, and nothing of the other's history is shown to them.
+//! - An event that is older than the one that bound an address to its contact does not take it away.
 //! - The id that linked portfolios share says nothing about being one person when the user ids differ.
 //!
 //! For events whose addresses agree with each other, the order in which they come makes no difference to who ends up one contact.
@@ -14,13 +15,13 @@ use crate::conversations::model::{Contact, Conversation, Identity, IdentityKey, 
 use crate::conversations::phone;
 use crate::conversations::understand::{Effect, Person, Understood};
 use crate::ids::{ContactId, ConversationId, Ids};
-use crate::store::contacts::ContactNames;
+use crate::store::contacts::{ContactNames, Owner};
 use crate::store::{StoreError, Tx};
 
 /// What a batch found out about people.
 #[derive(Debug, Default)]
 pub struct People {
-    by_identity: HashMap<IdentityKey, ContactId>,
+    by_identity: HashMap<IdentityKey, Owner>,
     created: Vec<Contact>,
     named: BTreeMap<ContactId, ContactNames>,
     bindings: BTreeMap<IdentityKey, (Identity, ContactId)>,
@@ -52,7 +53,7 @@ impl People {
         keys.sort_unstable();
         keys.dedup();
         let mut people = Self::default();
-        people.by_identity.extend(tx.contacts_by_identities(&keys)?);
+        people.by_identity.extend(tx.owners_of_identities(&keys)?);
         let mut resolved = Vec::with_capacity(events.len());
         for (index, (understood, at)) in events.iter().enumerate() {
             people.event = index;
@@ -183,7 +184,7 @@ impl People {
     }
 
     fn known(&self, key: &IdentityKey) -> Option<ContactId> {
-        self.by_identity.get(key).map(|id| self.current(*id))
+        self.by_identity.get(key).map(|owner| self.current(owner.contact))
     }
 
     fn current(&self, id: ContactId) -> ContactId {
@@ -240,7 +241,20 @@ impl People {
         if before.is_none() {
             self.new.push(identity.key.clone());
         }
-        self.by_identity.insert(identity.key.clone(), contact);
+        let owner = self.by_identity.entry(identity.key.clone()).or_insert(Owner {
+            contact,
+            seen_at: identity.seen_at,
+        });
+        // What is told late, or once more, does not give a number back to whoever had it before.
+        if before.is_some_and(|before| before != contact) && owner.seen_at > identity.seen_at {
+            return;
+        }
+        if before != Some(contact) {
+            *owner = Owner {
+                contact,
+                seen_at: identity.seen_at,
+            };
+        }
         match self.bindings.get_mut(&identity.key) {
             Some((bound, owner)) => {
                 *owner = contact;

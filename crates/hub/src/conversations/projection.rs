@@ -11,15 +11,19 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use crate::conversations::consent;
+use crate::conversations::consent::model::{Source, Statement};
+use crate::conversations::consent::words::Wish;
 use crate::conversations::content::{Content, Likeness};
 use crate::conversations::model::{
     ChannelId, Conversation, IdentityKey, IdentityKind, Message, Millis, Receipt, Receipts, Status,
 };
 use crate::conversations::people::People;
 use crate::conversations::understand::{Effect, Said, Understood};
-use crate::ids::{ContactId, ConversationId, EventId, Ids, MessageId};
+use crate::ids::{ConsentId, ContactId, ConversationId, EventId, Ids, MessageId};
 use crate::media::inbound;
-use crate::sending::fallback;
+use crate::sending::model::Purpose;
+use crate::sending::{cancel, fallback};
 use crate::store::messages::{MessageFact, ReactionRow};
 use crate::store::{StoreError, Tx};
 use crate::stream::model::Change;
@@ -35,6 +39,8 @@ pub struct Incoming {
     pub at: Millis,
     /// What it means.
     pub understood: Understood,
+    /// What it says of being written to, if it is a message that does.
+    pub wish: Option<Wish>,
 }
 
 /// What a batch did.
@@ -74,7 +80,7 @@ pub fn project(tx: &mut Tx<'_>, incoming: &[&Incoming], ids: &Ids, now: Millis) 
     for (index, event) in incoming.iter().enumerate() {
         batch.apply(tx, index, event)?;
     }
-    batch.save(tx)
+    batch.save(tx, incoming)
 }
 
 struct Batch<'a> {
@@ -102,7 +108,22 @@ struct Batch<'a> {
     with_files: Vec<MessageId>,
     parked: Vec<(ChannelId, String, EventId)>,
     known: Vec<(ChannelId, String)>,
+    /// What contacts have said of being written to, with the event that tells it.
+    wishes: Vec<(usize, Statement)>,
+    /// Contacts that were merged, with the event that tells it.
+    merged: Vec<(usize, ContactId)>,
     done: Projected,
+}
+
+/// What an event tells that its contact has said of being written to.
+struct Heard<'a> {
+    /// Of what says it.
+    id: &'a [u8; 16],
+    purposes: &'a [Purpose],
+    opted_out: bool,
+    source: Source,
+    detail: Option<&'a str>,
+    at: Millis,
 }
 
 impl<'a> Batch<'a> {
@@ -128,6 +149,8 @@ impl<'a> Batch<'a> {
             with_files: Vec::new(),
             parked: Vec::new(),
             known: Vec::new(),
+            wishes: Vec::new(),
+            merged: Vec::new(),
             done: Projected::default(),
         }
     }
@@ -139,6 +162,7 @@ impl<'a> Batch<'a> {
         self.done.changes = incoming.iter().map(|_| Vec::new()).collect();
         for (event, from, into) in people.merges {
             self.change(event, Change::ContactMerged { from, into });
+            self.merged.push((event, into));
         }
         self.known
             .extend(people.new.iter().map(|key| (ANY_CHANNEL, person_mark(key))));
@@ -177,7 +201,7 @@ impl<'a> Batch<'a> {
                 Effect::Receipt {
                     message_id: Some(id), ..
                 } => ids.push(*id),
-                Effect::Said(said) if said.outbound && !said.inert => {
+                Effect::Said(said) if said.outbound && !said.inert && is_on_instagram(event) => {
                     let conversation =
                         contact.and_then(|contact| self.conversations.get(&(event.channel_id.clone(), contact)));
                     echoed.extend(conversation.map(|conversation| conversation.id));
@@ -268,12 +292,26 @@ impl<'a> Batch<'a> {
             Effect::Seen { external_id, up_to, at } => {
                 self.see(tx, index, event, external_id.as_deref(), *up_to, *at)?;
             }
+            Effect::Wished { opted_out, detail, at } => {
+                let heard = Heard {
+                    id: event.event_id.as_bytes(),
+                    purposes: &[Purpose::Marketing],
+                    opted_out: *opted_out,
+                    source: Source::WhatsApp,
+                    detail: detail.as_deref(),
+                    at: *at,
+                };
+                self.hear(index, event, &heard);
+            }
             Effect::Opened { at } => {
                 if let Some(key) = self.conversation_key(index, event) {
                     let conversation = self.conversation(&key);
-                    conversation.window_ends_at = conversation
-                        .window_ends_at
-                        .max(Some(at + crate::conversations::model::WINDOW_MILLIS));
+                    let before = conversation.window_ends_at;
+                    conversation.window_ends_at = before.max(Some(at + crate::conversations::model::WINDOW_MILLIS));
+                    if conversation.window_ends_at != before {
+                        let conversation = conversation.id;
+                        self.change(index, Change::ConversationUpdated { conversation });
+                    }
                 }
             }
         }
@@ -356,6 +394,19 @@ impl<'a> Batch<'a> {
             && let Some(read_at) = tx.read_watermark(conversation_id, said.at)?
         {
             message.receive(&Receipt::Read, read_at);
+        }
+        if let Some(Wish { opted_out, word }) = &event.wish {
+            let heard = Heard {
+                id: message.id.as_bytes(),
+                purposes: &Purpose::ALL,
+                opted_out: *opted_out,
+                source: Source::Word,
+                detail: Some(word),
+                at: said.at,
+            };
+            self.hear(index, event, &heard);
+            let kind = if *opted_out { "opted_out" } else { "opted_in" };
+            self.note(message.id, said.at, event.event_id, kind, "{}".to_owned());
         }
         let opens_window = said.opens_window;
         self.conversation(&key).note(&message, opens_window);
@@ -472,8 +523,13 @@ impl<'a> Batch<'a> {
     }
 
     /// The oldest message of ours whose outcome is not known yet, and that says the same; or else one that was given up; or else, where there is
-    /// nothing to compare but the kind, one that is on its way.
+    /// nothing to compare but the kind, one that is on its way. On Instagram alone: WhatsApp tells nothing of what came through its interface
+    /// (reference `whatsapp.md`, `smb_message_echoes`), whose requests bear a mark that statuses tell of, so that what comes from the phone there
+    /// is somebody's own, whatever it says.
     fn in_flight_like(&self, key: &(ChannelId, ContactId), event: &Incoming, said: &Said) -> Option<MessageId> {
+        if !is_on_instagram(event) {
+            return None;
+        }
         let conversation = self.conversations.get(key)?.id;
         let like = |id: &MessageId, likeness: Likeness| {
             self.messages.get(id).is_some_and(|message| {
@@ -486,15 +542,11 @@ impl<'a> Batch<'a> {
         if let Some(id) = unsettled.find(|id| like(id, Likeness::Words)) {
             return Some(id);
         }
-        // WhatsApp's requests bear a mark, and its statuses tell of them: what comes from the phone there is somebody's own.
-        let person = event.understood.person.as_ref();
-        let is_instagram =
-            person.is_some_and(|person| person.identities.iter().any(|of| of.key.kind == IdentityKind::Igsid));
         let may_be = |id: &MessageId| {
             let began = self.messages.get(id).map(|message| message.created_at);
             began.is_some_and(|began| said.at >= began - CLOCKS_APART)
         };
-        let mut under_way = self.in_flight.iter().copied().filter(|_| is_instagram);
+        let mut under_way = self.in_flight.iter().copied();
         under_way.find(|id| like(id, Likeness::Kind) && may_be(id))
     }
 
@@ -518,6 +570,71 @@ impl<'a> Batch<'a> {
         self.note(ours, said.at, event.event_id, "echo", "{}".to_owned());
         self.done.settled.push(ours);
         Ok(())
+    }
+
+    /// The contact of an event has said something of being written to; where nobody is known by it, it is not known who has.
+    fn hear(&mut self, index: usize, event: &Incoming, heard: &Heard<'_>) {
+        let (Some(contact_id), Some(id)) = (self.contacts[index], ConsentId::from_slice(heard.id)) else {
+            return;
+        };
+        self.wishes.extend(heard.purposes.iter().map(|purpose| {
+            let statement = Statement {
+                id,
+                contact_id,
+                purpose: *purpose,
+                opted_out: heard.opted_out,
+                source: heard.source,
+                at: heard.at,
+                channel_id: Some(event.channel_id.clone()),
+                detail: heard.detail.map(str::to_owned),
+                actor: None,
+                noted_at: self.now,
+            };
+            (index, statement)
+        }));
+    }
+
+    /// Keeps what was said of being written to, and withdraws what waits and is forbidden by it, or by what the other of two contacts had said
+    /// that turned out to be one.
+    fn save_wishes(&mut self, tx: &mut Tx<'_>, incoming: &[&Incoming]) -> Result<(), StoreError> {
+        let wishes = std::mem::take(&mut self.wishes);
+        let told_by: HashMap<ConsentId, usize> = wishes.iter().map(|(index, of)| (of.id, *index)).collect();
+        let said: Vec<Statement> = wishes.into_iter().map(|(_, of)| of).collect();
+        let noted = consent::note(tx, &said)?;
+        let mut last_told: BTreeMap<ContactId, usize> = BTreeMap::new();
+        for of in &noted.new {
+            let Some(index) = told_by.get(&of.id).copied() else {
+                continue;
+            };
+            last_told.insert(of.contact_id, index);
+            let change = Change::ConsentChanged { contact: of.contact_id };
+            if !self.done.changes[index].contains(&change) {
+                self.change(index, change);
+            }
+        }
+        let mut withdrawn: Vec<(usize, Message)> = Vec::new();
+        for (contact, message) in noted.withdrawn {
+            let index = last_told.get(&contact).copied().unwrap_or_default();
+            withdrawn.push((index, message));
+        }
+        for (index, contact) in std::mem::take(&mut self.merged) {
+            let forbidden = cancel::withdraw_forbidden(tx, contact)?;
+            withdrawn.extend(forbidden.into_iter().map(|message| (index, message)));
+        }
+        let mut facts = Vec::new();
+        for (index, message) in withdrawn {
+            self.change(index, Change::status_of(&message));
+            let event = incoming[index];
+            let why = message.failure.as_ref().map(|failure| failure.text.as_str());
+            facts.push(MessageFact {
+                message_id: message.id,
+                at: event.at,
+                event_id: event.event_id,
+                kind: "cancelled".to_owned(),
+                detail: serde_json::json!({ "reason": why }).to_string(),
+            });
+        }
+        tx.insert_message_facts(&facts)
     }
 
     /// Meta's id of a message of ours has become known.
@@ -622,6 +739,19 @@ impl<'a> Batch<'a> {
         }
         if has_failed || unknown_before {
             self.show_reaction(index, event, id, at);
+        }
+        if let Receipt::Failed(Some(failure)) = receipt
+            && failure.code == REFUSES_MARKETING
+        {
+            let heard = Heard {
+                id: event.event_id.as_bytes(),
+                purposes: &[Purpose::Marketing],
+                opted_out: true,
+                source: Source::Refusal,
+                detail: None,
+                at,
+            };
+            self.hear(index, event, &heard);
         }
         self.note_receipt(id, event, receipt, at);
     }
@@ -936,7 +1066,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn save(mut self, tx: &mut Tx<'_>) -> Result<Projected, StoreError> {
+    fn save(mut self, tx: &mut Tx<'_>, incoming: &[&Incoming]) -> Result<Projected, StoreError> {
         let (new, known): (Vec<&Conversation>, Vec<&Conversation>) = self
             .conversations
             .values()
@@ -961,7 +1091,7 @@ impl<'a> Batch<'a> {
         let with_files: Vec<&Message> = self.with_files.iter().filter_map(|id| self.messages.get(id)).collect();
         self.done.has_files = inbound::note(tx, &with_files, self.ids, self.now)?;
         tx.insert_message_facts(&self.facts)?;
-        let mut reactions: Vec<ReactionRow> = self.reactions.into_values().collect();
+        let mut reactions: Vec<ReactionRow> = std::mem::take(&mut self.reactions).into_values().collect();
         reactions.sort_by_key(|reaction| (reaction.message_id, reaction.by_business));
         tx.upsert_reactions(&reactions)?;
         self.done.unparked = tx.park_events(&self.parked, self.now)? > 0;
@@ -989,6 +1119,7 @@ impl<'a> Batch<'a> {
                 changes.extend([Change::updated(&message), Change::status_of(&message)]);
             }
         }
+        self.save_wishes(tx, incoming)?;
         Ok(self.done)
     }
 }
@@ -1010,6 +1141,9 @@ fn wording_detail(wording: &str) -> String {
 
 /// How many messages are looked up at once of those that a contact has seen.
 const SEEN_PAGE: u32 = 500;
+
+/// The code with which Meta refuses advertising to whoever has said in WhatsApp's menu that they want none (reference `whatsapp.md` 14.2).
+pub const REFUSES_MARKETING: i64 = 131_050;
 
 /// How long ago a message of unknown outcome may have been accepted whose echo is still recognised: the day that it is worth sending if
 /// nobody says otherwise, and another one.
@@ -1039,6 +1173,12 @@ const ANY_CHANNEL: ChannelId = ChannelId(String::new());
 /// What stands in the place of a payload whose content was taken back: an entry that means nothing.
 pub const REDACTED: &str = r#"{"id":"","changes":[{"field":"redacted","value":{}}]}"#;
 
+/// Whether it is about somebody on Instagram.
+fn is_on_instagram(event: &Incoming) -> bool {
+    let person = event.understood.person.as_ref();
+    person.is_some_and(|person| person.identities.iter().any(|of| of.key.kind == IdentityKind::Igsid))
+}
+
 fn external_id_of(effect: &Effect) -> Option<&str> {
     match effect {
         Effect::Said(said) => Some(&said.external_id),
@@ -1048,6 +1188,6 @@ fn external_id_of(effect: &Effect) -> Option<&str> {
         | Effect::TakenBack { external_id, .. }
         | Effect::Reacted { external_id, .. } => Some(external_id),
         Effect::Seen { external_id, .. } => external_id.as_deref(),
-        Effect::Opened { .. } | Effect::Nothing => None,
+        Effect::Wished { .. } | Effect::Opened { .. } | Effect::Nothing => None,
     }
 }

@@ -142,7 +142,8 @@ pub struct TimelineItem {
     occurred_at: Option<Time>,
     /// `received`, `echoed` or `queued` first; then `attempt` for a try, `fallback` where its template took its place, `route` where it went on by another route, `late_delivery` where
     /// an earlier one got there after all, and for an event `accepted`, `sent`, `delivered`, `read`,
-    /// `played`, `failed`, `edited`, `deleted`, `echo` or `reaction`.
+    /// `played`, `failed`, `edited`, `deleted`, `echo`, `reaction`, `cancelled` where its contact has opted out meanwhile, and `opted_out` or `opted_in` where it
+    /// says so itself.
     kind: String,
     /// The event that told it: see `GET /api/webhooks/events/{id}`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -93,6 +93,15 @@ pub enum Effect {
         /// What to show of it in the conversation.
         notice: Option<Box<Said>>,
     },
+    /// The contact has said in WhatsApp's own menu whether they want advertising.
+    Wished {
+        /// That they want no more; else that they want it again.
+        opted_out: bool,
+        /// What WhatsApp writes of it.
+        detail: Option<String>,
+        /// When.
+        at: Millis,
+    },
     /// The contact did something other than write that allows an answer: a call.
     Opened {
         /// When.
@@ -119,6 +128,8 @@ pub struct Said {
     pub inert: bool,
     /// Allows a free-form answer.
     pub opens_window: bool,
+    /// Between the contact and the business alone, in words of their own: no group, and nothing that Meta says for them.
+    pub is_private: bool,
     /// When.
     pub at: Millis,
     /// How far it is known to have got.
@@ -237,6 +248,7 @@ fn from_whatsapp(entry: whatsapp::Entry, envelope: Envelope<'_>) -> Understood {
                 },
             }
         }
+        Change::UserPreference(preference) => whatsapp_preference(preference, &contact, envelope),
         Change::Call(call) if call.direction.as_deref() == Some("USER_INITIATED") => Understood {
             person: person(&call.from, call.at),
             effect: Effect::Opened { at: call.at },
@@ -252,7 +264,6 @@ fn from_whatsapp(entry: whatsapp::Entry, envelope: Envelope<'_>) -> Understood {
             }
         }
         Change::History(HistoryItem::Declined { .. } | HistoryItem::Empty { .. })
-        | Change::UserPreference(_)
         | Change::AppState(_)
         | Change::Errors(_)
         | Change::UserAction(_)
@@ -260,6 +271,36 @@ fn from_whatsapp(entry: whatsapp::Entry, envelope: Envelope<'_>) -> Understood {
         | Change::Handover(_)
         | Change::Account(_)
         | Change::Unknown(_) => NOTHING,
+    }
+}
+
+/// The only category of wishes that is documented (reference `whatsapp.md` 8, `user_preferences`).
+const MARKETING_MESSAGES: &str = "marketing_messages";
+
+fn whatsapp_preference(
+    preference: whatsapp::UserPreference,
+    contact: &whatsapp::Contact,
+    envelope: Envelope<'_>,
+) -> Understood {
+    let opted_out = match preference.value {
+        whatsapp::Preference::Stop => true,
+        whatsapp::Preference::Resume | whatsapp::Preference::Signup => false,
+        whatsapp::Preference::Other(_) => return NOTHING,
+    };
+    if preference
+        .category
+        .is_some_and(|category| category != MARKETING_MESSAGES)
+    {
+        return NOTHING;
+    }
+    let at = preference.at.unwrap_or(envelope.received_at);
+    Understood {
+        person: whatsapp_person(&preference.person, contact, at),
+        effect: Effect::Wished {
+            opted_out,
+            detail: preference.detail,
+            at,
+        },
     }
 }
 
@@ -328,6 +369,7 @@ fn whatsapp_message(message: whatsapp::Message, direction: Direction) -> Effect 
                 reply_to: None,
                 inert,
                 opens_window: false,
+                is_private: false,
                 at,
                 receipt: None,
             };
@@ -353,6 +395,7 @@ fn whatsapp_message(message: whatsapp::Message, direction: Direction) -> Effect 
         reply_to: message.context.and_then(|context| context.message_id),
         inert: direction.inert(),
         opens_window: direction == Direction::Inbound && message.group_id.is_none(),
+        is_private: message.group_id.is_none(),
         at,
         receipt: direction.outbound().then_some(Receipt::Sent),
     }))
@@ -446,16 +489,9 @@ fn whatsapp_receipt(status: &whatsapp::Status) -> Option<Receipt> {
         whatsapp::StatusKind::Read => Receipt::Read,
         whatsapp::StatusKind::Played => Receipt::Played,
         whatsapp::StatusKind::Failed => Receipt::Failed(status.errors.first().map(|error| {
-            Failure {
-                code: error.code,
-                subcode: None,
-                text: error
-                    .details
-                    .clone()
-                    .or_else(|| error.message.clone())
-                    .or_else(|| error.title.clone())
-                    .unwrap_or_default(),
-            }
+            let words = [&error.details, &error.message, &error.title];
+            let text = words.into_iter().flatten().next().cloned().unwrap_or_default();
+            Failure::of_meta(error.code, None, text)
         })),
         // Legacy, to be stored and ignored (reference `whatsapp.md` 5).
         whatsapp::StatusKind::Deleted | whatsapp::StatusKind::Warning | whatsapp::StatusKind::Other(_) => return None,
@@ -590,6 +626,7 @@ fn from_instagram(entry: instagram::Entry, envelope: Envelope<'_>) -> Understood
                 },
                 inert: entry.standby,
                 opens_window: !outbound && !entry.standby,
+                is_private: true,
                 at,
                 receipt: outbound.then_some(Receipt::Sent),
                 external_id: message.mid.clone(),
@@ -628,6 +665,7 @@ fn from_instagram(entry: instagram::Entry, envelope: Envelope<'_>) -> Understood
             reply_to: None,
             inert: entry.standby,
             opens_window: !entry.standby,
+            is_private: true,
             at,
             receipt: None,
         })),

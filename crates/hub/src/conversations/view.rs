@@ -180,7 +180,7 @@ pub struct StatusTimes {
 pub struct ErrorView {
     /// Meta's code; 0 where the failure is Tidings' own.
     pub code: i64,
-    /// Meta's finer code.
+    /// Meta's finer code; 0 where Meta's code is 0 itself.
     pub subcode: Option<i64>,
     /// What Meta, or Tidings, said.
     pub text: String,
@@ -194,7 +194,7 @@ impl ErrorView {
     /// A failure, explained for its product; a channel that the settings no longer name has none.
     pub fn new(failure: &Failure, platform: Option<Platform>) -> Self {
         let explanation = platform
-            .filter(|_| failure.code != 0)
+            .filter(|_| !failure.is_ours())
             .map(|platform| explain_code(platform, failure.code, failure.subcode));
         Self {
             code: failure.code,

@@ -313,6 +313,8 @@ codes! {
         "Do what the detail says; nothing was changed.";
     WindowClosed "window_closed" CONFLICT "The window for free-form messages is closed"
         "Send a template, or wait until the contact writes.";
+    ContactOptedOut "contact_opted_out" CONFLICT "The contact does not want it"
+        "Leave the contact alone until they opt in again: by a word such as START, in WhatsApp's own menu if they opted out there, or by `PUT /api/v1/contacts/{id}/consent` once they have told you so.";
     IdempotencyKeyReused "idempotency_key_reused" CONFLICT "The key was used for another request"
         "Use a new `Idempotency-Key` for each new request.";
     MessageNotFound "message_not_found" UNPROCESSABLE_ENTITY "The message that is answered is not in this conversation"

@@ -4,6 +4,7 @@
 //! one may take to send its request's head (so that connections that send nothing cost nothing for long), and how long stopping may
 //! take.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -22,10 +23,25 @@ use tower::ServiceExt;
 
 use crate::config::HttpConfig;
 
+/// How many connections may wait to be accepted. The kernel takes no more than `net.core.somaxconn`, which is 4,096 on Linux.
+const BACKLOG: u32 = 4_096;
 /// Heads of requests have 16 KiB at most.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// After a failure to accept (no file handles left, say), when to try again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Listens, with room for a burst of new connections: where it is full, whoever connects hears nothing for a second.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // So that the next start need not wait for the connections of the last one to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves until told to stop; then takes no more connections, and lets requests that are under way finish within `drain`.
 pub async fn serve(

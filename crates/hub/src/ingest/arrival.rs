@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use tidings_meta::notification::EventKind;
 use tokio::time::Instant;
 
 use crate::channels::templates::news::{self, News, Notice};
@@ -223,7 +224,9 @@ fn note_arrival<'e>(
     let mut hours: BTreeMap<(&ChannelId, i64), i64> = BTreeMap::new();
     for (event, status) in events {
         *counts.entry((event.platform, event.kind, status)).or_insert(0) += 1;
-        if let Some(channel) = &event.channel_id {
+        // What is imported tells nothing of how quickly events come, nor of how many there usually are.
+        let is_imported = matches!(event.kind, EventKind::History | EventKind::AppStateSync);
+        if let Some(channel) = event.channel_id.as_ref().filter(|_| !is_imported) {
             *hours.entry((channel, silence::hour_of(event.received_at))).or_insert(0) += 1;
             let last = activity
                 .entry(channel)

@@ -8,9 +8,10 @@ use tokio::time::Instant;
 
 use crate::channels::Channels;
 use crate::channels::templates::news::{self, News};
+use crate::conversations::consent::words::Words;
 use crate::conversations::model::{ChannelId, Millis};
 use crate::conversations::projection::Incoming;
-use crate::conversations::understand::{self, Envelope, Understood};
+use crate::conversations::understand::{self, Effect, Envelope, Understood};
 use crate::ids::EventId;
 use crate::ingest::UNKNOWN_ACCOUNT;
 use crate::ingest::model::{EventStatus, NewEvent, StoredEvent};
@@ -84,7 +85,7 @@ impl<'e> From<&'e StoredEvent> for Told<'e> {
 
 impl Meaning {
     /// Finds out what an event means.
-    pub fn of<'e>(event: impl Into<Told<'e>>, channels: &Channels) -> Self {
+    pub fn of<'e>(event: impl Into<Told<'e>>, channels: &Channels, words: &Words) -> Self {
         let (began, event) = (Instant::now(), event.into());
         let channel_id = channels
             .by_account(event.platform, event.account)
@@ -111,6 +112,10 @@ impl Meaning {
                             event_id: event.id,
                             channel_id,
                             at: event.at(),
+                            wish: match &understood.effect {
+                                Effect::Said(said) => words.wish_of(said),
+                                _ => None,
+                            },
                             understood,
                         });
                     }

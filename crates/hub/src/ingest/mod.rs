@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 
 use crate::channels::Channels;
 use crate::config::WebhookConfig;
+use crate::conversations::consent::words::Words;
 use crate::conversations::model::Millis;
 use crate::ids::Ids;
 use crate::ingest::arrival::Arrived;
@@ -66,6 +67,7 @@ pub struct Ingest {
     /// What is left of the room for bodies, in KiB.
     room: Semaphore,
     channels: Channels,
+    words: Words,
     ids: Ids,
 }
 
@@ -91,7 +93,7 @@ pub enum Refusal {
 
 impl Ingest {
     /// The way in, and what the [`writer`] takes from.
-    pub fn new(config: &WebhookConfig, channels: Channels, ids: Ids) -> (Self, mpsc::Receiver<Pending>) {
+    pub fn new(config: &WebhookConfig, words: Words, channels: Channels, ids: Ids) -> (Self, mpsc::Receiver<Pending>) {
         let (queue, pending) = mpsc::channel(config.max_queue);
         let ingest = Self {
             whatsapp: Verifier::new(&config.whatsapp.app_secrets),
@@ -100,6 +102,7 @@ impl Ingest {
             queue,
             room: Semaphore::new(BODIES_BYTES_MAX.max(config.body_bytes_max).div_ceil(1024)),
             channels,
+            words,
             ids,
         };
         (ingest, pending)
@@ -177,7 +180,7 @@ impl Ingest {
             .into_iter()
             .map(|event| {
                 let meaning = (understood && event.ignored_because.is_none())
-                    .then(|| Box::new(Meaning::of(&event, &self.channels)));
+                    .then(|| Box::new(Meaning::of(&event, &self.channels, &self.words)));
                 Arrived::new(event, meaning)
             })
             .collect();

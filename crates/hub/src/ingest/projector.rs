@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::channels::Channels;
 use crate::channels::templates::news::{self, News, Notice};
+use crate::conversations::consent::words::Words;
 use crate::conversations::model::{ChannelId, Millis};
 use crate::conversations::projection::{self, Incoming};
 use crate::ids::{EventId, Ids};
@@ -69,6 +70,7 @@ pub async fn run(app: App, stop: CancellationToken) {
 pub async fn project_due(app: &App) -> Result<usize, StoreError> {
     let worker = Worker {
         channels: app.channels.clone(),
+        words: app.config.consent_words.clone(),
         ids: app.ids.clone(),
         retry: RetryPolicy {
             attempts: app.config.webhooks.retry_attempts,
@@ -120,18 +122,22 @@ async fn one_by_one(app: &App, worker: &Worker, limit: usize) -> Result<usize, S
         if first.is_empty() {
             return Ok(processed);
         }
-        let (unit, single) = (worker.clone(), Arc::new(first));
-        let done = match app.store.write_unflushed(move |tx| unit.project(tx, &single)).await {
+        let single = Arc::new(first);
+        let (unit, due) = (worker.clone(), Arc::clone(&single));
+        let done = match app.store.write_unflushed(move |tx| unit.project(tx, &due)).await {
             Ok(done) => done,
             Err(error @ (StoreError::Unavailable(_) | StoreError::Closed)) => return Err(error),
             Err(error) => {
                 let (unit, reason) = (worker.clone(), error.to_string());
                 app.store
-                    .write_unflushed(move |tx| unit.give_up_on_first(tx, &reason))
+                    .write_unflushed(move |tx| unit.give_up(tx, &single, &reason))
                     .await?
             }
         };
-        report(app, &done);
+        if report(app, &done) == 0 {
+            // Another node has it in hand, and is the one to say what becomes of it.
+            return Ok(processed);
+        }
     }
     Ok(limit)
 }
@@ -204,6 +210,7 @@ pub(super) struct Done {
 #[derive(Debug, Clone)]
 struct Worker {
     channels: Channels,
+    words: Words,
     ids: Ids,
     retry: RetryPolicy,
     batch_size: usize,
@@ -219,7 +226,7 @@ impl Worker {
     }
 
     fn due(&self, place: QueuePlace, mut event: StoredEvent) -> Due {
-        let (before, meaning) = (event.status, Meaning::of(&event, &self.channels));
+        let (before, meaning) = (event.status, Meaning::of(&event, &self.channels, &self.words));
         event.channel_id = meaning.channel_id;
         event.status = meaning.status;
         event.error = meaning.error;
@@ -296,12 +303,14 @@ impl Worker {
         })
     }
 
-    /// The first due event cannot be processed alone either: it waits longer, or is left.
-    fn give_up_on_first(&self, tx: &mut Tx<'_>, reason: &str) -> Result<Done, StoreError> {
-        let Some(mut event) = tx.take_due_events(self.now, 1)?.into_iter().next() else {
+    /// An event cannot be processed alone either: it waits longer, or is left.
+    fn give_up(&self, tx: &mut Tx<'_>, due: &[Due], reason: &str) -> Result<Done, StoreError> {
+        let places: Vec<QueuePlace> = due.iter().map(|due| due.place).collect();
+        let ours = tx.claim_events(&places)?;
+        let Some(due) = due.iter().find(|due| ours.contains(&due.event.id)) else {
             return Ok(Done::default());
         };
-        let before = event.status;
+        let (before, mut event) = (due.before, due.event.clone());
         event.attempts += 1;
         event.error = Some(reason.to_owned());
         event.processed_at = Some(self.now);

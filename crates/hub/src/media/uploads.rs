@@ -326,11 +326,8 @@ fn settled(platform: Platform, exchange: &Exchange<String>) -> Settled {
         }
         Err(CallError::Refused(refusal)) => {
             let explanation = error::explain(platform, refusal);
-            let failure = Failure {
-                code: refusal.code,
-                subcode: refusal.subcode,
-                text: refusal.details.clone().unwrap_or_else(|| refusal.message.clone()),
-            };
+            let text = refusal.details.clone().unwrap_or_else(|| refusal.message.clone());
+            let failure = Failure::of_meta(refusal.code, refusal.subcode, text);
             match explanation.class {
                 Class::Temporary | Class::Throttled | Class::PairLimit | Class::Later => Settled::Again {
                     failure,

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::channels::Channel;
 use crate::channels::model::ChannelKind;
 use crate::channels::templates::verify::{self, Refusal, Verified};
+use crate::conversations::consent::model::{Consents, Statement};
 use crate::conversations::content::{Content, Template};
 use crate::conversations::model::{ChannelId, Conversation, Identity, Message, Millis, Receipts, Sender, Status};
 use crate::ids::{ContactId, ConversationId, MessageId};
@@ -157,6 +158,9 @@ pub enum AcceptError {
         /// Where a template could help.
         kind: ChannelKind,
     },
+    /// The contact does not want it, and has said so.
+    #[error("{}", .0.told())]
+    OptedOut(Box<Statement>),
     /// A template stands ready that the channel's product does not have, or for a message that needs none.
     #[error("the fallback cannot be sent")]
     Fallback(Vec<Fault>),
@@ -320,6 +324,17 @@ struct Planned {
     scheduled: Scheduled,
 }
 
+/// What the definitions of a message's templates say of it, as far as they are known.
+#[derive(Debug, Clone, Copy, Default)]
+struct Templates {
+    /// It is a code to log in with.
+    is_for_codes: bool,
+    /// It is advertising, whatever its sender says that it is for.
+    advertises: bool,
+    /// The template that stands ready for it is advertising.
+    fallback_advertises: bool,
+}
+
 impl Acceptor {
     /// Looks everything up and checks it. Writes nothing.
     fn plan(&self, tx: &mut Tx<'_>) -> Result<Plan, AcceptError> {
@@ -362,9 +377,23 @@ impl Acceptor {
         } else {
             &channel
         };
-        let is_for_codes = self.check_templates(tx, keeper)?;
-        if is_for_codes {
+        let templates = self.check_templates(tx, keeper)?;
+        if templates.is_for_codes {
             Self::refuse_user_ids(tx, &channel, &conversation, newcomer.as_ref())?;
+        }
+        let purpose = if templates.advertises {
+            Purpose::Marketing
+        } else {
+            order.purpose
+        };
+        // What its template may say in its place has to be wanted too.
+        let needs_consent_for = if templates.fallback_advertises {
+            Purpose::Marketing
+        } else {
+            purpose
+        };
+        if newcomer.is_none() {
+            self.refuse_opted_out(tx, &conversation, needs_consent_for)?;
         }
         let window_ends_at = conversation.window_ends_at;
         let fallback = order.fallback.as_ref();
@@ -372,15 +401,15 @@ impl Acceptor {
             return Err(AcceptError::WindowClosed { kind });
         }
         let (due_at, expires_at) = self.times()?;
-        let usual = Priority::usual(order.purpose, conversation.window_is_open(self.now));
+        let usual = Priority::usual(purpose, conversation.window_is_open(self.now));
         let priority = order.priority.unwrap_or(usual) as i64;
-        let is_usual = order.purpose == Purpose::Service && order.priority.is_none() && order.fallback.is_none();
+        let is_usual = needs_consent_for == Purpose::Service && order.priority.is_none() && order.fallback.is_none();
         // What it answers was said on the channel that was asked for, and cannot be quoted on another one.
         let message = self.message(tx, kind, &conversation, asked.id == channel.id)?;
         let terms = (!is_usual).then(|| Terms {
             message_id: message.id,
             channel_id: channel.id.clone(),
-            purpose: order.purpose,
+            purpose: needs_consent_for,
             priority,
             expires_at,
             fallback: order
@@ -558,16 +587,34 @@ impl Acceptor {
         Ok((found, policy, false))
     }
 
-    /// Holds the template, and the one that stands ready, against what is known of them; answers whether the template is for codes to log in
-    /// with.
-    fn check_templates(&self, tx: &mut Tx<'_>, channel: &Channel) -> Result<bool, AcceptError> {
+    /// Refuses what the contact does not want to be sent. Whoever wants no messages is answered within the window of what they have written
+    /// since.
+    fn refuse_opted_out(
+        &self,
+        tx: &mut Tx<'_>,
+        conversation: &Conversation,
+        purpose: Purpose,
+    ) -> Result<(), AcceptError> {
+        let contact = conversation.contact_id;
+        let consents = Consents::of(tx.standing_consent_statements(&[contact])?);
+        let wrote_at = conversation
+            .last_inbound_at
+            .filter(|_| conversation.window_is_open(self.now));
+        match consents.forbids(contact, purpose, wrote_at) {
+            None => Ok(()),
+            Some(statement) => Err(AcceptError::OptedOut(Box::new(statement.clone()))),
+        }
+    }
+
+    /// Holds the template, and the one that stands ready, against what is known of them; answers with what that says of the message.
+    fn check_templates(&self, tx: &mut Tx<'_>, channel: &Channel) -> Result<Templates, AcceptError> {
         let order = &self.order;
         let said = if let Content::Template(template) = &order.content {
             Some(template)
         } else {
             None
         };
-        let mut is_for_codes = false;
+        let mut known = Templates::default();
         let waits = order.queue || order.send_at.is_some();
         let ready = order
             .fallback
@@ -580,7 +627,11 @@ impl Acceptor {
         {
             match verify::verify(tx, channel, template, may_wait, self.now)? {
                 Verified::Unknown => {}
-                Verified::Fits(definition) => is_for_codes |= field == "content" && definition.is_authentication(),
+                Verified::Fits(definition) if field == "content" => {
+                    known.is_for_codes = definition.is_authentication();
+                    known.advertises = definition.is_marketing();
+                }
+                Verified::Fits(definition) => known.fallback_advertises = definition.is_marketing(),
                 Verified::Refused(mut refusal) => {
                     for fault in &mut refusal.faults {
                         fault.field = format!("{field}.{}", fault.field);
@@ -589,7 +640,7 @@ impl Acceptor {
                 }
             }
         }
-        Ok(is_for_codes)
+        Ok(known)
     }
 
     /// Codes to log in with go to phone numbers alone (reference `whatsapp.md` 6.4).

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::audit::{AuditEntry, Auditor};
+use crate::conversations::consent::model::Consents;
 use crate::conversations::model::{ChannelId, Message, Millis, Receipts, Status};
 use crate::ids::MessageId;
 use crate::sending::model::{EntryState, OutboxEntry, Priority, Purpose, Wait};
@@ -74,7 +75,8 @@ pub fn retry_in(tx: &mut Tx<'_>, app: &App, id: MessageId, force: bool) -> Resul
     let now = app.clock.now_millis();
     // Conversations are locked before messages.
     let found = tx.message_by_id(id)?.ok_or(AgainError::NotFound)?;
-    tx.lock_conversation(found.conversation_id)?
+    let conversation = tx
+        .lock_conversation(found.conversation_id)?
         .ok_or(AgainError::NotFound)?;
     let mut message = tx
         .lock_messages(&[id])?
@@ -112,6 +114,12 @@ pub fn retry_in(tx: &mut Tx<'_>, app: &App, id: MessageId, force: bool) -> Resul
     };
     if !request::check(channel.kind, &message.content).is_empty() {
         return refuse("its content can no longer be sent");
+    }
+    let terms = tx.terms_of_messages(&message.channel_id, &[id])?.into_iter().next();
+    let purpose = terms.map_or(Purpose::Service, |terms| terms.purpose);
+    let consents = Consents::of(tx.standing_consent_statements(&[conversation.contact_id])?);
+    if let Some(statement) = consents.forbids(conversation.contact_id, purpose, conversation.last_inbound_at) {
+        return Err(AgainError::NotRetryable(statement.told()));
     }
     let may_have_arrived = may_have_arrived(&message);
     if may_have_arrived && !force {

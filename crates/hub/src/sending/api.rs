@@ -164,7 +164,7 @@ impl FromParameters for SendQuery {
         (status = 400, description = "Not JSON, or a parameter is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No API key", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such contact or conversation", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The window is closed, or the key was used for another request", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The contact has opted out, the window is closed, or the key was used for another request", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A field is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Sending is stopped, the channel cannot send, or the store cannot keep it", body = Problem, content_type = "application/problem+json")))]
@@ -491,6 +491,14 @@ impl From<AcceptError> for Problem {
                         "The contact has not written in the last 24 hours: wait until they write again."
                     }
                 },
+            ),
+            AcceptError::OptedOut(statement) => Self::new(
+                Code::ContactOptedOut,
+                format!(
+                    "Nothing is sent: {}. `GET /api/v1/contacts/{}/consent` has all of it.",
+                    statement.told(),
+                    statement.contact_id
+                ),
             ),
             AcceptError::Expired => Self::of_field(
                 Code::InvalidField,

@@ -31,6 +31,8 @@ pub(super) enum End {
     TwiceUnknown,
     /// Its outcome is unknown, and it cannot be repeated, since the window has closed.
     ClosedUnknown,
+    /// Its outcome is unknown, and it is not repeated, since its contact has opted out.
+    OptedOutUnknown,
 }
 
 impl End {
@@ -67,6 +69,10 @@ impl End {
             Self::ClosedUnknown => (
                 Status::Failed,
                 "it is not known whether Meta took it, and the window closed before it could be sent again; it may have arrived",
+            ),
+            Self::OptedOutUnknown => (
+                Status::Failed,
+                "it is not known whether Meta took it, and the contact opted out before it could be sent again; it may have arrived",
             ),
         };
         message.status = status;

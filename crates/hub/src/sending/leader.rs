@@ -24,7 +24,7 @@ use crate::conversations::model::{ChannelId, Millis};
 use crate::ids::AttemptId;
 use crate::sending::circuit::{Circuit, Sign};
 use crate::sending::lease::{Follows, Lead};
-use crate::sending::model::{AttemptEnd, Cause, ChannelPace, Outcome, Wait};
+use crate::sending::model::{AttemptEnd, Cause, ChannelPace, EntryState, Outcome, Wait};
 use crate::sending::pace::{Pace, Rate, Reached, SPAN_MILLIS, Shares, Spent, spans_since};
 use crate::sending::sender::{Claim, Ended, InHand, Made, Sender, Taken, millis};
 use crate::sending::take_over;
@@ -64,6 +64,8 @@ const USAGE_NEAR_END: u32 = 80;
 const USAGE_SLOWER_EVERY: Duration = Duration::from_secs(30);
 /// How long calls that are under way may take to end before the channel is given to another node all the same.
 const YIELD_WITHIN: Duration = Duration::from_millis(400);
+/// How long what may have arrived waits while Meta does not answer, until it is asked again.
+const SILENT_PAUSE: Millis = 15_000;
 /// What waits for less is not written down.
 const SILENCE_WORTH_SAYING: Millis = 1_000;
 /// How many attempts are read at once when it is found out who got something lately.
@@ -82,8 +84,10 @@ enum Done {
 
 struct Called {
     in_hand: InHand,
-    /// `None`: the lead had been lost.
+    /// `None`: the lead had been lost, or Meta does not answer.
     answer: Option<(Outcome, AttemptEnd, Usage)>,
+    /// When it is looked again whether Meta answers.
+    silent_until: Option<Millis>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -591,7 +595,10 @@ impl Leader {
         let attempt = called.in_hand.attempt_id;
         let Some((outcome, end, usage)) = called.answer else {
             self.circuit.note_unmade(attempt);
-            return self.unsent(called.in_hand);
+            return Ended {
+                silent_until: called.silent_until,
+                ..self.unsent(called.in_hand)
+            };
         };
         let now = Instant::now();
         let why = outcome.failure().map_or("", |failure| failure.text.as_str());
@@ -649,6 +656,7 @@ impl Leader {
                 hold_until,
                 fraction: self.sender.app.ids.fraction(),
             }),
+            silent_until: None,
         }
     }
 
@@ -669,7 +677,11 @@ impl Leader {
                 pace.reached.add(before, 1);
             }
         }
-        Ended { in_hand, made: None }
+        Ended {
+            in_hand,
+            made: None,
+            silent_until: None,
+        }
     }
 
     fn settle_ended(&mut self, wall: Millis) {
@@ -783,12 +795,21 @@ async fn call(
     permit: Option<OwnedSemaphorePermit>,
 ) -> Done {
     let app = &sender.app;
+    if in_hand.entry.state == EntryState::Unknown && !sender.meta_answers().await {
+        return Done::Called(Box::new(Called {
+            in_hand,
+            answer: None,
+            silent_until: Some(app.clock.now_millis() + SILENT_PAUSE),
+            _permit: permit,
+        }));
+    }
     // The last look before the call: since the one before, the process may have stood still.
     if !lead.holds(&app.clock) {
         app.leases.want();
         return Done::Called(Box::new(Called {
             in_hand,
             answer: None,
+            silent_until: None,
             _permit: permit,
         }));
     }
@@ -817,6 +838,7 @@ async fn call(
     Done::Called(Box::new(Called {
         in_hand,
         answer: Some((outcome, end, answer.usage)),
+        silent_until: None,
         _permit: permit,
     }))
 }

@@ -170,7 +170,7 @@ impl Priority {
 }
 
 /// What a message is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// It concerns something that the contact has to do with.
     Service,

@@ -63,11 +63,7 @@ fn read(platform: Platform, repeatable: bool, exchange: &Exchange<Sent>) -> Outc
         Err(CallError::Refused(refusal)) => {
             let explanation = error::explain(platform, refusal);
             let text = refusal.details.clone().unwrap_or_else(|| refusal.message.clone());
-            let failure = Failure {
-                code: refusal.code,
-                subcode: refusal.subcode,
-                text,
-            };
+            let failure = Failure::of_meta(refusal.code, refusal.subcode, text);
             let wait = refusal.retry_after.or(exchange.usage.regain_after).or(explanation.wait);
             let class = if platform == Platform::WhatsApp && refusal.code == COUNTRY_NOT_ALLOWED {
                 Class::Recipient

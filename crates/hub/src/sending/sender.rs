@@ -22,19 +22,23 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::audit::{Auditor, SYSTEM};
+use crate::channels::check::{self, CheckError};
 use crate::channels::hold::{self, Prober};
 use crate::channels::model::{ChannelKind, OpenCircuit};
 use crate::channels::templates::model::Standing as TemplateStanding;
 use crate::channels::templates::{model as template_model, news};
 use crate::channels::{Channel, Standing, follow};
 use crate::config::PaceConfig;
+use crate::conversations::consent;
+use crate::conversations::consent::model::{Consents, Source, Statement};
 use crate::conversations::content::{Content, Template};
 use crate::conversations::model::{
     ChannelId, Conversation, Failure, Identity, IdentityKey, IdentityKind, Message, Millis, Receipt, Status,
 };
 use crate::conversations::phone;
+use crate::conversations::projection::REFUSES_MARKETING;
 use crate::conversations::understand::callback_of;
-use crate::ids::{AttemptId, ContactId, ConversationId, MessageId};
+use crate::ids::{AttemptId, ConsentId, ContactId, ConversationId, MessageId};
 use crate::media::model::Upload;
 use crate::media::outbound::{self, Resolved, Used};
 use crate::sending::email::{self, Mailer};
@@ -42,12 +46,12 @@ use crate::sending::end::End;
 use crate::sending::leader::{self, Leader};
 use crate::sending::lease::{Follows, Lead};
 use crate::sending::model::{
-    self, Attempt, AttemptEnd, Cause, EntryState, OutboxEntry, Outcome, Postponement, Priority, Terms, Wait,
+    self, Attempt, AttemptEnd, Cause, EntryState, OutboxEntry, Outcome, Postponement, Priority, Purpose, Terms, Wait,
 };
 use crate::sending::pace::{Pace, Rate, Shares};
 use crate::sending::request::Address;
 use crate::sending::window::{self, AtSend, Permit};
-use crate::sending::{fallback, outcome, pace, request, route};
+use crate::sending::{cancel, fallback, outcome, pace, request, route};
 use crate::store::messages::ReactionRow;
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx, templates};
@@ -55,6 +59,12 @@ use crate::stream::model::Change;
 
 /// How much longer than the call itself an entry is marked as being sent.
 const LEASE_MARGIN: Duration = Duration::from_secs(30);
+/// For how long it counts that Meta answered, or did not.
+const ANSWERS_FRESH: Duration = Duration::from_secs(1);
+/// How long it may take to answer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+/// Why a message of unknown outcome is not sent again yet.
+const SILENT: &str = "it is not known whether Meta took it, and Meta does not answer: it is sent again when it does";
 /// A wait that is shorter than this is waited out in hand: writing it down would cost more.
 const SHORT_WAIT: Millis = 1_000;
 /// Over how long messages are spread that were held back for a day (reference `whatsapp.md` 13.9: "with jitter over hours").
@@ -147,7 +157,7 @@ impl Rests {
             match leader::take_up_unknown(app, channel, lead).await {
                 Ok(()) => self.epoch = Some(lead.epoch()),
                 Err(error) => {
-                    tracing::warn!(%error, %channel, "the outbox of a channel that sends nothing cannot be read")
+                    tracing::warn!(%error, %channel, "the outbox of a channel that sends nothing cannot be read");
                 }
             }
             self.swept_at = Some(Instant::now());
@@ -187,6 +197,7 @@ impl Turn {
                 app: app.clone(),
                 line,
                 channel,
+                answers: tokio::sync::Mutex::default(),
             })),
             (Standing::Held, Some(_)) => Self::Probe(channel),
             _ => Self::Rest,
@@ -199,6 +210,8 @@ pub(super) struct Sender {
     pub(super) app: App,
     pub(super) channel: Arc<Channel>,
     line: Line,
+    /// Whether Meta answered when it was last asked, and when that was.
+    answers: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
 /// How a channel's messages go out.
@@ -284,6 +297,8 @@ pub(super) struct Ended {
     pub(super) in_hand: InHand,
     /// `None`: its call was not made.
     pub(super) made: Option<Made>,
+    /// Of one that was not called for since Meta does not answer: when that is looked at again.
+    pub(super) silent_until: Option<Millis>,
 }
 
 /// A call that was made.
@@ -308,6 +323,8 @@ struct Known {
     reached: HashMap<ConversationId, Millis>,
     /// Of e-mails whose policy names one.
     subjects: HashMap<MessageId, String>,
+    /// What contacts have said of being written to.
+    consents: Consents,
     /// How the templates stand that messages are, or may become; by name and language.
     templates: HashMap<(String, String), templates::TemplateStanding>,
 }
@@ -321,6 +338,17 @@ enum Stop {
 }
 
 impl Known {
+    /// What forbids a message, of what its contact has said up to this moment.
+    fn forbids(&self, entry: &OutboxEntry) -> Option<&Statement> {
+        let conversation = self.conversations.get(&entry.conversation_id)?;
+        let purpose = self
+            .terms
+            .get(&entry.message_id)
+            .map_or(Purpose::Service, |terms| terms.purpose);
+        self.consents
+            .forbids(conversation.contact_id, purpose, conversation.last_inbound_at)
+    }
+
     /// Whether the template of a message stops it. One that is not known, or may not be what it was, does not: Meta decides.
     fn stops(&self, content: &Content, address: &Address, now: Millis) -> Option<Stop> {
         let template = template_of(content)?;
@@ -491,7 +519,9 @@ impl Sender {
                 subjects.extend(subject.map(|subject| (leg.message_id, subject)));
             }
         }
+        let consents = Consents::of(tx.standing_consent_statements(&contacts)?);
         Ok(Known {
+            consents,
             subjects,
             messages: messages.into_iter().map(|message| (message.id, message)).collect(),
             files,
@@ -634,6 +664,16 @@ impl Sender {
             if let Some(end) = End::of(&entry, &message, now) {
                 end.apply(&mut message, now);
                 taken.ended.push(message.content.kind());
+                writes.end(entry.message_id, message);
+                continue;
+            }
+            if let Some(statement) = known.forbids(&entry) {
+                if entry.state == EntryState::Unknown {
+                    End::OptedOutUnknown.apply(&mut message, now);
+                    taken.ended.push(message.content.kind());
+                } else {
+                    cancel::forbid(&mut message, statement);
+                }
                 writes.end(entry.message_id, message);
                 continue;
             }
@@ -852,12 +892,42 @@ impl Sender {
         }
     }
 
+    /// Whether Meta answers at all: a question that changes nothing is asked, once for all who want to know within a moment.
+    ///
+    /// What may have arrived is sent once more and not again, so that is not to be spent on a Meta that is away.
+    pub(super) async fn meta_answers(&self) -> bool {
+        let (Line::Meta { .. }, Some(credentials)) = (&self.line, &self.channel.credentials) else {
+            return true;
+        };
+        let mut known = self.answers.lock().await;
+        if let Some((at, answers)) = *known
+            && at.elapsed() < ANSWERS_FRESH
+        {
+            return answers;
+        }
+        let (kind, account) = (self.channel.kind, &self.channel.account);
+        let asked = check::works_again(&self.app, kind, account, credentials);
+        // Whatever it says of the credentials, it says something.
+        let answers = match tokio::time::timeout(ANSWERS_WITHIN, asked).await {
+            Ok(Ok(()) | Err(CheckError::Credentials(_) | CheckError::Account(_))) => true,
+            Ok(Err(CheckError::Unanswered(_))) | Err(_) => false,
+        };
+        *known = Some((Instant::now(), answers));
+        answers
+    }
+
     pub(super) fn count(&self, answer: &Answer, in_hand: &InHand) {
         let outcome = &answer.outcome;
         let error = outcome
             .failure()
             .map(|failure| (failure.code, answer.class.unwrap_or_else(|| outcome.as_str())));
-        if let Some((code, class)) = error {
+        if let (Some((code, class)), Some(failure)) = (error, outcome.failure()) {
+            // Without a code of Meta's there was no answer in time, or none that can be understood.
+            let said = if code == 0 {
+                "nothing usable".to_owned()
+            } else {
+                code.to_string()
+            };
             tracing::warn!(
                 message = %in_hand.entry.message_id,
                 attempt = %in_hand.attempt_id,
@@ -865,13 +935,13 @@ impl Sender {
                 code,
                 class,
                 http_status = answer.http_status,
-                reason = outcome.failure().map(|failure| failure.text.as_str()),
-                "{} API responded with an error",
+                "{} API responded {said}: {}",
                 match self.channel.kind {
                     ChannelKind::WhatsApp => "WhatsApp",
                     ChannelKind::Instagram => "Instagram",
                     ChannelKind::Email => "SMTP",
                 },
+                failure.text,
             );
         }
         self.app.metrics.observe_send(answer.elapsed);
@@ -889,6 +959,8 @@ impl Sender {
 
     /// What became of messages that were in hand, several in one unit. The one place for it.
     pub(super) fn settle(&self, tx: &mut Tx<'_>, group: &[Ended], now: Millis) -> Result<(), StoreError> {
+        // Before anything else is locked, as the order of locks has it.
+        let taken = addresses_taken(tx, group)?;
         self.release(tx, group, now)?;
         let mut ids: Vec<MessageId> = group
             .iter()
@@ -896,6 +968,7 @@ impl Sender {
             .map(|ended| ended.in_hand.entry.message_id)
             .collect();
         ids.sort_unstable();
+        let unwilling = self.unwilling(tx, group)?;
         let mut settling = Settling {
             messages: tx
                 .lock_messages(&ids)?
@@ -931,7 +1004,7 @@ impl Sender {
         }
         tx.keep_fallbacks_taken(&settling.terms.values().collect::<Vec<_>>())?;
         settling.identify(tx, &self.channel.id)?;
-        settling.learn_addresses(tx)?;
+        settling.learn_addresses(tx, taken)?;
         let reacted = settling.react(tx)?;
         let changed: Vec<&Message> = settling
             .changed
@@ -964,12 +1037,61 @@ impl Sender {
             tx.settle_outbox_by_event(*id)?;
         }
         rows.extend(self.told_of(reacted, now));
+        rows.extend(self.note_unwilling(tx, unwilling, now)?);
         // After everything that concerns messages, as the order of locks has it.
         rows.extend(self.learn_of_templates(tx, group, &settling, now)?);
         if !rows.is_empty() {
             tx.insert_stream(&rows)?;
         }
         Ok(())
+    }
+
+    /// Contacts to whom Meta passes on no advertising, by their own wish, with the attempts that say so. They are locked, before any message is.
+    fn unwilling(&self, tx: &mut Tx<'_>, group: &[Ended]) -> Result<Vec<(AttemptId, ContactId, Millis)>, StoreError> {
+        let mut unwilling = Vec::new();
+        for ended in group {
+            let Some(made) = &ended.made else { continue };
+            let code = made.outcome.failure().map(|failure| failure.code);
+            if self.channel.kind != ChannelKind::WhatsApp || code != Some(REFUSES_MARKETING) {
+                continue;
+            }
+            let conversation = tx.conversation_by_id(ended.in_hand.entry.conversation_id)?;
+            if let Some(conversation) = conversation
+                && let Some(contact) = tx.lock_contact(conversation.contact_id)?
+            {
+                unwilling.push((ended.in_hand.attempt_id, contact, made.end.at));
+            }
+        }
+        Ok(unwilling)
+    }
+
+    fn note_unwilling(
+        &self,
+        tx: &mut Tx<'_>,
+        unwilling: Vec<(AttemptId, ContactId, Millis)>,
+        now: Millis,
+    ) -> Result<Option<NewStreamRow>, StoreError> {
+        let said = unwilling.into_iter().filter_map(|(attempt, contact_id, at)| {
+            Some(Statement {
+                id: ConsentId::from_slice(attempt.as_bytes())?,
+                contact_id,
+                purpose: Purpose::Marketing,
+                opted_out: true,
+                source: Source::Refusal,
+                at,
+                channel_id: Some(self.channel.id.clone()),
+                detail: None,
+                actor: None,
+                noted_at: now,
+            })
+        });
+        let noted = consent::note(tx, &said.collect::<Vec<_>>())?;
+        let changed = noted
+            .new
+            .iter()
+            .map(|of| Change::ConsentChanged { contact: of.contact_id });
+        let withdrawn = noted.withdrawn.iter().map(|(_, message)| Change::status_of(message));
+        Ok(self.told_of(changed.chain(withdrawn).collect(), now))
     }
 
     fn told_of(&self, changes: Vec<Change>, at: Millis) -> Option<NewStreamRow> {
@@ -1055,7 +1177,19 @@ impl Sender {
             }
         }
         tx.show_queued(&queued)?;
-        tx.show_sending(&sending)
+        tx.show_sending(&sending)?;
+        let silent = group.iter().filter(released).filter_map(|ended| {
+            let entry = &ended.in_hand.entry;
+            Some(Postponement {
+                message_id: entry.message_id,
+                state: entry.state,
+                due_at: ended.silent_until?,
+                attempts: entry.attempts,
+                waits_for: entry.waits_for,
+                reason: Some(SILENT.to_owned()),
+            })
+        });
+        tx.postpone_entries(&silent.collect::<Vec<_>>())
     }
 
     fn settle_one(&self, settling: &mut Settling, in_hand: &InHand, entry: Option<OutboxEntry>, made: &Made) {
@@ -1150,7 +1284,7 @@ impl Sender {
                 } else {
                     (listen, Wait::UnknownOutcome)
                 };
-                let why = if failure.code == 0 {
+                let why = if failure.is_ours() {
                     format!("it is not known whether Meta took it: {}", failure.text)
                 } else {
                     format!(
@@ -1358,54 +1492,58 @@ impl Settling {
         Ok(tx.messages_by_ids(&ids)?.iter().map(Change::updated).collect())
     }
 
-    /// Meta may know recipients by other addresses than the ones that were sent to (reference `whatsapp.md` 9.1).
-    fn learn_addresses(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
-        let mut told: Vec<(ConversationId, Identity)> = Vec::new();
+    /// Meta may know recipients by other addresses than the ones that were sent to (reference `whatsapp.md` 9.1). One that belongs to
+    /// somebody is not taken away on the word of an answer; their next event decides.
+    fn learn_addresses(&self, tx: &mut Tx<'_>, mut taken: HashSet<IdentityKey>) -> Result<(), StoreError> {
         for (conversation, recipient, at) in &self.recipients {
-            let phone = recipient
-                .phone
-                .as_deref()
-                .and_then(phone::PhoneNumber::parse)
-                .map(|number| {
-                    let digits = number.digits().to_owned();
-                    (IdentityKind::Phone, phone::compared(&digits), digits)
-                });
-            let user_id = recipient
-                .user_id
-                .clone()
-                .map(|id| (IdentityKind::UserId, id.clone(), id));
-            for (kind, value, shown) in phone.into_iter().chain(user_id) {
-                let key = IdentityKey {
-                    kind,
-                    scope: String::new(),
-                    value,
-                };
-                let identity = Identity {
-                    key,
-                    shown,
-                    seen_at: *at,
-                };
-                told.push((*conversation, identity));
-            }
-        }
-        let keys: Vec<IdentityKey> = told.iter().map(|(_, identity)| identity.key.clone()).collect();
-        // One that belongs to somebody is not taken away on the word of an answer; their next event decides.
-        let mut known: Vec<IdentityKey> = tx
-            .contacts_by_identities(&keys)?
-            .into_iter()
-            .map(|(key, _)| key)
-            .collect();
-        for (conversation, identity) in told {
-            if known.contains(&identity.key) {
-                continue;
-            }
-            if let Some(conversation) = tx.conversation_by_id(conversation)? {
-                known.push(identity.key.clone());
-                tx.bind_identities(&[(identity, conversation.contact_id)])?;
+            for identity in addresses_of(recipient, *at) {
+                if taken.contains(&identity.key) {
+                    continue;
+                }
+                if let Some(conversation) = tx.conversation_by_id(*conversation)? {
+                    taken.insert(identity.key.clone());
+                    tx.bind_identities(&[(identity, conversation.contact_id)])?;
+                }
             }
         }
         Ok(())
     }
+}
+
+/// Of the addresses by which Meta knows the recipients of a group, those that belong to somebody; all of them are locked.
+fn addresses_taken(tx: &mut Tx<'_>, group: &[Ended]) -> Result<HashSet<IdentityKey>, StoreError> {
+    let told = group.iter().filter_map(|ended| match ended.made.as_ref()? {
+        Made {
+            outcome: Outcome::Accepted { recipient, .. },
+            end,
+            ..
+        } => Some(addresses_of(recipient, end.at)),
+        _ => None,
+    });
+    let keys: Vec<IdentityKey> = told.flatten().map(|identity| identity.key).collect();
+    let taken = tx.contacts_by_identities(&keys)?;
+    Ok(taken.into_iter().map(|(key, _)| key).collect())
+}
+
+/// The addresses by which Meta knows a recipient.
+fn addresses_of(recipient: &model::Recipient, at: Millis) -> impl Iterator<Item = Identity> {
+    let phone = recipient.phone.as_deref().and_then(phone::PhoneNumber::parse);
+    let phone = phone.map(|number| {
+        let digits = number.digits().to_owned();
+        (IdentityKind::Phone, phone::compared(&digits), digits)
+    });
+    let user_id = recipient.user_id.clone();
+    let user_id = user_id.map(|id| (IdentityKind::UserId, id.clone(), id));
+    let told = phone.into_iter().chain(user_id);
+    told.map(move |(kind, value, shown)| Identity {
+        key: IdentityKey {
+            kind,
+            scope: String::new(),
+            value,
+        },
+        shown,
+        seen_at: at,
+    })
 }
 
 fn reason(cause: Cause, failure: &Failure) -> String {

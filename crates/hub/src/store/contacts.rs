@@ -37,6 +37,15 @@ macro_rules! later {
     };
 }
 
+/// Whose an identity is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// The contact.
+    pub contact: ContactId,
+    /// When it was first seen to be theirs, by Meta's time.
+    pub seen_at: Millis,
+}
+
 impl Tx<'_> {
     /// Which contacts have these identities; keys that nobody has are absent from the answer. The contacts, and the identities whether or
     /// not somebody has them, are locked until the unit ends: two units cannot make two contacts of one person, nor put
@@ -45,6 +54,12 @@ impl Tx<'_> {
         &mut self,
         keys: &[IdentityKey],
     ) -> Result<Vec<(IdentityKey, ContactId)>, StoreError> {
+        let owners = self.owners_of_identities(keys)?;
+        Ok(owners.into_iter().map(|(key, owner)| (key, owner.contact)).collect())
+    }
+
+    /// The same, and since when each is theirs.
+    pub fn owners_of_identities(&mut self, keys: &[IdentityKey]) -> Result<Vec<(IdentityKey, Owner)>, StoreError> {
         self.lock_names(
             keys.iter()
                 .map(|key| [key.kind.as_str(), key.scope.as_str(), key.value.as_str()]),
@@ -55,7 +70,7 @@ impl Tx<'_> {
         }
         // The contact's own row is looked at only to be locked: where one writes at a time, a merge has moved the identities already.
         let found = self.query_rows(
-            "SELECT i.kind, i.scope, i.value, i.contact_id, {sqlite NULL}{postgres c.merged_into}
+            "SELECT i.kind, i.scope, i.value, i.contact_id, {sqlite NULL}{postgres c.merged_into}, i.seen_at
              FROM {each r: kind text, scope text, value text} contact_identities AS i
              {postgres CROSS JOIN contacts AS c} WHERE i.kind = r.kind AND i.scope = r.scope AND i.value = r.value
              {postgres AND c.id = i.contact_id ORDER BY c.id} {lock c}",
@@ -74,7 +89,11 @@ impl Tx<'_> {
                     scope: row.get(1)?,
                     value: row.get(2)?,
                 };
-                Ok((key, row.get(3)?))
+                let owner = Owner {
+                    contact: row.get(3)?,
+                    seen_at: row.get(5)?,
+                };
+                Ok((key, owner))
             })
             .collect()
     }
@@ -164,6 +183,23 @@ impl Tx<'_> {
         Ok(None)
     }
 
+    /// Locks a contact until the unit ends; answers with its id, which of one that was merged into another is that other one's.
+    pub fn lock_contact(&mut self, id: ContactId) -> Result<Option<ContactId>, StoreError> {
+        let mut id = id;
+        for _ in 0..3 {
+            let row = self.query_opt(
+                "SELECT c.merged_into FROM contacts AS c WHERE c.id = ?1 {lock c}",
+                params![&id],
+            )?;
+            match row.map(|row| row.get::<Option<ContactId>>(0)).transpose()? {
+                None => return Ok(None),
+                Some(None) => return Ok(Some(id)),
+                Some(Some(into)) => id = into,
+            }
+        }
+        Ok(None)
+    }
+
     /// Keeps new contacts.
     pub fn insert_contacts(&mut self, contacts: &[(Contact, Option<Millis>)]) -> Result<(), StoreError> {
         let searched: Vec<Option<String>> = contacts
@@ -215,7 +251,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Binds identities to contacts; one that belonged to another contact changes hands. It is shown as it was seen last; of two spellings of
+    /// Binds identities to contacts; one that belonged to another contact changes hands, unless it was seen with that one later. It is shown as it was seen last; of two spellings of
     /// one time the greater stands. No identity may stand twice in the list.
     pub fn bind_identities(&mut self, bindings: &[(Identity, ContactId)]) -> Result<(), StoreError> {
         let mut rows = Rows::new();
@@ -233,7 +269,9 @@ impl Tx<'_> {
         self.execute_rows(
             "INSERT INTO contact_identities (kind, scope, value, shown, contact_id, seen_at)
              {insert r.kind, r.scope, r.value, r.shown, r.contact_id, r.seen_at of r: kind text, scope text, value text, shown text, contact_id blob, seen_at int}
-             ON CONFLICT (kind, scope, value) DO UPDATE SET contact_id = EXCLUDED.contact_id,
+             ON CONFLICT (kind, scope, value) DO UPDATE SET
+                contact_id = CASE WHEN EXCLUDED.seen_at >= contact_identities.seen_at
+                    THEN EXCLUDED.contact_id ELSE contact_identities.contact_id END,
                 shown = CASE WHEN EXCLUDED.seen_at > contact_identities.seen_at OR (EXCLUDED.seen_at = contact_identities.seen_at
                     AND EXCLUDED.shown {postgres COLLATE \"C\"} > contact_identities.shown)
                     THEN EXCLUDED.shown ELSE contact_identities.shown END,
@@ -270,6 +308,11 @@ impl Tx<'_> {
                 profile_stale_at = COALESCE(contacts.profile_stale_at, o.profile_stale_at),
                 created_at = CASE WHEN o.created_at < contacts.created_at THEN o.created_at ELSE contacts.created_at END
              FROM contacts AS o WHERE contacts.id = ?2 AND o.id = ?1",
+            params![&from, &into],
+        )?;
+        // Of what both have said the latest stands, as if one had said it all.
+        self.execute(
+            "UPDATE consent_statements SET contact_id = ?2 WHERE contact_id = ?1",
             params![&from, &into],
         )?;
         self.execute(

@@ -497,8 +497,12 @@ impl Tx<'_> {
 
     /// Of two units, one of which puts an event aside that the other one's message would bring back, one waits for the other: else
     /// neither would see what the other one has written, and the event would stay aside.
+    ///
+    /// What waits for a person rather than for a message needs none of it (and is told by its spaces, which Meta's ids have none of): both
+    /// units have locked that person's addresses. Postgres has room for some thousands of such locks, of all sessions together.
     fn lock_parking<'k>(&mut self, keys: impl Iterator<Item = (&'k ChannelId, &'k String)>) -> Result<(), StoreError> {
-        self.lock_names(keys.map(|(channel, external_id)| ["parked", channel.0.as_str(), external_id.as_str()]))
+        let messages = keys.filter(|(_, external_id)| !external_id.contains(' '));
+        self.lock_names(messages.map(|(channel, external_id)| ["parked", channel.0.as_str(), external_id.as_str()]))
     }
 
     /// These messages are known now: the events that were put aside for them go back into the queue. Answers with how many.

@@ -89,7 +89,9 @@ impl PostgresStore {
         let heard = Arc::new(Notify::new());
         let (listening, stop) = std::sync::mpsc::channel();
         let hears = Arc::clone(&heard);
-        threads.push(super::thread("store-listener", move || listen(&config, &hears, &stop))?);
+        threads.push(super::thread("store-listener", move || {
+            listen(&config, tls.as_ref(), &hears, &stop);
+        })?);
         Ok(Self {
             urgent,
             units,
@@ -147,13 +149,25 @@ fn work(session: &mut PostgresSession, jobs: &Mutex<mpsc::Receiver<Job>>) {
 
 /// Listens until `stop` has no sender any more. What is announced while there is no connection is missed, so that every new one counts as an
 /// announcement.
-fn listen(config: &Config, heard: &Notify, stop: &std::sync::mpsc::Receiver<()>) {
+fn listen(config: &Config, tls: Option<&MakeRustlsConnect>, heard: &Notify, stop: &std::sync::mpsc::Receiver<()>) {
     use std::sync::mpsc::RecvTimeoutError::Disconnected;
     use std::sync::mpsc::TryRecvError;
     let mut client = None;
+    let mut was_told = false;
     loop {
         let Some(connected) = &mut client else {
-            client = start_listening(config).ok();
+            client = match start_listening(config, tls) {
+                Ok(client) => {
+                    was_told = false;
+                    Some(client)
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut was_told, true) {
+                        tracing::warn!(%error, "changes that other nodes make cannot be listened for; they are looked for instead");
+                    }
+                    None
+                }
+            };
             heard.notify_one();
             let pause = if client.is_some() {
                 Duration::ZERO
@@ -179,10 +193,17 @@ fn listen(config: &Config, heard: &Notify, stop: &std::sync::mpsc::Receiver<()>)
     }
 }
 
-fn start_listening(config: &Config) -> Result<Client, postgres::Error> {
-    let mut client = config.connect(NoTls)?;
+fn start_listening(config: &Config, tls: Option<&MakeRustlsConnect>) -> Result<Client, postgres::Error> {
+    let mut client = connect(config, tls)?;
     client.batch_execute("LISTEN tidings_revision")?;
     Ok(client)
+}
+
+fn connect(config: &Config, tls: Option<&MakeRustlsConnect>) -> Result<Client, postgres::Error> {
+    match tls {
+        Some(tls) => config.connect(tls.clone()),
+        None => config.connect(NoTls),
+    }
 }
 
 /// A connection that is opened when it is needed, and the statements that it has prepared.
@@ -222,10 +243,7 @@ impl PostgresSession {
             return Ok(());
         }
         self.statements.clear();
-        let mut client = match &self.tls {
-            Some(tls) => self.config.connect(tls.clone())?,
-            None => self.config.connect(NoTls)?,
-        };
+        let mut client = connect(&self.config, self.tls.as_ref())?;
         client.batch_execute(SESSION)?;
         self.client = Some(client);
         Ok(())

@@ -38,6 +38,11 @@ pub enum Change {
         /// The one that stays.
         into: ContactId,
     },
+    /// A contact has said, or it was noted of them, what they want to be sent.
+    ConsentChanged {
+        /// The contact.
+        contact: ContactId,
+    },
     /// A conversation's own figures changed: read, resolved, assigned…
     ConversationUpdated {
         /// The conversation.
@@ -77,6 +82,7 @@ impl Change {
             Self::MessageStatus { .. } => "message.status",
             Self::MessageUpdated { .. } => "message.updated",
             Self::ContactMerged { .. } => "contact.merged",
+            Self::ConsentChanged { .. } => "contact.consent",
             Self::ConversationUpdated { .. } => "conversation.updated",
             Self::TemplateUpdated { .. } => "template.updated",
         }
@@ -107,6 +113,7 @@ impl Change {
             },
             Kept::Updated(message, conversation) => Self::MessageUpdated { message, conversation },
             Kept::Merged(from, into) => Self::ContactMerged { from, into },
+            Kept::Consent(contact) => Self::ConsentChanged { contact },
             Kept::Conversation(conversation) => Self::ConversationUpdated { conversation },
             Kept::Template(template) => Self::TemplateUpdated { template },
         })
@@ -121,6 +128,7 @@ enum Kept {
     Status(MessageId, ConversationId, String),
     Updated(MessageId, ConversationId),
     Merged(ContactId, ContactId),
+    Consent(ContactId),
     Conversation(ConversationId),
     Template(TemplateId),
 }
@@ -136,6 +144,7 @@ impl From<&Change> for Kept {
             } => Self::Status(*message, *conversation, status.as_str().to_owned()),
             Change::MessageUpdated { message, conversation } => Self::Updated(*message, *conversation),
             Change::ContactMerged { from, into } => Self::Merged(*from, *into),
+            Change::ConsentChanged { contact } => Self::Consent(*contact),
             Change::ConversationUpdated { conversation } => Self::Conversation(*conversation),
             Change::TemplateUpdated { template } => Self::Template(*template),
         }

@@ -11,6 +11,8 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::channels::templates::model::Definition;
 use crate::channels::templates::view::TemplateView;
+use crate::conversations::consent::api::ConsentView;
+use crate::conversations::consent::model::Consents;
 use crate::conversations::model::{ChannelId, Conversation, Message, Status};
 use crate::conversations::view::{ConversationView, Conversations, ErrorView, MessageView, Messages, StatusWord};
 use crate::http::timestamp::Time;
@@ -84,12 +86,13 @@ pub struct Told {
 }
 
 /// What can happen, but for [`RESET`].
-pub const TYPES: [&str; 7] = [
+pub const TYPES: [&str; 8] = [
     "event",
     "message.created",
     "message.status",
     "message.updated",
     "contact.merged",
+    "contact.consent",
     "conversation.updated",
     "template.updated",
 ];
@@ -155,6 +158,14 @@ pub enum StreamData {
         #[schema(value_type = String)]
         into: ContactId,
     },
+    /// A contact has said, or it was noted of them, what they want to be sent.
+    #[serde(rename = "contact.consent")]
+    ContactConsent {
+        /// When.
+        at: Time,
+        /// How they stand to it now.
+        consent: Box<ConsentView>,
+    },
     /// A conversation's own figures changed.
     #[serde(rename = "conversation.updated")]
     ConversationUpdated {
@@ -192,6 +203,7 @@ pub struct Rows {
     conversations: HashMap<ConversationId, Conversation>,
     beside_conversations: Conversations,
     templates: HashMap<TemplateId, Definition>,
+    consents: Consents,
 }
 
 /// Reads rows after a number, and looks up what they are about.
@@ -201,6 +213,7 @@ pub fn load(tx: &mut Tx<'_>, after: i64, limit: u32) -> Result<Rows, StoreError>
     let mut messages: Vec<MessageId> = Vec::new();
     let mut conversations: Vec<ConversationId> = Vec::new();
     let mut templates: Vec<TemplateId> = Vec::new();
+    let mut consents: Vec<ContactId> = Vec::new();
     for change in rows.iter().flat_map(|row| &row.changes) {
         match change {
             // Of a status the row says all that is told, but for the reason of a failure.
@@ -212,6 +225,7 @@ pub fn load(tx: &mut Tx<'_>, after: i64, limit: u32) -> Result<Rows, StoreError>
                 ..
             } => messages.push(*message),
             Change::MessageStatus { .. } | Change::ContactMerged { .. } => {}
+            Change::ConsentChanged { contact } => consents.push(*contact),
             Change::ConversationUpdated { conversation } => conversations.push(*conversation),
             Change::TemplateUpdated { template } => templates.push(*template),
         }
@@ -222,6 +236,8 @@ pub fn load(tx: &mut Tx<'_>, after: i64, limit: u32) -> Result<Rows, StoreError>
     conversations.dedup();
     templates.sort_unstable();
     templates.dedup();
+    consents.sort_unstable();
+    consents.dedup();
     let messages = tx.messages_by_ids(&messages)?;
     let conversations = tx.conversations_by_ids(&conversations)?;
     Ok(Rows {
@@ -242,6 +258,7 @@ pub fn load(tx: &mut Tx<'_>, after: i64, limit: u32) -> Result<Rows, StoreError>
             .into_iter()
             .map(|template| (template.id, template))
             .collect(),
+        consents: Consents::of(tx.standing_consent_statements(&consents)?),
         in_order: rows,
     })
 }
@@ -326,6 +343,10 @@ impl Rows {
                 at,
                 from: *from,
                 into: *into,
+            },
+            Change::ConsentChanged { contact } => StreamData::ContactConsent {
+                at,
+                consent: Box::new(ConsentView::new(*contact, &self.consents)),
             },
             Change::ConversationUpdated { conversation } => {
                 let conversation = self.conversations.get(conversation)?;

@@ -130,7 +130,7 @@ fn options() -> Options {
     INSTAGRAM_VERIFY_TOKEN.clone_into(&mut world.instagram_verify_token);
     for token in &mut world.tokens {
         let value = match token.kind {
-            TokenKind::SystemUser => WHATSAPP_TOKEN,
+            TokenKind::SystemUser | TokenKind::User => WHATSAPP_TOKEN,
             TokenKind::InstagramUser => INSTAGRAM_TOKEN,
         };
         value.clone_into(&mut token.value);
@@ -437,6 +437,12 @@ async fn none_stands_in_the_log_at_any_level() {
         let of_the_feed =
             |line: &&String| line.contains("\"InstagramService\"") && line.contains("Instagram API responded 190");
         assert_eq!(lines.iter().filter(of_the_feed).count(), 1);
+        // And for messages under this one, whether Meta has refused, or not answered.
+        for said in ["131008", "133004", "130429", "nothing usable"] {
+            let told = format!("WhatsApp API responded {said}: ");
+            let of_a_message = |line: &&String| line.contains("\"WARN\"") && line.contains(&told);
+            assert_eq!(lines.iter().filter(of_a_message).count(), 1, "{said}");
+        }
         let reasons: Vec<String> = lines
             .iter()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())
@@ -444,6 +450,13 @@ async fn none_stands_in_the_log_at_any_level() {
             .map(|line| line["reason"].as_str().unwrap().to_owned())
             .collect();
         assert_eq!(reasons, ["missing", "malformed", "expired", "mismatch"]);
+        // Which secret signed is told by its place in the list and a part of its hash.
+        let fingerprint = integration::fingerprint(&INTEGRATION_SECRET.into());
+        let by_the_first = |line: &&String| {
+            let line: Value = serde_json::from_str(line).unwrap_or_default();
+            line["secret"] == 1 && line["fingerprint"] == fingerprint.as_str()
+        };
+        assert_eq!(lines.iter().filter(by_the_first).count(), 1);
         for line in &lines {
             for secret in SECRETS {
                 assert!(!line.contains(secret), "{line}");

@@ -8,10 +8,13 @@
 mod answers;
 mod circuit;
 mod email;
+mod errors;
 mod expiry;
 mod graph;
 mod kinds;
 mod lead;
+mod limits;
+mod locks;
 mod onward;
 mod pace;
 mod routes;

@@ -20,6 +20,7 @@ pub(crate) const BEGIN: Millis = 1_795_334_400_000;
 const LARGE_TABLES: &[&str] = &[
     "attempts",
     "audit",
+    "consent_statements",
     "contact_identities",
     "contacts",
     "conversations",

@@ -64,6 +64,10 @@ const CUSTOMERS: [Customer; 5] = [
 ];
 const FOLLOWERS: [&str; 2] = ["5550001110001", "5550001110002"];
 const NAMES: [&str; 3] = ["Priya", "Priya Shah", "P."];
+/// A word that opts out.
+pub(crate) const STOP: &str = "Stop.";
+/// A word that opts in.
+pub(crate) const START: &str = "start";
 const EMOJI: [&str; 2] = ["\u{1f44d}", "\u{2764}\u{fe0f}"];
 
 /// Of what was sent before the history begins, without Meta's answer: the message's id at Meta and its words.
@@ -113,6 +117,8 @@ enum Deed {
     SeenUpTo(i64),
     Call,
     Move,
+    /// Says in WhatsApp's menu that they want no advertising, or want it again.
+    Prefer(bool),
     /// Opens the chat, and says nothing.
     Welcome,
     /// The status of a message that somebody else sent.
@@ -127,6 +133,10 @@ enum Way {
     HistoryOutbound,
     Placeholder,
     Postback,
+    /// A word that opts out, and nothing else.
+    Stop,
+    /// A word that opts in.
+    Start,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -190,6 +200,8 @@ fn deed() -> impl Strategy<Value = Deed> {
         Way::HistoryOutbound,
         Way::Placeholder,
         Way::Postback,
+        Way::Stop,
+        Way::Start,
     ];
     let status = select(vec!["sent", "delivered", "read", "played", "failed", "deleted"]).prop_map(Change::Status);
     let react = (any::<bool>(), prop::option::of(0..EMOJI.len()))
@@ -203,6 +215,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         6 => select(ways.to_vec()).prop_map(Deed::Say),
         9 => (0..8_usize, change).prop_map(|(target, change)| Deed::About(target, change)),
         1 => (0..14_i64).prop_map(Deed::SeenUpTo),
+        2 => any::<bool>().prop_map(Deed::Prefer),
         1 => select(vec![Deed::Call, Deed::Welcome, Deed::Elsewhere]),
     ]
 }
@@ -274,7 +287,11 @@ pub(crate) fn history(acts: &[Act], own: Option<&str>) -> History {
         if let Deed::Say(way) = act.deed {
             said.push(Said {
                 id: format!("{}.{number}", if act.person < 5 { "wamid" } else { "mid" }),
-                words: format!("words {number};"),
+                words: match way {
+                    Way::Stop => STOP.to_owned(),
+                    Way::Start => START.to_owned(),
+                    _ => format!("words {number};"),
+                },
                 person: act.person,
                 channel: act.channel,
                 second: act.second,
@@ -297,7 +314,8 @@ pub(crate) fn history(acts: &[Act], own: Option<&str>) -> History {
         if let Deed::About(target, Change::TakeBack) = act.deed {
             let target = &said[target % said.len()];
             // Of our own messages it may never become known which of Meta's ids they have.
-            if !target.own {
+            let is_unique = !matches!(target.way, Way::Stop | Way::Start);
+            if !target.own && is_unique {
                 taken_back.push(target.words.clone());
                 taken_back.extend(acts.iter().enumerate().filter_map(|(other, act)| match act.deed {
                     Deed::About(edited, Change::Edit) if said[edited % said.len()].id == target.id => {
@@ -322,6 +340,11 @@ fn is_on_instagram(act: &Act, said: &[Said]) -> bool {
         Deed::About(target, _) if !said.is_empty() => said[target % said.len()].person >= 5,
         _ => act.person >= 5,
     }
+}
+
+/// Some of them are refused because their recipient wants no advertising.
+fn failure_code(second: i64) -> i64 {
+    if second % 3 == 2 { 131_050 } else { 131_000 + second }
 }
 
 fn at(second: i64) -> i64 {
@@ -398,6 +421,17 @@ fn whatsapp(act: &Act, number: usize, said: &[Said], own: Option<&str>) -> Optio
             item["direction"] = json!("USER_INITIATED");
             body("calls", json!({ "calls": [item] }))
         }
+        Deed::Prefer(stops) => {
+            let mut preference = json!({"detail": "User requested it", "category": "marketing_messages",
+                "value": if stops { "stop" } else { "resume" }, "timestamp": at(act.second) / 1_000});
+            put_person(
+                &mut preference,
+                act.person,
+                act.shows,
+                ["wa_id", "user_id", "parent_user_id"],
+            );
+            body("user_preferences", json!({ "user_preferences": [preference] }))
+        }
         Deed::Welcome => {
             put_person(&mut item, act.person, act.shows, FROM);
             item["type"] = json!("request_welcome");
@@ -439,7 +473,7 @@ fn whatsapp_said(act: &Act, said: &Said, way: Way) -> Value {
     let act = &Act { shows, ..act.clone() };
     let body = |field: &str, value: Value| whatsapp_body(act, said.person, said.channel, field, &value);
     match way {
-        Way::Inbound | Way::Postback => body("messages", json!({ "messages": [item] })),
+        Way::Inbound | Way::Postback | Way::Stop | Way::Start => body("messages", json!({ "messages": [item] })),
         Way::Echo => body("smb_message_echoes", json!({ "message_echoes": [item] })),
         Way::History | Way::HistoryOutbound | Way::Placeholder => {
             if matches!(way, Way::Placeholder) {
@@ -483,7 +517,7 @@ fn about_whatsapp(act: &Act, number: usize, target: &Said, change: Change, own: 
             item["id"] = json!(target.id);
             item["status"] = json!(status);
             if status == "failed" {
-                item["errors"] = json!([{"code": 131_000 + act.second, "title": "Something went wrong"}]);
+                item["errors"] = json!([{"code": failure_code(act.second), "title": "Something went wrong"}]);
             }
             if let Some(own) = own.filter(|_| target.own && act.shows.name.is_none()) {
                 item["biz_opaque_callback_data"] = json!(own);
@@ -539,7 +573,7 @@ fn instagram(act: &Act, number: usize, said: &[Said]) -> Option<Value> {
         Deed::Say(way) => {
             let said = said.iter().find(|said| said.id == format!("mid.{number}"))?;
             match way {
-                Way::Inbound | Way::History | Way::Placeholder => entry(
+                Way::Inbound | Way::History | Way::Placeholder | Way::Stop | Way::Start => entry(
                     act.person,
                     false,
                     "message",
@@ -595,6 +629,6 @@ fn instagram(act: &Act, number: usize, said: &[Said]) -> Option<Value> {
             }
         }
         Deed::SeenUpTo(second) => entry(act.person, false, "read", json!({ "watermark": at(second) })),
-        Deed::Call | Deed::Move | Deed::Welcome | Deed::Elsewhere => None,
+        Deed::Call | Deed::Move | Deed::Prefer(_) | Deed::Welcome | Deed::Elsewhere => None,
     }
 }

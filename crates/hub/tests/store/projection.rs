@@ -14,15 +14,17 @@ use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunne
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 use serde_json::{Value, json};
+use tidings::conversations::consent::model::Consents;
+use tidings::conversations::consent::words::Words;
 use tidings::conversations::content::Content;
 use tidings::conversations::model::{ChannelId, Conversation, Identity, Message, Millis, Status};
 use tidings::conversations::projection::{self, Incoming};
-use tidings::conversations::understand::{Envelope, callback_of, understand};
+use tidings::conversations::understand::{Effect, Envelope, callback_of, understand};
 use tidings::ids::{AttemptId, ContactId, ConversationId, EventId, Ids};
 use tidings::ingest::arrival::{self, Arrived};
 use tidings::ingest::meaning::Meaning;
 use tidings::ingest::model::{EventStatus, NewEvent};
-use tidings::sending::model::EntryState;
+use tidings::sending::model::{EntryState, Purpose};
 use tidings::store::events::EventFilter;
 use tidings::store::messages::MessageFact;
 use tidings::store::{StoreError, Tx};
@@ -141,6 +143,7 @@ fn begin_anew(lab: &Lab) {
         "parked_events",
         "read_watermarks",
         "outbox",
+        "consent_statements",
     ];
     lab.execute(&tables.map(|table| format!("DELETE FROM {table};")).concat());
 }
@@ -288,11 +291,17 @@ async fn replay(lab: &Lab, event: &Event) {
 }
 
 fn incoming(account: &str, event_id: EventId, occurred_at: Option<Millis>, envelope: Envelope<'_>) -> Incoming {
+    let understood = understand(envelope).unwrap_or_else(|reason| panic!("{reason}: {}", envelope.raw));
+    let words = Words::new([histories::STOP], [histories::START]);
     Incoming {
         event_id,
         channel_id: channel_of(account),
         at: occurred_at.unwrap_or(envelope.received_at),
-        understood: understand(envelope).unwrap_or_else(|reason| panic!("{reason}: {}", envelope.raw)),
+        wish: match &understood.effect {
+            Effect::Said(said) => words.wish_of(said),
+            _ => None,
+        },
+        understood,
     }
 }
 
@@ -365,12 +374,37 @@ fn read_contact(tx: &mut Tx<'_>, id: ContactId) -> Result<String, StoreError> {
         contact.name,
         contact.username
     );
+    left.push_str(&read_consent(tx, id)?);
     let mut conversations = tx.conversations_of_contact(id)?;
     conversations.sort_by(|a, b| a.channel_id.cmp(&b.channel_id));
     for conversation in conversations {
         left.push_str(&read_conversation(tx, &conversation)?);
     }
     Ok(left)
+}
+
+fn read_consent(tx: &mut Tx<'_>, id: ContactId) -> Result<String, StoreError> {
+    let consents = Consents::of(tx.standing_consent_statements(&[id])?);
+    let [service, marketing] = Purpose::ALL.map(|purpose| consents.status(id, purpose));
+    let history = tx.consent_statements(id, None, 1_000)?;
+    assert_eq!(
+        Purpose::ALL.map(|purpose| Consents::of(history.clone()).status(id, purpose)),
+        [service, marketing],
+        "what stands is the latest of all that was said"
+    );
+    let mut lines: Vec<String> = history
+        .iter()
+        .map(|of| {
+            format!(
+                "{:?} {:?} {} {} {:?}",
+                of.purpose, of.source, of.opted_out, of.at, of.detail
+            )
+        })
+        .collect();
+    lines.sort();
+    Ok(format!(
+        "  consent: service {service:?}, marketing {marketing:?}, {lines:?}\n"
+    ))
 }
 
 fn shown(identities: &[Identity]) -> Vec<String> {
@@ -530,6 +564,21 @@ fn a_number_that_was_left_is_not_written_to_whatever_comes_first() {
             with_earlier.contains(&format!("written to at {{\"phone\": \"{PHONE}\"}}")),
             "{with_earlier}"
         );
+    });
+}
+
+#[test]
+fn a_number_stays_with_who_had_it_last_whatever_comes_first() {
+    on_both(async |lab| {
+        let other = "GB.30000000000000000001";
+        let had = written("wamid.1", 0, &json!({"from": PHONE, "from_user_id": USER_ID}));
+        let has = written("wamid.2", 10, &json!({"from": PHONE, "from_user_id": other}));
+        let left = in_every_order(lab, &[had, has]).await;
+        let contacts: Vec<&str> = left.split("contact [").skip(1).collect();
+        assert_eq!(contacts.len(), 2, "{left}");
+        for contact in contacts {
+            assert_eq!(contact.contains(PHONE), contact.contains(other), "{left}");
+        }
     });
 }
 

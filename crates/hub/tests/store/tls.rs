@@ -90,6 +90,11 @@ fn postgres_is_reached_by_tls_if_it_is_who_it_should_be() {
                 encrypted.iter().any(|version| version.starts_with("TLSv1.")),
                 "{encrypted:?}"
             );
+            // The one that listens for what other nodes tell is among them; the other store that listens here has no TLS.
+            let listening = "SELECT s.ssl::text FROM pg_stat_ssl AS s JOIN pg_stat_activity AS a ON a.pid = s.pid
+                 WHERE a.datname = current_database() AND a.query LIKE 'LISTEN%'";
+            let listens = |_| lab.texts(listening).contains(&"true".to_owned());
+            assert!((0..1_000).any(listens), "{mode}: nobody listens by TLS");
             store.close().await;
         }
 

@@ -12,14 +12,11 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::notification::epoch_millis;
+use crate::notification::{MILLIS_MAX, epoch_millis};
 
 /// Ids and times longer than this, as written, are not Meta's (the longest has 20 digits) and count as absent. The bound is what
 /// keeps the events of a body, each of which repeats its entry's id and time, from growing faster than the body.
 const SCALAR_BYTES_MAX: usize = 64;
-
-/// The last millisecond of the year 9999: what lies beyond is no time.
-const MILLIS_MAX: i64 = 253_402_300_799_999;
 
 /// An object whose members are still unread.
 pub(super) struct Object<'a> {
@@ -182,10 +179,7 @@ pub(super) fn millis(raw: &RawValue) -> Option<i64> {
 pub(crate) fn millis_of_text(text: &str) -> Option<i64> {
     let text = text.trim();
     let millis = if let Ok(time) = text.parse::<i64>() {
-        if time <= 0 {
-            return None;
-        }
-        epoch_millis(time)
+        epoch_millis(time)?
     } else if let Ok(time) = jiff::fmt::strtime::parse("%Y-%m-%dT%H:%M:%S%z", text) {
         time.to_timestamp().ok()?.as_millisecond()
     } else {

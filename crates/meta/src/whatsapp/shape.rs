@@ -190,7 +190,7 @@ impl<'a> Object<'a> {
 
     /// A time in milliseconds since 1970.
     pub(super) fn millis(self, name: &str) -> Option<i64> {
-        self.number(name).map(epoch_millis)
+        self.number(name).and_then(epoch_millis)
     }
 
     /// `true` only where it says so.

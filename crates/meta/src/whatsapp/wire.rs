@@ -227,8 +227,8 @@ impl Scalar<'_> {
     /// As a time: seconds or milliseconds, string or number (reference `whatsapp.md` 3).
     pub(super) fn millis(&self) -> Option<i64> {
         match self {
-            Self::Number(number) => Some(epoch_millis(*number)),
-            Self::Text(text) => text.trim().parse().ok().map(epoch_millis),
+            Self::Number(number) => epoch_millis(*number),
+            Self::Text(text) => text.trim().parse().ok().and_then(epoch_millis),
             Self::Absent | Self::Other => None,
         }
     }

@@ -128,6 +128,17 @@ test("kapso: a profile is read and changed", async (t) => {
   assert.equal(data[0].messagingProduct, "whatsapp");
 });
 
+test("kapso: a number is verified, deregistered and registered", async (t) => {
+  const { sandbox, client } = await start(t);
+  const { phoneNumbers } = client;
+  assert.equal((await phoneNumbers.requestCode({ phoneNumberId: number, codeMethod: "SMS", language: "en_GB" })).success, true);
+  const { numbers } = await sandbox.control("GET", "/sandbox/state");
+  assert.equal((await phoneNumbers.verifyCode({ phoneNumberId: number, code: numbers[0].verificationCode })).success, true);
+  assert.equal((await phoneNumbers.deregister({ phoneNumberId: number })).success, true);
+  await assert.rejects(phoneNumbers.register({ phoneNumberId: number, pin: "000000" }), (error) => error instanceof GraphApiError && error.code === 133005);
+  assert.equal((await phoneNumbers.register({ phoneNumberId: number, pin: "123456" })).success, true);
+});
+
 test("kapso: it checks signatures and reads updates", { timeout: 30_000 }, async (t) => {
   const { sandbox, client } = await start(t);
   // It has no code for the handshake.

@@ -106,6 +106,20 @@ class WhatsApp(Case):
         batch.execute()
         self.assertEqual(answers, ["Sandbox business", 100])
 
+    def test_its_proof_is_enough_where_the_app_demands_one(self) -> None:
+        self.sandbox.control("PATCH", f"/sandbox/apps/{APP}", {"requiresProof": True})
+        self.assertEqual(self.business.api_get(fields=["name"])["name"], "Sandbox business")
+        answers = []
+        batch = self.api.new_batch()
+        self.business.api_get(fields=["name"], batch=batch, success=lambda answer: answers.append(answer.json()["name"]))
+        batch.execute()
+        self.assertEqual(answers, ["Sandbox business"])
+        # Without the app's secret it sends none.
+        without = FacebookAdsApi(FacebookSession(access_token=TOKEN))
+        with self.assertRaises(FacebookRequestError) as caught:
+            WhatsAppBusinessAccount(BUSINESS, api=without).api_get(fields=["name"])
+        self.assertIn("require an appsecret_proof", caught.exception.api_error_message())
+
     def test_a_callback_is_verified_and_gets_signed_updates(self) -> None:
         hook = Hook(lambda token, challenge: (challenge, 200) if token == "verify" else ("", 403))
         self.addCleanup(hook.stop)
@@ -165,6 +179,21 @@ class Instagram(Case):
         self.assertEqual(self.instagram.get_content_publishing_limit(fields=["quota_usage"])[0]["quota_usage"], 0)
         container = self.instagram.create_media(params={"image_url": PHOTO, "caption": "Another"})
         self.assertTrue(container["id"])
+
+    def test_conversations_are_read_back(self) -> None:
+        lucia = self.sandbox.customer("lucia")["igsid"]
+        hello = self.sandbox.write("lucia", INSTAGRAM, type="text", text="Hi")
+        found = self.instagram.get_conversations(
+            fields=["id", "messages{id,message,from}"], params={"platform": "INSTAGRAM", "user_id": lucia}
+        )
+        message = found[0]["messages"]["data"][0]
+        self.assertEqual((message["id"], message["message"], message["from"]["id"]), (hello, "Hi", lucia))
+
+    def test_a_token_is_refreshed_by_its_general_call(self) -> None:
+        fresh = self.instagram._api.call("GET", ("refresh_access_token",), params={"grant_type": "ig_refresh_token"}).json()
+        self.assertEqual((fresh["token_type"], fresh["expires_in"]), ("bearer", 5184000))
+        renewed = IGUser("me", api=FacebookAdsApi(FacebookSession(INSTAGRAM_APP, INSTAGRAM_SECRET, fresh["access_token"])))
+        self.assertEqual(renewed.api_get(fields=["username"])["username"], "sandbox.records")
 
     def test_an_account_is_subscribed_and_read_back(self) -> None:
         self.instagram.create_subscribed_app(params={"subscribed_fields": ["messages", "comments"]})

@@ -257,6 +257,43 @@ class Account(Case):
         self.assertEqual((profile.about, tuple(profile.websites)), ("Lamps", ("https://example.org",)))
 
 
+    def test_a_number_is_verified_deregistered_and_registered(self) -> None:
+        wa = self.whatsapp
+        self.assertTrue(wa.request_verification_code(code_method="SMS", language_code="en_GB").success)
+        code = self.sandbox.control("GET", "/sandbox/state")["numbers"][0]["verificationCode"]
+        self.assertTrue(wa.verify_phone_number(code).success)
+        self.assertTrue(wa.deregister_phone_number().success)
+        self.sandbox.write("amara", NUMBER, type="text", text="Hello")
+        for wrong, call in ((133010, lambda: wa.send_message(AMARA, "Hi")), (133005, lambda: wa.register_phone_number("000000"))):
+            with self.assertRaises(errors.WhatsAppError) as caught:
+                call()
+            self.assertEqual(caught.exception.code, wrong)
+        self.assertTrue(wa.register_phone_number("123456").success)
+        wa.send_message(AMARA, "Hi")
+
+    def test_people_are_blocked_and_unblocked(self) -> None:
+        wa = self.whatsapp
+        with self.assertRaises(errors.BulkBlockingFailed):
+            wa.block_users([AMARA])
+        self.sandbox.write("amara", NUMBER, type="text", text="Hello")
+        self.assertEqual([user.wa_id for user in wa.block_users([AMARA]).added_users], [AMARA])
+        listed = wa.api.get_blocked_users(NUMBER)["data"]
+        self.assertEqual([user["wa_id"] for user in listed], [AMARA])
+        # Its own type for the list wants what was put in when they were blocked.
+        with self.assertRaises(KeyError):
+            next(iter(wa.get_blocked_users()))
+        self.assertEqual([user.wa_id for user in wa.unblock_users([AMARA]).removed_users], [AMARA])
+        self.assertEqual(list(wa.get_blocked_users()), [])
+
+    def test_the_code_of_a_signup_becomes_a_token(self) -> None:
+        code = self.sandbox.control("POST", "/sandbox/logins", {"account": NUMBER, "forBusiness": True})["code"]
+        token = self.whatsapp.api.get_business_access_token(client_id=APP, client_secret=APP_SECRET, code=code)["access_token"]
+        session = httpx.Client(transport=ToSandbox(self.sandbox.url), timeout=20)
+        self.addCleanup(session.close)
+        signed_up = WhatsApp(phone_id=NUMBER, token=token, session=session)
+        self.assertEqual(signed_up.get_business_phone_number().verified_name, "Sandbox Records")
+
+
 class Receiving(Case):
     """Registers the callback as pywa does, and lets it check and parse what comes."""
 

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use super::{Read, Refusal};
 use crate::Core;
 use crate::accounts::{
-    AccountChange, AccountError, AddedInstagramAccount, AddedNumber, NewInstagramAccount, NewNumber, NumberChange,
-    TokenEnd,
+    AccountChange, AccountError, AddedInstagramAccount, AddedNumber, Login, NewInstagramAccount, NewNumber,
+    NumberChange, TokenEnd,
 };
 use crate::lock;
 use crate::state::State;
@@ -27,6 +27,8 @@ pub(super) fn routes() -> Router<Arc<Core>> {
         .route("/sandbox/numbers/{number}", patch(change_number))
         .route("/sandbox/instagram-accounts", post(add_account))
         .route("/sandbox/instagram-accounts/{account}", patch(change_account))
+        .route("/sandbox/apps/{app}", patch(change_app))
+        .route("/sandbox/logins", post(log_in))
         .route("/sandbox/tokens", post(mint_token))
         .route("/sandbox/tokens/expire", post(expire_tokens))
         .route("/sandbox/tokens/revoke", post(revoke_tokens))
@@ -55,7 +57,8 @@ pub(super) fn shown_number(state: &State, number: &Number, now: i64) -> Value {
         "phoneNumberId": number.id, "businessAccountId": number.business_account_id, "display": number.display,
         "phone": number.phone, "name": number.name, "throughput": number.throughput,
         "sharedWithPhone": number.shared_with_phone, "status": number.status, "quality": state.quality(number, now),
-        "blocks": blocks, "allowed": number.allowed, "limits": number.limits,
+        "blocks": blocks, "allowed": number.allowed, "limits": number.limits, "verified": number.verified,
+        "verificationCode": state.verification_codes.get(&number.id),
     })
 }
 
@@ -107,12 +110,33 @@ async fn change_account(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewToken {
     account: String,
+    scopes: Option<Vec<String>>,
     expires_in_ms: Option<u64>,
 }
 
 async fn mint_token(Extract(core): Extract<Arc<Core>>, Read(new): Read<NewToken>) -> Created<Value> {
-    let token = core.mint_token(&new.account, new.expires_in_ms)?;
+    let token = core.mint_token(&new.account, new.scopes, new.expires_in_ms)?;
     Ok((StatusCode::CREATED, Json(json!({ "token": token }))))
+}
+
+async fn log_in(Extract(core): Extract<Arc<Core>>, Read(login): Read<Login>) -> Created<Value> {
+    let code = core.log_in(login)?;
+    Ok((StatusCode::CREATED, Json(json!({ "code": code }))))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct AppChange {
+    requires_proof: bool,
+}
+
+async fn change_app(
+    Extract(core): Extract<Arc<Core>>,
+    Path(id): Path<String>,
+    Read(change): Read<AppChange>,
+) -> Result<Json<Value>, Refusal> {
+    core.require_proof(&id, change.requires_proof)?;
+    Ok(Json(json!({"id": id, "requiresProof": change.requires_proof})))
 }
 
 /// Which tokens: all of an account, or one.

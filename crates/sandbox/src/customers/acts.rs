@@ -486,7 +486,9 @@ pub(crate) fn write(core: &Core, customer_id: &str, account_id: &str, content: C
                 .second
                 .add(now);
         }
-        (event.id.clone(), Some(event))
+        // Whom the business has blocked, it does not hear.
+        let id = event.id.clone();
+        (id, Some(event).filter(|_| !state.has_blocked(&key)))
     };
     let subject = Subject {
         account: Some(account_id),

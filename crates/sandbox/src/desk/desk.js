@@ -14,6 +14,7 @@ const kindsAt = {
   "media.download": ["truncate", "corrupt", "page", "error", "plain_error", "delay", "reset_before", "throttle"],
   "read": ["error", "plain_error", "delay", "reset_before", "throttle", "token_expired", "token_revoked"],
   "debug_token": ["error", "plain_error", "delay", "reset_before", "throttle"],
+  "tokens": ["error", "plain_error", "delay", "reset_before", "reset_after_accept"],
   "subscriptions": ["error", "plain_error", "delay", "reset_before", "throttle"],
   "message_templates": ["error", "plain_error", "delay", "reset_before", "throttle"],
   "subscribed_apps": ["error", "plain_error", "delay", "reset_before", "throttle"],

@@ -1,4 +1,4 @@
-//! The catalogue of errors: every code of Meta's tables, as whatsapp.md 14.2 and instagram.md 7 have them.
+//! The catalogue of errors: every code of Meta's tables, as whatsapp.md 14.2, instagram.md 7 and, for both, graph-api.md 3 have them.
 //!
 //! It says how each one is answered: HTTP status and text. Whatever the sandbox doesn't provoke by itself, a fault does (`faults`),
 //! and looks here for its shape. Texts that the reference shows are Meta's; the others are the column "meaning".
@@ -266,6 +266,25 @@ pub const ERRORS: &[CataloguedError] = &[
         "The synchronisation was requested later than 24 hours after onboarding",
     ),
     whatsapp(2_593_109, 400, "The owner does not share the history"),
+    // graph-api.md 3, what WhatsApp's own table does not have
+    whatsapp(102, 401, "Session key invalid or no longer valid"),
+    whatsapp(102, 401, "The user has not authorized the application").subcode(458),
+    whatsapp(102, 401, "The user is checkpointed and has to log in").subcode(459),
+    whatsapp(102, 401, "The session was invalidated because the password was changed").subcode(460),
+    whatsapp(102, 401, "Session has expired").subcode(463),
+    whatsapp(102, 401, "The user is not confirmed").subcode(464),
+    whatsapp(
+        102,
+        401,
+        "The session is invalid, since the user logged out or it was revoked",
+    )
+    .subcode(467),
+    whatsapp(102, 401, "The session is invalid, since the user lost the role").subcode(492),
+    whatsapp(506, 400, "Duplicate status message"),
+    whatsapp(613, 400, "The volume of requests is inconsistent").subcode(1_996),
+    whatsapp(80_000, 400, "There have been too many calls to this account").to(80_006),
+    whatsapp(80_009, 400, "There have been too many calls to this account").to(80_014),
+    whatsapp(1_609_005, 400, "The link could not be read"),
     // instagram.md 7
     instagram(-1, 500, "Instagram server error").subcode(2_207_001),
     instagram(-1, 500, "The container could not be created").subcode(2_207_032),
@@ -402,6 +421,25 @@ pub const ERRORS: &[CataloguedError] = &[
     instagram(2_018_218, 400, "The profile is unavailable"),
     instagram(2_018_247, 400, "Insufficient permission to access user profile"),
     instagram(9_000_001, 400, "The message was deleted"),
+    // graph-api.md 3, what Instagram's own table does not have
+    instagram(102, 401, "The user has not authorized the application").subcode(458),
+    instagram(102, 401, "The user is checkpointed and has to log in").subcode(459),
+    instagram(102, 401, "The session was invalidated because the password was changed").subcode(460),
+    instagram(102, 401, "Session has expired").subcode(463),
+    instagram(102, 401, "The user is not confirmed").subcode(464),
+    instagram(
+        102,
+        401,
+        "The session is invalid, since the user logged out or it was revoked",
+    )
+    .subcode(467),
+    instagram(102, 401, "The session is invalid, since the user lost the role").subcode(492),
+    instagram(201, 403, "Permission error").to(229),
+    instagram(231, 403, "Permission error").to(299),
+    instagram(80_000, 400, "There have been too many calls to this account").to(80_001),
+    instagram(80_003, 400, "There have been too many calls to this account").to(80_005),
+    instagram(80_007, 400, "There have been too many calls to this account").to(80_014),
+    instagram(1_609_005, 400, "The link could not be read"),
 ];
 
 #[cfg(test)]

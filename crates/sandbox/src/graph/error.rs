@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::catalogue;
 use crate::customers::people::Channel;
@@ -21,6 +21,8 @@ pub(crate) struct GraphError {
     /// `error_data.details`, on WhatsApp's own errors; `error_user_msg` on those of template drafts.
     pub(crate) details: Option<String>,
     pub(crate) is_transient: bool,
+    /// What stands beside the error, where some of a request was done and some was not.
+    pub(crate) beside: Option<Box<Map<String, Value>>>,
 }
 
 impl GraphError {
@@ -33,6 +35,7 @@ impl GraphError {
             message: message.into(),
             details: None,
             is_transient: false,
+            beside: None,
         }
     }
 
@@ -117,7 +120,9 @@ impl GraphError {
         if self.is_transient {
             error["is_transient"] = json!(true);
         }
-        json!({"error": error})
+        let mut body = self.beside.as_deref().cloned().unwrap_or_default();
+        body.insert("error".to_owned(), error);
+        Value::Object(body)
     }
 
     pub(crate) fn respond(&self, trace: &str) -> Response {

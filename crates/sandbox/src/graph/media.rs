@@ -43,11 +43,7 @@ pub(crate) fn upload(
         .ok_or_else(|| GraphError::no_object("POST", number_id))?;
     caller.may_use(&number.business_account_id)?;
     let owner = number.id.clone();
-    if params.required("messaging_product")? != "whatsapp" {
-        return Err(GraphError::parameter(
-            "Param messaging_product must be one of {WHATSAPP}",
-        ));
-    }
+    params.check_product()?;
     let file = file.ok_or_else(|| GraphError::parameter("The parameter file is required."))?;
     let mime = params.text("type").unwrap_or(&file.mime).to_owned();
     let bound = bytes_max(&mime).ok_or_else(|| {

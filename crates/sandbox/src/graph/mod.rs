@@ -6,14 +6,18 @@
 //!
 //! - [`whatsapp`], [`instagram`]: sending. [`templates`]: templates. [`nodes`]: reading. [`subscriptions`]: who is told. [`tokens`]: who asks.
 //! - [`posts`], [`publishing`]: what an Instagram account has posted, and posts. [`fields`]: which fields are asked for.
-//! - [`batch`]: several calls in one.
+//! - [`exchange`]: tokens for codes and for other tokens. [`registration`]: a number's PIN. [`block_list`]: whom it does not hear.
+//! - [`conversations`]: what was said on Instagram, read back. [`batch`]: several calls in one.
 //! - [`params`]: parameters from query, form or JSON. [`error`]: errors in Meta's shape; [`catalogue`]: all that Meta has.
 //! - [`bounds`]: how long and how many. [`limits`]: how fast and how much.
 
 mod batch;
+mod block_list;
 pub(crate) mod bounds;
 pub(crate) mod catalogue;
+mod conversations;
 pub(crate) mod error;
+mod exchange;
 mod fields;
 mod instagram;
 mod limits;
@@ -22,6 +26,7 @@ mod nodes;
 mod params;
 mod posts;
 mod publishing;
+mod registration;
 pub(crate) mod subscriptions;
 pub(crate) mod templates;
 mod tokens;
@@ -45,8 +50,10 @@ use crate::faults::{self, FaultKind, FaultRequest, Target};
 use crate::ledger::{LedgerKind, Subject};
 use crate::lock;
 use crate::media::Transfer;
+use crate::state::State;
 use crate::webhooks::{Event, Object};
 use error::GraphError;
+use exchange::Exchange;
 use params::{Params, percent_decode};
 use tokens::Caller;
 
@@ -194,8 +201,10 @@ async fn respond(
         Ok(params) if path_refs.len() == 2 && path_refs[0] == posts::CDN => {
             return posts::download(core, &lock(&core.state), path_refs[1], &params);
         }
-        Ok(params) if path_refs == ["oauth", "access_token"] => {
-            tokens::of_app(&lock(&core.state), &params).map(Answer::just)
+        Ok(params) if let Some(exchange) = Exchange::of(&path_refs) => {
+            let asked = error_asked(&lock(&core.state), &path_refs, &faults);
+            let answer = asked.map_or_else(|| exchange.answer(core, &params), Err);
+            answer.map(Answer::just)
         }
         // The address alone is what lets one read it.
         Ok(params) if path_refs == ["ig_messaging_cdn"] => {
@@ -206,7 +215,8 @@ async fn respond(
             };
         }
         Ok(params) => match admit(core, &parts.headers, &params, &path_refs, endpoint, &faults) {
-            Err((error, headers)) => {
+            Err(refused) => {
+                let (error, headers) = *refused;
                 told = headers;
                 Err(error)
             }
@@ -282,11 +292,11 @@ fn admit(
     path: &[&str],
     endpoint: &str,
     faults: &[FaultRequest],
-) -> Result<Caller, (GraphError, Headers)> {
+) -> Result<Caller, Box<(GraphError, Headers)>> {
     let now = core.clock.now();
     let mut state = lock(&core.state);
     let state = &mut *state;
-    let alone = |error| (error, Vec::new());
+    let alone = |error| Box::new((error, Vec::new()));
     if find(faults, FaultKind::TokenExpired).is_some() {
         return Err(alone(tokens::expired()));
     }
@@ -294,16 +304,11 @@ fn admit(
         return Err(alone(tokens::revoked()));
     }
     // An error that was asked for comes before the token is looked at, so that any test can have it.
-    if let Some(fault) = find(faults, FaultKind::Error) {
-        // The token may say on which channel `me` is, and isn't looked at yet.
-        let id = path.first().copied().unwrap_or_default();
-        let channel = match state.account(id) {
-            Some(_) => Channel::Instagram,
-            None => Channel::WhatsApp,
-        };
-        return Err(alone(error::of_fault(channel, fault, 131_000)));
+    if let Some(error) = error_asked(state, path, faults) {
+        return Err(alone(error));
     }
     let caller = tokens::caller(state, headers, params, now).map_err(alone)?;
+    tokens::check_scope(state, &caller, path).map_err(alone)?;
     let concerned = path.first().and_then(|id| limits::concerned(state, &caller, id));
     let on_instagram = matches!(concerned, Some((Object::Instagram, _)));
     if find(faults, FaultKind::NumberBlocked).is_some() {
@@ -337,15 +342,27 @@ fn admit(
                     .map(|(object, id)| limits::business_usage(object, &id, 100, fault.regain_minutes.unwrap_or(1))),
             );
         }
-        return Err((error, told));
+        return Err(Box::new((error, told)));
     }
     if endpoint != "messages"
         && let Err(error) = limits::take_call(core, state, &caller, path, now)
     {
         let told = limits::headers(core, state, &caller, path, now);
-        return Err((error, told));
+        return Err(Box::new((error, told)));
     }
     Ok(caller)
+}
+
+/// The error that somebody asked for, if any.
+fn error_asked(state: &State, path: &[&str], faults: &[FaultRequest]) -> Option<GraphError> {
+    let fault = find(faults, FaultKind::Error)?;
+    // The token may say on which channel `me` is, and isn't looked at yet.
+    let id = path.first().copied().unwrap_or_default();
+    let channel = match state.account(id) {
+        Some(_) => Channel::Instagram,
+        None => Channel::WhatsApp,
+    };
+    Some(error::of_fault(channel, fault, 131_000))
 }
 
 /// What stands before Meta answers so: no error object, but a page.
@@ -367,6 +384,7 @@ fn endpoint<'a>(core: &Core, path: &[&'a str]) -> &'a str {
         [_, "media" | "message_attachments"] => "media.upload",
         ["whatsapp_business", "attachments"] | ["ig_messaging_cdn"] => "media.download",
         ["debug_token"] => "debug_token",
+        _ if Exchange::of(path).is_some() => faults::TOKENS,
         _ => "read",
     }
 }
@@ -389,38 +407,33 @@ async fn dispatch(
             .await
             .map(Answer::just),
         ("POST", [id, "messages"]) => {
-            let (on_whatsapp, account) = {
-                let state = lock(&core.state);
-                let account = if *id == "me" {
-                    nodes::own_account(&state, caller)
-                } else {
-                    state.account(id)
-                };
-                (state.number(id).is_some(), account.map(|account| account.id.clone()))
-            };
+            let on_whatsapp = lock(&core.state).number(id).is_some();
             if on_whatsapp {
                 whatsapp::send(core, id, caller, params, fail_with).map(Answer::just)
-            } else if let Some(account) = account {
-                instagram::send(core, &account, caller, params)
             } else {
-                Err(GraphError::no_object(name, id))
+                let account = instagram_account(core, id, caller).ok_or_else(|| GraphError::no_object(name, id))?;
+                instagram::send(core, &account, caller, params)
             }
         }
         (_, [id, "subscribed_apps"]) => {
-            let asset = {
-                let state = lock(&core.state);
-                let own = if *id == "me" {
-                    nodes::own_account(&state, caller)
-                } else {
-                    None
-                };
-                nodes::asset(&state, own.map_or(id, |account| &account.id))
-            };
+            let account = instagram_account(core, id, caller);
+            let asset = nodes::asset(&lock(&core.state), account.as_deref().unwrap_or(id));
             let (object, asset) = asset.ok_or_else(|| GraphError::no_object(name, id))?;
             subscriptions::installed(core, name, &asset, object, caller, params).map(Answer::just)
         }
         ("POST", [id, "whatsapp_business_profile"]) => {
             nodes::change_business_profile(&mut lock(&core.state), id, caller, params).map(Answer::just)
+        }
+        (_, [id, "block_users"]) => block_list::answer(core, name, id, caller, params).map(Answer::just),
+        ("POST", [id, edge @ ("register" | "deregister" | "request_code" | "verify_code")]) => {
+            registration::answer(core, id, Some(edge), caller, params).map(Answer::just)
+        }
+        ("POST", [id]) if lock(&core.state).number(id).is_some() => {
+            registration::answer(core, id, None, caller, params).map(Answer::just)
+        }
+        ("GET", [id, "conversations"]) => {
+            let account = instagram_account(core, id, caller).ok_or_else(|| GraphError::no_object(name, id))?;
+            conversations::list(core, &account, caller, params).map(Answer::just)
         }
         ("POST", [id, edge @ ("media" | "media_publish")]) => {
             let account = instagram_account(core, id, caller).ok_or_else(|| GraphError::no_object(name, id))?;
@@ -439,6 +452,8 @@ async fn dispatch(
             .or_else(|| posts::delete(&mut lock(&core.state), id, caller))
             .unwrap_or_else(|| Err(GraphError::no_object(name, id)))
             .map(Answer::just),
+        ("GET", [id]) if let Some(read) = conversations::look_up(core, id, caller, params) => read.map(Answer::just),
+        ("GET", []) => several(core, caller, params, version).map(Answer::just),
         ("GET", _) => get(core, path, caller, params, version).map(Answer::just),
         _ => Err(GraphError::no_object(name, path.first().copied().unwrap_or_default())),
     }
@@ -453,6 +468,24 @@ fn instagram_account(core: &Core, id: &str, caller: &Caller) -> Option<String> {
         state.account(id)
     };
     account.map(|account| account.id.clone())
+}
+
+/// `GET /?ids=`: each object under its id (graph-api.md 5). Each counts as a call of its own.
+fn several(core: &Core, caller: &Caller, params: &Params, version: &str) -> Result<Value, GraphError> {
+    let ids = params
+        .list("ids")
+        .filter(|ids| (1..=batch::ITEMS_MAX).contains(&ids.len()));
+    let ids =
+        ids.ok_or_else(|| GraphError::parameter(format!("Param ids must have 1 to {} items.", batch::ITEMS_MAX)))?;
+    let mut found = Map::new();
+    for id in ids {
+        let path = [id.as_str()];
+        tokens::check_scope(&lock(&core.state), caller, &path)?;
+        limits::take_call(core, &mut lock(&core.state), caller, &path, core.clock.now())?;
+        let object = get(core, &path, caller, params, version)?;
+        found.insert(id, object);
+    }
+    Ok(Value::Object(found))
 }
 
 fn get(core: &Core, path: &[&str], caller: &Caller, params: &Params, version: &str) -> Result<Value, GraphError> {

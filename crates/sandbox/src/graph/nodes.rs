@@ -68,12 +68,12 @@ fn number_fields(number: &Number, quality: Quality, subscription: Option<&Subscr
         "throughput": {"level": if number.pace() >= 1000 || number.pace() == 0 { "HIGH" } else { "STANDARD" }},
         "status": number.status.name(),
         "name_status": "APPROVED",
-        "code_verification_status": "VERIFIED",
+        "code_verification_status": if number.verified { "VERIFIED" } else { "NOT_VERIFIED" },
         "platform_type": "CLOUD_API",
         "account_mode": "LIVE",
         "is_official_business_account": false,
         "is_on_biz_app": number.shared_with_phone,
-        "is_pin_enabled": true,
+        "is_pin_enabled": number.pin.is_some(),
         "whatsapp_business_manager_messaging_limit": number.limits.tier(),
         "webhook_configuration": application.map(|url| json!({"application": url})),
         // Known to Meta's own clients; a field without a value is left out.
@@ -134,11 +134,7 @@ pub(crate) fn change_business_profile(
         .number(number_id)
         .ok_or_else(|| GraphError::no_object("POST", number_id))?;
     caller.may_use(&number.business_account_id)?;
-    if params.required("messaging_product")? != "whatsapp" {
-        return Err(GraphError::parameter(
-            "Param messaging_product must be one of {WHATSAPP}",
-        ));
-    }
+    params.check_product()?;
     let number = number.id.clone();
     let mut changes = Map::new();
     for (name, max) in PROFILE_TEXTS {
@@ -202,8 +198,12 @@ pub(crate) fn me(state: &State, caller: &Caller, params: &Params) -> Result<Valu
     match own_account(state, caller) {
         Some(found) => account(found, caller, params),
         None => match caller {
-            Caller::Holder(token) if token.kind == TokenKind::SystemUser => {
-                let fields = object(json!({"id": "122100000000001", "name": "Sandbox system user"}));
+            Caller::Holder(token) if token.kind != TokenKind::InstagramUser => {
+                let name = match token.kind {
+                    TokenKind::SystemUser => "Sandbox system user",
+                    TokenKind::User | TokenKind::InstagramUser => "Sandbox person",
+                };
+                let fields = object(json!({"id": "122100000000001", "name": name}));
                 select(&fields, params.list("fields"), &["id", "name"], "User")
             }
             _ => Err(GraphError::no_object("GET", "me")),
@@ -267,7 +267,8 @@ pub(crate) fn asset(state: &State, id: &str) -> Option<(Object, String)> {
     state.account(id).map(|account| (Object::Instagram, account.id.clone()))
 }
 
-fn object(value: Value) -> Map<String, Value> {
+/// The fields of an object that was written as JSON.
+pub(super) fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(object) => object,
         _ => Map::new(),

@@ -1,5 +1,7 @@
 //! The parameters of a request, wherever they stand: query, form or JSON body.
 
+use std::fmt::Write;
+
 use axum::http::{HeaderMap, header};
 use serde_json::{Map, Value};
 
@@ -59,6 +61,17 @@ impl Params {
             .ok_or_else(|| GraphError::parameter(format!("The parameter {name} is required.")))
     }
 
+    /// Refuses what is not of WhatsApp, as every call says that is (whatsapp.md 9.1).
+    pub(crate) fn check_product(&self) -> Result<(), GraphError> {
+        if self.required("messaging_product")? == "whatsapp" {
+            Ok(())
+        } else {
+            Err(GraphError::parameter(
+                "Param messaging_product must be one of {WHATSAPP}",
+            ))
+        }
+    }
+
     /// The names of a comma-separated list, or of a JSON array.
     pub(crate) fn list(&self, name: &str) -> Option<Vec<String>> {
         match self.get(name)? {
@@ -82,6 +95,10 @@ impl Params {
             "input_token",
             "verify_token",
             "client_secret",
+            "code",
+            "fb_exchange_token",
+            "revoke_token",
+            "pin",
         ] {
             params.remove(secret);
         }
@@ -135,6 +152,17 @@ pub(crate) fn percent_decode(text: &[u8]) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+pub(crate) fn percent_encode(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::GraphError;
 use super::fields::{self, Field};
-use super::params::Params;
+use super::params::{Params, percent_encode};
 use super::tokens::Caller;
 use crate::Core;
 use crate::posts::{Audio, Post, PostKind, STORY_MILLIS, picture};
@@ -62,7 +62,7 @@ pub(super) fn permit(caller: &Caller, scopes: &[&str]) -> Result<(), GraphError>
 }
 
 fn is_of_facebook(caller: &Caller) -> bool {
-    matches!(caller, Caller::Holder(token) if token.kind == TokenKind::SystemUser)
+    matches!(caller, Caller::Holder(token) if token.kind != TokenKind::InstagramUser)
 }
 
 /// `GET /{ig-id}/media`: the newest first, by cursor, and by time.
@@ -371,7 +371,7 @@ fn insights(post: &Post, id: &str, caller: &Caller, metrics: &str) -> Result<Val
 }
 
 /// graph-api.md 5.
-fn iso(millis: i64) -> String {
+pub(super) fn iso(millis: i64) -> String {
     jiff::Timestamp::from_millisecond(millis)
         .unwrap_or_default()
         .strftime("%Y-%m-%dT%H:%M:%S+0000")
@@ -392,17 +392,6 @@ fn read_cursor(account: &str, text: &str) -> Result<(i64, u64), GraphError> {
         Some((at.parse().ok()?, number.parse().ok()?))
     };
     read().ok_or_else(|| GraphError::parameter("Invalid cursor"))
-}
-
-fn percent_encode(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-        encoded
-    })
 }
 
 /// The path of the host of files.

@@ -5,8 +5,11 @@ use axum::http::{HeaderMap, header};
 use serde_json::{Value, json};
 
 use super::error::GraphError;
+use super::nodes;
 use super::params::Params;
+use super::posts::permit;
 use crate::state::State;
+use crate::webhooks::Object;
 use crate::world::{App, Token, TokenKind};
 
 /// Who asks.
@@ -53,20 +56,23 @@ pub(crate) fn caller(state: &State, headers: &HeaderMap, params: &Params, now: i
         ));
     };
     let caller = resolve(state, value, now)?;
-    if let Some(proof) = params.text("appsecret_proof") {
-        check_proof(state, &caller, value, proof)?;
+    match params.text("appsecret_proof") {
+        Some(proof) => check_proof(state, &caller, value, proof)?,
+        None if app(state, caller.app_id()).is_some_and(|app| app.requires_proof) => {
+            return Err(GraphError::parameter(
+                "API calls from the server require an appsecret_proof argument",
+            ));
+        }
+        None => {}
     }
     Ok(caller)
 }
 
-fn resolve(state: &State, value: &str, now: i64) -> Result<Caller, GraphError> {
+/// Whose token this is, if it is one that is good.
+pub(super) fn resolve(state: &State, value: &str, now: i64) -> Result<Caller, GraphError> {
     if let Some((id, secret)) = value.split_once('|') {
-        return match app(state, id) {
-            Some(app) if equal(&app.secret, secret) => Ok(Caller::App { id: id.to_owned() }),
-            _ => Err(invalid(
-                "Error validating application. Invalid application ID or secret.",
-            )),
-        };
+        check_app(state, id, secret)?;
+        return Ok(Caller::App { id: id.to_owned() });
     }
     let token = state
         .tokens
@@ -78,6 +84,45 @@ fn resolve(state: &State, value: &str, now: i64) -> Result<Caller, GraphError> {
         None => Ok(Caller::Holder(token.clone())),
     }
 }
+
+/// Whether there is such an app, with this secret.
+pub(super) fn check_app(state: &State, id: &str, secret: &str) -> Result<(), GraphError> {
+    match app(state, id) {
+        Some(app) if equal(&app.secret, secret) => Ok(()),
+        _ => Err(invalid(
+            "Error validating application. Invalid application ID or secret.",
+        )),
+    }
+}
+
+/// Refuses a token that lacks the permission that such a call takes: 10 (whatsapp.md 1, instagram.md 1.1). Calls that take another one look
+/// themselves; that a token was not granted the asset at all is found there too.
+pub(super) fn check_scope(state: &State, caller: &Caller, path: &[&str]) -> Result<(), GraphError> {
+    let [id, rest @ ..] = path else { return Ok(()) };
+    let edge = rest.first().copied().unwrap_or_default();
+    let number = state.number(id);
+    let account = nodes::own_account(state, caller)
+        .filter(|_| *id == "me")
+        .or(state.account(id));
+    let (asset, scopes) = match (number, account, edge) {
+        (Some(number), _, "messages" | "media" | "block_users") => (&number.business_account_id, MESSAGING),
+        (Some(number), ..) => (&number.business_account_id, MANAGEMENT),
+        (_, Some(account), "messages" | "message_attachments" | "conversations") => (&account.id, IG_MESSAGES),
+        (_, Some(_), _) => return Ok(()),
+        (None, None, _) => match nodes::asset(state, id) {
+            Some((Object::WhatsApp, account)) if caller.may_use(&account).is_ok() => return permit(caller, MANAGEMENT),
+            _ => return Ok(()),
+        },
+    };
+    match caller.may_use(asset) {
+        Ok(()) => permit(caller, scopes),
+        Err(_) => Ok(()),
+    }
+}
+
+const MESSAGING: &[&str] = &["whatsapp_business_messaging"];
+const MANAGEMENT: &[&str] = &["whatsapp_business_management"];
+pub(super) const IG_MESSAGES: &[&str] = &["instagram_business_manage_messages", "instagram_manage_messages"];
 
 /// Why a token that was once given out isn't valid any more (graph-api.md 3, whatsapp.md 15, 7).
 fn problem(token: &Token, now: i64) -> Option<(&'static str, i64)> {
@@ -121,20 +166,6 @@ fn check_proof(state: &State, caller: &Caller, token: &str, proof: &str) -> Resu
     }
 }
 
-/// `GET /oauth/access_token` by an app that asks for its own token (graph-api.md 7). No token is needed to ask.
-pub(crate) fn of_app(state: &State, params: &Params) -> Result<Value, GraphError> {
-    let (id, secret) = (params.required("client_id")?, params.required("client_secret")?);
-    if params.required("grant_type")? != "client_credentials" {
-        return Err(GraphError::parameter(
-            "Of the grant types the sandbox knows client_credentials alone",
-        ));
-    }
-    match resolve(state, &format!("{id}|{secret}"), 0)? {
-        Caller::App { .. } => Ok(json!({"access_token": format!("{id}|{secret}"), "token_type": "bearer"})),
-        Caller::Holder(_) => Err(GraphError::no_object("GET", "oauth")),
-    }
-}
-
 /// `GET /debug_token`.
 pub(crate) fn debug(state: &State, caller: &Caller, params: &Params, now: i64) -> Result<Value, GraphError> {
     let Caller::App { id: app_id } = caller else {
@@ -157,7 +188,7 @@ pub(crate) fn debug(state: &State, caller: &Caller, params: &Params, now: i64) -
     }
     let kind = match token.kind {
         TokenKind::SystemUser => "SYSTEM_USER",
-        TokenKind::InstagramUser => "USER",
+        TokenKind::User | TokenKind::InstagramUser => "USER",
     };
     let expires_at = token.expires_at.map_or(0, |millis| millis / 1000);
     let mut data = json!({

@@ -3,6 +3,7 @@
 //! One structure behind one lock; every request and every planned act takes the lock, decides, and lets go before anything
 //! is waited for.
 
+pub(crate) mod logins;
 pub(crate) mod templates;
 pub(crate) mod threads;
 pub(crate) mod usage;
@@ -19,6 +20,7 @@ use crate::media::MediaStore;
 use crate::options::Limits;
 use crate::posts::Posts;
 use crate::world::{App, InstagramAccount, Number, Token, World};
+use logins::Logins;
 use templates::Templates;
 use threads::{Message, Thread, ThreadKey};
 use usage::Usage;
@@ -52,6 +54,12 @@ pub(crate) struct State {
     pub(crate) installed_fields: HashMap<String, Vec<String>>,
     /// What numbers say of themselves, by their ids.
     pub(crate) profiles: HashMap<String, Map<String, Value>>,
+    /// The codes that numbers were sent to be verified with, by their ids.
+    pub(crate) verification_codes: HashMap<String, String>,
+    /// Whom numbers have blocked, by their ids; the newest last.
+    pub(crate) blocked: HashMap<String, Vec<String>>,
+    /// Codes that nobody has exchanged for a token yet.
+    pub(crate) logins: Logins,
     pub(crate) customers: Customers,
     pub(crate) threads: HashMap<ThreadKey, Thread>,
     /// Which thread a message is in.
@@ -113,6 +121,9 @@ impl State {
             installed,
             installed_fields: HashMap::new(),
             profiles: HashMap::new(),
+            verification_codes: HashMap::new(),
+            blocked: HashMap::new(),
+            logins: Logins::default(),
             customers,
             threads: HashMap::new(),
             message_threads: HashMap::new(),
@@ -134,6 +145,12 @@ impl State {
 
     pub(crate) fn number_mut(&mut self, id: &str) -> Option<&mut Number> {
         self.numbers.iter_mut().find(|number| number.id == id)
+    }
+
+    /// Whether a number has blocked a customer.
+    pub(crate) fn has_blocked(&self, key: &ThreadKey) -> bool {
+        let blocked = self.blocked.get(&key.account);
+        blocked.is_some_and(|blocked| blocked.contains(&key.customer))
     }
 
     /// How people take the number's messages.

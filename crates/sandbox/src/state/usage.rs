@@ -38,6 +38,10 @@ pub(crate) struct NumberUsage {
     pub(crate) blocks: Window,
     /// Until when the number is being upgraded, and can't send.
     pub(crate) upgrading_until: i64,
+    /// Registrations and their ends in the last 72 hours.
+    pub(crate) registrations: Window,
+    /// Wrong PINs in the last hour.
+    pub(crate) wrong_pins: Window,
 }
 
 impl NumberUsage {
@@ -71,6 +75,8 @@ pub(crate) struct AccountUsage {
     pub(crate) private_replies: Window,
     /// Calls in the last 24 hours.
     pub(crate) calls: Window,
+    /// Calls about conversations in the last second.
+    pub(crate) conversations: Window,
 }
 
 /// The marketing that one person got.

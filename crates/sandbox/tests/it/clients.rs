@@ -39,7 +39,7 @@ async fn an_app_gets_its_token_for_its_secret() {
     let with_both = format!("{path}?access_token={id}%7C{secret}");
     assert_eq!(harness.get(&with_both, &system).await.0, 200);
     assert_eq!(code(&ask("wrong", "client_credentials").await), (401, 190, None));
-    assert_eq!(code(&ask(&secret, "fb_exchange_token").await), (400, 100, None));
+    assert_eq!(code(&ask(&secret, "password").await), (400, 100, None));
 }
 
 #[tokio::test]
@@ -91,19 +91,26 @@ async fn a_batch_is_answered_item_by_item() {
         {"method": "GET", "relative_url": "v26.0/1"},
         {"method": "POST", "relative_url": format!("{PHONE}/messages"), "body":
             "messaging_product=whatsapp&to=447700900101&type=text&text=%7B%22body%22%3A%22Hi%22%7D"},
-        {"method": "GET", "relative_url": format!("{ACCOUNT}?fields={{result=first:$.id}}")},
+        {"method": "GET", "relative_url": format!("{ACCOUNT}?fields={{result=nobody:$.id}}")},
         {"method": "GET"},
+        {"method": "GET", "name": "numbers", "relative_url": format!("{ACCOUNT}/phone_numbers?fields=id")},
+        {"method": "GET", "relative_url": "{result=numbers:$.data[0].id}?fields=display_phone_number"},
+        {"method": "GET", "relative_url": "?ids=%7Bresult%3Dnumbers%3A%24.data.%2A.id%7D,100000000000001&fields=id"},
+        {"method": "GET", "name": "wrong", "relative_url": "1"},
+        {"method": "GET", "relative_url": "{result=wrong:$.id}"},
     ]);
     let (status, answers) = batch(&items).await;
     assert_eq!(status, 200);
     let answers = answers.as_array().unwrap();
     let codes: Vec<i64> = answers.iter().map(|answer| answer["code"].as_i64().unwrap()).collect();
-    assert_eq!(codes, [200, 400, 200, 400, 400]);
+    assert_eq!(codes, [200, 400, 200, 400, 400, 200, 200, 200, 400, 400]);
     let said = |at: usize| serde_json::from_str::<Value>(answers[at]["body"].as_str().unwrap()).unwrap();
     assert_eq!(said(0)["name"], "Sandbox business");
     assert_eq!(said(1)["error"]["error_subcode"], 33);
     assert!(said(2)["messages"][0]["id"].as_str().unwrap().starts_with("wamid."));
     assert!(answers[0].get("headers").is_none());
+    assert_eq!(said(6)["display_phone_number"], "+44 20 7946 0100");
+    assert_eq!(said(7), json!({PHONE: {"id": PHONE}, ACCOUNT: {"id": ACCOUNT}}));
     let many: Vec<Value> = (0..51).map(|_| json!({"relative_url": ACCOUNT})).collect();
     assert_eq!(code(&batch(&json!(many)).await), (400, 100, None));
     assert_eq!(batch(&json!(many[..50])).await.0, 200);
@@ -159,4 +166,22 @@ async fn the_cards_of_a_carousel_may_have_quick_replies() {
 
 fn replies(id: &str) -> Value {
     json!({"buttons": [{"type": "quick_reply", "quick_reply": {"id": id, "title": "This one"}}]})
+}
+
+#[tokio::test]
+async fn several_objects_are_read_by_one_call() {
+    let harness = start(stepped()).await;
+    let (status, both) = read(&harness, &format!("?ids={PHONE},{ACCOUNT}&fields=id")).await;
+    assert_eq!(
+        (status, both),
+        (200, json!({PHONE: {"id": PHONE}, ACCOUNT: {"id": ACCOUNT}}))
+    );
+    assert_eq!(
+        code(&read(&harness, &format!("?ids={PHONE},1")).await),
+        (400, 100, Some(33))
+    );
+    assert_eq!(code(&read(&harness, "?ids=").await), (400, 100, None));
+    assert_eq!(code(&read(&harness, "").await), (400, 100, None));
+    let many = vec![PHONE; 51].join(",");
+    assert_eq!(code(&read(&harness, &format!("?ids={many}")).await), (400, 100, None));
 }

@@ -36,6 +36,7 @@ async fn a_fault_that_makes_no_sense_is_refused() {
         json!({"endpoint": "messages", "kind": "error", "httpStatus": 200}),
         json!({"endpoint": "messages", "kind": "outage"}),
         json!({"endpoint": "any", "kind": "outage", "count": 3}),
+        json!({"endpoint": "tokens", "kind": "token_expired"}),
         json!({"endpoint": "smtp.rcpt", "kind": "error", "code": 250}),
         json!({"endpoint": "messages", "kind": "error", "often": true}),
     ] {

@@ -1,7 +1,9 @@
 //! Every kind of message: what a business sends, its limits and its errors.
 
 use serde_json::{Value, json};
-use tidings_sandbox::{Channel, Content, ERRORS, LedgerKind, LimitUnit, MESSAGE_LIMITS, MessageLimit};
+use tidings_sandbox::{
+    Channel, Content, ERRORS, InstagramAccount, LedgerKind, LimitUnit, MESSAGE_LIMITS, MessageLimit, NewPost,
+};
 
 use super::harness::{ACCOUNT, Harness, PHONE, code, start, stepped};
 
@@ -751,6 +753,43 @@ async fn what_instagram_does_not_allow_is_refused() {
         let answer = harness.instagram(body.clone()).await;
         assert_eq!(code(&answer), (400, 100, subcode), "{body}: {}", answer.1);
     }
+}
+
+/// instagram.md 3.2: a post of the sending account, and of no other.
+#[tokio::test]
+async fn whatever_the_account_has_posted_can_be_passed_on() {
+    let mut options = stepped();
+    options.world.instagram_accounts.push(InstagramAccount {
+        id: "17841400000000002".to_owned(),
+        scoped_id: "9000000000000002".to_owned(),
+        ..InstagramAccount::default()
+    });
+    let harness = start(options).await;
+    let igsid = harness.igsid("lucia").await;
+    harness.writes("lucia", ACCOUNT, "hello");
+    let post = |account: &str, caption: &str| {
+        let post = NewPost {
+            account: Some(account.to_owned()),
+            caption: Some(caption.to_owned()),
+            ..NewPost::default()
+        };
+        harness.sandbox.post(post).unwrap()
+    };
+    let (own, other) = (post(ACCOUNT, "How we roast"), post("17841400000000002", "Ours"));
+    let share = |id: &str| json!({"recipient": {"id": igsid}, "message": {"attachment": {"type": "MEDIA_SHARE", "payload": {"id": id}}}});
+    let (status, answer) = harness.instagram(share(&own)).await;
+    assert_eq!(status, 200, "{answer}");
+    let answer = harness.instagram(share(&other)).await;
+    assert_eq!(code(&answer), (400, 100, Some(33)));
+    harness.advance(1_000).await;
+    let (_, thread) = harness
+        .get(&format!("/sandbox/customers/lucia/threads/{ACCOUNT}"), "")
+        .await;
+    let shared = thread["messages"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        shared["post"],
+        json!({"kind": "reel", "id": own, "title": "How we roast"})
+    );
 }
 
 // --- Errors -------------------------------------------------------------------------------------------------------------

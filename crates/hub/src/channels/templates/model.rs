@@ -70,6 +70,8 @@ pub const DISABLED: &str = "disabled";
 pub const PENDING: &str = "pending";
 /// The category of those for codes to log in with.
 pub const AUTHENTICATION: &str = "authentication";
+/// The category of templates that advertise.
+pub const MARKETING: &str = "marketing";
 /// The status of one that is gone.
 pub const DELETED: &str = "deleted";
 
@@ -98,6 +100,11 @@ impl Definition {
     /// Whether it is for codes to log in with, which go to phone numbers alone (reference `whatsapp.md` 6.4).
     pub fn is_authentication(&self) -> bool {
         self.category == AUTHENTICATION
+    }
+
+    /// Whether it advertises.
+    pub fn is_marketing(&self) -> bool {
+        self.category == MARKETING
     }
 
     /// Gives it another wording, as an event tells it: the texts of body, header and footer. What else it has stays, until it is read anew.

@@ -118,7 +118,7 @@ fn refused(message: &Message) -> Problem {
         (None, Status::Expired) => Failure::ours("it could not be sent in time"),
         (None, _) => Failure::ours("no reason was told"),
     };
-    if failure.code == 0 {
+    if failure.is_ours() {
         let detail = format!("The message was not sent: {}", sentence(&failure.text));
         return Problem::new(Code::MessageRefused, detail).message(id);
     }

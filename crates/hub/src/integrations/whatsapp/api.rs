@@ -106,7 +106,7 @@ impl ProgressKind {
         (status = 202, description = "Meta has taken it, or it is queued", body = IntegrationAnswer),
         (status = 400, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The signature is missing, malformed, expired or wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The key was used for another request", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The contact has opted out, or the key was used for another request", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "Over 64 KiB", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A field is wrong, the template cannot be used, or Meta refuses the message for good", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Not configured, stopped, or Meta refuses the credentials (then the message is kept)", body = Problem, content_type = "application/problem+json")))]
@@ -144,7 +144,7 @@ pub async fn confirm_booking(State(app): State<App>, request: Request) -> Result
         (status = 202, description = "Meta has taken it, or it is queued", body = IntegrationAnswer),
         (status = 400, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The signature is missing, malformed, expired or wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The window is closed, or the key was used for another request", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The contact has opted out, the window is closed, or the key was used for another request", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "Over 64 KiB", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A field is wrong, or Meta refuses the message for good", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Not configured, stopped, or Meta refuses the credentials (then the message is kept)", body = Problem, content_type = "application/problem+json")))]

@@ -109,6 +109,7 @@ pub const LIMITS: &[Limit] = limits! {
     WhatsApp "buttons" "buttons" Elements 1..3 "`whatsapp.md` 9.3";
     WhatsApp "buttons" "buttons[].title" Characters 1..20 "`whatsapp.md` 9.3";
     WhatsApp "buttons" "buttons[].payload" Characters 1..256 "`whatsapp.md` 9.3";
+    WhatsApp "buttons" "buttons[].url" Characters 1..2000 "`whatsapp.md` 10.2";
     WhatsApp "list" "button" Characters 1..20 "`whatsapp.md` 9.3";
     WhatsApp "list" "sections" Elements 1..10 "`whatsapp.md` 9.3";
     WhatsApp "list" "sections[].title" Characters 1..24 "`whatsapp.md` 9.3";
@@ -120,6 +121,7 @@ pub const LIMITS: &[Limit] = limits! {
     WhatsApp "carousel" "cards[].text" Characters 1..160 "`whatsapp.md` 9.3";
     WhatsApp "carousel" "cards[].text" LineBreaks 0..2 "`whatsapp.md` 9.3";
     WhatsApp "carousel" "cards[].buttons[].title" Characters 1..20 "`whatsapp.md` 9.3";
+    WhatsApp "carousel" "cards[].buttons[].url" Characters 1..2000 "`whatsapp.md` 10.2";
     WhatsApp "flow" "button" Characters 1..30 "`whatsapp.md` 9.3";
     WhatsApp "product_list" "sections" Elements 1..10 "`whatsapp.md` 9.3";
     WhatsApp "product_list" "sections[].title" Characters 1..24 "`whatsapp.md` 9.3";

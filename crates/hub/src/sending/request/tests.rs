@@ -3,101 +3,14 @@ use serde_json::{Value, json};
 use super::limits::{LIMITS, Limit, Unit};
 use super::{Address, body, check, tag_human_agent};
 use crate::channels::model::ChannelKind::{self, Email, Instagram, WhatsApp};
+
+mod samples;
+
 use crate::conversations::content::Content;
+use samples::{sample, with};
 
 fn content(document: &Value) -> Content {
     serde_json::from_value(document.clone()).unwrap_or_else(|error| panic!("{error} in {document}"))
-}
-
-/// A content of each kind with every field that has a bound, which can be sent.
-fn sample(product: ChannelKind, kind: &str) -> Value {
-    let link = "https://cdn.example.org/1.jpg";
-    let text = "Pick one";
-    match (product, kind) {
-        (_, "text") => json!({"type": "text", "text": text}),
-        (_, "quick_replies") => {
-            json!({"type": "quick_replies", "text": text, "quickReplies": [{"title": "a", "payload": "a"}]})
-        }
-        (_, "image" | "video") => json!({"type": kind, "link": link, "caption": "c"}),
-        (_, "document") => json!({"type": kind, "link": link, "caption": "c", "filename": "f.pdf"}),
-        (_, "location") => json!({"type": kind, "latitude": 51.5, "longitude": -0.1}),
-        (_, "contacts") => json!({"type": kind, "contacts": [{"name": {"formatted_name": "Ada"}}]}),
-        (_, "template") => json!({"type": kind, "name": "hello_world", "language": "en_US"}),
-        (_, "reaction") => {
-            json!({"type": kind, "messageId": "msg_0197c5a1e2c97d0f8a4b3c2d1e0f9a8b", "emoji": "\u{1f44d}"})
-        }
-        (WhatsApp, "buttons") => {
-            json!({"type": kind, "text": text, "header": {"type": "text", "text": "h"}, "footer": "f",
-            "buttons": [{"title": "a", "payload": "a"}]})
-        }
-        (_, "buttons") => json!({"type": kind, "text": text, "buttons": [{"title": "a", "payload": "a"}]}),
-        (_, "list") => {
-            json!({"type": kind, "text": text, "header": {"type": "text", "text": "h"}, "footer": "f", "button": "b",
-            "sections": [{"title": "s", "rows": [{"title": "a", "payload": "a", "description": "d"}]}]})
-        }
-        (WhatsApp, "carousel") => {
-            let card = json!({"header": {"type": "image", "link": link}, "text": "t",
-                "buttons": [{"title": "a", "url": "https://example.org"}]});
-            json!({"type": kind, "text": text, "cards": [card.clone(), card]})
-        }
-        (_, "carousel") => {
-            json!({"type": kind, "cards": [{"title": "t", "text": "s", "buttons": [{"title": "a", "payload": "a"}]}]})
-        }
-        (_, "flow") => {
-            json!({"type": kind, "text": text, "header": {"type": "text", "text": "h"}, "footer": "f", "button": "b",
-            "flowId": "1"})
-        }
-        (_, "product") => {
-            json!({"type": kind, "text": text, "footer": "f", "catalogId": "1", "productRetailerId": "2"})
-        }
-        (_, "product_list") => {
-            json!({"type": kind, "text": text, "header": {"type": "text", "text": "h"}, "footer": "f",
-            "catalogId": "1", "sections": [{"title": "s", "products": ["a"]}]})
-        }
-        (_, "catalog") => json!({"type": kind, "text": text, "footer": "f"}),
-        (_, "address_request") => json!({"type": kind, "text": text, "country": "IN"}),
-        (_, "location_request" | "contact_request" | "call_permission_request") => json!({"type": kind, "text": text}),
-        (_, "several") => json!({"type": kind, "parts": [{"type": "image", "link": link}]}),
-        _ => panic!("there is no sample of {kind} on {product}"),
-    }
-}
-
-/// A sample in which what a limit counts is so much; `None` where that cannot be written.
-fn with(limit: &Limit, kind: &str, measure: i32) -> Option<Value> {
-    let mut document = sample(limit.product, kind);
-    let pointer = format!("/{}", limit.field.replace("[]", "/0").replace('.', "/"));
-    let place = document
-        .pointer_mut(&pointer)
-        .unwrap_or_else(|| panic!("the sample of {kind} has no {}", limit.field));
-    let count = usize::try_from(measure).ok();
-    match limit.unit {
-        // Of two bytes each in UTF-8: a bound of characters is no bound of bytes.
-        Unit::Characters => {
-            let letter = if limit.field == "name" { "a" } else { "é" };
-            *place = letter.repeat(count?).into();
-        }
-        Unit::Bytes => *place = "x".repeat(count?).into(),
-        Unit::LineBreaks => *place = format!("x{}x", "\n".repeat(count?)).into(),
-        Unit::Degrees => *place = f64::from(measure).into(),
-        Unit::Elements | Unit::ElementsInAll => {
-            let first = place[0].clone();
-            let list = (0..count?).map(|index| unlike(&first, index));
-            *place = list.collect::<Vec<Value>>().into();
-        }
-    }
-    Some(document)
-}
-
-/// The same, but for what has to be its own in each element.
-fn unlike(element: &Value, index: usize) -> Value {
-    let mut element = element.clone();
-    let own = ["/title", "/payload", "/rows/0/payload", "/rows/0/title"];
-    for pointer in own {
-        if let Some(member) = element.pointer_mut(pointer) {
-            *member = format!("{index}").into();
-        }
-    }
-    element
 }
 
 #[test]
@@ -125,13 +38,12 @@ fn every_limit_holds_on_both_sides_of_its_bounds() {
                     let parts = field.split('.').map(|part| part.split('[').next().unwrap_or_default());
                     parts.collect::<Vec<&str>>().join(".")
                 };
-                let named = faults.iter().find(|fault| pattern(&fault.field) == pattern(&field));
-                let fault = named.unwrap_or_else(|| panic!("{kind} with {measure} in {field}: {faults:?}"));
                 let bound = if measure > limit.most { limit.most } else { limit.least };
-                assert!(
-                    fault.detail.contains(&bound.to_string()) || fault.detail == "must not be empty",
-                    "{fault:?} does not name {bound}"
-                );
+                let names_it = faults.iter().any(|fault| {
+                    let tells = fault.detail.contains(&bound.to_string()) || fault.detail == "must not be empty";
+                    pattern(&fault.field) == pattern(&field) && tells
+                });
+                assert!(names_it, "{kind} with {measure} in {field}: {faults:?}");
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod access;
 mod channels;
+mod consent;
 mod conversations;
 mod document;
 mod documents;

@@ -203,6 +203,26 @@ async fn a_stream_is_of_the_types_and_the_channel_that_are_asked_for() {
 }
 
 #[tokio::test]
+async fn what_a_contact_wants_to_be_sent_is_told() {
+    let mut hub = Hub::start().await;
+    hub.tell();
+    let mut reader = hub.listen("types=contact.consent", None).await;
+    hub.says(1).await;
+    for (number, word, status) in [(2, "STOP", "opted_out"), (3, "Start", "opted_in")] {
+        let at = NOW + number * 1000;
+        hub.told(text(&format!("wamid.{number}"), ANN, "Ann", at, word)).await;
+        let event = reader.event().await;
+        assert_eq!(event.event, "contact.consent");
+        let consent = &event.data["consent"];
+        assert_eq!(consent["marketing"]["status"], status);
+        assert_eq!(consent["service"]["statements"][0]["detail"], word);
+        let contact = consent["contactId"].as_str().unwrap();
+        let shown = hub.get(&format!("/api/v1/contacts/{contact}/consent")).await.json();
+        assert_eq!(shown["marketing"], consent["marketing"]);
+    }
+}
+
+#[tokio::test]
 async fn who_is_slower_than_the_buffer_is_long_misses_nothing() {
     let mut hub = Hub::start().await;
     hub.says(1).await;

@@ -104,6 +104,35 @@ async fn an_echo_settles_what_instagram_took_without_an_answer() {
     }
 }
 
+/// WhatsApp tells nothing of what came through its interface (reference `whatsapp.md`, `smb_message_echoes`): who says the same on the phone
+/// says it once more.
+#[tokio::test]
+async fn the_same_words_from_the_phone_are_a_message_of_their_own_on_whatsapp() {
+    on_both_with(impatient(), async |harness| {
+        harness.sandbox.fault(fault(FaultKind::ResetBefore)).unwrap();
+        let sent = write_and_reply(harness, "amara", NUMBER).await;
+        until_unknown(harness, &sent).await;
+        let phone = harness.sandbox.customer("amara").unwrap().phone.unwrap();
+        let echo = json!({"from": "442079460100", "to": phone, "id": "wamid.PHONE1",
+            "timestamp": (START / 1000).to_string(), "type": "text", "text": {"body": "once"}});
+        let mut value = whatsapp_value(&json!({ "message_echoes": [echo] }));
+        value["entry"][0]["changes"][0]["field"] = json!("smb_message_echoes");
+        harness.whatsapp(&value).await;
+        harness.projected().await;
+        let (_, document) = harness.timeline(&sent).await;
+        assert_eq!(document["waiting"]["state"], "unknown", "{document:#}");
+        let messages = harness.messages(&harness.conversation().await).await;
+        let from_phone: Vec<&Value> = messages.iter().filter(|message| message["sender"] == "phone").collect();
+        assert_eq!(from_phone.len(), 1, "{messages:#?}");
+        assert_eq!(from_phone[0]["externalId"], "wamid.PHONE1");
+        // Ours is not forgotten for it.
+        harness.pass(MINUTE + SECOND).await;
+        harness.message_until(&sent, "accepted").await;
+        assert_eq!(harness.accepted("amara"), ["once"]);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn where_nothing_is_heard_it_is_sent_once_more_and_says_so() {
     on_both_with(impatient(), async |harness| {

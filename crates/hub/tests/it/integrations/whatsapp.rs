@@ -7,7 +7,7 @@ use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tidings::integrations::whatsapp::signature;
-use tidings_sandbox::{FaultKind, FaultRequest, LedgerKind, Number, Template, TemplateStatus};
+use tidings_sandbox::{Content, FaultKind, FaultRequest, LedgerKind, Number, Template, TemplateStatus};
 
 use crate::harness::{Answer, Harness, NUMBER, Setup, fault, on_both, on_both_with, text};
 
@@ -472,6 +472,26 @@ async fn a_token_that_meta_refuses_is_told_and_the_message_is_sent_afterwards() 
 }
 
 #[tokio::test]
+async fn a_token_that_may_not_send_is_told_like_one_that_does_not_work() {
+    for code in [10, 200] {
+        on_both_with(setup(), async |harness| {
+            refuse(harness, code, Some(1), "messages");
+            let problem = call(harness, BOOKING, &booking())
+                .await
+                .problem(503, "whatsapp_token_invalid");
+            assert_eq!(problem["meta"]["code"], code, "{problem}");
+            assert_eq!(sent(harness), 0);
+            harness.pass(Duration::from_secs(31)).await;
+            harness
+                .message_until(problem["messageId"].as_str().unwrap(), "accepted")
+                .await;
+            assert_eq!(sent(harness), 1);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn what_meta_refuses_for_good_is_explained() {
     on_both_with(setup(), async |harness| {
         wrote(harness).await;
@@ -521,6 +541,53 @@ async fn while_meta_throttles_or_fails_the_message_is_queued_and_arrives_later()
 }
 
 #[tokio::test]
+async fn while_meta_is_down_for_an_hour_a_booking_is_taken_and_arrives_once_afterwards() {
+    // Connections are cut, or a page is all that comes.
+    for http_status in [None, Some(503)] {
+        booked_while_meta_is_down(http_status).await;
+    }
+}
+
+async fn booked_while_meta_is_down(http_status: Option<u16>) {
+    let setup = setup().with("WHATSAPP_REQUEST_TIMEOUT_MS", "2000");
+    on_both_with(setup, async |harness| {
+        knows(harness, "mr_dj_booking_confirmation").await;
+        let outage = FaultRequest {
+            endpoint: "any".to_owned(),
+            kind: FaultKind::Outage,
+            http_status,
+            ..FaultRequest::default()
+        };
+        harness.sandbox.fault(outage).unwrap();
+        let first = call(harness, BOOKING, &booking()).await.expect(202);
+        assert_eq!(
+            (&first["status"], &first["providerMessageId"]),
+            (&json!("queued"), &Value::Null)
+        );
+        // Whoever is impatient asks again, signed anew, and is told of the same message.
+        for _ in 0..6 {
+            harness.pass(Duration::from_mins(10)).await;
+            let again = call(harness, BOOKING, &booking()).await.expect(202);
+            assert_eq!(again["messageId"], first["messageId"]);
+        }
+        assert_eq!(sent(harness), 0);
+        harness.sandbox.clear_faults();
+        let id = first["messageId"].as_str().unwrap();
+        harness
+            .until("it has arrived", async |harness| {
+                harness.pass(Duration::from_mins(1)).await;
+                (harness.message(id).await["status"] == "delivered").then_some(())
+            })
+            .await;
+        harness.pass(Duration::from_mins(10)).await;
+        let answer = call(harness, BOOKING, &booking()).await.expect(202);
+        assert_eq!(answer["status"], "accepted", "{answer}");
+        assert_eq!(sent(harness), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_goes_on_by_another_route_is_no_failure() {
     let mut setup = setup().with_file("[[routes]]\nname = \"default\"\norder = [\"whatsapp\", \"whatsapp-backup\"]\n");
     let world = &mut setup.sandbox.world;
@@ -555,6 +622,31 @@ async fn what_goes_on_by_another_route_is_no_failure() {
         assert_eq!(again["messageId"], id);
         assert!(again["providerMessageId"].is_string(), "{again}");
         assert_eq!(sent(harness), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_has_opted_out_is_sent_neither_a_booking_nor_a_text() {
+    on_both_with(setup(), async |harness| {
+        wrote(harness).await;
+        harness.pass(Duration::from_secs(1)).await;
+        harness.sandbox.write("amara", NUMBER, text("Stop")).unwrap();
+        harness.projected().await;
+        for (path, body) in [(BOOKING, booking()), (CUSTOM, custom("Your table is ready."))] {
+            let problem = call(harness, path, &body).await.problem(409, "contact_opted_out");
+            assert!(problem["detail"].as_str().unwrap().contains("Stop"), "{problem}");
+        }
+        assert_eq!(sent(harness), 0);
+        // Advertising is another matter, and so is what they write afterwards.
+        harness.pass(Duration::from_secs(1)).await;
+        harness.sandbox.write("amara", NUMBER, text("START")).unwrap();
+        harness.sandbox.write("amara", NUMBER, Content::StopMarketing).unwrap();
+        harness.projected().await;
+        for (path, body) in [(BOOKING, booking()), (CUSTOM, custom("Your table is ready."))] {
+            assert_eq!(call(harness, path, &body).await.expect(202)["status"], "accepted");
+        }
+        assert_eq!(sent(harness), 2);
     })
     .await;
 }

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -27,7 +27,7 @@ pub struct Call {
     pub body: Value,
 }
 
-/// A Meta that only takes messages.
+/// A Meta that only takes messages, and says that it is there.
 pub struct Graph {
     address: SocketAddr,
     calls: Arc<Mutex<Vec<Call>>>,
@@ -55,6 +55,7 @@ impl Graph {
         };
         let router = Router::new()
             .route("/{version}/{number}/messages", post(answer))
+            .route("/{version}/{number}", get(read))
             .with_state(shared);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -85,6 +86,11 @@ impl Graph {
         }
         recipients
     }
+}
+
+/// It is there, whatever becomes of messages.
+async fn read(Path((_, number)): Path<(String, String)>) -> Response {
+    axum::Json(json!({ "id": number, "display_phone_number": "+44 20 7946 0111" })).into_response()
 }
 
 async fn answer(State(shared): State<Shared>, Path((_, number)): Path<(String, String)>, body: String) -> Response {

@@ -80,7 +80,7 @@ async fn a_message_that_is_sent_again_goes_on_by_its_policy_again() {
                 harness.message(&sent).await["noRoute"].is_string().then_some(())
             })
             .await;
-        assert_eq!(ended(harness).await, [sent.clone()]);
+        assert_eq!(ended(harness).await, [sent.as_str()]);
         with_email(harness, &conversation).await;
         // Long after its first way has ended: its time to get there is a new one.
         harness.pass(SECOND * 600).await;
@@ -226,7 +226,7 @@ async fn a_route_that_sends_nothing_for_now_is_taken_when_it_does() {
             })
             .await;
         assert!(why.contains("channel `email` is stopped"), "{why}");
-        assert_eq!(ended(harness).await, [sent.clone()], "until then it has failed");
+        assert_eq!(ended(harness).await, [sent.as_str()], "until then it has failed");
 
         harness.pass(SECOND * 3_600).await;
         stop(harness, "email", "start").await;

@@ -10,6 +10,7 @@ use super::super::error::GraphError;
 use super::super::params::Params;
 use super::super::whatsapp::is_unreachable;
 use super::invalid;
+use crate::posts::PostKind;
 use crate::state::State;
 use crate::state::threads::{Attached, Card, Choice, Post, ProductSection, Products, Shown};
 use crate::world::InstagramAccount;
@@ -136,12 +137,20 @@ impl Sender<'_> {
         if !self.owns_post(id) {
             return Err(invalid("The post is not one of this account").subcode(33));
         }
+        let post = self.state.posts.get(id);
+        let caption = post
+            .map(|post| post.caption.clone())
+            .filter(|caption| !caption.is_empty());
         let shown = Shown {
             kind: "share".to_owned(),
             post: Some(Post {
-                kind: "post",
+                kind: if post.is_some_and(|post| post.kind == PostKind::Reel) {
+                    "reel"
+                } else {
+                    "post"
+                },
                 id: id.to_owned(),
-                title: Some(format!("A post of @{}", self.account.username)),
+                title: Some(caption.unwrap_or_else(|| format!("A post of @{}", self.account.username))),
                 link: None,
             }),
             ..Shown::default()
@@ -151,9 +160,10 @@ impl Sender<'_> {
         Ok((shown, echoed))
     }
 
-    /// Whether the post is one of the account's: the one that its customers comment on.
+    /// Whether the post is one of the account's: one that it has posted, or the one that its customers comment on.
     fn owns_post(self, id: &str) -> bool {
-        id == self.state.ids.first_post(&self.account.id)
+        let posted = self.state.posts.get(id);
+        posted.is_some_and(|post| post.account == self.account.id) || id == self.state.ids.first_post(&self.account.id)
     }
 }
 

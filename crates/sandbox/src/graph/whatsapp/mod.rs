@@ -50,17 +50,7 @@ pub(crate) fn send(
         .ok_or_else(|| GraphError::no_object("POST", number_id))?
         .clone();
     caller.may_use(&number.business_account_id)?;
-    match params.text("messaging_product") {
-        Some("whatsapp") => {}
-        Some(_) => {
-            return Err(GraphError::parameter(
-                "Param messaging_product must be one of {WHATSAPP}",
-            ));
-        }
-        None => {
-            return Err(GraphError::parameter("The parameter messaging_product is required."));
-        }
-    }
+    params.check_product()?;
     if params.get("status").is_some() || params.get("typing_indicator").is_some() {
         return mark_read(core, state, &number, params, now);
     }
@@ -133,6 +123,11 @@ pub(crate) fn send(
         .is_some_and(|thread| thread.is_blocked);
     let mut fails_with = fail_with
         .or_else(|| (address.customer.is_none() || is_blocked).then_some(131_026))
+        .or_else(|| {
+            key.as_ref()
+                .is_some_and(|key| state.has_blocked(key))
+                .then_some(130_403)
+        })
         .or_else(|| outside_window.then_some(131_047))
         .or_else(|| (body.needs_phone && address.by_user_id).then_some(131_062))
         .or_else(|| address.identity_mismatch(state, params).then_some(137_000))
