@@ -50,34 +50,42 @@ const TABLE: &[(Task, Duration)] = &[
 
 /// Runs until told to stop.
 pub async fn run(app: App, stop: CancellationToken) {
-    let mut due: Vec<(Task, Interval)> = TABLE
+    let mut due = table();
+    // That is seen to first: something may always be due. What is under way is left, and done by whoever runs next.
+    while let Some(task) = stop.run_until_cancelled(next(&mut due)).await {
+        match stop.run_until_cancelled(perform(&app, task)).await {
+            Some(Err(error)) => {
+                tracing::warn!(?task, %error, "a scheduled task failed; it is tried again at its next time");
+            }
+            Some(Ok(())) => {}
+            None => return,
+        }
+    }
+}
+
+/// The table, with the next time of each.
+fn table() -> Vec<(Task, Interval)> {
+    TABLE
         .iter()
         .map(|&(task, every)| {
             let mut interval = tokio::time::interval_at(Instant::now() + every, every);
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             (task, interval)
         })
-        .collect();
-    loop {
-        let task = tokio::select! {
-            biased;
-            task = next(&mut due) => task,
-            () = stop.cancelled() => return,
-        };
-        if let Err(error) = perform(&app, task).await {
-            tracing::warn!(?task, %error, "a scheduled task failed; it is tried again at its next time");
-        }
-    }
+        .collect()
 }
 
-/// The first task of the table whose time has come.
+/// The next task whose time has come. Each is behind all others then: one that is always due keeps none from its turn.
 async fn next(due: &mut [(Task, Interval)]) -> Task {
-    poll_fn(|context| {
+    let at = poll_fn(|context| {
         due.iter_mut()
-            .find_map(|(task, interval)| interval.poll_tick(context).is_ready().then_some(*task))
+            .position(|(_, interval)| interval.poll_tick(context).is_ready())
             .map_or(Poll::Pending, Poll::Ready)
     })
-    .await
+    .await;
+    let (task, _) = due[at];
+    due[..].rotate_left(at + 1);
+    task
 }
 
 async fn perform(app: &App, task: Task) -> Result<(), StoreError> {
@@ -167,4 +175,30 @@ async fn prune(app: &App) -> Result<(), StoreError> {
     let keep = app.config.retention.quarantined_max;
     app.store.write_unflushed(move |tx| tx.prune_quarantined(keep)).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::{Duration, TABLE, next, table};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_is_always_due_keeps_no_other_from_its_turn_and_nobody_from_stopping() {
+        let mut due = table();
+        let mut performed = BTreeSet::new();
+        for _ in 0..TABLE.len() {
+            // As long as all of them together take, each is due again.
+            tokio::time::advance(Duration::from_mins(2)).await;
+            performed.insert(format!("{:?}", next(&mut due).await));
+        }
+        assert_eq!(performed.len(), TABLE.len(), "{performed:?}");
+
+        tokio::time::advance(Duration::from_mins(2)).await;
+        let stop = CancellationToken::new();
+        stop.cancel();
+        assert!(stop.run_until_cancelled(next(&mut due)).await.is_none());
+    }
 }

@@ -1,5 +1,5 @@
-//! Who changed what, and when: an entry for every change of a channel, its credentials, or a flag, written in the transaction of the change
-//! and never changed again. No secret is ever in one.
+//! Who changed what, and when: an entry for every change of a channel, its credentials, or a flag, and for what an operator does about a
+//! message; written in the transaction of the change and never changed again. No secret is ever in one.
 
 pub mod api;
 
@@ -55,7 +55,7 @@ impl Auditor {
 
     /// Something was done to a message, or a comment.
     pub fn message(&self, action: &'static str, id: MessageId, detail: Value) -> AuditEntry {
-        self.entry(action, id.to_string(), detail)
+        self.entry(action, format!("message:{id}"), detail)
     }
 
     /// Something was done to a message template at Meta.

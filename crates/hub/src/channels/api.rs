@@ -385,6 +385,7 @@ impl NewChannel {
                 held: None,
                 circuit: None,
                 switched: None,
+                hurries: 0,
                 created_at: 0,
                 updated_at: None,
             },

@@ -62,6 +62,8 @@ pub struct Channel {
     pub circuit: Option<OpenCircuit>,
     /// What sends in its place, if something does; it is there.
     pub switched: Option<Switched>,
+    /// How often an operator has let it go on although it paused.
+    pub hurries: i64,
     /// How Meta is called; an e-mail sender has none.
     pub client: Option<GraphClient>,
 }
@@ -350,6 +352,7 @@ impl Channels {
             held: stored.held,
             circuit: stored.circuit,
             switched: stored.switched,
+            hurries: stored.hurries,
         }
     }
 }

@@ -228,6 +228,8 @@ pub struct StoredChannel {
     pub circuit: Option<OpenCircuit>,
     /// What sends in its place, if something does.
     pub switched: Option<Switched>,
+    /// How often it was let go on although it paused.
+    pub hurries: i64,
     /// When it was first written down.
     pub created_at: Millis,
     /// When it was last changed.

@@ -94,6 +94,8 @@ struct Batch<'a> {
     conversations: BTreeMap<Place, Conversation>,
     new_conversations: HashSet<ConversationId>,
     touched_conversations: HashSet<ConversationId>,
+    /// Those whose window was not open.
+    closed_before: HashSet<ConversationId>,
     messages: HashMap<MessageId, Message>,
     by_external_id: HashMap<(ChannelId, String), MessageId>,
     new_messages: Vec<MessageId>,
@@ -143,6 +145,7 @@ impl<'a> Batch<'a> {
             conversations: BTreeMap::new(),
             new_conversations: HashSet::new(),
             touched_conversations: HashSet::new(),
+            closed_before: HashSet::new(),
             messages: HashMap::new(),
             by_external_id: HashMap::new(),
             new_messages: Vec::new(),
@@ -208,6 +211,9 @@ impl<'a> Batch<'a> {
             found.extend(tx.lock_conversations_by_ids(&ids)?);
         }
         for conversation in found {
+            if !conversation.window_is_open(self.now) {
+                self.closed_before.insert(conversation.id);
+            }
             self.conversations.insert(place_of(&conversation), conversation);
         }
         Ok(())
@@ -1241,6 +1247,15 @@ impl<'a> Batch<'a> {
         for id in &self.done.settled {
             tx.settle_outbox_by_event(*id)?;
         }
+        let opened: Vec<(ChannelId, ConversationId)> = self
+            .conversations
+            .values()
+            .filter(|conversation| {
+                self.closed_before.contains(&conversation.id) && conversation.window_is_open(self.now)
+            })
+            .map(|conversation| (conversation.channel_id.clone(), conversation.id))
+            .collect();
+        tx.hurry_answers(&opened, self.now)?;
         let mut closed: Vec<MessageId> = self.closed.iter().map(|(id, _)| *id).collect();
         closed.sort();
         closed.dedup();

@@ -13,13 +13,13 @@ use crate::channels::model::ChannelKind;
 use crate::channels::templates::verify::{self, Refusal, Verified};
 use crate::conversations::consent::model::{Consents, Statement};
 use crate::conversations::content::{Content, Template};
-use crate::conversations::model::{ChannelId, Conversation, Message, Millis, Receipts, Sender, Status};
+use crate::conversations::model::{ChannelId, Conversation, Identity, Message, Millis, Receipts, Sender, Status};
 use crate::ids::{ContactId, ConversationId, MessageId};
 use crate::media::outbound;
 use crate::sending::model::{Fallback, Priority, Purpose, Scheduled, Terms};
 use crate::sending::recipient::{self, Found, Newcomer};
 use crate::sending::request::{self, Fault};
-use crate::sending::route::model::{Leg, Policy};
+use crate::sending::route::model::{Leg, Policy, further};
 use crate::sending::{comments, route, window};
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx, UnitError};
@@ -290,6 +290,18 @@ fn keep_unit(tx: &mut Tx<'_>, acceptors: &[Acceptor]) -> Result<Unit, StoreError
     Ok(unit)
 }
 
+/// By what the contact of a conversation can be reached.
+fn identities_of(
+    tx: &mut Tx<'_>,
+    conversation: &Conversation,
+    newcomer: Option<&Newcomer>,
+) -> Result<Vec<Identity>, StoreError> {
+    match newcomer {
+        Some(newcomer) => Ok(vec![newcomer.identity().clone()]),
+        None => tx.identities_of_contact(conversation.contact_id),
+    }
+}
+
 struct Acceptor {
     app: App,
     now: Millis,
@@ -356,7 +368,7 @@ impl Acceptor {
         if channel.credentials.is_none() {
             return Err(AcceptError::ChannelNotUsable(channel.id.clone()));
         }
-        self.refuse_while_stopped(&channel.id)?;
+        self.refuse_while_stopped(tx, &channel, policy.as_ref(), &conversation, newcomer.as_ref())?;
         let mut faults = request::check(kind, &order.content);
         if faults.is_empty() {
             faults = outbound::check(tx, &self.app, kind, &order.content)?;
@@ -521,15 +533,38 @@ impl Acceptor {
         Ok(())
     }
 
-    fn refuse_while_stopped(&self, channel: &ChannelId) -> Result<(), AcceptError> {
+    /// Refuses what would wait for somebody to start the channel; where another route of the policy sends, it goes by that.
+    fn refuse_while_stopped(
+        &self,
+        tx: &mut Tx<'_>,
+        channel: &Channel,
+        policy: Option<&Policy>,
+        conversation: &Conversation,
+        newcomer: Option<&Newcomer>,
+    ) -> Result<(), AcceptError> {
         if self.order.queue {
+            return Ok(());
+        }
+        if !self.app.flags.outbound_enabled() {
+            return Err(AcceptError::OutboundStopped(None));
+        }
+        if self.app.flags.channel_enabled(&channel.id) {
+            return Ok(());
+        }
+        let routes = policy.map_or_else(Vec::new, |policy| route::channels_of(&self.app, policy));
+        let identities = identities_of(tx, conversation, newcomer)?;
+        let is_open = further(&routes, |route| &route.id, &[], &channel.id)
+            .iter()
+            .any(|route| {
+                let route = self.app.channels.sending_for(route);
+                route.id != channel.id
+                    && route::down(&self.app, &route.id).is_none()
+                    && request::address_of(route.kind, &route.account, &identities).is_some()
+            });
+        if is_open {
             Ok(())
-        } else if !self.app.flags.outbound_enabled() {
-            Err(AcceptError::OutboundStopped(None))
-        } else if !self.app.flags.channel_enabled(channel) {
-            Err(AcceptError::OutboundStopped(Some(channel.clone())))
         } else {
-            Ok(())
+            Err(AcceptError::OutboundStopped(Some(channel.id.clone())))
         }
     }
 
@@ -628,10 +663,7 @@ impl Acceptor {
         conversation: &Conversation,
         newcomer: Option<&Newcomer>,
     ) -> Result<(), AcceptError> {
-        let identities = match newcomer {
-            Some(newcomer) => vec![newcomer.identity().clone()],
-            None => tx.identities_of_contact(conversation.contact_id)?,
-        };
+        let identities = identities_of(tx, conversation, newcomer)?;
         let address = request::address_of(channel.kind, &channel.account, &identities);
         if matches!(address, Some(request::Address::UserId(_))) {
             let detail = "must be a phone number: an authentication template does not go to a business-scoped user id";

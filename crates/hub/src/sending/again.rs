@@ -1,14 +1,19 @@
 //! Puts messages that have ended into the outbox once more: after a template took their place, or because an operator says so.
 //!
 //! Guarantee: what may have arrived is not sent again unless that is asked for, and is then marked `maybe_duplicate`. What Meta still says
-//! about the earlier attempts is told apart by the id that it knew the message by ([`crate::conversations::projection`]).
+//! about the earlier attempts is told apart by the id that it knew the message by ([`crate::conversations::projection`]). A message that has
+//! gone on by another route is in the hands of that leg ([`crate::sending::route`]): to send it here as well would double it.
+
+use serde_json::json;
 
 use crate::app::App;
+use crate::audit::{AuditEntry, Auditor};
 use crate::conversations::consent::model::Consents;
 use crate::conversations::content::Content;
-use crate::conversations::model::{Message, Millis, Receipts, Status};
+use crate::conversations::model::{ChannelId, Message, Millis, Receipts, Status};
 use crate::ids::MessageId;
 use crate::sending::model::{EntryState, OutboxEntry, Priority, Purpose, Wait};
+use crate::sending::route::model::{Leg, in_other_hands};
 use crate::sending::{request, sender};
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx, UnitError};
@@ -26,6 +31,9 @@ pub enum AgainError {
     /// It may have arrived, so that it could be doubled.
     #[error("the message may have arrived")]
     MayHaveArrived,
+    /// It has gone on by this channel, so that it could be doubled.
+    #[error("the message has gone on by channel `{0}`")]
+    WentOn(ChannelId),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -43,15 +51,26 @@ impl UnitError for AgainError {
 
 /// Queues a message that failed or expired again, with attempts and a lifetime of its own; one that waits on a pause is due at once. With
 /// `force` also one that may have arrived.
-pub async fn retry(app: &App, id: MessageId, force: bool) -> Result<Message, AgainError> {
+pub async fn retry(app: &App, id: MessageId, force: bool, actor: &str) -> Result<Message, AgainError> {
     let unit = app.clone();
-    let message = app.store.write(move |tx| retry_in(tx, &unit, id, force)).await?;
+    let audit = Auditor::new(&app.ids, actor, app.clock.now_millis());
+    let message = app.store.write(move |tx| {
+        let message = retry_in(tx, &unit, id, force)?;
+        tx.insert_audit(&audited(&audit, id, force))?;
+        Ok::<_, AgainError>(message)
+    });
+    let message = message.await?;
     app.senders.nudge(&message.channel_id);
     app.stream.nudge();
     Ok(message)
 }
 
-/// The same, within a unit of work.
+/// That an operator has had a message sent again.
+pub fn audited(audit: &Auditor, id: MessageId, force: bool) -> AuditEntry {
+    audit.message("message.retry", id, json!({ "force": force }))
+}
+
+/// The same, within a unit of work, and without noting who asked for it.
 pub fn retry_in(tx: &mut Tx<'_>, app: &App, id: MessageId, force: bool) -> Result<Message, AgainError> {
     let refuse = |why: &str| Err(AgainError::NotRetryable(why.to_owned()));
     let now = app.clock.now_millis();
@@ -116,6 +135,17 @@ pub fn retry_in(tx: &mut Tx<'_>, app: &App, id: MessageId, force: bool) -> Resul
     if may_have_arrived && !force {
         return Err(AgainError::MayHaveArrived);
     }
+    let legs = legs_of(tx, id)?;
+    match in_other_hands(&legs, id) {
+        Some(leg) if !force => return Err(AgainError::WentOn(leg.channel_id.clone())),
+        // It stays in those hands: if it gets there from here too, that is told as late.
+        Some(_) => message.maybe_duplicate = true,
+        None => {
+            if let Some(leg) = legs.into_iter().find(|leg| leg.message_id == id) {
+                tx.update_leg(&leg.anew(now))?;
+            }
+        }
+    }
     message.maybe_duplicate |= may_have_arrived;
     let expires_at = now + sender::millis(app.config.sending.expires_after);
     queue(tx, &mut message, expires_at, now)?;
@@ -126,6 +156,14 @@ pub fn retry_in(tx: &mut Tx<'_>, app: &App, id: MessageId, force: bool) -> Resul
         changes: vec![Change::status_of(&message)],
     }])?;
     Ok(message)
+}
+
+/// The legs of the way that a message is part of, locked until the unit ends; none where it follows no policy.
+fn legs_of(tx: &mut Tx<'_>, id: MessageId) -> Result<Vec<Leg>, StoreError> {
+    match tx.legs_of_messages(&[id])?.first() {
+        Some(leg) => tx.lock_legs(leg.origin_id),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Whether a message that has ended may have reached the contact for all that is known. Only what certainly did not has a time of failure;

@@ -265,7 +265,7 @@ pub async fn cancel_message(
     State(app): State<App>,
     Id(id): Id<MessageId>,
 ) -> Result<Json<MessageView>, Problem> {
-    let cancelled = cancel::cancel(&app, id).await?;
+    let cancelled = cancel::cancel(&app, id, None).await?;
     Ok(Json(view(&app, cancelled).await?))
 }
 

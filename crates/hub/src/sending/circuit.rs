@@ -92,7 +92,11 @@ impl Circuit {
     pub fn room(&self, now: Millis) -> usize {
         match &self.open {
             None => usize::MAX,
-            Some(open) => usize::from(open.is_half_open(now) && self.probe.is_none()),
+            Some(open) => {
+                // Where the clock was set back, nobody waits longer than for the longest pause.
+                let is_far = open.probe_at - now > millis(longest(&self.rules));
+                usize::from((open.is_half_open(now) || is_far) && self.probe.is_none())
+            }
         }
     }
 
@@ -173,8 +177,11 @@ impl Circuit {
 
 fn pause(rules: &CircuitConfig, openings: u32) -> Millis {
     let times = 2_u32.saturating_pow(openings.saturating_sub(1).min(16));
-    let longest = PAUSE_MOST.max(rules.pause);
-    millis(rules.pause.saturating_mul(times).min(longest))
+    millis(rules.pause.saturating_mul(times).min(longest(rules)))
+}
+
+fn longest(rules: &CircuitConfig) -> Duration {
+    PAUSE_MOST.max(rules.pause)
 }
 
 fn millis(duration: Duration) -> Millis {
@@ -319,6 +326,25 @@ mod tests {
         for _ in 0..100 {
             lab.call(Sign::Fails, BEGIN);
         }
+        assert!(!lab.is_open());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_leaves_no_circuit_open_for_hours() {
+        let mut lab = Lab::new(rules());
+        for _ in 0..4 {
+            lab.call(Sign::Fails, BEGIN);
+        }
+        let hour = 3_600_000;
+        assert_eq!(lab.circuit.room(BEGIN - hour), 1, "it is tried");
+        lab.call(Sign::Fails, BEGIN - hour);
+        assert_eq!(lab.circuit.open().unwrap().probe_at, BEGIN - hour + 60_000);
+        assert_eq!(
+            lab.circuit.room(BEGIN - hour + 59_999),
+            0,
+            "and no more often than otherwise"
+        );
+        lab.call(Sign::Works, BEGIN - hour + 60_000);
         assert!(!lab.is_open());
     }
 

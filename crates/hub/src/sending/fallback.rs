@@ -11,6 +11,7 @@ use crate::conversations::model::{Failure, Message, Millis, Status};
 use crate::ids::MessageId;
 use crate::sending::again;
 use crate::sending::model::{FallbackTaken, Terms};
+use crate::sending::route::model::LegState;
 use crate::store::{StoreError, Tx};
 
 /// Puts the template in the place of what a message says; false if none stands ready, or it was taken before. Whoever calls this has locked
@@ -46,7 +47,17 @@ pub fn is_about_the_window(failure: &Failure) -> bool {
 /// for which one stood ready.
 pub fn send_in_place_of(tx: &mut Tx<'_>, ids: &[MessageId], now: Millis) -> Result<Vec<Message>, StoreError> {
     let mut replaced = Vec::new();
-    for mut message in tx.lock_messages(ids)? {
+    let messages = tx.lock_messages(ids)?;
+    let legs = tx.legs_of_messages(ids)?;
+    let has_gone_on = |id: MessageId| {
+        legs.iter()
+            .any(|leg| leg.message_id == id && leg.state == LegState::Left)
+    };
+    for mut message in messages {
+        // What it says is on its way by another route.
+        if has_gone_on(message.id) {
+            continue;
+        }
         let terms = tx
             .terms_of_messages(&message.channel_id, &[message.id])?
             .into_iter()

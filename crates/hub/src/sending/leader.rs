@@ -17,9 +17,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::app::App;
 use crate::channels::follow;
 use crate::channels::model::OpenCircuit;
-use crate::conversations::model::Millis;
+use crate::conversations::model::{ChannelId, Millis};
 use crate::ids::AttemptId;
 use crate::sending::circuit::{Circuit, Sign};
 use crate::sending::lease::{Follows, Lead};
@@ -33,10 +34,11 @@ use crate::store::StoreError;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long to rest after the store failed.
 const REST: Duration = Duration::from_millis(500);
-/// How often it is tried to keep an outcome: it is known to nobody else.
+/// How often it is tried to keep an outcome once the process is told to end; until then it is tried for as long as it takes, since it is known
+/// to nobody else.
 const SETTLE_TRIES: u32 = 10;
 /// How often it is looked for messages that this node has lost sight of.
-const SWEEP_EVERY: Duration = Duration::from_secs(5);
+pub(super) const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// After Meta refused the credentials without saying until when.
 const HOLD: Duration = Duration::from_secs(10);
 /// The first pause after Meta was too busy without saying until when; each further one is twice as long.
@@ -92,19 +94,31 @@ struct Called {
 /// Until when the whole channel is silent, and why.
 #[derive(Debug, Default)]
 struct Gate {
-    closed: Option<(Wait, Millis)>,
+    closed: Option<Closed>,
     /// How often in a row Meta found it too fast.
     throttled: u32,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Closed {
+    wait: Wait,
+    until: Millis,
+    /// How long that was when it was closed.
+    length: Millis,
+}
+
 impl Gate {
-    fn closed_at(&self, now: Millis) -> Option<(Wait, Millis)> {
-        self.closed.filter(|(_, until)| *until > now)
+    /// Until when it is closed, and why: not for longer than it was meant to be, also where the clock was set back since.
+    fn closed_at(&mut self, now: Millis) -> Option<(Wait, Millis)> {
+        let closed = self.closed.as_mut()?;
+        closed.until = closed.until.min(now + closed.length);
+        (closed.until > now).then_some((closed.wait, closed.until))
     }
 
-    fn close(&mut self, wait: Wait, until: Millis) {
-        if self.closed.is_none_or(|(_, other)| other < until) {
-            self.closed = Some((wait, until));
+    fn close(&mut self, wait: Wait, until: Millis, now: Millis) {
+        if self.closed_at(now).is_none_or(|(_, other)| other < until) {
+            let length = (until - now).max(0);
+            self.closed = Some(Closed { wait, until, length });
         }
     }
 }
@@ -145,9 +159,12 @@ impl Sweeps {
 pub(super) struct Leader {
     sender: Arc<Sender>,
     lead: Lead,
+    stop: CancellationToken,
     pace: Arc<Mutex<Pace>>,
     gate: Gate,
     circuit: Circuit,
+    /// How often the channel was let go on although it paused.
+    hurries: i64,
     /// As every node knows it.
     kept_circuit: Option<OpenCircuit>,
     keep_at: Instant,
@@ -179,7 +196,7 @@ pub(super) struct Leader {
 }
 
 impl Leader {
-    pub(super) fn new(sender: Arc<Sender>, lead: Lead) -> Self {
+    pub(super) fn new(sender: Arc<Sender>, lead: Lead, stop: CancellationToken) -> Self {
         let now = Instant::now();
         let limits = sender.limits();
         let opens_at = match lead.follows {
@@ -190,14 +207,17 @@ impl Leader {
         };
         let pace = Pace::new(limits, opens_at);
         let kept_circuit = sender.channel.circuit.clone();
+        let hurries = sender.channel.hurries;
         let gaps = lead.gaps();
         let circuit = Circuit::new(sender.app.config.sending.circuit.clone(), kept_circuit.clone());
         Self {
             sender,
             lead,
+            stop,
             pace: Arc::new(Mutex::new(pace)),
             gate: Gate::default(),
             circuit,
+            hurries,
             kept_circuit,
             keep_at: now,
             shares: Shares::default(),
@@ -223,8 +243,9 @@ impl Leader {
     }
 
     /// Sends until told to stop, or until another node leads the channel; then lets calls that are under way finish.
-    pub(super) async fn run(mut self, stop: &CancellationToken) {
-        if !self.begin(stop).await {
+    pub(super) async fn run(mut self) {
+        let stop = self.stop.clone();
+        if !self.begin(&stop).await {
             return;
         }
         let mut changes = self.sender.app.leases.changes();
@@ -286,13 +307,7 @@ impl Leader {
     async fn take_up(&self) -> Result<(), StoreError> {
         let app = &self.sender.app;
         let now = app.clock.now_millis();
-        let due_at = now + millis(app.config.sending.unknown_after);
-        let channel = self.sender.channel.id.clone();
-        // What was of unknown outcome before gets its whole time anew: nobody may have been there to take the event that tells of it.
-        app.store
-            .write(move |tx| tx.postpone_unknown_entries(&channel, due_at))
-            .await?;
-        sweep(&self.sender, &self.lead).await?;
+        take_up_unknown(app, &self.sender.channel.id, &self.lead).await?;
 
         let channel = self.sender.channel.id.clone();
         let (counts_calls, counts_contacts, memory) = {
@@ -357,7 +372,10 @@ impl Leader {
         let now = Instant::now();
         let wall = self.sender.app.clock.now_millis();
         let mut wake_at = now + LOOK_AGAIN;
-        if self.sender.app.senders.was_reopened(&self.sender.channel.id) {
+        // Whichever node was asked for it.
+        let hurries =
+            (self.sender.app.channels.get(&self.sender.channel.id)).map_or(self.hurries, |channel| channel.hurries);
+        if std::mem::replace(&mut self.hurries, hurries) != hurries {
             self.gate = Gate::default();
             self.circuit.hurry(wall);
             self.look_at = now;
@@ -396,9 +414,7 @@ impl Leader {
         if self.sweeps.begins(now) {
             let (sender, lead) = (Arc::clone(&self.sender), self.lead.clone());
             self.work.spawn(async move {
-                if let Err(error) = sweep(&sender, &lead).await {
-                    tracing::warn!(%error, "it could not be looked for messages that were lost sight of");
-                }
+                sweep(&sender.app, &sender.channel.id, &lead).await;
                 Done::Swept
             });
         }
@@ -556,11 +572,11 @@ impl Leader {
         {
             let mut pace = self.pace();
             pace.spent.add(wall, taken.in_hand.len() as i64);
-            for (_, before) in &taken.reached {
-                if let Some(before) = before {
-                    pace.reached.add(*before, -1);
+            for reached in taken.in_hand.iter().filter_map(|in_hand| in_hand.reached) {
+                if let Some(before) = reached.before {
+                    pace.reached.add(before, -1);
                 }
-                pace.reached.add(wall, 1);
+                pace.reached.add(reached.at, 1);
             }
         }
         self.shares = taken.shares;
@@ -621,7 +637,7 @@ impl Leader {
                     pause_millis = (until - end.at).max(0),
                     "the channel pauses"
                 );
-                self.gate.close(cause.wait(), until);
+                self.gate.close(cause.wait(), until, end.at);
             }
         }
         if usage.percent.is_some_and(|percent| percent >= USAGE_NEAR_END) && now >= self.usage_slower_at {
@@ -629,7 +645,7 @@ impl Leader {
             self.usage_slower_at = now + USAGE_SLOWER_EVERY;
             self.pace().rate.slow_down(now);
             if let (Some(100..), Some(wait)) = (usage.percent, usage.regain_after) {
-                self.gate.close(Wait::Throttled, end.at + millis(wait));
+                self.gate.close(Wait::Throttled, end.at + millis(wait), end.at);
             }
         }
         Ended {
@@ -655,6 +671,12 @@ impl Leader {
     fn unsent(&self, in_hand: InHand) -> Ended {
         let mut pace = self.pace();
         pace.spent.add(self.sender.app.clock.now_millis(), -1);
+        if let Some(reached) = in_hand.reached {
+            pace.reached.add(reached.at, -1);
+            if let Some(before) = reached.before {
+                pace.reached.add(before, 1);
+            }
+        }
         Ended {
             in_hand,
             made: None,
@@ -668,9 +690,9 @@ impl Leader {
         }
         self.is_settling = true;
         let group: Vec<Ended> = self.ended.drain(..self.ended.len().min(SETTLE_MAX)).collect();
-        let sender = Arc::clone(&self.sender);
+        let (sender, stop) = (Arc::clone(&self.sender), self.stop.clone());
         self.work.spawn(async move {
-            settle(&sender, group, wall).await;
+            settle(&sender, group, wall, &stop).await;
             Done::Settled
         });
     }
@@ -822,32 +844,28 @@ async fn call(
 }
 
 /// Keeps what became of messages; one that the store will not take does not keep the others from being kept.
-async fn settle(sender: &Arc<Sender>, group: Vec<Ended>, now: Millis) {
+async fn settle(sender: &Arc<Sender>, group: Vec<Ended>, now: Millis, stop: &CancellationToken) {
     let all = Arc::new(group);
     // All of them at first; each by itself if that fails for one.
     let mut groups = VecDeque::new();
     groups.push_back(0..all.len());
-    let mut tries = 0;
     while let Some(group) = groups.pop_front() {
-        let (unit, here) = ((Arc::clone(sender), Arc::clone(&all)), group.clone());
-        let settled = sender
-            .app
-            .store
-            .write(move |tx| unit.0.settle(tx, &unit.1[here.clone()], now))
-            .await;
-        let Err(error) = settled else { continue };
-        tracing::error!(%error, channel = %sender.channel.id, "outcomes of sends could not be kept");
-        match error {
-            StoreError::Refused(_) | StoreError::Corrupt(_) | StoreError::Panicked if group.len() > 1 => {
+        let kept = insist(stop, || {
+            let (unit, here) = ((Arc::clone(sender), Arc::clone(&all)), group.clone());
+            sender
+                .app
+                .store
+                .write(move |tx| unit.0.settle(tx, &unit.1[here.clone()], now))
+        });
+        match kept.await {
+            Err(StoreError::Refused(_) | StoreError::Corrupt(_) | StoreError::Panicked) if group.len() > 1 => {
                 groups.extend(group.map(|index| index..index + 1));
             }
-            StoreError::Unavailable(_) | StoreError::Conflict(_) if tries < SETTLE_TRIES => {
-                tries += 1;
-                groups.push_front(group);
-                tokio::time::sleep(REST).await;
-            }
             // Given up: the messages are found later, and are of unknown outcome then.
-            _ => {}
+            Err(error) => {
+                tracing::error!(%error, channel = %sender.channel.id, "outcomes of sends could not be kept, and are unknown");
+            }
+            Ok(()) => {}
         }
     }
     let is_refused = |ended: &Ended| {
@@ -867,23 +885,59 @@ async fn settle(sender: &Arc<Sender>, group: Vec<Ended>, now: Millis) {
     sender.app.projector.notify_one();
 }
 
-/// Finds messages that are marked as being sent, and are not.
-async fn sweep(sender: &Arc<Sender>, lead: &Lead) -> Result<(), StoreError> {
-    let app = &sender.app;
+/// Has something kept for as long as the store is away, or busy; once the process is told to end, for a few more tries.
+///
+/// Nothing piles up meanwhile: a channel whose lease cannot be renewed calls for nothing.
+async fn insist<F>(stop: &CancellationToken, mut keep: impl FnMut() -> F) -> Result<(), StoreError>
+where
+    F: Future<Output = Result<(), StoreError>>,
+{
+    let mut last_tries = 0;
+    loop {
+        match keep().await {
+            Err(error @ (StoreError::Unavailable(_) | StoreError::Conflict(_))) if last_tries < SETTLE_TRIES => {
+                tracing::warn!(%error, "outcomes of sends cannot be kept at present; it is tried again");
+                last_tries += u32::from(stop.is_cancelled());
+                tokio::time::sleep(REST).await;
+            }
+            kept => return kept,
+        }
+    }
+}
+
+/// Finds messages of a channel that are marked as being sent, and are not. If it fails, it is tried again at its next time.
+pub(super) async fn sweep(app: &App, channel: &ChannelId, lead: &Lead) {
+    if let Err(error) = take_all_over(app, channel, lead).await {
+        tracing::warn!(%error, %channel, "it could not be looked for messages that were lost sight of");
+    }
+}
+
+/// At the beginning of a lead: what was of unknown outcome before gets its whole time anew, since nobody may have been there to take the event
+/// that tells of it; and so does what somebody was sending who is gone.
+pub(super) async fn take_up_unknown(app: &App, channel: &ChannelId, lead: &Lead) -> Result<(), StoreError> {
+    let due_at = app.clock.now_millis() + millis(app.config.sending.unknown_after);
+    let of = channel.clone();
+    app.store
+        .write(move |tx| tx.postpone_unknown_entries(&of, due_at))
+        .await?;
+    take_all_over(app, channel, lead).await
+}
+
+async fn take_all_over(app: &App, channel: &ChannelId, lead: &Lead) -> Result<(), StoreError> {
     let now = app.clock.now_millis();
     let due_at = now + millis(app.config.sending.unknown_after);
     loop {
-        let (channel, owner) = (sender.channel.id.clone(), lead.owner());
+        let (of, owner) = (channel.clone(), lead.owner());
         let taken = app
             .store
-            .write(move |tx| take_over(tx, &channel, &owner, now, due_at))
+            .write(move |tx| take_over(tx, &of, &owner, now, due_at))
             .await?;
         if taken == 0 {
             return Ok(());
         }
         tracing::warn!(
             messages = taken,
-            channel = %sender.channel.id,
+            %channel,
             "messages of unknown outcome were taken over from a process that stopped"
         );
     }
@@ -893,7 +947,63 @@ async fn sweep(sender: &Arc<Sender>, lead: &Lead) -> Result<(), StoreError> {
 mod tests {
     use tokio::time::Instant;
 
-    use super::{SWEEP_EVERY, Sweeps};
+    use std::cell::Cell;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::{Gate, SETTLE_TRIES, SWEEP_EVERY, Sweeps, Wait, insist};
+    use crate::store::StoreError;
+
+    #[test]
+    fn a_clock_that_is_set_back_silences_a_channel_for_no_longer_than_was_meant() {
+        let mut gate = Gate::default();
+        gate.close(Wait::Throttled, 100_000, 90_000);
+        assert_eq!(gate.closed_at(99_999), Some((Wait::Throttled, 100_000)));
+        assert_eq!(gate.closed_at(50_000), Some((Wait::Throttled, 60_000)), "set back");
+        assert_eq!(gate.closed_at(59_999), Some((Wait::Throttled, 60_000)));
+        assert_eq!(gate.closed_at(60_000), None);
+
+        gate.close(Wait::Credentials, 70_000, 60_000);
+        gate.close(Wait::Throttled, 65_000, 61_000);
+        assert_eq!(
+            gate.closed_at(69_999),
+            Some((Wait::Credentials, 70_000)),
+            "the longer one"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_answered_is_kept_however_long_the_store_is_away_and_a_process_ends_all_the_same() {
+        let tries = Cell::new(0);
+        let away = || {
+            tries.set(tries.get() + 1);
+            let is_back = tries.get() > 10_000;
+            async move {
+                if is_back {
+                    Ok(())
+                } else {
+                    Err(StoreError::Unavailable("it is away".to_owned()))
+                }
+            }
+        };
+        let stop = CancellationToken::new();
+        assert!(insist(&stop, away).await.is_ok(), "more than an hour later");
+
+        stop.cancel();
+        tries.set(0);
+        assert!(matches!(insist(&stop, away).await, Err(StoreError::Unavailable(_))));
+        assert_eq!(tries.get(), SETTLE_TRIES + 1);
+
+        // What the store does not take at all is not tried again.
+        tries.set(0);
+        let stop = CancellationToken::new();
+        let refused = insist(&stop, || {
+            tries.set(tries.get() + 1);
+            async { Err(StoreError::Panicked) }
+        });
+        assert!(matches!(refused.await, Err(StoreError::Panicked)));
+        assert_eq!(tries.get(), 1);
+    }
 
     #[test]
     fn a_leader_does_not_spin_while_the_store_is_slow_to_sweep() {

@@ -14,7 +14,7 @@
 //! A crash leaves entries `sending`: to whoever leads the channel next they are `unknown` (`take_over`).
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, Semaphore};
 
@@ -62,7 +62,6 @@ const TAKE_OVER_MAX: u32 = 500;
 #[derive(Debug, Clone)]
 pub struct Senders {
     nudges: Arc<Mutex<HashMap<ChannelId, Arc<Notify>>>>,
-    reopened: Arc<Mutex<HashSet<ChannelId>>>,
     waiters: Arc<wait::Waiters>,
     marks: Arc<presence::Marks>,
     calls: Arc<Semaphore>,
@@ -73,26 +72,10 @@ impl Senders {
     pub fn new(calls_max: usize) -> Self {
         Self {
             nudges: Arc::default(),
-            reopened: Arc::default(),
             waiters: Arc::default(),
             marks: Arc::default(),
             calls: Arc::new(Semaphore::new(calls_max)),
         }
-    }
-
-    /// An operator wants a channel that pauses to go on now.
-    pub fn reopen(&self, channel: &ChannelId) {
-        self.reopened_channels().insert(channel.clone());
-        self.nudge(channel);
-    }
-
-    /// Whether that was so since the last time somebody asked.
-    fn was_reopened(&self, channel: &ChannelId) -> bool {
-        self.reopened_channels().remove(channel)
-    }
-
-    fn reopened_channels(&self) -> MutexGuard<'_, HashSet<ChannelId>> {
-        self.reopened.lock().expect("no thread panics while it holds this lock")
     }
 
     /// Who waits for Meta's answer.

@@ -51,30 +51,15 @@ fn read(platform: Platform, repeatable: bool, exchange: &Exchange<Sent>) -> Outc
             failure: Failure::ours(reason),
             answered: false,
         },
-        // An answer that cannot be read says nothing about the message; a 4xx one at least says that it was refused. Behind a 5xx the
-        // message may be on its way all the same (reference `whatsapp.md` 13.9).
         Err(CallError::Unreadable {
             http_status,
             reason,
             retry_after,
-        }) => {
-            let failure = Failure::ours(format!("HTTP {http_status}: {reason}"));
-            match http_status {
-                429 => Outcome::Again {
-                    cause: Cause::Throttled,
-                    failure,
-                    wait: *retry_after,
-                },
-                500..=599 => Outcome::Unknown {
-                    failure,
-                    answered: true,
-                },
-                _ => Outcome::Failed {
-                    failure,
-                    window_closed: false,
-                },
-            }
-        }
+        }) => of_unreadable(
+            *http_status,
+            Failure::ours(format!("HTTP {http_status}: {reason}")),
+            *retry_after,
+        ),
         Err(CallError::Refused(refusal)) => {
             let explanation = error::explain(platform, refusal);
             let text = refusal.details.clone().unwrap_or_else(|| refusal.message.clone());
@@ -105,6 +90,32 @@ fn read(platform: Platform, repeatable: bool, exchange: &Exchange<Sent>) -> Outc
                 class => from_class(class, failure, wait),
             }
         }
+    }
+}
+
+/// What an answer without an error object of Meta's comes to. Mostly something between has given it, a proxy that wants a login or sends
+/// elsewhere, and then it says nothing about the message: it is sent again, and the circuit counts it. Only what is wrong with the request
+/// itself is refused for good. Behind a 5xx the message may be on its way all the same (reference `whatsapp.md` 13.9).
+fn of_unreadable(http_status: u16, failure: Failure, wait: Option<Duration>) -> Outcome {
+    match http_status {
+        400 | 404 | 413 => Outcome::Failed {
+            failure,
+            window_closed: false,
+        },
+        429 => Outcome::Again {
+            cause: Cause::Throttled,
+            failure,
+            wait,
+        },
+        500..=599 => Outcome::Unknown {
+            failure,
+            answered: true,
+        },
+        _ => Outcome::Again {
+            cause: Cause::Temporary,
+            failure,
+            wait,
+        },
     }
 }
 
@@ -159,6 +170,60 @@ fn from_class(class: Class, failure: Failure, wait: Option<Duration>) -> Outcome
                 failure,
                 window_closed: false,
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::of_unreadable;
+    use crate::conversations::model::Failure;
+    use crate::sending::circuit::Sign;
+    use crate::sending::model::{Cause, Outcome};
+
+    #[test]
+    fn what_something_between_answers_burns_no_message() {
+        let of = |http_status| of_unreadable(http_status, Failure::ours("<html>"), Some(Duration::from_secs(7)));
+        for refused in [400, 404, 413] {
+            let outcome = of(refused);
+            assert!(
+                matches!(
+                    outcome,
+                    Outcome::Failed {
+                        window_closed: false,
+                        ..
+                    }
+                ),
+                "{refused}"
+            );
+        }
+        for between in [302, 307, 401, 403, 407, 408, 418, 451] {
+            let outcome = of(between);
+            let is_again = matches!(
+                outcome,
+                Outcome::Again {
+                    cause: Cause::Temporary,
+                    wait: Some(_),
+                    ..
+                }
+            );
+            assert!(is_again, "{between}: {outcome:?}");
+            assert_eq!(Sign::of(&outcome), Sign::Fails, "{between}");
+        }
+        assert!(matches!(
+            of(429),
+            Outcome::Again {
+                cause: Cause::Throttled,
+                ..
+            }
+        ));
+        for behind in [500, 502, 599] {
+            assert!(
+                matches!(of(behind), Outcome::Unknown { answered: true, .. }),
+                "{behind}"
+            );
         }
     }
 }

@@ -3,22 +3,26 @@
 //! Every look and every change is bounded: figures come from counters that are kept with the entries, changes are made by units of at most some
 //! hundred.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+
+use serde_json::json;
 
 use crate::app::App;
-use crate::channels::{Channel, Standing};
+use crate::audit::Auditor;
+use crate::channels::{Channel, Standing, follow};
 use crate::conversations::model::{ChannelId, Message, Millis, Status};
 use crate::ids::{AttemptId, MessageId};
 use crate::sending::again::{self, AgainError};
 use crate::sending::model::{ChannelPace, EntryState, OutboxFigure, Wait};
-use crate::store::queue::EndedPlace;
+use crate::sending::route::model::LegState;
+use crate::store::queue::{AttemptsLately, EndedPlace};
 use crate::store::{StoreError, Tx};
 
 /// Up to how many messages that wait for their time are counted.
 const SCHEDULED_MAX: u32 = 100_000;
-/// Over how long the pace is measured, and by how many attempts at most.
+/// Over how long the pace of a channel is measured, and by how many attempts at most: the last ones.
 const PACE_OVER_MILLIS: Millis = 5_000;
-const PACE_ATTEMPTS_MAX: u32 = 5_000;
+const PACE_ATTEMPTS_MAX: u32 = 1_000;
 /// How many entries are made due by one unit, and by one call for a channel.
 const RELEASE_UNIT: u32 = 500;
 const RELEASE_UNITS_MAX: u32 = 2_000;
@@ -64,6 +68,14 @@ impl ChannelQueue {
         let allowed = self.allowed.filter(|_| is_going).map_or(0.0, f64::from);
         drain_secs(self.length(), if self.pace > 0.0 { self.pace } else { allowed })
     }
+}
+
+/// How many messages a second these attempts are: over the whole time that was looked at, or, where there were too many, since the first of them.
+fn pace_of(lately: &AttemptsLately, now: Millis) -> f64 {
+    let all_of = lately.count < i64::from(PACE_ATTEMPTS_MAX);
+    let begun_at = lately.begun_at.filter(|_| !all_of);
+    let over = begun_at.map_or(PACE_OVER_MILLIS, |at| (now - at).clamp(1, PACE_OVER_MILLIS));
+    lately.accepted as f64 * 1000.0 / over as f64
 }
 
 /// How long a queue takes at a pace.
@@ -112,22 +124,19 @@ pub async fn look(app: &App) -> Result<Vec<ChannelQueue>, StoreError> {
     app.store
         .read(move |tx| {
             let since = AttemptId::first_of(now - PACE_OVER_MILLIS);
-            let accepted = tx.accepted_attempts_since(since, PACE_ATTEMPTS_MAX)?;
             let figures = tx.outbox_figures()?;
             let paces = tx.channel_paces()?;
             channels
                 .iter()
                 .map(|(channel, standstill)| {
-                    let sent = accepted
-                        .iter()
-                        .find(|(of, _)| of == channel)
-                        .map_or(0, |(_, count)| *count);
+                    let lately = tx.attempts_lately(channel, since, PACE_ATTEMPTS_MAX)?;
                     let said = paces.iter().find(|pace| pace.channel_id == *channel);
                     let pace = standstill.as_ref().or(said);
                     Ok(ChannelQueue {
                         waits_for: pace.and_then(|pace| pace.waits(now)),
                         allowed: said.and_then(|said| said.per_second),
-                        ..look_at(tx, channel, &figures, sent)?
+                        pace: pace_of(&lately, now),
+                        ..look_at(tx, channel, &figures)?
                     })
                 })
                 .collect()
@@ -135,12 +144,7 @@ pub async fn look(app: &App) -> Result<Vec<ChannelQueue>, StoreError> {
         .await
 }
 
-fn look_at(
-    tx: &mut Tx<'_>,
-    channel: &ChannelId,
-    figures: &[OutboxFigure],
-    sent: i64,
-) -> Result<ChannelQueue, StoreError> {
+fn look_at(tx: &mut Tx<'_>, channel: &ChannelId, figures: &[OutboxFigure]) -> Result<ChannelQueue, StoreError> {
     let own = || figures.iter().filter(|figure| figure.channel_id == *channel);
     let states = EntryState::ALL.map(|state| {
         let in_state = own().filter(|figure| figure.state == state);
@@ -158,7 +162,7 @@ fn look_at(
         scheduled,
         paused,
         oldest: tx.oldest_entry(channel)?,
-        pace: sent as f64 * 1000.0 / PACE_OVER_MILLIS as f64,
+        pace: 0.0,
         waits_for: None,
         allowed: None,
     })
@@ -173,8 +177,8 @@ pub struct Processed {
     pub unknown: i64,
 }
 
-/// Makes everything that waits on a pause due now, on one channel or on all, and lets channels that pause go on.
-pub async fn process(app: &App, only: Option<&ChannelId>) -> Result<Processed, StoreError> {
+/// Makes everything that waits on a pause due now, on one channel or on all, and lets channels that pause go on, whichever node leads them.
+pub async fn process(app: &App, only: Option<&ChannelId>, actor: &str) -> Result<Processed, StoreError> {
     let channels: Vec<ChannelId> = app
         .channels
         .all()
@@ -200,8 +204,18 @@ pub async fn process(app: &App, only: Option<&ChannelId>) -> Result<Processed, S
                 break;
             }
         }
-        app.senders.reopen(&channel);
+        let (of, audit) = (channel.clone(), Auditor::new(&app.ids, actor, now));
+        app.store
+            .write(move |tx| {
+                tx.hurry_channel(&of)?;
+                tx.insert_audit(&audit.channel("channel.process_queue", &of, json!({ "released": released })))
+            })
+            .await?;
         processed.released.push((channel, released));
+    }
+    follow::refresh(app).await?;
+    for (channel, _) in &processed.released {
+        app.senders.nudge(channel);
     }
     let figures = app.store.read(|tx| tx.outbox_figures()).await?;
     processed.unknown = figures
@@ -261,6 +275,11 @@ pub fn ended(
             ENDED_UNIT,
         )?;
         let is_last = looked_at.len() < ENDED_UNIT as usize;
+        let ids: Vec<MessageId> = looked_at.iter().map(|message| message.id).collect();
+        let gone_on: HashSet<MessageId> = (tx.legs_of_messages(&ids)?.into_iter())
+            .filter(|leg| leg.state == LegState::Left)
+            .map(|leg| leg.message_id)
+            .collect();
         for message in looked_at {
             if page.messages.len() == limit as usize {
                 page.next = after;
@@ -270,7 +289,8 @@ pub fn ended(
                 created_at: message.created_at,
                 id: message.id,
             });
-            if filter.has(&message) {
+            // What has gone on by another route has not ended: what became of it there is a message of its own.
+            if filter.has(&message) && !gone_on.contains(&message.id) {
                 page.messages.push(message);
             }
         }
@@ -302,6 +322,7 @@ pub async fn retry_ended(
     after: Option<EndedPlace>,
     limit: u32,
     force: bool,
+    actor: &str,
 ) -> Result<Retried, StoreError> {
     let mut retried = Retried {
         next: after,
@@ -312,9 +333,10 @@ pub async fn retry_ended(
     while left > 0 {
         let (unit_app, unit_filter, from) = (app.clone(), filter.clone(), retried.next);
         let unit_limit = left.min(RETRY_UNIT);
+        let audit = Auditor::new(&app.ids, actor, app.clock.now_millis());
         let unit = app
             .store
-            .write(move |tx| retry_unit(tx, &unit_app, &unit_filter, from, unit_limit, force))
+            .write(move |tx| retry_unit(tx, &unit_app, &unit_filter, from, unit_limit, force, &audit))
             .await?;
         left -= unit_limit;
         retried.queued += unit.0.queued;
@@ -344,6 +366,7 @@ fn retry_unit(
     after: Option<EndedPlace>,
     limit: u32,
     force: bool,
+    audit: &Auditor,
 ) -> Result<(Retried, Vec<ChannelId>), StoreError> {
     let page = ended(tx, filter, after, limit)?;
     let mut retried = Retried {
@@ -357,10 +380,11 @@ fn retry_unit(
     for message in messages {
         match again::retry_in(tx, app, message.id, force) {
             Ok(message) => {
+                tx.insert_audit(&again::audited(audit, message.id, force))?;
                 retried.queued += 1;
                 channels.push(message.channel_id);
             }
-            Err(AgainError::MayHaveArrived) => retried.may_have_arrived += 1,
+            Err(AgainError::MayHaveArrived | AgainError::WentOn(_)) => retried.may_have_arrived += 1,
             Err(AgainError::NotRetryable(_) | AgainError::NotFound) => retried.not_retryable += 1,
             Err(AgainError::Store(error)) => return Err(error),
         }
@@ -370,7 +394,23 @@ fn retry_unit(
 
 #[cfg(test)]
 mod tests {
-    use super::drain_secs;
+    use super::{AttemptsLately, PACE_ATTEMPTS_MAX, drain_secs, pace_of};
+
+    #[test]
+    fn the_pace_is_measured_over_what_was_looked_at() {
+        let lately = |count, accepted, begun_at| AttemptsLately {
+            count,
+            accepted,
+            begun_at,
+        };
+        let is = |lately: &AttemptsLately, pace: f64| assert!((pace_of(lately, 10_000) - pace).abs() < 0.001);
+        is(&lately(0, 0, None), 0.0);
+        is(&lately(400, 400, Some(9_900)), 80.0);
+        let most = i64::from(PACE_ATTEMPTS_MAX);
+        is(&lately(most, most, Some(9_200)), 1250.0);
+        is(&lately(most, most / 2, Some(9_200)), 625.0);
+        is(&lately(most, most, Some(10_000)), 1_000_000.0);
+    }
 
     #[test]
     fn a_queue_takes_as_long_as_its_pace_says() {

@@ -312,7 +312,7 @@ pub struct FailedRetryAnswer {
     (status = 200, description = "How many are queued again", body = FailedRetryAnswer),
     (status = 422, description = "A field is wrong", body = Problem, content_type = "application/problem+json")))]
 pub async fn retry_failed(
-    _: Caller,
+    caller: Caller,
     State(app): State<App>,
     extract::Json(request): extract::Json<FailedRetryRequest>,
 ) -> Result<Json<FailedRetryAnswer>, Problem> {
@@ -340,7 +340,7 @@ pub async fn retry_failed(
         since,
     };
 
-    let retried = queue::retry_ended(&app, &filter, after, limit, request.force.unwrap_or(false)).await?;
+    let retried = queue::retry_ended(&app, &filter, after, limit, request.force.unwrap_or(false), caller.id()).await?;
 
     Ok(Json(FailedRetryAnswer {
         queued: retried.queued,
@@ -384,7 +384,7 @@ pub struct ProcessAnswer {
     (status = 200, description = "How many messages are due now", body = ProcessAnswer),
     (status = 422, description = "There is no such channel", body = Problem, content_type = "application/problem+json")))]
 pub async fn process_queue(
-    _: Caller,
+    caller: Caller,
     State(app): State<App>,
     Query(query): Query<ProcessQuery>,
 ) -> Result<Json<ProcessAnswer>, Problem> {
@@ -394,7 +394,7 @@ pub async fn process_queue(
                 .field("channel", "must be one of `GET /api/v1/channels`"),
         );
     }
-    let processed = queue::process(&app, query.channel.as_ref()).await?;
+    let processed = queue::process(&app, query.channel.as_ref(), caller.id()).await?;
     Ok(Json(ProcessAnswer {
         released: processed.released.iter().map(|(_, count)| count).sum(),
         channels: processed
@@ -430,12 +430,12 @@ impl FromParameters for RetryQuery {
     (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "It cannot be sent again, or may have arrived", body = Problem, content_type = "application/problem+json")))]
 pub async fn retry_message(
-    _: Caller,
+    caller: Caller,
     State(app): State<App>,
     Id(id): Id<MessageId>,
     Query(query): Query<RetryQuery>,
 ) -> Result<Json<MessageView>, Problem> {
-    let message = again::retry(&app, id, query.force).await?;
+    let message = again::retry(&app, id, query.force, caller.id()).await?;
     Ok(Json(api::view(&app, message).await?))
 }
 
@@ -446,11 +446,11 @@ pub async fn retry_message(
     (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "It is being sent, or has ended", body = Problem, content_type = "application/problem+json")))]
 pub async fn cancel_queued(
-    _: Caller,
+    caller: Caller,
     State(app): State<App>,
     Id(id): Id<MessageId>,
 ) -> Result<Json<MessageView>, Problem> {
-    let cancelled = cancel::cancel(&app, id).await?;
+    let cancelled = cancel::cancel(&app, id, Some(caller.id())).await?;
     Ok(Json(api::view(&app, cancelled).await?))
 }
 
@@ -464,6 +464,10 @@ impl From<AgainError> for Problem {
             AgainError::MayHaveArrived => Self::new(
                 Code::MayHaveArrived,
                 "It is not known whether Meta has taken the message: the contact may have it already.",
+            ),
+            AgainError::WentOn(channel) => Self::new(
+                Code::MayHaveArrived,
+                format!("The message has gone on by channel `{channel}`: the contact may have it from there."),
             ),
             AgainError::Store(error) => Self::from(error),
         }

@@ -44,7 +44,7 @@ use crate::media::model::Upload;
 use crate::media::outbound::{self, Resolved, Used};
 use crate::sending::email::{self, Mailer};
 use crate::sending::end::End;
-use crate::sending::leader::Leader;
+use crate::sending::leader::{self, Leader};
 use crate::sending::lease::{Follows, Lead};
 use crate::sending::model::{
     self, Attempt, AttemptEnd, Cause, EntryState, OutboxEntry, Outcome, Postponement, Priority, Purpose, Terms, Wait,
@@ -105,6 +105,7 @@ pub async fn run(app: App, channel_id: ChannelId, stop: CancellationToken) {
     let (mut changes, mut leases) = (app.channels.changes(), app.leases.changes());
     let mut prober = Prober::default();
     let mut led_until: Option<Instant> = None;
+    let mut rests = Rests::default();
     while !stop.is_cancelled() {
         let lead = app.leases.lead(&channel_id);
         if lead.as_ref().is_some_and(Lead::yields) {
@@ -117,17 +118,26 @@ pub async fn run(app: App, channel_id: ChannelId, stop: CancellationToken) {
                 if led_until.is_some_and(|until| until.elapsed() < Rate::used_up_for()) {
                     lead.follows = Follows::Anybody;
                 }
-                Leader::new(Arc::new(*sender), lead).run(&stop).await;
+                rests.epoch = Some(lead.epoch());
+                Leader::new(Arc::new(*sender), lead, stop.clone()).run().await;
                 led_until = Some(Instant::now());
                 continue;
             }
-            (Turn::Probe(channel), Some(_)) => tokio::select! {
-                biased;
-                rest = prober.tend(&app, &channel) => rest.min(LOOK_AGAIN),
-                () = changes.changed() => Duration::ZERO,
-                () = stop.cancelled() => Duration::ZERO,
-            },
-            (Turn::Send(_) | Turn::Probe(_) | Turn::Rest, _) => LOOK_AGAIN,
+            (turn, Some(lead)) => {
+                // What was being sent when its process died is found by whoever leads, whether or not the channel sends: else it would be
+                // neither told of nor ended.
+                rests.tend(&app, &channel_id, &lead).await;
+                match turn {
+                    Turn::Probe(channel) => tokio::select! {
+                        biased;
+                        rest = prober.tend(&app, &channel) => rest.min(LOOK_AGAIN),
+                        () = changes.changed() => Duration::ZERO,
+                        () = stop.cancelled() => Duration::ZERO,
+                    },
+                    Turn::Send(_) | Turn::Rest => LOOK_AGAIN,
+                }
+            }
+            (_, None) => LOOK_AGAIN,
         };
         tokio::select! {
             biased;
@@ -135,6 +145,32 @@ pub async fn run(app: App, channel_id: ChannelId, stop: CancellationToken) {
             () = changes.changed() => {}
             () = leases.changed() => {}
             () = tokio::time::sleep(rest) => {}
+        }
+    }
+}
+
+/// What is done for a channel that this node leads while it does not send.
+#[derive(Default)]
+struct Rests {
+    /// Under which lead that was begun.
+    epoch: Option<i64>,
+    swept_at: Option<Instant>,
+}
+
+impl Rests {
+    /// Looks for what was being sent when its process died, now and then; under a new lead at once, and again until it succeeds.
+    async fn tend(&mut self, app: &App, channel: &ChannelId, lead: &Lead) {
+        if self.epoch != Some(lead.epoch()) {
+            match leader::take_up_unknown(app, channel, lead).await {
+                Ok(()) => self.epoch = Some(lead.epoch()),
+                Err(error) => {
+                    tracing::warn!(%error, %channel, "the outbox of a channel that sends nothing cannot be read");
+                }
+            }
+            self.swept_at = Some(Instant::now());
+        } else if self.swept_at.is_none_or(|at| at.elapsed() >= leader::SWEEP_EVERY) {
+            leader::sweep(app, channel, lead).await;
+            self.swept_at = Some(Instant::now());
         }
     }
 }
@@ -224,6 +260,17 @@ pub(super) struct InHand {
     pub(super) not_before: Millis,
     /// Where to look for what an attempt before has left, if there was one: below this comment.
     look_below: Option<String>,
+    /// It writes to somebody outside of a window: what was known of that is noted.
+    pub(super) reached: Option<Reach>,
+}
+
+/// That somebody is written to outside of a window.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reach {
+    /// When that is.
+    pub(super) at: Millis,
+    /// When it was done last before.
+    pub(super) before: Option<Millis>,
 }
 
 /// What a leader asks for.
@@ -246,8 +293,6 @@ pub(super) struct Taken {
     pub(super) in_hand: Vec<InHand>,
     /// The kinds of the messages that failed or expired instead; counted once the unit is committed, since a unit may be run again.
     pub(super) ended: Vec<&'static str>,
-    /// Who was written to outside of a window, and when last before.
-    pub(super) reached: Vec<(ConversationId, Option<Millis>)>,
     /// Comments that are answered privately.
     privately: Vec<MessageId>,
     /// Files have to be handed to Meta first.
@@ -801,6 +846,7 @@ impl Sender {
                 }
             };
             let is_initiated = conversation.is_some_and(|conversation| !conversation.window_is_open(now));
+            let mut reached = None;
             if pace.counts_contacts() && is_initiated && reached_now.insert(entry.conversation_id) {
                 let before = known.reached.get(&entry.conversation_id).copied();
                 let is_new = before.is_none_or(|at| pace::span_of(at) < pace::spans_since(now));
@@ -809,7 +855,7 @@ impl Sender {
                     continue;
                 }
                 contacts_left -= i64::from(is_new);
-                taken.reached.push((entry.conversation_id, before));
+                reached = Some(Reach { at: now, before });
             }
             if let Content::PrivateReply(answer) = &message.content
                 && !known.is_live(answer.message_id)
@@ -844,6 +890,7 @@ impl Sender {
                 is_maybe_double,
                 not_before: wait.map_or(now, |(_, until)| until),
                 look_below,
+                reached,
                 entry,
             });
             if message.content != said {
@@ -889,7 +936,8 @@ impl Sender {
             .collect();
         tx.insert_attempts(&attempts)?;
         self.count_calls(tx, claim.now, marks.len() as i64)?;
-        let reached: Vec<ConversationId> = taken.reached.iter().map(|(conversation, _)| *conversation).collect();
+        let reached = taken.in_hand.iter().filter(|in_hand| in_hand.reached.is_some());
+        let reached: Vec<ConversationId> = reached.map(|in_hand| in_hand.entry.conversation_id).collect();
         tx.note_contacts_reached(channel, &reached, claim.now)?;
         tx.note_private_replies(&taken.privately, claim.now)
     }
@@ -1296,6 +1344,15 @@ impl Sender {
             .collect();
         tx.release_entries(&unsent, now)?;
         self.count_calls(tx, now, -(unsent.len() as i64))?;
+        let unreached: Vec<(ConversationId, Millis, Option<Millis>)> = group
+            .iter()
+            .filter(|ended| ended.made.is_none())
+            .filter_map(|ended| {
+                let reached = ended.in_hand.reached?;
+                Some((ended.in_hand.entry.conversation_id, reached.at, reached.before))
+            })
+            .collect();
+        tx.take_back_contacts_reached(&self.channel.id, &unreached)?;
         let (mut queued, mut sending) = (Vec::new(), Vec::new());
         let released = |ended: &&Ended| ended.made.is_none() && ours.contains(&ended.in_hand.attempt_id);
         for ended in group.iter().filter(released) {

@@ -222,7 +222,7 @@ fn give_legs(tx: &mut Tx<'_>, channel: &ChannelId, found: &[MessageId], now: Mil
             ))?,
             Some(leg) if leg.state.is_at_work() => {}
             // It had ended, and was queued again since.
-            Some(leg) => tx.update_leg(&leg.clone().anew())?,
+            Some(leg) => tx.update_leg(&leg.clone().anew(now))?,
         }
         postponed.push(waiting_for_the_switch(entry, now));
     }

@@ -25,7 +25,8 @@ macro_rules! select_channels {
         concat!(
             "SELECT c.id, c.kind, c.account, c.business_account, c.name, c.source, c.backup_for, c.limits, c.credentials,
                 c.credentials_version, c.credentials_at, c.held_reason, c.held_code, c.held_at, c.created_at, c.updated_at,
-                c.circuit_reason, c.circuit_opened_at, c.circuit_probe_at, c.circuit_openings, c.switched_to, c.switched_at, c.switched_by ",
+                c.circuit_reason, c.circuit_opened_at, c.circuit_probe_at, c.circuit_openings, c.switched_to, c.switched_at, c.switched_by,
+                c.hurries ",
             $rest
         )
     };
@@ -265,6 +266,15 @@ impl Tx<'_> {
         self.bump_revision()
     }
 
+    /// Has whoever leads a channel go on with it at once, if it pauses.
+    pub fn hurry_channel(&mut self, id: &ChannelId) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE channels SET hurries = hurries + 1 WHERE id = ?1 AND removed_at IS NULL",
+            params![&id.0],
+        )?;
+        self.bump_revision()
+    }
+
     /// When each channel was last heard of.
     pub fn channel_activity(&mut self) -> Result<Vec<ChannelActivity>, StoreError> {
         let rows = self.query(
@@ -329,5 +339,6 @@ fn stored(row: &Row) -> Result<StoredChannel, StoreError> {
                 by: row.get::<Option<String>>(22)?.unwrap_or_default(),
             }),
         },
+        hurries: row.get(23)?,
     })
 }

@@ -42,6 +42,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     12 "0012_channel_hours",
     14 "0014_consent",
     13 "0013_comments",
+    15 "0015_looks",
 };
 
 impl Tx<'_> {

@@ -3,6 +3,9 @@
 //! Only the first entry of a conversation is its *head*; only heads are ever looked for. So what is due is found by one walk along an
 //! index, however much waits behind, and the order within a conversation cannot be broken by a query.
 //!
+//! An entry makes those before it in its conversation as urgent as it is itself: else an answer behind a campaign's message would wait for the
+//! whole campaign.
+//!
 //! A conversation has at most one head that waits. (It can have two that are under way, when two conversations are merged.)
 
 use super::value::{FromValue, Row, Rows, Value, params};
@@ -26,6 +29,9 @@ impl Tx<'_> {
     /// Puts an entry behind those of its conversation, whose row the unit has locked.
     pub fn insert_outbox(&mut self, entry: &OutboxEntry) -> Result<(), StoreError> {
         let head = !self.lock_head(&entry.channel_id, entry.conversation_id)?;
+        if !head {
+            self.hurry_before(entry)?;
+        }
         self.execute(
             "INSERT INTO outbox (message_id, channel_id, conversation_id, position, head, state, priority, due_at, expires_at, attempts,
                 attempt_id, reason, queued_at, waits_for)
@@ -47,6 +53,24 @@ impl Tx<'_> {
                 entry.waits_for.as_str(),
             ],
         )?;
+        Ok(())
+    }
+
+    /// Makes what is before a new entry in its conversation as urgent as that is. No entry is less urgent than one behind it, so the last one
+    /// tells whether there is any to be made so.
+    fn hurry_before(&mut self, entry: &OutboxEntry) -> Result<(), StoreError> {
+        let last = self.query_opt(
+            "SELECT priority FROM outbox WHERE channel_id = ?1 AND conversation_id = ?2 ORDER BY position DESC LIMIT 1",
+            params![&entry.channel_id.0, &entry.conversation_id],
+        )?;
+        if let Some(last) = last
+            && last.get::<i64>(0)? > entry.priority
+        {
+            self.execute(
+                "UPDATE outbox SET priority = ?3 WHERE channel_id = ?1 AND conversation_id = ?2 AND priority > ?3",
+                params![&entry.channel_id.0, &entry.conversation_id, entry.priority],
+            )?;
+        }
         Ok(())
     }
 
@@ -120,6 +144,16 @@ impl Tx<'_> {
         due.sort_by_key(|entry| (entry.due_at, entry.message_id));
         due.truncate(limit as usize);
         Ok(due)
+    }
+
+    /// Whether the outcome of a message is unknown, its time is up, and no event waits to be understood that may tell of it.
+    pub fn is_unknown_up(&mut self, message: MessageId, now: Millis) -> Result<bool, StoreError> {
+        let row = self.query_opt(
+            "SELECT o.message_id FROM outbox AS o WHERE o.message_id = ?1 AND o.state = 'unknown' AND o.due_at <= ?2
+                AND NOT EXISTS (SELECT 1 FROM event_queue AS q WHERE q.due_at <= o.due_at)",
+            params![&message, now],
+        )?;
+        Ok(row.is_some())
     }
 
     /// Whether anything is to be ended by [`Tx::take_expired_entries`].
@@ -449,6 +483,27 @@ impl Tx<'_> {
                  ORDER BY o.message_id LIMIT ?4 {lock o})",
             params![&channel.0, waits_for.as_str(), now, limit],
         )
+    }
+
+    /// Makes due what waits in these conversations for a further person to be written to: its contact has written, so it is an answer now. What
+    /// is put back for that at this moment is so, too.
+    pub fn hurry_answers(
+        &mut self,
+        conversations: &[(ChannelId, ConversationId)],
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        for (channel, conversation) in conversations {
+            rows.push(params![&channel.0, conversation, now]);
+        }
+        self.execute_rows(
+            "UPDATE outbox SET due_at = CASE WHEN outbox.due_at > r.now THEN r.now ELSE outbox.due_at END, waits_for = 'turn'
+             {from r: channel_id text, conversation_id blob, now int}
+             WHERE outbox.channel_id = r.channel_id AND outbox.conversation_id = r.conversation_id AND outbox.head = 1
+                AND outbox.state = 'waiting' AND outbox.waits_for IN ('turn', 'tier_limit')",
+            &rows,
+        )?;
+        Ok(())
     }
 
     /// Keeps attempts that begin now.

@@ -64,6 +64,34 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// The business has not written to these people at these times after all: what was known before holds again, unless it has written to them
+    /// since.
+    pub fn take_back_contacts_reached(
+        &mut self,
+        channel: &ChannelId,
+        unreached: &[(ConversationId, Millis, Option<Millis>)],
+    ) -> Result<(), StoreError> {
+        let (mut rows, mut never) = (Rows::new(), Rows::new());
+        for (conversation, at, before) in unreached {
+            match before {
+                Some(before) => rows.push(params![&channel.0, conversation, *at, *before]),
+                None => never.push(params![&channel.0, conversation, *at]),
+            }
+        }
+        self.execute_rows(
+            "UPDATE contacts_reached SET at = r.before {from r: channel_id text, conversation_id blob, at int, before int}
+             WHERE contacts_reached.channel_id = r.channel_id AND contacts_reached.conversation_id = r.conversation_id
+                AND contacts_reached.at = r.at",
+            &rows,
+        )?;
+        self.execute_rows(
+            "DELETE FROM contacts_reached WHERE (channel_id, conversation_id, at)
+                {in r.channel_id, r.conversation_id, r.at of r: channel_id text, conversation_id blob, at int}",
+            &never,
+        )?;
+        Ok(())
+    }
+
     /// How many people the business last wrote to outside of a window, by spans of this many milliseconds, since a time.
     pub fn contacts_reached_by_span(
         &mut self,

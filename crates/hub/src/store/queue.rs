@@ -18,6 +18,17 @@ pub struct EndedPlace {
     pub id: MessageId,
 }
 
+/// What a channel has sent of late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AttemptsLately {
+    /// How many attempts.
+    pub count: i64,
+    /// How many of them were accepted.
+    pub accepted: i64,
+    /// When the first of them began.
+    pub begun_at: Option<Millis>,
+}
+
 impl Tx<'_> {
     /// Keeps the terms of new messages.
     pub fn insert_terms(&mut self, terms: &[Terms]) -> Result<(), StoreError> {
@@ -223,20 +234,27 @@ impl Tx<'_> {
         .transpose()
     }
 
-    /// How many attempts since one were accepted on each channel, of as many as the limit says.
-    pub fn accepted_attempts_since(
+    /// The attempts of a channel since one, the last ones first, as many as the limit says: how many there are, how many of them were accepted,
+    /// and when the first of them began.
+    pub fn attempts_lately(
         &mut self,
+        channel: &ChannelId,
         since: AttemptId,
         limit: u32,
-    ) -> Result<Vec<(ChannelId, i64)>, StoreError> {
-        let rows = self.query(
-            "SELECT q.channel_id, COUNT(*) FROM (SELECT a.channel_id AS channel_id, a.outcome AS outcome FROM attempts AS a
-                WHERE a.id >= ?1 ORDER BY a.id LIMIT ?2) AS q WHERE q.outcome = 'accepted' GROUP BY q.channel_id",
-            params![&since, limit],
+    ) -> Result<AttemptsLately, StoreError> {
+        let row = self.query_opt(
+            "SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN q.outcome = 'accepted' THEN 1 ELSE 0 END), 0) AS BIGINT), MIN(q.started_at)
+             FROM (SELECT a.outcome AS outcome, a.started_at AS started_at FROM attempts AS a WHERE a.channel_id = ?1 AND a.id >= ?2
+                ORDER BY a.id DESC LIMIT ?3) AS q",
+            params![&channel.0, &since, limit],
         )?;
-        rows.iter()
-            .map(|row| Ok((ChannelId(row.get(0)?), row.get(1)?)))
-            .collect()
+        row.map_or(Ok(AttemptsLately::default()), |row| {
+            Ok(AttemptsLately {
+                count: row.get(0)?,
+                accepted: row.get(1)?,
+                begun_at: row.get(2)?,
+            })
+        })
     }
 
     /// Messages of both directions and all channels, the last made first, after one of them.

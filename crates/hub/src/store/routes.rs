@@ -46,7 +46,7 @@ impl Tx<'_> {
     /// Keeps what has changed of a leg.
     pub fn update_leg(&mut self, leg: &Leg) -> Result<(), StoreError> {
         self.execute(
-            "UPDATE message_routes SET state = ?3, due_at = ?4, looked_at = ?5, late_at = ?6, no_route = ?7
+            "UPDATE message_routes SET state = ?3, due_at = ?4, looked_at = ?5, late_at = ?6, no_route = ?7, at = ?8
              WHERE origin_id = ?1 AND leg = ?2",
             params![
                 &leg.origin_id,
@@ -56,6 +56,7 @@ impl Tx<'_> {
                 leg.looked_at,
                 leg.late_at,
                 &leg.no_route,
+                leg.at,
             ],
         )?;
         Ok(())
@@ -120,7 +121,8 @@ impl Tx<'_> {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
-    /// Messages that a channel is at work on and that were not looked at since a time, the longest not looked at first.
+    /// Messages that a channel is at work on and that were not looked at since a time, the longest not looked at first; those are left out for
+    /// which there was no other route.
     pub fn routes_at_work(
         &mut self,
         channel: &ChannelId,
@@ -128,7 +130,24 @@ impl Tx<'_> {
         limit: u32,
     ) -> Result<Vec<MessageId>, StoreError> {
         let rows = self.query(
-            "SELECT l.origin_id FROM message_routes AS l WHERE l.channel_id = ?1 AND l.state = 'working' AND l.looked_at <= ?2
+            "SELECT l.origin_id FROM message_routes AS l
+             WHERE l.channel_id = ?1 AND l.state = 'working' AND l.no_route IS NULL AND l.looked_at <= ?2
+             ORDER BY l.looked_at LIMIT ?3",
+            params![&channel.0, before, limit],
+        )?;
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// The same, of those for which there was no other route.
+    pub fn routes_stranded(
+        &mut self,
+        channel: &ChannelId,
+        before: Millis,
+        limit: u32,
+    ) -> Result<Vec<MessageId>, StoreError> {
+        let rows = self.query(
+            "SELECT l.origin_id FROM message_routes AS l
+             WHERE l.channel_id = ?1 AND l.state = 'working' AND l.no_route IS NOT NULL AND l.looked_at <= ?2
              ORDER BY l.looked_at LIMIT ?3",
             params![&channel.0, before, limit],
         )?;

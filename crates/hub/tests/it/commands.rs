@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::{Value, json};
-use tidings_sandbox::{LedgerKind, NewPost, Options, Sandbox};
+use tidings_sandbox::{FaultKind, FaultRequest, LedgerKind, NewPost, Options, Sandbox};
 
-use crate::harness::{ADMIN_KEY, Harness, LOOK_EVERY, NUMBER, WITHIN, on_both, text};
+use crate::harness::{ADMIN_KEY, Harness, LOOK_EVERY, NUMBER, WITHIN, fault, on_both, text};
 
 /// Runs a command against the hub, with something on its standard input.
 async fn run(harness: &Harness, arguments: &[&str], input: &str) -> Output {
@@ -125,6 +125,95 @@ async fn channels_flags_and_the_stop_switch_have_commands() {
         assert_eq!(document(harness, &["outbound", "start"], "").await["enabled"], true);
         let status = done(harness, &["outbound", "status"], "").await;
         assert!(status.contains("stopped"), "{status}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_queue_has_commands() {
+    on_both(async |harness| {
+        harness.foresee_refusals(&[131_026, 130_429]);
+        harness.sandbox.write("amara", NUMBER, text("hello")).unwrap();
+        harness.projected().await;
+        let conversation = harness.conversation().await;
+        let mut failed = Vec::new();
+        for words in ["one", "two", "three"] {
+            let undeliverable = FaultRequest {
+                code: Some(131_026),
+                ..fault(FaultKind::Error)
+            };
+            harness.sandbox.fault(undeliverable).unwrap();
+            let id = harness.reply(&conversation, words).await;
+            harness.message_until(&id, "failed").await;
+            failed.push(id);
+        }
+        let listed = done(harness, &["queue", "failed", "--code", "131026"], "").await;
+        assert!(
+            listed.starts_with("CREATED") && failed.iter().all(|id| listed.contains(id.as_str())),
+            "{listed}"
+        );
+        let page = document(harness, &["queue", "failed", "--limit", "1"], "").await;
+        assert_eq!(page["messages"][0]["id"], failed[2].as_str());
+        let cursor = page["nextCursor"].as_str().unwrap();
+        let page = document(harness, &["queue", "failed", "--limit", "1", "--cursor", cursor], "").await;
+        assert_eq!(page["messages"][0]["id"], failed[1].as_str());
+
+        let retried = document(harness, &["queue", "retry", &failed[0]], "").await;
+        assert_eq!(retried["id"], failed[0].as_str());
+        harness.message_until(&failed[0], "accepted").await;
+        let refused = run(harness, &["queue", "retry", &failed[0]], "").await;
+        assert!(!refused.status.success());
+        let told = String::from_utf8(refused.stderr).unwrap();
+        assert!(told.contains("it has not failed"), "{told}");
+        let told = done(
+            harness,
+            &["queue", "retry", "--channel", "whatsapp", "--status", "failed"],
+            "",
+        )
+        .await;
+        assert_eq!(told, "Messages that are queued again: 2\n");
+        for id in &failed {
+            harness.message_until(id, "accepted").await;
+        }
+        assert_eq!(harness.accepted("amara"), ["one", "two", "three"]);
+
+        done(harness, &["outbound", "stop", "--channel", "whatsapp"], "").await;
+        let body = json!({"to": {"conversation": conversation["id"]}, "message": "waits"});
+        let sent = harness
+            .post("/api/v1/messages/send?queue=true", &body)
+            .await
+            .expect(202);
+        let waits = sent["messageId"].as_str().unwrap().to_owned();
+        let shown = document(harness, &["queue", "show"], "").await;
+        assert_eq!(shown["length"], 1, "{shown}");
+        let shown = done(harness, &["queue", "show"], "").await;
+        assert!(
+            shown.starts_with("CHANNEL") && shown.contains("Messages that wait: 1;"),
+            "{shown}"
+        );
+        let cancelled = document(harness, &["queue", "cancel", &waits], "").await;
+        assert_eq!(cancelled["status"], "cancelled");
+        done(harness, &["outbound", "start", "--channel", "whatsapp"], "").await;
+
+        let throttled = FaultRequest {
+            code: Some(130_429),
+            ..fault(FaultKind::Error)
+        };
+        harness.sandbox.fault(throttled).unwrap();
+        let paused = harness.reply(&conversation, "four").await;
+        harness
+            .until("the channel pauses", async |harness| {
+                let (_, timeline) = harness.timeline(&paused).await;
+                (timeline["waiting"]["waitsFor"] == "throttled").then_some(())
+            })
+            .await;
+        let told = done(harness, &["queue", "process", "--channel", "whatsapp"], "").await;
+        assert_eq!(told, "Messages that are due now: 1\n");
+        harness.message_until(&paused, "accepted").await;
+        let nowhere = run(harness, &["queue", "process", "--channel", "nowhere"], "").await;
+        assert!(!nowhere.status.success());
+        let told = String::from_utf8(nowhere.stderr).unwrap();
+        assert!(told.contains("no channel `nowhere`"), "{told}");
     })
     .await;
 }

@@ -15,6 +15,7 @@ mod kinds;
 mod lead;
 mod limits;
 mod locks;
+mod onward;
 mod pace;
 mod routes;
 mod switch;

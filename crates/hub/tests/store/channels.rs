@@ -77,6 +77,7 @@ fn added(id: &ChannelId, account: &str) -> StoredChannel {
         held: None,
         circuit: None,
         switched: None,
+        hurries: 0,
         created_at: BEGIN,
         updated_at: None,
     }
@@ -108,7 +109,13 @@ fn a_channel_is_added_changed_removed_and_comes_back_as_the_same() {
         };
         let update = changed.clone();
         lab.write(move |tx| tx.update_channel(&update)).await;
-        assert_eq!(lab.write(|tx| tx.lock_channel(&whatsapp())).await, Some(changed));
+        assert_eq!(
+            lab.write(|tx| tx.lock_channel(&whatsapp())).await,
+            Some(changed.clone())
+        );
+        lab.write(|tx| tx.hurry_channel(&whatsapp())).await;
+        let hurried = StoredChannel { hurries: 1, ..changed };
+        assert_eq!(lab.write(|tx| tx.lock_channel(&whatsapp())).await, Some(hurried));
 
         assert!(lab.write(|tx| tx.remove_channel(&whatsapp(), BEGIN + 2)).await);
         assert!(!lab.write(|tx| tx.remove_channel(&whatsapp(), BEGIN + 2)).await);
@@ -122,7 +129,7 @@ fn a_channel_is_added_changed_removed_and_comes_back_as_the_same() {
         let again = lab.read(|tx| tx.channels()).await;
         assert_eq!(again[0].name, shop.name);
         assert!(again[0].credentials_version > shop.credentials_version);
-        assert_eq!(revision(lab).await, first + 4);
+        assert_eq!(revision(lab).await, first + 5);
     });
 }
 

@@ -3,11 +3,12 @@
 use futures_util::future::join_all;
 use tidings::conversations::model::{ChannelId, Conversation, Failure, Message, Millis};
 use tidings::ids::{AttemptId, ConversationId, MessageId};
+use tidings::ingest::model::NewEvent;
 use tidings::sending::model::{Attempt, AttemptEnd, EntryState, OutboxEntry, Postponement, Priority, Wait};
 use tidings::store::{Store, StoreError, Tx};
 
 use crate::harness::{BEGIN, Lab, on_both, on_postgres};
-use crate::samples::{backup, conversation, entry, entry_of, outbound, whatsapp};
+use crate::samples::{backup, conversation, entry, entry_of, event, outbound, whatsapp};
 
 async fn keep(lab: &Lab, entries: &[OutboxEntry]) {
     let entries = entries.to_vec();
@@ -270,6 +271,19 @@ fn what_has_no_known_outcome_can_be_given_more_time() {
             [BEGIN, BEGIN + 50, BEGIN + 90, BEGIN + 10],
             "nobody is given less"
         );
+        let is_up = async |index: usize, now| {
+            let id = entries[index].message_id;
+            lab.read(move |tx| tx.is_unknown_up(id, now)).await
+        };
+        assert!(!is_up(0, BEGIN + 99).await, "it waits for its turn");
+        assert!(!is_up(1, BEGIN + 49).await && is_up(1, BEGIN + 50).await);
+        // What has come in before may tell of it.
+        let status = NewEvent {
+            received_at: BEGIN + 30,
+            ..event(lab, "status:1")
+        };
+        lab.write(move |tx| tx.insert_events(&[&status])).await;
+        assert!(!is_up(1, BEGIN + 99).await && is_up(3, BEGIN + 99).await);
     });
 }
 
@@ -477,6 +491,79 @@ fn what_waits_is_listed_by_what_it_waits_for_and_can_be_hurried() {
 }
 
 #[test]
+fn what_is_before_an_urgent_entry_of_its_conversation_is_as_urgent() {
+    on_both(async |lab| {
+        let conversation: ConversationId = lab.ids.next();
+        let make = |conversation, position, priority: Priority| OutboxEntry {
+            priority: priority as i64,
+            ..entry(lab, &whatsapp(), conversation, position)
+        };
+        let ours = [
+            make(conversation, 1, Priority::Bulk),
+            make(conversation, 2, Priority::Notification),
+            make(conversation, 3, Priority::Reply),
+            make(conversation, 4, Priority::Bulk),
+        ];
+        let theirs = make(lab.ids.next(), 1, Priority::Bulk);
+        keep(lab, &ours).await;
+        keep(lab, std::slice::from_ref(&theirs)).await;
+        for first in &ours[..3] {
+            let urgent = lab
+                .write(|tx| tx.take_due_entries(&whatsapp(), Priority::Reply, BEGIN, 10))
+                .await;
+            let urgent: Vec<MessageId> = urgent.iter().map(|entry| entry.message_id).collect();
+            assert_eq!(urgent, [first.message_id], "the order stays");
+            remove(lab, first.message_id).await;
+        }
+        assert_eq!(
+            due(lab, &whatsapp(), BEGIN, 10).await.len(),
+            2,
+            "what comes after is as it was"
+        );
+        let left = locked(lab, ours[3].message_id).await.unwrap();
+        assert_eq!(left.priority, Priority::Bulk as i64);
+        let theirs = locked(lab, theirs.message_id).await.unwrap();
+        assert_eq!(theirs.priority, Priority::Bulk as i64, "as is what is beside it");
+    });
+}
+
+#[test]
+fn what_waits_for_a_further_person_is_due_once_they_have_written() {
+    on_both(async |lab| {
+        let conversation: ConversationId = lab.ids.next();
+        let waiting = |conversation, position, waits_for, due_at| OutboxEntry {
+            waits_for,
+            due_at,
+            ..entry(lab, &whatsapp(), conversation, position)
+        };
+        let held = waiting(conversation, 1, Wait::TierLimit, BEGIN + 9_000);
+        let behind = waiting(conversation, 2, Wait::Turn, BEGIN);
+        let retried = waiting(lab.ids.next(), 1, Wait::Retry, BEGIN + 9_000);
+        let turn = waiting(lab.ids.next(), 1, Wait::Turn, BEGIN - 5);
+        let other = waiting(lab.ids.next(), 1, Wait::TierLimit, BEGIN + 9_000);
+        let all = [held, behind, retried, turn, other];
+        keep(lab, &all).await;
+        let written = [conversation, all[2].conversation_id, all[3].conversation_id].map(|of| (whatsapp(), of));
+        lab.write(move |tx| tx.hurry_answers(&written, BEGIN + 1)).await;
+        let mut shown = Vec::new();
+        for entry in &all {
+            let entry = locked(lab, entry.message_id).await.unwrap();
+            shown.push((entry.waits_for, entry.due_at));
+        }
+        assert_eq!(
+            shown,
+            [
+                (Wait::Turn, BEGIN + 1),
+                (Wait::Turn, BEGIN),
+                (Wait::Retry, BEGIN + 9_000),
+                (Wait::Turn, BEGIN - 5),
+                (Wait::TierLimit, BEGIN + 9_000),
+            ]
+        );
+    });
+}
+
+#[test]
 fn entries_are_locked_together() {
     on_both(async |lab| {
         let entries: Vec<OutboxEntry> = (0..3).map(|_| entry(lab, &whatsapp(), lab.ids.next(), 1)).collect();
@@ -508,6 +595,14 @@ fn attempts_are_found_by_channel_and_forgotten_by_age() {
         assert_eq!(since(AttemptId::first_of(BEGIN), 10).await, rows);
         assert_eq!(since(attempts[0].id, 1).await, rows[1..2]);
         assert_eq!(since(attempts[2].id, 10).await, []);
+        // However much the other channels have sent since.
+        let plans = lab.plans(&["FROM attempts AS a JOIN messages", "ORDER BY a.id"]);
+        assert_eq!(plans.len(), 1);
+        for plan in plans {
+            assert!(plan.contains("attempts_by_channel"), "{plan}");
+            let is_sorted = plan.contains("TEMP B-TREE") || plan.contains("Sort");
+            assert!(!is_sorted && !plan.contains("Seq Scan"), "{plan}");
+        }
         let later = AttemptId::first_of(lab.clock.now_millis() + 1);
         let last = attempts[2].id;
         assert_eq!(lab.write(move |tx| tx.prune_attempts(last)).await, 2);

@@ -47,6 +47,33 @@ fn people_are_counted_once_by_when_they_were_last_written_to() {
 }
 
 #[test]
+fn who_was_not_written_to_after_all_is_as_before() {
+    on_both(async |lab| {
+        let people: [ConversationId; 4] = [lab.ids.next(), lab.ids.next(), lab.ids.next(), lab.ids.next()];
+        let note = |people: Vec<ConversationId>, at: Millis| {
+            lab.write(move |tx| tx.note_contacts_reached(&whatsapp(), &people, at))
+        };
+        note(vec![people[0], people[3]], 1_000).await;
+        note(people.to_vec(), 2_000).await;
+        note(vec![people[2], people[3]], 3_000).await;
+        let taken_back = [
+            (people[0], 2_000, Some(1_000)),
+            (people[1], 2_000, None),
+            // These were written to since.
+            (people[2], 2_000, None),
+            (people[3], 2_000, Some(1_000)),
+        ];
+        lab.write(move |tx| tx.take_back_contacts_reached(&whatsapp(), &taken_back))
+            .await;
+        let mut reached = lab.read(move |tx| tx.contacts_reached(&whatsapp(), &people)).await;
+        reached.sort();
+        let mut expected = [(people[0], 1_000), (people[2], 3_000), (people[3], 3_000)];
+        expected.sort();
+        assert_eq!(reached, expected);
+    });
+}
+
+#[test]
 fn a_channel_says_what_it_waits_for() {
     on_both(async |lab| {
         let mut said = ChannelPace {

@@ -6,7 +6,7 @@ use tidings::ids::{AttemptId, MessageId};
 use tidings::sending::model::{
     Attempt, AttemptEnd, EntryState, Fallback, FallbackTaken, OutboxEntry, Priority, Purpose, Scheduled, Terms,
 };
-use tidings::store::queue::EndedPlace;
+use tidings::store::queue::{AttemptsLately, EndedPlace};
 
 use crate::harness::{BEGIN, Lab, on_both};
 use crate::samples::{backup, conversation, entry, outbound, whatsapp};
@@ -141,14 +141,17 @@ fn only_what_waits_on_a_pause_is_released() {
         assert_eq!(oldest, Some((due.message_id, due.queued_at)));
         assert_eq!(lab.read(|tx| tx.oldest_entry(&backup())).await, None);
         // However long the queue is, a look at it reads one entry of each channel, and as many attempts as it may.
-        lab.read(|tx| tx.accepted_attempts_since(AttemptId::MIN, 1)).await;
+        lab.read(|tx| tx.attempts_lately(&whatsapp(), AttemptId::MIN, 1)).await;
         lab.read(|tx| tx.scheduled_count(&whatsapp(), 1)).await;
         for (words, walk) in [
             (
                 ["FROM outbox WHERE", "ORDER BY queued_at LIMIT 1"],
                 "SEARCH outbox USING ",
             ),
-            (["FROM attempts AS a", "GROUP BY q.channel_id"], "SEARCH a USING "),
+            (
+                ["FROM attempts AS a", "ORDER BY a.id DESC LIMIT"],
+                "SEARCH a USING INDEX attempts_by_channel (channel_id=? AND id>?)",
+            ),
             (
                 ["FROM scheduled_messages WHERE", "LIMIT ?2"],
                 "SEARCH scheduled_messages USING ",
@@ -179,13 +182,19 @@ fn only_what_waits_on_a_pause_is_released() {
 fn what_was_accepted_of_late_is_counted_by_channel() {
     on_both(async |lab| {
         let since = AttemptId::first_of(lab.now());
-        for (outcome, channel) in [("accepted", whatsapp()), ("failed", whatsapp()), ("accepted", backup())] {
+        let outcomes = [
+            ("accepted", whatsapp()),
+            ("failed", whatsapp()),
+            ("accepted", whatsapp()),
+            ("accepted", backup()),
+        ];
+        for (began_at, (outcome, channel)) in (BEGIN..).zip(outcomes) {
             let id: AttemptId = lab.ids.next();
             let attempt = Attempt {
                 id,
                 message_id: lab.ids.next(),
                 channel_id: channel,
-                started_at: BEGIN,
+                started_at: began_at,
                 ended: None,
                 request: "{}".into(),
             };
@@ -203,15 +212,19 @@ fn what_was_accepted_of_late_is_counted_by_channel() {
             })
             .await;
         }
-        let mut counts = lab.read(move |tx| tx.accepted_attempts_since(since, 100)).await;
-        counts.sort();
-        assert_eq!(counts, [(whatsapp(), 1), (backup(), 1)]);
-        assert_eq!(
-            lab.read(move |tx| tx.accepted_attempts_since(since, 1)).await,
-            [(whatsapp(), 1)]
-        );
+        let lately = async |channel: ChannelId, since, limit| {
+            lab.read(move |tx| tx.attempts_lately(&channel, since, limit)).await
+        };
+        let of = |count, accepted, begun_at: Millis| AttemptsLately {
+            count,
+            accepted,
+            begun_at: Some(begun_at),
+        };
+        assert_eq!(lately(whatsapp(), since, 100).await, of(3, 2, BEGIN));
+        assert_eq!(lately(whatsapp(), since, 2).await, of(2, 1, BEGIN + 1), "the last ones");
+        assert_eq!(lately(backup(), since, 100).await, of(1, 1, BEGIN + 3));
         let after = AttemptId::first_of(lab.now() + 1);
-        assert_eq!(lab.read(move |tx| tx.accepted_attempts_since(after, 100)).await, []);
+        assert_eq!(lately(whatsapp(), after, 100).await, AttemptsLately::default());
     });
 }
 

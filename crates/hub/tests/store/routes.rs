@@ -59,11 +59,34 @@ fn legs_read_back_in_their_order_and_are_found_by_what_they_wait_for() {
         assert_eq!(lab.read(|tx| tx.routes_due(BEGIN + 999, 10)).await, []);
         assert_eq!(lab.read(|tx| tx.routes_due(BEGIN + 1_000, 10)).await, [origin]);
         assert_eq!(lab.read(|tx| tx.routes_at_work(&backup(), BEGIN, 10)).await, [origin]);
+        assert_eq!(lab.read(|tx| tx.routes_stranded(&backup(), BEGIN, 10)).await, []);
+        let stranded = Leg {
+            no_route: Some("nowhere".into()),
+            looked_at: BEGIN + 1,
+            ..next.clone()
+        };
+        lab.write(move |tx| tx.update_leg(&stranded)).await;
+        assert_eq!(lab.read(|tx| tx.routes_at_work(&backup(), BEGIN + 9, 10)).await, []);
+        assert_eq!(lab.read(|tx| tx.routes_stranded(&backup(), BEGIN, 10)).await, []);
+        assert_eq!(
+            lab.read(|tx| tx.routes_stranded(&backup(), BEGIN + 1, 10)).await,
+            [origin]
+        );
+        for (words, index) in [
+            ("l.no_route IS NULL", "message_routes_at_work"),
+            ("l.no_route IS NOT NULL", "message_routes_stranded"),
+        ] {
+            let plans = lab.plans(&["FROM message_routes AS l", words]);
+            assert_eq!(plans.len(), 1);
+            let is_walk = plans[0].contains(index) && !plans[0].contains("TEMP B-TREE") && !plans[0].contains("Sort");
+            assert!(is_walk, "{plans:?}");
+        }
         let changed = Leg {
             state: LegState::Left,
             late_at: Some(BEGIN + 5),
             looked_at: BEGIN + 1,
             no_route: Some("none".into()),
+            at: BEGIN + 7,
             ..next
         };
         let kept = changed.clone();

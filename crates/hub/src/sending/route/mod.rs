@@ -5,7 +5,8 @@
 //! leg is never taken for another's. [`model`] judges a leg; [`tend`] looks at those that are due, and at those whose channel sends nothing.
 //!
 //! Guarantee: of two legs Tidings itself never sends both. What still waits on the old leg is withdrawn in the unit that makes the new one;
-//! what is being sent, or of unknown outcome, is waited for, as long as the policy says. What Meta has and delivers after all is told as late.
+//! what is being sent, or of unknown outcome, is waited for, as long as the policy says, or, where its channel sends nothing, until its time is
+//! up; it goes on marked as what may be a double. What Meta has and delivers after all is told as late.
 
 pub mod model;
 
@@ -22,7 +23,7 @@ use crate::sending::{request, sender, switch, window};
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx};
 use crate::stream::model::Change;
-use model::{DEFAULT, Leave, Leg, LegState, Policy, Success, Verdict, further, judge};
+use model::{DEFAULT, Leave, Leg, LegState, Policy, Queued, Success, Verdict, further, judge};
 use std::sync::Arc;
 
 /// How many messages are looked at by one transaction.
@@ -115,13 +116,29 @@ pub async fn tend(app: &App) -> Result<(), StoreError> {
                 break;
             }
         }
+        // For these there was no other route; and most often there still is none. So one unit of them is looked at, in turn, and more only as
+        // long as that moves some: however many there are, they cost little, and keep nobody waiting.
+        for _ in 0..UNITS_MAX {
+            let now = app.clock.now_millis();
+            let id = channel.id.clone();
+            let stranded = app
+                .store
+                .read(move |tx| tx.routes_stranded(&id, now - REST_MILLIS, UNIT_MAX))
+                .await?;
+            let is_last = stranded.len() < UNIT_MAX as usize;
+            let has_changed = look_at(app, stranded, now).await?;
+            if is_last || !has_changed {
+                break;
+            }
+        }
     }
     Ok(())
 }
 
-async fn look_at(app: &App, mut origins: Vec<MessageId>, now: Millis) -> Result<(), StoreError> {
+/// Answers with whether anything has changed that is told of.
+async fn look_at(app: &App, mut origins: Vec<MessageId>, now: Millis) -> Result<bool, StoreError> {
     if origins.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     // In one order everywhere, so that two nodes cannot hold what the other one waits for.
     origins.sort_unstable();
@@ -154,7 +171,7 @@ async fn look_at(app: &App, mut origins: Vec<MessageId>, now: Millis) -> Result<
     for channel in &channels {
         app.senders.nudge(channel);
     }
-    Ok(())
+    Ok(!channels.is_empty())
 }
 
 /// One look at one message.
@@ -164,6 +181,13 @@ struct Way<'a> {
     changes: Vec<NewStreamRow>,
     channels: Vec<ChannelId>,
     late: u64,
+}
+
+/// Why no route can be taken.
+struct NoRoute {
+    why: String,
+    /// Only for now: one would serve, but sends nothing.
+    may_pass: bool,
 }
 
 /// A route that can be taken.
@@ -260,11 +284,17 @@ impl Way<'_> {
         let success = self.success(policy, &message.channel_id);
         let leg = &mut legs[index];
         leg.looked_at = self.now;
-        let state = entry.as_ref().map(|entry| entry.state);
+        let queued = match &entry {
+            Some(entry) => Some(Queued {
+                state: entry.state,
+                is_up: entry.state == EntryState::Unknown && tx.is_unknown_up(message.id, self.now)?,
+            }),
+            None => None,
+        };
         let verdict = judge(
             leg,
             message,
-            state,
+            queued,
             success,
             policy.fallback_after,
             down.as_deref(),
@@ -282,12 +312,18 @@ impl Way<'_> {
                 let next = self.next(tx, policy, &untaken, conversations, contact, message, terms.as_ref())?;
                 let leg = &mut legs[index];
                 match next {
-                    Err(no_route) => {
-                        if leg.no_route.as_ref() != Some(&no_route) {
+                    Err(NoRoute { why, may_pass }) => {
+                        if leg.no_route.as_ref() != Some(&why) {
                             self.changes.push(self.row(message, Change::updated(message)));
                             self.channels.push(message.channel_id.clone());
                         }
-                        leg.strand(no_route, message.status, entry.is_some());
+                        // What waits for a channel that sends nothing is looked at as long as it does.
+                        let is_looked_at = entry.is_some() && down.is_some();
+                        let lasts = self.app.config.sending.expires_after;
+                        let again_at = (may_pass && !is_looked_at)
+                            .then(|| leg.again_at(lasts, self.now))
+                            .flatten();
+                        leg.strand(why, again_at, message.status, entry.is_some());
                     }
                     Ok(next) => {
                         leg.hand_on();
@@ -400,9 +436,12 @@ impl Way<'_> {
         contact: Option<ContactId>,
         message: &Message,
         terms: Option<&Terms>,
-    ) -> Result<Result<Next, String>, StoreError> {
+    ) -> Result<Result<Next, NoRoute>, StoreError> {
         let Some(contact) = contact else {
-            return Ok(Err("the contact is not known any more".to_owned()));
+            return Ok(Err(NoRoute {
+                why: "the contact is not known any more".to_owned(),
+                may_pass: false,
+            }));
         };
         let identities: Vec<Identity> = tx.identities_of_contact(contact)?;
         let fallback = terms.and_then(|terms| terms.fallback.as_ref());
@@ -417,11 +456,12 @@ impl Way<'_> {
             Some(origin) => in_words(tx, origin, said)?,
             None => None,
         };
-        let mut reasons = Vec::new();
+        let (mut reasons, mut may_pass) = (Vec::new(), false);
         for channel in routes {
             let id = &channel.id;
             if let Some(why) = down(self.app, id) {
                 reasons.push(why);
+                may_pass = true;
                 continue;
             }
             if request::address_of(channel.kind, &channel.account, &identities).is_none() {
@@ -468,11 +508,12 @@ impl Way<'_> {
                 content,
             }));
         }
-        Ok(Err(if reasons.is_empty() {
+        let why = if reasons.is_empty() {
             "the policy has no further route".to_owned()
         } else {
             reasons.join("; ")
-        }))
+        };
+        Ok(Err(NoRoute { why, may_pass }))
     }
 
     fn leave(
@@ -488,8 +529,9 @@ impl Way<'_> {
             Leave::Withdraw => self.withdraw(tx, message, format!("it went on by channel `{next}`: {reason}")),
             Leave::GiveUp => {
                 tx.remove_entries(&[message.id])?;
-                // Without a time of failure, since it may have arrived: what Meta still says shows.
+                // Without a time of failure, since it may have arrived: what Meta still says shows. What goes on says so, too.
                 message.status = Status::Failed;
+                message.maybe_duplicate = true;
                 message.failure = Some(Failure::ours(format!(
                     "it is not known whether it was taken; it went on by channel `{next}`, and may have arrived"
                 )));

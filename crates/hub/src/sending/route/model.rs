@@ -224,11 +224,12 @@ impl Leg {
         }
     }
 
-    /// As if it had just begun: its message was queued again.
-    pub fn anew(self) -> Self {
+    /// As if it had just begun: its message was queued again. When it has to have got there is found out at the next look.
+    pub fn anew(self, at: Millis) -> Self {
         Self {
             state: LegState::Working,
-            due_at: None,
+            at,
+            due_at: Some(at),
             looked_at: 0,
             no_route: None,
             ..self
@@ -255,12 +256,20 @@ impl Leg {
         (self.state, self.due_at, self.no_route) = (LegState::Left, None, None);
     }
 
-    /// No other leg can take over. It is looked at again when something is told of its message, or while its channel sends nothing.
-    pub fn strand(&mut self, no_route: String, status: Status, has_entry: bool) {
-        (self.due_at, self.no_route) = (None, Some(no_route));
-        if !has_entry && matches!(status, Status::Failed | Status::Expired) {
+    /// No other leg can take over. It is looked at again when something is told of its message, while its channel sends nothing, or at a time.
+    pub fn strand(&mut self, no_route: String, again_at: Option<Millis>, status: Status, has_entry: bool) {
+        (self.due_at, self.no_route) = (again_at, Some(no_route));
+        if again_at.is_none() && !has_entry && matches!(status, Status::Failed | Status::Expired) {
             self.state = LegState::Ended;
         }
+    }
+
+    /// When it is looked at again for which there is no route only as long as other channels send nothing: less and less often, and not beyond the
+    /// time that it lasts.
+    pub fn again_at(&self, lasts: Duration, now: Millis) -> Option<Millis> {
+        let pause = ((now - self.at) / 8).clamp(millis(PAUSE_LEAST), millis(PAUSE_MOST));
+        let until = self.expires_at.unwrap_or(self.at + millis(lasts));
+        Some(now + pause).filter(|at| *at < until)
     }
 
     /// Something was told of its message after another leg had taken over; answers whether it has got there after all. It is told once: then
@@ -278,6 +287,18 @@ impl Leg {
     pub fn gives_way(&self, entry: Option<EntryState>) -> bool {
         self.state == LegState::Working && matches!(entry, Some(EntryState::Waiting | EntryState::Unknown))
     }
+}
+
+/// The leg that has taken over from a message: the last of those that came after its own.
+pub fn taken_over(legs: &[Leg], message: MessageId) -> Option<&Leg> {
+    let own = legs.iter().find(|leg| leg.message_id == message)?;
+    legs.iter().rfind(|leg| leg.number > own.number)
+}
+
+/// The other leg that a message is in the hands of: one that got there, or else the one that has taken over.
+pub fn in_other_hands(legs: &[Leg], message: MessageId) -> Option<&Leg> {
+    let reached = |leg: &&Leg| leg.message_id != message && leg.state == LegState::Reached;
+    legs.iter().find(reached).or_else(|| taken_over(legs, message))
 }
 
 /// The routes that can still be taken after the one by a channel: those that come after it in the order of the policy, or all of it after the
@@ -329,11 +350,24 @@ pub enum Leave {
 /// How long to wait for a call that is under way.
 const CALL_MILLIS: Millis = 1_000;
 
-/// Judges a leg that is at work: `entry` is where its entry in the outbox is, `down` why its channel sends nothing.
+/// The pauses between looks at what has no route for now.
+const PAUSE_LEAST: Duration = Duration::from_secs(5);
+const PAUSE_MOST: Duration = Duration::from_mins(5);
+
+/// An entry in the outbox, as far as a leg is judged by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queued {
+    /// Where it is.
+    pub state: EntryState,
+    /// Of one of unknown outcome: its time is up, and nothing has come in that may tell of it.
+    pub is_up: bool,
+}
+
+/// Judges a leg that is at work: `down` is why its channel sends nothing.
 pub fn judge(
     leg: &Leg,
     message: &Message,
-    entry: Option<EntryState>,
+    entry: Option<Queued>,
     success: Success,
     fallback_after: Option<Duration>,
     down: Option<&str>,
@@ -349,7 +383,7 @@ pub fn judge(
     }
     let late_at = fallback_after.map(|after| leg.at + millis(after));
     let is_late = late_at.is_some_and(|at| at <= now);
-    match (message.status, entry) {
+    match (message.status, entry.map(|entry| entry.state)) {
         (Status::Cancelled, None) => Verdict::Ended,
         (Status::Failed | Status::Expired, None) => {
             let word = message.status.as_str();
@@ -371,6 +405,11 @@ pub fn judge(
         (_, Some(EntryState::Waiting)) if down.is_some() => Verdict::MoveOn {
             reason: down.unwrap_or_default().to_owned(),
             leave: Leave::Withdraw,
+        },
+        // Here it would be sent once more, and cannot be.
+        (_, Some(EntryState::Unknown)) if down.is_some() && entry.is_some_and(|entry| entry.is_up) => Verdict::MoveOn {
+            reason: down.unwrap_or_default().to_owned(),
+            leave: Leave::GiveUp,
         },
         (_, entry) if is_late => Verdict::MoveOn {
             reason: format!(

@@ -1,6 +1,9 @@
 //! What operators see of the queue, and do about it.
 
 use serde_json::{Value, json};
+use tidings::conversations::model::ChannelId;
+use tidings::sending::queue;
+use tidings::server::Hub;
 use tidings_sandbox::FaultKind;
 
 use super::{HOUR, MINUTE, PHONE, SECOND, after, refuse, waiting, written_to};
@@ -123,6 +126,105 @@ async fn a_channel_that_pauses_goes_on_when_an_operator_says_so() {
             .expect(200);
         assert_eq!(processed["released"], 1);
         harness.message_until(&sent, "accepted").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_channel_that_pauses_goes_on_whichever_node_is_asked() {
+    on_both(async |harness| {
+        if !harness.is_shared() {
+            return;
+        }
+        let whatsapp = ChannelId("whatsapp".to_owned());
+        let other = harness.another_node().await;
+        let leads = |hub: &Hub, id: &ChannelId| hub.app().leases.lead(id).is_some();
+        harness
+            .until("each leads one of the two", async |harness| {
+                let both = [harness.hub(), other.hub()];
+                let all = ["whatsapp", "instagram"].map(|id| ChannelId(id.to_owned()));
+                let led = both.map(|hub| all.iter().filter(|id| leads(hub, id)).count());
+                (led == [1, 1]).then_some(())
+            })
+            .await;
+        let conversation = written_to(harness).await;
+        refuse(harness, 130_429, 1);
+        let sent = harness.reply(&conversation, "x").await;
+        harness
+            .until("it waits", async |harness| {
+                let waits = waiting(harness, &sent).await;
+                (waits["waitsFor"] == "throttled").then_some(())
+            })
+            .await;
+        let asked = if leads(harness.hub(), &whatsapp) {
+            other.hub()
+        } else {
+            harness.hub()
+        };
+        assert!(!leads(asked, &whatsapp));
+        let processed = queue::process(asked.app(), Some(&whatsapp), "somebody").await.unwrap();
+        assert_eq!(processed.released, [(whatsapp, 1)]);
+        harness.message_until(&sent, "accepted").await;
+        other.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_operators_do_about_messages_is_written_down() {
+    on_both(async |harness| {
+        let conversation = written_to(harness).await;
+        refuse(harness, 131_026, 2);
+        let mut sent = Vec::new();
+        for words in ["one", "two"] {
+            let id = harness.reply(&conversation, words).await;
+            harness.message_until(&id, "failed").await;
+            sent.push(id);
+        }
+        retry(harness, &sent[0], "").await.expect(200);
+        harness
+            .post(&format!("{FAILED}/retry"), &json!({"force": true}))
+            .await
+            .expect(200);
+        for id in &sent {
+            harness.message_until(id, "accepted").await;
+        }
+        retry(harness, &sent[0], "").await.problem(409, "not_retryable");
+        let later =
+            json!({"to": {"conversation": conversation["id"]}, "message": "later", "sendAt": after(harness, HOUR)});
+        let later = harness.send(later).await;
+        let cancel = format!("/admin/messages/{later}/cancel");
+        harness.post(&cancel, &json!({})).await.expect(200);
+        harness
+            .post(&format!("{PROCESS}?channel=whatsapp"), &json!({}))
+            .await
+            .expect(200);
+
+        let of = async |subject: String| {
+            let audit = harness
+                .get(&format!("/api/v1/audit?subject={subject}"))
+                .await
+                .expect(200);
+            let mut entries = audit["entries"].as_array().unwrap().clone();
+            entries.retain(|entry| entry["action"] != "channel.credentials");
+            let entries = entries.iter().map(|entry| {
+                assert_eq!(entry["actor"], "admin", "{entry}");
+                json!([entry["action"], entry["detail"]])
+            });
+            entries.collect::<Vec<Value>>()
+        };
+        let retried = |force: bool| vec![json!(["message.retry", {"force": force}])];
+        assert_eq!(
+            of(format!("message:{}", sent[0])).await,
+            retried(false),
+            "what was refused is none"
+        );
+        assert_eq!(of(format!("message:{}", sent[1])).await, retried(true));
+        assert_eq!(of(format!("message:{later}")).await, [json!(["message.cancel", {}])]);
+        assert_eq!(
+            of("channel:whatsapp".to_owned()).await,
+            [json!(["channel.process_queue", {"released": 0}])]
+        );
     })
     .await;
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use tidings::conversations::model::ChannelId;
 use tidings_sandbox::{FaultKind, FaultRequest};
@@ -133,6 +135,35 @@ async fn too_many_failures_open_the_circuit_and_one_message_closes_it() {
         if let Some(other) = other {
             other.stop().await;
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_lets_nothing_through_costs_no_message() {
+    let is_shut = Arc::new(AtomicBool::new(true));
+    let answers_no = Arc::clone(&is_shut);
+    let login = || (StatusCode::PROXY_AUTHENTICATION_REQUIRED, "<html>log in</html>").into_response();
+    let graph = Graph::answering(move |_, _| answers_no.load(Ordering::Relaxed).then(login)).await;
+    on_both_with(through(&graph).with(CALLS_MIN, "3"), async |harness| {
+        is_shut.store(true, Ordering::Relaxed);
+        let mut sent = Vec::new();
+        for number in 1..=3 {
+            let id = write_first(harness, &format!("+44770090000{number}")).await;
+            let waiting = harness.waiting_after(&id, 1).await;
+            assert_eq!(
+                (&waiting["state"], &waiting["waitsFor"]),
+                (&json!("waiting"), &json!("retry"))
+            );
+            sent.push(id);
+        }
+        stands(harness, "circuit_open").await;
+        is_shut.store(false, Ordering::Relaxed);
+        harness.pass(SECOND * 60).await;
+        for id in sent {
+            harness.message_until(&id, "accepted").await;
+        }
+        stands(harness, "ready").await;
     })
     .await;
 }

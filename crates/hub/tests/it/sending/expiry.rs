@@ -11,7 +11,7 @@ use crate::harness::{Harness, Setup, fault, on_both, on_both_with};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A reply that lasts so long, and is taken also while its channel is stopped.
-async fn lasting(harness: &Harness, conversation: &Value, words: &str, time: Duration) -> String {
+pub(super) async fn lasting(harness: &Harness, conversation: &Value, words: &str, time: Duration) -> String {
     let at = harness.clock.now_millis() + i64::try_from(time.as_millis()).unwrap();
     let at = jiff::Timestamp::from_millisecond(at).unwrap().to_string();
     let body = json!({"to": {"conversation": conversation["id"]}, "message": words, "expiresAt": at});

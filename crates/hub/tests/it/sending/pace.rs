@@ -6,9 +6,12 @@ use serde_json::json;
 use tidings::conversations::model::ChannelId;
 use tidings::sending::model::Priority;
 use tidings::store::StoreError;
+use tidings_sandbox::{FaultKind, FaultRequest};
 
+use super::answers::{self, waits_for};
 use super::graph::{Call, Graph};
-use crate::harness::{Harness, NUMBER, Setup, on_both_with, text};
+use super::routes::stop;
+use crate::harness::{Harness, NUMBER, Setup, fault, on_both_with, text};
 
 fn paced(graph: &Graph, per_second: u32) -> Setup {
     Setup::default()
@@ -195,6 +198,69 @@ async fn what_an_hour_and_a_day_allow_is_kept_over_a_restart() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn whoever_writes_is_answered_although_nobody_else_may_be_written_to() {
+    let graph = Graph::start().await;
+    let setup = paced(&graph, 0).with("TIDINGS_SENDING_WHATSAPP_CONTACTS_PER_DAY", "1");
+    on_both_with(setup, async |harness| {
+        let before = graph.calls().len();
+        write_first(harness, 1).await;
+        until_called(harness, &graph, before + 1).await;
+        // Amara's number: she is the second one.
+        let amara = answers::write_first(harness, "+447700900101").await;
+        waits_for(harness, &amara, "tier_limit").await;
+        harness.sandbox.write("amara", NUMBER, text("hello?")).unwrap();
+        harness.projected().await;
+        let conversation = harness.message(&amara).await["conversationId"].clone();
+        let answer = harness
+            .send(json!({"to": {"conversation": conversation}, "message": "yes?"}))
+            .await;
+        harness.message_until(&amara, "accepted").await;
+        harness.message_until(&answer, "accepted").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_was_not_written_to_after_all_does_not_count_as_reached() {
+    let setup = Setup::default()
+        .with("TIDINGS_SENDING_PARALLEL", "1")
+        .with("TIDINGS_SENDING_WHATSAPP_CONTACTS_PER_DAY", "3");
+    on_both_with(setup, async |harness| {
+        // The first call takes a minute, while the others are in hand.
+        let slow = FaultRequest {
+            delay_ms: Some(60_000),
+            ..fault(FaultKind::Delay)
+        };
+        harness.sandbox.fault(slow).unwrap();
+        let sent = write_first(harness, 3).await;
+        for id in &sent {
+            harness.message_until(id, "sending").await;
+        }
+        stop(harness, "whatsapp", "stop").await;
+        for id in &sent[1..] {
+            harness.message_until(id, "queued").await;
+            let cancel = format!("/admin/messages/{id}/cancel");
+            harness.post(&cancel, &json!({})).await.expect(200);
+        }
+        harness.pass(Duration::from_secs(61)).await;
+        harness
+            .until("the first one has ended", async |harness| {
+                let status = harness.message(&sent[0]).await["status"].clone();
+                (status != "sending").then_some(())
+            })
+            .await;
+        stop(harness, "whatsapp", "start").await;
+        for number in [1, 2] {
+            let id = answers::write_first(harness, &format!("+44770090010{number}")).await;
+            harness.message_until(&id, "accepted").await;
+        }
+        let fourth = answers::write_first(harness, "+447700900199").await;
+        waits_for(harness, &fourth, "tier_limit").await;
+    })
+    .await;
 }
 
 #[tokio::test]

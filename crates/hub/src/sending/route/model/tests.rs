@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Leave, Leg, LegState, Policy, Success, Verdict, further, judge};
+use super::{Leave, Leg, LegState, Policy, Queued, Success, Verdict, further, judge};
 use crate::clock::{Clock, from_millis};
 use crate::conversations::content::Content;
 use crate::conversations::model::{ChannelId, Failure, Message, Millis, Receipt, Receipts, Sender, Status};
@@ -294,7 +294,7 @@ impl World {
             let verdict = judge(
                 &leg,
                 message,
-                entry,
+                entry.map(|state| Queued { state, is_up: true }),
                 self.policy.success,
                 self.policy.fallback_after,
                 down,
@@ -314,7 +314,7 @@ impl World {
             .find(|id| !self.is_down(id) && self.reaches[self.at(id)])
             .cloned();
         let Some(next) = next else {
-            self.legs[index].strand("nowhere".to_owned(), status, entry.is_some());
+            self.legs[index].strand("nowhere".to_owned(), None, status, entry.is_some());
             return;
         };
         self.legs[index].hand_on();
