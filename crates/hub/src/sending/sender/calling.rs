@@ -1,0 +1,219 @@
+//! Meta is called, or the SMTP server, and what it answers is counted.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tidings_meta::client::{CallError, Exchange, GraphClient, Sent, Usage};
+use tidings_meta::error;
+use tidings_meta::notification::Platform;
+use tokio::time::Instant;
+
+use super::{Answer, InHand, Line, Sender};
+use crate::channels::check::{self, CheckError};
+use crate::channels::model::ChannelKind;
+use crate::conversations::model::{Failure, Millis};
+use crate::sending::model::{self, Outcome};
+use crate::sending::{outcome, request};
+
+/// For how long it counts that Meta answered, or did not.
+const ANSWERS_FRESH: Duration = Duration::from_secs(1);
+/// How long it may take to answer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+/// How far Meta's clock and ours may be apart.
+const CLOCKS_APART: Millis = 60_000;
+/// How many pages of answers are looked through for one of ours.
+const LOOK_PAGES_MAX: usize = 4;
+
+impl Sender {
+    /// Calls Meta, or the SMTP server.
+    pub(in crate::sending) async fn call(&self, in_hand: &InHand) -> Answer {
+        let body = &in_hand.body;
+        if let Some(answer) = self.look_below(in_hand).await {
+            return answer;
+        }
+        let (platform, exchange) = match &self.line {
+            Line::Meta {
+                platform: platform @ Platform::WhatsApp,
+                client,
+                token,
+            } => (
+                *platform,
+                client.send_whatsapp(token, &self.channel.account, body).await,
+            ),
+            Line::Meta {
+                platform: platform @ Platform::Instagram,
+                client,
+                token,
+            } => (*platform, self.call_instagram(client, token, body).await),
+            Line::Email(mailer) => {
+                let began = Instant::now();
+                let posted = mailer.send(body).await;
+                return Answer {
+                    outcome: posted.outcome,
+                    http_status: None,
+                    text: posted.answer,
+                    elapsed: began.elapsed(),
+                    usage: Usage::default(),
+                    class: None,
+                };
+            }
+        };
+        let class = match &exchange.outcome {
+            Err(CallError::Refused(refusal)) => Some(error::explain(platform, refusal).class.as_str()),
+            _ => None,
+        };
+        let mut outcome = outcome::of(platform, request::is_repeatable(body), &exchange);
+        // Meta takes one private reply for each comment: that there is one proves that the attempt whose outcome was unknown has made it.
+        if in_hand.is_maybe_double && request::is_private_reply(body) && outcome::is_answered_already(&outcome) {
+            outcome = Outcome::Accepted {
+                external_id: None,
+                recipient: model::Recipient::default(),
+            };
+        }
+        Answer {
+            outcome,
+            http_status: exchange.http_status,
+            text: exchange.answer,
+            elapsed: exchange.elapsed,
+            usage: exchange.usage,
+            class,
+        }
+    }
+
+    /// Whether Meta answers at all: a question that changes nothing is asked, once for all who want to know within a moment.
+    ///
+    /// What may have arrived is sent once more and not again, so that is not to be spent on a Meta that is away.
+    pub(in crate::sending) async fn meta_answers(&self) -> bool {
+        let (Line::Meta { .. }, Some(credentials)) = (&self.line, &self.channel.credentials) else {
+            return true;
+        };
+        let mut known = self.answers.lock().await;
+        if let Some((at, answers)) = *known
+            && at.elapsed() < ANSWERS_FRESH
+        {
+            return answers;
+        }
+        let (kind, account) = (self.channel.kind, &self.channel.account);
+        let asked = check::works_again(&self.app, kind, account, credentials);
+        // Whatever it says of the credentials, it says something.
+        let answers = match tokio::time::timeout(ANSWERS_WITHIN, asked).await {
+            Ok(Ok(()) | Err(CheckError::Credentials(_) | CheckError::Account(_))) => true,
+            Ok(Err(CheckError::Unanswered(_))) | Err(_) => false,
+        };
+        *known = Some((Instant::now(), answers));
+        answers
+    }
+
+    async fn call_instagram(
+        &self,
+        client: &GraphClient,
+        token: &SecretString,
+        body: &serde_json::Value,
+    ) -> Exchange<Sent> {
+        if !request::is_comment(body) {
+            return client.send_instagram(token, &self.channel.account, body).await;
+        }
+        let text = |name: &str| body[name].as_str();
+        let message = text("message").unwrap_or_default();
+        match (text("media_id"), text("comment_id")) {
+            (Some(media_id), comment_id) => {
+                let account = &self.channel.account;
+                client
+                    .reply_to_mention(token, account, media_id, comment_id, message)
+                    .await
+            }
+            (None, comment_id) => {
+                let comment_id = comment_id.unwrap_or_default();
+                client.reply_to_comment(token, comment_id, message).await
+            }
+        }
+    }
+
+    /// Looks whether an attempt whose outcome stayed unknown has left its answer below the comment: then nothing is said again. `None` if there is
+    /// none. Instagram's requests bear no mark, and the webhook of an own comment may be lost.
+    async fn look_below(&self, in_hand: &InHand) -> Option<Answer> {
+        let comment_id = in_hand.look_below.as_deref()?;
+        let Line::Meta { client, token, .. } = &self.line else {
+            return None;
+        };
+        let (words, account) = (in_hand.body["message"].as_str(), self.channel.account.as_str());
+        let since = in_hand.entry.queued_at - CLOCKS_APART;
+        let mut after: Option<String> = None;
+        for _ in 0..LOOK_PAGES_MAX {
+            let exchange = client.replies_to_comment(token, comment_id, after.as_deref()).await;
+            let answer = |outcome: Outcome| Answer {
+                outcome,
+                http_status: exchange.http_status,
+                text: exchange.answer.clone(),
+                elapsed: exchange.elapsed,
+                usage: exchange.usage,
+                class: None,
+            };
+            let page = match &exchange.outcome {
+                Ok(page) => page,
+                // It is as unknown as before.
+                Err(error) => {
+                    let failure = Failure::ours(format!("what is below the comment could not be read: {error}"));
+                    return Some(answer(Outcome::Unknown {
+                        failure,
+                        answered: true,
+                    }));
+                }
+            };
+            let ours = page.comments.iter().find(|comment| {
+                comment.text.as_deref() == words
+                    && comment.at.is_none_or(|at| at >= since)
+                    && comment.from_id.as_deref().is_none_or(|from| from == account)
+            });
+            if let Some(found) = ours.and_then(|comment| comment.id.clone()) {
+                return Some(answer(Outcome::Accepted {
+                    external_id: Some(found),
+                    recipient: model::Recipient::default(),
+                }));
+            }
+            after = Some(page.after.clone()?);
+        }
+        None
+    }
+
+    pub(in crate::sending) fn count(&self, answer: &Answer, in_hand: &InHand) {
+        let outcome = &answer.outcome;
+        let error = outcome
+            .failure()
+            .map(|failure| (failure.code, answer.class.unwrap_or_else(|| outcome.as_str())));
+        if let (Some((code, class)), Some(failure)) = (error, outcome.failure()) {
+            // Without a code of Meta's there was no answer in time, or none that can be understood.
+            let said = if code == 0 {
+                "nothing usable".to_owned()
+            } else {
+                code.to_string()
+            };
+            tracing::warn!(
+                message = %in_hand.entry.message_id,
+                attempt = %in_hand.attempt_id,
+                channel = %self.channel.id,
+                code,
+                class,
+                http_status = answer.http_status,
+                "{} API responded {said}: {}",
+                match self.channel.kind {
+                    ChannelKind::WhatsApp => "WhatsApp",
+                    ChannelKind::Instagram => "Instagram",
+                    ChannelKind::Email => "SMTP",
+                },
+                failure.text,
+            );
+        }
+        self.app.metrics.observe_send(answer.elapsed);
+        // The counters of the runbook are those of Meta's products.
+        let Some(platform) = self.channel.platform() else {
+            return;
+        };
+        self.app.metrics.count_call(platform, "messages", error);
+        match outcome {
+            Outcome::Accepted { .. } => self.app.metrics.count_sent(platform, true, in_hand.kind),
+            Outcome::Failed { .. } => self.app.metrics.count_sent(platform, false, in_hand.kind),
+            Outcome::Again { .. } | Outcome::Unknown { .. } => {}
+        }
+    }
+}

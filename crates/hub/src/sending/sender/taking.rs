@@ -1,0 +1,637 @@
+//! Messages are taken in hand: which go next, whether each may be sent as it is now, and what Meta is told.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::{Claim, InHand, PAUSED_WAIT, Reach, Sender, Taken, millis, template_of};
+use crate::channels::model::ChannelKind;
+use crate::channels::templates::model::Standing as TemplateStanding;
+use crate::channels::templates::{model as template_model, news};
+use crate::conversations::consent::model::{Consents, Statement};
+use crate::conversations::content::Content;
+use crate::conversations::model::{
+    Comment, CommentKind, Conversation, Failure, Identity, Message, Millis, Receipt, Status, Venue,
+};
+use crate::conversations::understand::callback_of;
+use crate::ids::{AttemptId, ContactId, ConversationId, MessageId};
+use crate::media::model::Upload;
+use crate::media::outbound::{self, Resolved};
+use crate::sending::end::End;
+use crate::sending::model::{Attempt, EntryState, OutboxEntry, Postponement, Priority, Purpose, Terms, Wait};
+use crate::sending::pace::{self, Pace};
+use crate::sending::request::{self, Address};
+use crate::sending::window::{self, AtSend, Permit};
+use crate::sending::{cancel, email, fallback, route};
+use crate::store::{StoreError, Tx, templates};
+use crate::stream::model::Change;
+
+/// How much longer than the call itself an entry is marked as being sent.
+const LEASE_MARGIN: Duration = Duration::from_secs(30);
+/// A wait that is shorter than this is waited out in hand: writing it down would cost more.
+const SHORT_WAIT: Millis = 1_000;
+/// Meta's code for a message that cannot go to a business-scoped user id (reference `whatsapp.md` 14.2).
+const NOT_FOR_USER_IDS: i64 = 131_062;
+const HOUR_MILLIS: Millis = 3_600_000;
+/// When it is looked again whether a file is in Meta's hands; whoever hands it over tells sooner.
+const MEDIA_LOOK_AGAIN: Millis = 5_000;
+
+/// What a unit that takes entries has found out about them.
+struct Known {
+    messages: HashMap<MessageId, Message>,
+    conversations: HashMap<ConversationId, Conversation>,
+    identities: HashMap<ContactId, Vec<Identity>>,
+    terms: HashMap<MessageId, Terms>,
+    /// The files of messages.
+    files: outbound::Known,
+    /// When those were last written to outside of a window to whom that is about to be done.
+    reached: HashMap<ConversationId, Millis>,
+    /// Of e-mails whose policy names one.
+    subjects: HashMap<MessageId, String>,
+    /// What contacts have said of being written to.
+    consents: Consents,
+    /// How the templates stand that messages are, or may become; by name and language.
+    templates: HashMap<(String, String), templates::TemplateStanding>,
+    /// The comments that are answered.
+    comments: HashMap<MessageId, (Comment, Message)>,
+    /// How many of them may be answered privately now, and when more.
+    private: (i64, Millis),
+}
+
+/// Why a message is not sent because of its template.
+enum Stop {
+    /// Not before, and why.
+    Until(Millis, String),
+    /// Never.
+    For(Failure),
+}
+
+/// What a unit that takes entries is going to write.
+#[derive(Default)]
+struct Writes {
+    removed: Vec<MessageId>,
+    updated: Vec<Message>,
+    /// Those of them whose template takes the place of what they said.
+    replaced: Vec<Message>,
+    /// When and why it does.
+    taken_up: Vec<Terms>,
+    postponed: Vec<Postponement>,
+    /// Files that have to be handed to Meta first.
+    wanted_files: Vec<Upload>,
+    changes: Vec<Change>,
+}
+
+impl Sender {
+    /// Takes due entries in hand: those that have expired are ended, those whose recipient has to be left alone put back, the others
+    /// marked.
+    pub(in crate::sending) fn take(
+        &self,
+        tx: &mut Tx<'_>,
+        claim: &Claim,
+        pace: &Mutex<Pace>,
+    ) -> Result<Taken, StoreError> {
+        if !tx.keep_lease(&self.channel.id, &claim.lead.node(), claim.lead.epoch())? {
+            return Ok(Taken {
+                is_lost: true,
+                ..Taken::default()
+            });
+        }
+        if claim.has_missed {
+            // As at the beginning of a lead: events may only be on their way now.
+            let due_at = claim.now + millis(self.app.config.sending.unknown_after);
+            tx.postpone_unknown_entries(&self.channel.id, due_at)?;
+        }
+        let mut taken = Taken {
+            shares: claim.shares,
+            ..Taken::default()
+        };
+        let entries = self.claim(tx, claim, &mut taken)?;
+        let known = self.look_up(tx, &entries, claim.now)?;
+        let mut writes = Writes::default();
+        {
+            // Nobody else holds it for longer than a moment, and nothing is waited for under it.
+            let pace = pace.lock().expect("no thread panics while it holds this lock");
+            self.decide(entries, known, claim, &pace, &mut taken, &mut writes);
+        }
+        self.mark(tx, &taken, claim)?;
+        let updated: Vec<&Message> = writes.updated.iter().chain(&writes.replaced).collect();
+        tx.update_messages(&updated)?;
+        tx.keep_fallbacks_taken(&writes.taken_up.iter().collect::<Vec<_>>())?;
+        tx.remove_entries(&writes.removed)?;
+        tx.postpone_entries(&writes.postponed)?;
+        tx.want_media_uploads(&writes.wanted_files, claim.now)?;
+        taken.wants_files = !writes.wanted_files.is_empty();
+        taken.is_full |= !writes.postponed.is_empty() || !writes.removed.is_empty();
+        if !taken.is_full {
+            taken.next_due = tx.next_entry_due(&self.channel.id, claim.now)?;
+        }
+        self.tell(tx, writes.changes, claim.now)?;
+        Ok(taken)
+    }
+
+    /// Those that go next: of unknown outcome a quarter at most (but one at least), so that no backlog starves them; then those that wait,
+    /// each priority by its share.
+    fn claim(&self, tx: &mut Tx<'_>, claim: &Claim, taken: &mut Taken) -> Result<Vec<OutboxEntry>, StoreError> {
+        let channel = &self.channel.id;
+        let mut entries = tx.take_unknown_entries(channel, claim.now, (claim.count / 4).max(1))?;
+        let room = claim.count.saturating_sub(entries.len() as u32);
+        let mut queues: [VecDeque<OutboxEntry>; 3] = Default::default();
+        for (queue, priority) in queues.iter_mut().zip(Priority::ALL) {
+            *queue = tx.take_due_entries(channel, priority, claim.now, room)?.into();
+        }
+        while entries.len() < claim.count as usize
+            && let Some(next) = taken
+                .shares
+                .next([0, 1, 2].map(|index: usize| !queues[index].is_empty()))
+        {
+            entries.extend(queues[next].pop_front());
+        }
+        taken.is_full = entries.len() >= claim.count as usize;
+        Ok(entries)
+    }
+
+    fn look_up(&self, tx: &mut Tx<'_>, entries: &[OutboxEntry], now: Millis) -> Result<Known, StoreError> {
+        let mut ids: Vec<MessageId> = entries.iter().map(|entry| entry.message_id).collect();
+        ids.sort_unstable();
+        let messages = tx.lock_messages(&ids)?;
+        let files = outbound::Known::load(tx, &self.channel, messages.iter().map(|message| &message.content))?;
+        let terms = tx.terms_of_messages(&self.channel.id, &ids)?;
+        let templates = self.template_standings(tx, &messages, &terms)?;
+        let wanted: Vec<ConversationId> = entries.iter().map(|entry| entry.conversation_id).collect();
+        let mut conversations: HashMap<_, _> = tx
+            .conversations_by_ids(&wanted)?
+            .into_iter()
+            .map(|conversation| (conversation.id, conversation))
+            .collect();
+        for id in &wanted {
+            // One that was merged into another one since the entry was read.
+            if !conversations.contains_key(id)
+                && let Some(conversation) = tx.conversation_by_id(*id)?
+            {
+                conversations.insert(*id, conversation);
+            }
+        }
+        let contacts: HashSet<ContactId> = conversations
+            .values()
+            .map(|conversation| conversation.contact_id)
+            .collect();
+        let contacts: Vec<ContactId> = contacts.into_iter().collect();
+        let mut identities: HashMap<ContactId, Vec<Identity>> = HashMap::new();
+        for (contact, identity) in tx.identities_of_contacts(&contacts)? {
+            identities.entry(contact).or_default().push(identity);
+        }
+        let initiated: Vec<ConversationId> = conversations
+            .iter()
+            .filter(|(_, conversation)| !conversation.window_is_open(now))
+            .map(|(id, _)| *id)
+            .collect();
+        let reached = if self.limits().contacts_per_day > 0 {
+            tx.contacts_reached(&self.channel.id, &initiated)?.into_iter().collect()
+        } else {
+            HashMap::new()
+        };
+        let mut subjects = HashMap::new();
+        if self.channel.kind == ChannelKind::Email {
+            for leg in tx.legs_of_messages(&ids)? {
+                let subject = route::policy(&self.app, &leg.policy).and_then(|policy| policy.subject);
+                subjects.extend(subject.map(|subject| (leg.message_id, subject)));
+            }
+        }
+        let consents = Consents::of(tx.standing_consent_statements(&contacts)?);
+        let answered: Vec<MessageId> = messages
+            .iter()
+            .filter_map(|message| message.content.answers_comment())
+            .collect();
+        let private = if messages
+            .iter()
+            .any(|message| matches!(message.content, Content::PrivateReply(_)))
+        {
+            self.private_replies_left(tx, now)?
+        } else {
+            (0, now)
+        };
+        Ok(Known {
+            consents,
+            comments: comments_of(tx, &answered)?,
+            private,
+            subjects,
+            messages: messages.into_iter().map(|message| (message.id, message)).collect(),
+            files,
+            conversations,
+            identities,
+            terms: terms.into_iter().map(|terms| (terms.message_id, terms)).collect(),
+            reached,
+            templates,
+        })
+    }
+
+    /// How many private replies may be made now (reference `instagram.md` 6), and when more.
+    fn private_replies_left(&self, tx: &mut Tx<'_>, now: Millis) -> Result<(i64, Millis), StoreError> {
+        let limit = self.limits().private_per_hour;
+        if limit == 0 {
+            return Ok((i64::MAX, now));
+        }
+        let made = tx.private_replies_since(&self.channel.id, now - HOUR_MILLIS, limit)?;
+        let oldest = made.last().copied().unwrap_or(now);
+        Ok((i64::from(limit) - made.len() as i64, oldest + HOUR_MILLIS))
+    }
+
+    /// How the templates stand that these messages are, or may become.
+    fn template_standings(
+        &self,
+        tx: &mut Tx<'_>,
+        messages: &[Message],
+        terms: &[Terms],
+    ) -> Result<HashMap<(String, String), templates::TemplateStanding>, StoreError> {
+        let Some(account) = &self.channel.business_account else {
+            return Ok(HashMap::new());
+        };
+        let said = messages.iter().filter_map(|message| template_of(&message.content));
+        let ready = terms
+            .iter()
+            .filter_map(|terms| Some(&terms.fallback.as_ref()?.template));
+        let mut keys: Vec<(&str, &str)> = said
+            .chain(ready)
+            .map(|template| (template.name.as_str(), template.language.as_str()))
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let standings = tx.template_standings(account, &keys)?;
+        Ok(standings
+            .into_iter()
+            .map(|standing| ((standing.name.clone(), standing.language.clone()), standing))
+            .collect())
+    }
+
+    /// How a message may be sent now. Where the window has closed since it was accepted, its template takes its place; `None` if it has none.
+    fn permit(
+        &self,
+        message: &mut Message,
+        terms: Option<&mut Terms>,
+        window_ends_at: Option<Millis>,
+        now: Millis,
+    ) -> Option<Permit> {
+        let fallback = terms.as_ref().and_then(|terms| terms.fallback.as_ref());
+        match window::at_send(
+            self.channel.kind,
+            message.sender,
+            &message.content,
+            fallback,
+            window_ends_at,
+            now,
+        ) {
+            AtSend::Send(permit) => Some(permit),
+            // It may have arrived as it was: then nothing else is to be said.
+            AtSend::SendInstead if message.maybe_duplicate => None,
+            AtSend::SendInstead => {
+                let why = "the window closed before it could be sent".to_owned();
+                fallback::take(message, terms, why, now).then_some(Permit::Plain)
+            }
+            AtSend::Closed => None,
+        }
+    }
+
+    fn decide(
+        &self,
+        entries: Vec<OutboxEntry>,
+        mut known: Known,
+        claim: &Claim,
+        pace: &Pace,
+        taken: &mut Taken,
+        writes: &mut Writes,
+    ) {
+        let now = claim.now;
+        let (mut contacts_left, contacts_more_at) = pace.contacts_left(now);
+        let mut reached_now = HashSet::new();
+        for entry in entries {
+            let Some(mut message) = known.messages.remove(&entry.message_id) else {
+                // Its message was erased.
+                writes.removed.push(entry.message_id);
+                continue;
+            };
+            if let Some(end) = End::of(&entry, &message, now) {
+                end.apply(&mut message, now);
+                taken.ended.push(message.content.kind());
+                writes.end(entry.message_id, message);
+                continue;
+            }
+            if let Some(statement) = known.forbids(&entry) {
+                if entry.state == EntryState::Unknown {
+                    End::OptedOutUnknown.apply(&mut message, now);
+                    taken.ended.push(message.content.kind());
+                } else {
+                    cancel::forbid(&mut message, statement);
+                }
+                writes.end(entry.message_id, message);
+                continue;
+            }
+            let conversation = known.conversations.get(&entry.conversation_id);
+            let identities = conversation.and_then(|conversation| known.identities.get(&conversation.contact_id));
+            let is_answer = message.content.answers_comment().is_some();
+            let address = if is_answer {
+                known.address_of_answer(&message.content, conversation.map(|conversation| &conversation.venue))
+            } else {
+                let identities = identities.map(Vec::as_slice).unwrap_or_default();
+                request::address_of(self.channel.kind, &self.channel.account, identities)
+            };
+            let Some(address) = address else {
+                let failure = Failure::ours(if is_answer {
+                    "the comment is gone"
+                } else {
+                    "the contact has no address on this channel any more"
+                });
+                message.receive(&Receipt::Failed(Some(failure)), now);
+                taken.ended.push(message.content.kind());
+                writes.end(entry.message_id, message);
+                continue;
+            };
+            let wait = pace.lanes.wait(entry.conversation_id, now);
+            if let Some((waits_for, until)) = wait
+                && until - now > SHORT_WAIT
+            {
+                writes.put_back(&entry, waits_for, until);
+                continue;
+            }
+            // What can be asked for twice as well as once is never a double.
+            let is_maybe_double =
+                !message.content.is_aside() && (message.maybe_duplicate || entry.state == EntryState::Unknown);
+            let was_duplicate = std::mem::replace(&mut message.maybe_duplicate, is_maybe_double);
+            let mut terms = known.terms.remove(&message.id);
+            let said = message.content.clone();
+            let window_ends_at = conversation.and_then(|conversation| conversation.window_ends_at);
+            let Some(permit) = self.permit(&mut message, terms.as_mut(), window_ends_at, now) else {
+                if message.maybe_duplicate {
+                    End::ClosedUnknown.apply(&mut message, now);
+                } else {
+                    message.receive(&Receipt::Failed(Some(window::closed(self.channel.kind))), now);
+                }
+                taken.ended.push(message.content.kind());
+                writes.end(entry.message_id, message);
+                continue;
+            };
+            match known.stops(&message.content, &address, now) {
+                Some(Stop::Until(until, reason)) => {
+                    let until = until.min(entry.expires_at);
+                    writes.put_back_because(&entry, Wait::TemplatePaused, until, Some(reason));
+                    continue;
+                }
+                // One that may have arrived is not said to have failed: Meta decides.
+                Some(Stop::For(failure)) if !message.maybe_duplicate => {
+                    message.receive(&Receipt::Failed(Some(failure)), now);
+                    taken.ended.push(message.content.kind());
+                    if message.content != said {
+                        writes.changes.push(Change::updated(&message));
+                        writes.taken_up.extend(terms);
+                    }
+                    writes.end(entry.message_id, message);
+                    continue;
+                }
+                Some(Stop::For(_)) | None => {}
+            }
+            let content = &message.content;
+            let (sent, files) = match known
+                .files
+                .resolve(&self.app, &self.channel, content, entry.queued_at, now)
+            {
+                Resolved::Ready(sent, files) => (sent, files),
+                Resolved::Wait(wanted) => {
+                    writes.put_back(&entry, Wait::Media, now + MEDIA_LOOK_AGAIN);
+                    if let Some(waiting) = writes.postponed.last_mut() {
+                        waiting.reason = Some(known.files.reason(&wanted));
+                    }
+                    writes.want(wanted);
+                    continue;
+                }
+                Resolved::Failed(failure) => {
+                    message.maybe_duplicate = was_duplicate;
+                    message.receive(&Receipt::Failed(Some(failure)), now);
+                    taken.ended.push(message.content.kind());
+                    writes.end(entry.message_id, message);
+                    continue;
+                }
+            };
+            let is_initiated = conversation.is_some_and(|conversation| !conversation.window_is_open(now));
+            let mut reached = None;
+            if pace.counts_contacts() && is_initiated && reached_now.insert(entry.conversation_id) {
+                let before = known.reached.get(&entry.conversation_id).copied();
+                let is_new = before.is_none_or(|at| pace::span_of(at) < pace::spans_since(now));
+                if is_new && contacts_left <= 0 {
+                    writes.put_back(&entry, Wait::TierLimit, contacts_more_at.max(now + SHORT_WAIT));
+                    continue;
+                }
+                contacts_left -= i64::from(is_new);
+                reached = Some(Reach { at: now, before });
+            }
+            if let Content::PrivateReply(answer) = &message.content
+                && !known.is_live(answer.message_id)
+            {
+                let (left, more_at) = &mut known.private;
+                if *left <= 0 {
+                    writes.put_back(&entry, Wait::HourlyLimit, (*more_at).max(now + SHORT_WAIT));
+                    continue;
+                }
+                *left -= 1;
+                taken.privately.push(answer.message_id);
+            }
+            let look_below = (entry.state == EntryState::Unknown || was_duplicate)
+                .then(|| known.found_below(&message.content))
+                .flatten();
+            let attempt_id: AttemptId = self.app.ids.next();
+            let callback = callback_of(message.id, attempt_id);
+            let mut body = request::body(&address, &sent, message.reply_to.as_deref(), &callback);
+            if permit == Permit::HumanAgent {
+                request::tag_human_agent(&mut body);
+            }
+            if self.channel.kind == ChannelKind::Email {
+                let subject = known.subjects.get(&message.id);
+                email::dress(&mut body, subject.map(String::as_str), message.id);
+            }
+            taken.in_hand.push(InHand {
+                attempt_id,
+                kind: message.content.kind(),
+                body,
+                files,
+                was_duplicate,
+                is_maybe_double,
+                not_before: wait.map_or(now, |(_, until)| until),
+                look_below,
+                reached,
+                entry,
+            });
+            if message.content != said {
+                message.status = Status::Sending;
+                writes.changes.push(Change::updated(&message));
+                writes.replaced.push(message);
+                writes.taken_up.extend(terms);
+            }
+        }
+    }
+
+    /// Writes down what was taken in hand.
+    fn mark(&self, tx: &mut Tx<'_>, taken: &Taken, claim: &Claim) -> Result<(), StoreError> {
+        let channel = &self.channel.id;
+        let marks: Vec<_> = taken
+            .in_hand
+            .iter()
+            .map(|message| (message.entry.message_id, message.attempt_id))
+            .collect();
+        let graph = &self.app.config.graph;
+        let until = claim.now + millis(graph.request_timeout + graph.connect_timeout + LEASE_MARGIN);
+        tx.mark_sending(&marks, &claim.lead.owner(), until)?;
+        let shown: Vec<_> = taken
+            .in_hand
+            .iter()
+            .map(|message| {
+                let may_be_double = message.is_maybe_double;
+                (message.entry.message_id, may_be_double)
+            })
+            .collect();
+        tx.show_sending(&shown)?;
+        let attempts: Vec<Attempt> = taken
+            .in_hand
+            .iter()
+            .map(|in_hand| Attempt {
+                id: in_hand.attempt_id,
+                message_id: in_hand.entry.message_id,
+                channel_id: channel.clone(),
+                started_at: claim.now,
+                ended: None,
+                request: in_hand.body.to_string(),
+            })
+            .collect();
+        tx.insert_attempts(&attempts)?;
+        self.count_calls(tx, claim.now, marks.len() as i64)?;
+        let reached = taken.in_hand.iter().filter(|in_hand| in_hand.reached.is_some());
+        let reached: Vec<ConversationId> = reached.map(|in_hand| in_hand.entry.conversation_id).collect();
+        tx.note_contacts_reached(channel, &reached, claim.now)?;
+        tx.note_private_replies(&taken.privately, claim.now)
+    }
+}
+
+impl Known {
+    /// What forbids a message, of what its contact has said up to this moment.
+    fn forbids(&self, entry: &OutboxEntry) -> Option<&Statement> {
+        let conversation = self.conversations.get(&entry.conversation_id)?;
+        let purpose = self
+            .terms
+            .get(&entry.message_id)
+            .map_or(Purpose::Service, |terms| terms.purpose);
+        self.consents
+            .forbids(conversation.contact_id, purpose, conversation.last_inbound_at)
+    }
+
+    /// Where an answer to a comment goes; `None` if the comment is gone.
+    fn address_of_answer(&self, content: &Content, venue: Option<&Venue>) -> Option<Address> {
+        let (comment, message) = self.comments.get(&content.answers_comment()?)?;
+        let external_id = message.external_id.clone().filter(|_| message.deleted_at.is_none())?;
+        Some(match (content, comment.kind) {
+            (Content::PrivateReply(_), _) => Address::CommentAuthor(external_id),
+            (_, CommentKind::Comment | CommentKind::Live) => Address::Comment(external_id),
+            (_, kind @ (CommentKind::Mention | CommentKind::Caption)) => Address::Mention {
+                media_id: venue?.media_id()?.to_owned(),
+                comment_id: (kind == CommentKind::Mention).then_some(external_id),
+            },
+        })
+    }
+
+    /// Whether it was made on a broadcast: such answers have no limit an hour (reference `instagram.md` 6).
+    fn is_live(&self, comment: MessageId) -> bool {
+        let comment = self.comments.get(&comment);
+        comment.is_some_and(|(comment, _)| comment.kind == CommentKind::Live)
+    }
+
+    /// Below which comment a public answer is found, once it is there: one to an answer is put under the first comment (reference `instagram.md` 4).
+    /// Under posts of others nothing can be looked for.
+    fn found_below(&self, content: &Content) -> Option<String> {
+        let (comment, message) = self.comments.get(&content.answers_comment()?)?;
+        let is_public = matches!(content, Content::CommentReply(_)) && !comment.kind.is_mention();
+        let first = message.reply_to.clone().or_else(|| message.external_id.clone());
+        first.filter(|_| is_public)
+    }
+
+    /// Whether the template of a message stops it. One that is not known, or may not be what it was, does not: Meta decides.
+    fn stops(&self, content: &Content, address: &Address, now: Millis) -> Option<Stop> {
+        let template = template_of(content)?;
+        let known = self
+            .templates
+            .get(&(template.name.clone(), template.language.clone()))?;
+        let failure = |code: i64, text: &str| {
+            Stop::For(Failure {
+                code,
+                subcode: None,
+                text: text.to_owned(),
+            })
+        };
+        match template_model::standing(&known.status, known.paused_until, now) {
+            TemplateStanding::Paused(until) => {
+                let until = until.unwrap_or(now + millis(PAUSED_WAIT));
+                let reason = format!("the template `{}` is paused by Meta", template.name);
+                Some(Stop::Until(until, reason))
+            }
+            TemplateStanding::Disabled => Some(failure(
+                news::CODE_DISABLED,
+                "the template was disabled before the message could be sent",
+            )),
+            TemplateStanding::Sendable | TemplateStanding::NotApproved => {
+                let is_for_codes = known.category == template_model::AUTHENTICATION;
+                (is_for_codes && matches!(address, Address::UserId(_))).then(|| {
+                    failure(
+                        NOT_FOR_USER_IDS,
+                        "a code to log in with goes to a phone number, and none is known of the contact",
+                    )
+                })
+            }
+        }
+    }
+}
+
+/// These comments, each with its message.
+fn comments_of(tx: &mut Tx<'_>, ids: &[MessageId]) -> Result<HashMap<MessageId, (Comment, Message)>, StoreError> {
+    let messages = tx.messages_by_ids(ids)?;
+    let mut known: HashMap<MessageId, Comment> = tx
+        .comments_of_messages(ids)?
+        .into_iter()
+        .map(|comment| (comment.message_id, comment))
+        .collect();
+    let both = messages
+        .into_iter()
+        .filter_map(|message| Some((message.id, (known.remove(&message.id)?, message))));
+    Ok(both.collect())
+}
+
+impl Writes {
+    fn end(&mut self, id: MessageId, message: Message) {
+        self.changes.push(Change::status_of(&message));
+        self.updated.push(message);
+        self.removed.push(id);
+    }
+
+    /// Each of these files once.
+    fn want(&mut self, wanted: Vec<Upload>) {
+        for upload in wanted {
+            if !self.wanted_files.iter().any(|known| known.key == upload.key) {
+                self.wanted_files.push(upload);
+            }
+        }
+    }
+
+    fn put_back(&mut self, entry: &OutboxEntry, waits_for: Wait, until: Millis) {
+        self.put_back_because(entry, waits_for, until, entry.reason.clone());
+    }
+
+    fn put_back_because(&mut self, entry: &OutboxEntry, waits_for: Wait, until: Millis, reason: Option<String>) {
+        self.postponed.push(Postponement {
+            message_id: entry.message_id,
+            state: entry.state,
+            due_at: until,
+            attempts: entry.attempts,
+            // What is of unknown outcome stays what it is.
+            waits_for: if entry.state == EntryState::Waiting {
+                waits_for
+            } else {
+                entry.waits_for
+            },
+            reason,
+        });
+    }
+}
