@@ -30,7 +30,7 @@ use crate::integrations::embed;
 use crate::integrations::reels::api as reels;
 use crate::integrations::whatsapp::api as signed_whatsapp;
 use crate::media::api as media;
-use crate::sending::{outbound_api, queue_api};
+use crate::sending::{comments_api, outbound_api, queue_api};
 use crate::stream::api as stream;
 use crate::{health, sending};
 
@@ -92,6 +92,11 @@ fn table() -> Table {
             routes!(conversations::show_message, sending::api::cancel_message),
         )
         .add(Access::Key, routes!(conversations::show_timeline))
+        .add(
+            Access::Key,
+            routes!(comments_api::hide_comment, comments_api::show_comment),
+        )
+        .add(Access::Key, routes!(comments_api::delete_comment))
         .add(Access::Key, routes!(conversations::list_contacts))
         .add(Access::Key, routes!(conversations::show_contact))
         .add(Access::Key, routes!(consent::show_consent, consent::set_consent))

@@ -224,6 +224,7 @@ impl Works {
         let mut tasks = Tasks::default();
         tasks.start(Stage::Producers, "schedule", &app, schedule::run);
         tasks.start(Stage::Producers, "profiles", &app, conversations::profiles::run);
+        tasks.start(Stage::Producers, "mentions", &app, conversations::mentions::run);
         tasks.start(Stage::Producers, "templates", &app, channels::templates::sync::run);
         tasks.start(Stage::Producers, "downloads", &app, media::downloads::run);
         tasks.start(Stage::Producers, "uploads", &app, media::uploads::run);

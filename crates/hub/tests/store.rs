@@ -19,6 +19,8 @@
 mod audit;
 #[path = "store/channels.rs"]
 mod channels;
+#[path = "store/comments.rs"]
+mod comments;
 #[path = "store/complete.rs"]
 mod complete;
 #[path = "store/consent.rs"]

@@ -800,6 +800,92 @@ async fn a_profile_may_lack_everything() {
 }
 
 #[tokio::test]
+async fn comments_are_answered_hidden_and_deleted() {
+    let server = Server::json(200, json!({"id": "17870000000000009"})).await;
+    let client = server.client();
+    let sent = client.reply_to_comment(&token(), "17870000000000001", "Yes & no").await;
+    assert_eq!(sent.outcome.unwrap().message_id.as_deref(), Some("17870000000000009"));
+    let request = server.only_request();
+    assert_eq!(
+        (&request.method, request.uri.path()),
+        (&Method::POST, "/v26.0/17870000000000001/replies")
+    );
+    assert_eq!(request.body, "message=Yes+%26+no");
+
+    let server = Server::json(200, json!({"id": "1"})).await;
+    let client = server.client();
+    let sent = client
+        .reply_to_mention(&token(), "17841", "17918", Some("17894"), "Thanks")
+        .await;
+    assert!(sent.outcome.is_ok());
+    let request = server.only_request();
+    assert_eq!(request.uri.path(), "/v26.0/17841/mentions");
+    assert_eq!(request.body, "media_id=17918&message=Thanks&comment_id=17894");
+
+    // Without an id it may be there all the same.
+    let server = Server::json(200, json!({"success": true})).await;
+    let client = server.client();
+    assert_unknown(&client.reply_to_comment(&token(), "1", "a").await, Some(200));
+
+    for (hide, expected) in [(true, "hide=true"), (false, "hide=false")] {
+        let server = Server::json(200, json!({"success": true})).await;
+        assert!(
+            server
+                .client()
+                .hide_comment(&token(), "17870", hide)
+                .await
+                .outcome
+                .is_ok()
+        );
+        let request = server.only_request();
+        assert_eq!((&request.method, query(&request)), (&Method::POST, expected));
+    }
+    let server = Server::json(200, json!({"success": true})).await;
+    assert!(server.client().delete_comment(&token(), "17870").await.outcome.is_ok());
+    assert_eq!(server.only_request().method, Method::DELETE);
+}
+
+#[tokio::test]
+async fn comments_and_mentions_are_read() {
+    let page = json!({"data": [{"id": "1", "text": "Yes", "timestamp": "2026-11-20T10:20:00+0000", "username": "acme",
+        "from": {"id": "17841"}}, {"id": "2"}, 3], "paging": {"cursors": {"after": "b"}, "next": "https://graph…"}});
+    let server = Server::json(200, page).await;
+    let exchange = server.client().replies_to_comment(&token(), "17870", Some("a")).await;
+    let page = exchange.outcome.unwrap();
+    assert_eq!(page.after.as_deref(), Some("b"));
+    assert_eq!(page.comments.len(), 2);
+    let first = &page.comments[0];
+    assert_eq!(
+        (first.at, first.from_id.as_deref()),
+        (Some(1_795_170_000_000), Some("17841"))
+    );
+    assert!(query(&server.only_request()).ends_with("&limit=50&after=a"));
+
+    // The example of the reference.
+    let answer = json!({"mentioned_comment": {"id": "17894", "text": "@acme.store nice",
+        "timestamp": "2026-11-20T10:20:00+0000"}, "id": "17841"});
+    let server = Server::json(200, answer).await;
+    let exchange = server.client().mentioned_comment(&token(), "17841", "17894").await;
+    assert_eq!(exchange.outcome.unwrap().text.as_deref(), Some("@acme.store nice"));
+    let request = server.only_request();
+    assert_eq!(request.uri.path(), "/v26.0/17841");
+    assert!(query(&request).starts_with("fields=mentioned_comment.comment_id%2817894%29"));
+
+    let server = Server::json(
+        200,
+        json!({"mentioned_media": {"id": "17918", "caption": "From @acme"}}),
+    )
+    .await;
+    let exchange = server.client().mentioned_media(&token(), "17841", "17918").await;
+    assert_eq!(exchange.outcome.unwrap().text.as_deref(), Some("From @acme"));
+    let exchange = server.client().mentioned_media(&token(), "17841", "1){id},me{").await;
+    assert_not_sent(&exchange);
+    let server = Server::json(200, json!({"id": "17841"})).await;
+    let exchange = server.client().mentioned_media(&token(), "17841", "17918").await;
+    assert_unreadable(&exchange, 200);
+}
+
+#[tokio::test]
 async fn a_token_is_reported_on_whether_valid_or_not() {
     let app_token = SecretString::from("771204598833612|app5ecret");
     let answer = json!({"data": {"app_id": "771204598833612", "type": "SYSTEM_USER", "data_access_expires_at": 0,

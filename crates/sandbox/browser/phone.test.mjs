@@ -246,3 +246,56 @@ test("whatever can be pressed says what it is", async () => {
     assert.deepEqual(nameless, []);
   }
 });
+
+test("a customer comments on a post, and sees what the business makes of it", async () => {
+  const account = `/sandbox/instagram-accounts/${instagramAccount}/posts`;
+  const { id: postId } = await sandbox.call("POST", account, { kind: "image", caption: "New lamps" });
+  await phoneOf("lucia", instagramAccount);
+  await page.locator("#open-posts").click();
+  const post = page.locator("#posts > li", { hasText: "New lamps" });
+  const body = await posted(async () => {
+    await post.locator("input").fill("Do you ship to Lyon?");
+    await post.getByRole("button", { name: "Post" }).click();
+  });
+  assert.deepEqual([body.type, body.mediaId, body.text], ["comment", postId, "Do you ship to Lyon?"]);
+  const own = post.locator(".comment[data-by=me]");
+  await own.filter({ hasText: "Do you ship to Lyon?" }).waitFor();
+  const [comment] = (await sandbox.call("GET", `/sandbox/posts/${postId}/comments`)).comments;
+
+  await sandbox.asInstagram("POST", `/v26.0/${comment.id}/replies`, { message: "Yes, to all of France." });
+  await post.locator(".answers .comment[data-by=business]", { hasText: "Yes, to all of France." }).waitFor();
+  await sandbox.asInstagram("POST", `/v26.0/${comment.id}?hide=true`);
+  await own.filter({ hasText: "Hidden by the business" }).waitFor();
+  await sandbox.asInstagram("POST", `/v26.0/${comment.id}?hide=false`);
+  await own.filter({ hasNotText: "Hidden by the business" }).waitFor();
+  await sandbox.asInstagram("POST", `/v26.0/${instagramAccount}/messages`, { recipient: { comment_id: comment.id }, message: { text: "Here is the link." } });
+  await own.filter({ hasText: "Answered in a message" }).waitFor();
+
+  // What is answered goes below the same comment.
+  await posted(async () => {
+    await post.getByRole("button", { name: "Reply to" }).last().click();
+    await post.locator("input").fill("Thank you!");
+    await post.locator("input").press("Enter");
+  });
+  await post.locator(".answers .comment[data-by=me]", { hasText: "Thank you!" }).waitFor();
+  await own.first().getByRole("button", { name: "Delete" }).click();
+  await post.locator(".comment").first().waitFor({ state: "detached" });
+  assert.deepEqual((await sandbox.call("GET", `/sandbox/posts/${postId}/comments`)).comments, []);
+  await page.locator("#sheet-close").click();
+  await page.locator("#messages > li", { hasText: "Here is the link." }).waitFor();
+});
+
+test("a comment that the business has hidden is seen by its author alone", async () => {
+  const { id: postId } = await sandbox.call("POST", `/sandbox/instagram-accounts/${instagramAccount}/posts`, { kind: "image", caption: "Old lamps" });
+  await sandbox.call("POST", "/sandbox/customers", { id: "noor", kind: "instagram", name: "Noor", username: "noor.k" });
+  const hiddenId = await sandbox.write("lucia", instagramAccount, { type: "comment", text: "You are crooks", mediaId: postId });
+  await sandbox.write("lucia", instagramAccount, { type: "comment", text: "I like them", mediaId: postId });
+  await sandbox.asInstagram("POST", `/v26.0/${hiddenId}?hide=true`);
+  for (const [customer, count] of [["lucia", 2], ["noor", 1]]) {
+    await phoneOf(customer, instagramAccount);
+    await page.locator("#open-posts").click();
+    const post = page.locator("#posts > li", { hasText: "Old lamps" });
+    await post.locator(".comment", { hasText: "I like them" }).waitFor();
+    assert.equal(await post.locator(".comment").count(), count, customer);
+  }
+});

@@ -40,6 +40,8 @@ export async function startSandbox() {
     toAmara: async (message) => (await call("POST", `/v26.0/${phoneNumber}/messages`, { messaging_product: "whatsapp", to: "+447700900101", ...message }, tokens.whatsapp)).messages?.[0].id,
     /** The business writes to Lucía on Instagram. */
     toLucia: async (message) => (await call("POST", `/v26.0/${instagramAccount}/messages`, { recipient: { id: lucia.igsid }, ...message }, tokens.instagram)).message_id,
+    /** The business calls Instagram's Graph. */
+    asInstagram: (method, path, body) => call(method, path, body, tokens.instagram),
     /** A customer writes; answers the message's id. */
     write: async (customer, account, content) => (await call("POST", `/sandbox/customers/${customer}/threads/${account}/messages`, content)).id,
     thread: (customer, account) => call("GET", `/sandbox/customers/${customer}/threads/${account}`),

@@ -181,6 +181,7 @@ impl From<WriteError> for Refusal {
             WriteError::UnknownCustomer(_) => (StatusCode::NOT_FOUND, "unknown_customer"),
             WriteError::UnknownAccount(_) => (StatusCode::NOT_FOUND, "unknown_account"),
             WriteError::UnknownMessage(_) => (StatusCode::NOT_FOUND, "unknown_message"),
+            WriteError::UnknownComment(_) => (StatusCode::NOT_FOUND, "unknown_comment"),
             WriteError::UnknownChoice(_) => (StatusCode::NOT_FOUND, "unknown_choice"),
             WriteError::Impossible(_) => (StatusCode::UNPROCESSABLE_ENTITY, "impossible"),
         };

@@ -95,6 +95,7 @@ const GRAPH: &[&str] = &[
     "media.upload",
     "media.download",
     "media.posts",
+    "comments",
     "insights",
     "subscriptions",
     "subscribed_apps",

@@ -23,7 +23,7 @@
 //! | `GET /sandbox/stream` | server-sent events that say what to look at again (HTTP alone) |
 //! | `POST /sandbox/numbers` · `PATCH …/{number}` | adds a number ([`NewNumber`]); changes throughput, status, quality, allowed numbers, limits ([`NumberChange`]) |
 //! | `POST /sandbox/instagram-accounts` · `PATCH …/{account}` | the same for Instagram ([`NewInstagramAccount`], [`AccountChange`]) |
-//! | `GET`, `POST …/{account}/posts` · `PATCH`, `DELETE /sandbox/posts/{post}` | what an account has posted ([`NewPost`], [`PostChange`]) |
+//! | `GET`, `POST …/{account}/posts` · `PATCH`, `DELETE /sandbox/posts/{post}` · `GET …/comments` | what an account has posted ([`NewPost`], [`PostChange`]), and what is written under it |
 //! | `PATCH /sandbox/apps/{app}` `{requiresProof}` | whether each call of the app needs an `appsecret_proof` |
 //! | `POST /sandbox/logins` | somebody lets the app act for an account ([`Login`]); answers the code that it exchanges for a token |
 //! | `POST /sandbox/tokens` `{account, scopes?, expiresInMs?}` | mints a token that works like those that the account has |

@@ -53,9 +53,9 @@ impl Auditor {
         self.entry(action, format!("channel:{id}"), detail)
     }
 
-    /// An operator did something about a message.
+    /// Something was done to a message, or a comment.
     pub fn message(&self, action: &'static str, id: MessageId, detail: Value) -> AuditEntry {
-        self.entry(action, format!("message:{id}"), detail)
+        self.entry(action, id.to_string(), detail)
     }
 
     /// Something was done to a message template at Meta.

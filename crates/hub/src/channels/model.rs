@@ -187,6 +187,7 @@ impl Limits {
             contacts_per_day: self.contacts_per_day,
             contact_per_hour: self.user_messages_per_hour,
             per_hour: self.account_messages_per_hour,
+            private_per_hour: self.private_replies_per_hour,
         }
     }
 

@@ -84,7 +84,7 @@ enum Command {
     Serve(serve::Arguments),
     Sandbox(sandbox::Arguments),
     Demo(demo::Arguments),
-    Send(send::Arguments),
+    Send(Box<send::Arguments>),
     Sign(sign::Arguments),
     #[command(subcommand)]
     Channel(channel::Command),
@@ -113,7 +113,7 @@ pub(crate) async fn run(command_line: CommandLine) -> ExitCode {
         Command::Serve(arguments) => serve::run(settings, arguments).await,
         Command::Sandbox(arguments) => sandbox::run(settings, arguments).await,
         Command::Demo(arguments) => demo::run(settings, &arguments).await,
-        Command::Send(arguments) => send::run(settings, arguments).await,
+        Command::Send(arguments) => send::run(settings, *arguments).await,
         Command::Sign(arguments) => sign::run(settings, &arguments),
         Command::Channel(command) => channel::run(settings, command).await,
         Command::Template(command) => template::run(settings, command).await,

@@ -18,13 +18,13 @@ use super::output;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The channel to send by, such as whatsapp; or auto, for the one that suits best
-    #[arg(long, required_unless_present_any = ["conversation", "from"])]
+    #[arg(long, required_unless_present_any = ["conversation", "comment", "from"])]
     channel: Option<String>,
     /// The id of the channel to send by, where --channel names a product
     #[arg(long, value_name = "CHANNEL")]
     from: Option<String>,
     /// Whom to: a phone number such as +31612345678, or an id that the channel knows
-    #[arg(long, required_unless_present_any = ["contact", "conversation"], conflicts_with_all = ["contact", "conversation"])]
+    #[arg(long, required_unless_present_any = ["contact", "conversation", "comment"], conflicts_with_all = ["contact", "conversation"])]
     to: Option<String>,
     /// The id of the contact, in place of --to
     #[arg(long, value_name = "ID", conflicts_with = "conversation")]
@@ -32,6 +32,12 @@ pub(super) struct Arguments {
     /// The id of the conversation, in place of --to
     #[arg(long, value_name = "ID")]
     conversation: Option<String>,
+    /// The id of a comment to answer publicly, in place of --to
+    #[arg(long, value_name = "ID", requires = "message", conflicts_with_all = ["to", "contact", "conversation", "reply_to"])]
+    comment: Option<String>,
+    /// Answer the comment by a direct message instead, once
+    #[arg(long, requires = "comment", conflicts_with_all = ["to", "contact", "conversation"])]
+    privately: bool,
     /// The text
     #[arg(long, required_unless_present = "content", conflicts_with = "content")]
     message: Option<String>,
@@ -125,6 +131,15 @@ fn header_value(key: &str) -> Result<HeaderValue, Failure> {
 }
 
 fn body(arguments: &Arguments) -> Value {
+    let mut body = json!({});
+    let answer = arguments.comment.as_ref().map(|comment| {
+        let kind = if arguments.privately {
+            "private_reply"
+        } else {
+            "comment_reply"
+        };
+        json!({"type": kind, "messageId": comment, "text": arguments.message})
+    });
     let to = match (&arguments.contact, &arguments.conversation) {
         (Some(contact), _) => json!({ "contact": contact }),
         (None, Some(conversation)) => json!({ "conversation": conversation }),
@@ -136,8 +151,8 @@ fn body(arguments: &Arguments) -> Value {
     let fields = [
         ("channel", text(&arguments.channel)),
         ("from", text(&arguments.from)),
-        ("message", text(&arguments.message)),
-        ("content", arguments.content.clone()),
+        ("message", text(&arguments.message).filter(|_| answer.is_none())),
+        ("content", answer.clone().or_else(|| arguments.content.clone())),
         ("replyTo", text(&arguments.reply_to)),
         ("purpose", text(&arguments.purpose)),
         ("priority", text(&arguments.priority)),
@@ -146,7 +161,9 @@ fn body(arguments: &Arguments) -> Value {
         ("fallbackTemplate", arguments.fallback_template.clone()),
         ("metadata", arguments.metadata.clone()),
     ];
-    let mut body = json!({ "to": to });
+    if answer.is_none() {
+        body["to"] = to;
+    }
     for (name, value) in fields {
         if let Some(value) = value {
             body[name] = value;
@@ -180,6 +197,19 @@ mod tests {
             body.unwrap(),
             json!({"channel": "whatsapp", "to": "+31612345678", "message": "Hi"})
         );
+    }
+
+    #[test]
+    fn a_comment_says_to_whom_its_answer_goes() {
+        let content = |kind: &str| json!({"content": {"type": kind, "messageId": "msg_1", "text": "Hi"}});
+        let words = ["--comment", "msg_1", "--message", "Hi"];
+        assert_eq!(asked(&words).unwrap(), content("comment_reply"));
+        assert_eq!(
+            asked(&[&words[..], &["--privately"]].concat()).unwrap(),
+            content("private_reply")
+        );
+        assert!(asked(&[&words[..], &["--to", "1"]].concat()).is_err());
+        assert!(asked(&["--to", "1", "--channel", "instagram", "--message", "Hi", "--privately"]).is_err());
     }
 
     #[test]

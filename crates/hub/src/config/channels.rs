@@ -88,7 +88,8 @@ const PER_DAY: &str = "messages_per_day";
 const CONTACTS_PER_DAY: &str = "contacts_per_day";
 const CONTACT_PER_HOUR: &str = "messages_per_contact_hour";
 const PER_HOUR: &str = "messages_per_hour";
-const PACE_FIELDS: [&str; 7] = [
+const PRIVATE_PER_HOUR: &str = "private_replies_per_hour";
+const PACE_FIELDS: [&str; 8] = [
     PER_SECOND,
     PAIR_PAUSE,
     PAIR_BURST,
@@ -96,8 +97,9 @@ const PACE_FIELDS: [&str; 7] = [
     CONTACTS_PER_DAY,
     CONTACT_PER_HOUR,
     PER_HOUR,
+    PRIVATE_PER_HOUR,
 ];
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 14] = [
     ID,
     PLATFORM,
     ACCOUNT,
@@ -111,6 +113,7 @@ const FIELDS: [&str; 13] = [
     CONTACTS_PER_DAY,
     CONTACT_PER_HOUR,
     PER_HOUR,
+    PRIVATE_PER_HOUR,
 ];
 
 /// The field that holds the credentials of a kind of channel.
@@ -353,6 +356,7 @@ fn pace_of(reading: &mut Reading<'_>, draft: &Draft) -> PaceOverrides {
         contacts_per_day: field_text(reading, given(CONTACTS_PER_DAY), values::count),
         contact_per_hour: field_text(reading, given(CONTACT_PER_HOUR), values::pace),
         per_hour: field_text(reading, given(PER_HOUR), values::count),
+        private_per_hour: field_text(reading, given(PRIVATE_PER_HOUR), values::pace),
     }
 }
 

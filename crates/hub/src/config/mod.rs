@@ -244,6 +244,8 @@ pub struct PaceConfig {
     pub contact_per_hour: u32,
     /// Messages in an hour.
     pub per_hour: u32,
+    /// Private replies to comments in an hour (Instagram).
+    pub private_per_hour: u32,
 }
 
 /// What one channel has in place of its platform's pace.
@@ -263,6 +265,8 @@ pub struct PaceOverrides {
     pub contact_per_hour: Option<u32>,
     /// For [`PaceConfig::per_hour`].
     pub per_hour: Option<u32>,
+    /// For [`PaceConfig::private_per_hour`].
+    pub private_per_hour: Option<u32>,
 }
 
 impl PaceOverrides {
@@ -276,6 +280,7 @@ impl PaceOverrides {
             contacts_per_day: self.contacts_per_day.unwrap_or(platform.contacts_per_day),
             contact_per_hour: self.contact_per_hour.unwrap_or(platform.contact_per_hour),
             per_hour: self.per_hour.unwrap_or(platform.per_hour),
+            private_per_hour: self.private_per_hour.unwrap_or(platform.private_per_hour),
         }
     }
 }
@@ -527,6 +532,7 @@ impl Config {
                     contacts_per_day: reading.required("sending.whatsapp.contacts_per_day", values::count),
                     contact_per_hour: reading.required("sending.whatsapp.messages_per_contact_hour", values::pace),
                     per_hour: reading.required("sending.whatsapp.messages_per_hour", values::count),
+                    private_per_hour: 0,
                 },
                 instagram: PaceConfig {
                     per_second: reading.required("sending.instagram.messages_per_second", values::pace),
@@ -536,6 +542,7 @@ impl Config {
                     contacts_per_day: reading.required("sending.instagram.contacts_per_day", values::count),
                     contact_per_hour: reading.required("sending.instagram.messages_per_contact_hour", values::pace),
                     per_hour: reading.required("sending.instagram.messages_per_hour", values::count),
+                    private_per_hour: reading.required("sending.instagram.private_replies_per_hour", values::pace),
                 },
             },
             media,

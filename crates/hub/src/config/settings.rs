@@ -180,6 +180,10 @@ pub(super) const SETTINGS: &[Setting] = &[
         "sending.instagram.messages_per_hour",
         &["TIDINGS_SENDING_INSTAGRAM_MESSAGES_PER_HOUR"],
     ),
+    plain(
+        "sending.instagram.private_replies_per_hour",
+        &["TIDINGS_SENDING_INSTAGRAM_PRIVATE_REPLIES_PER_HOUR"],
+    ),
     plain("media.dir", &["MEDIA_DIR"]),
     plain("media.bytes_max", &["MEDIA_BYTES_MAX"]),
     plain("media.downloads_parallel", &["MEDIA_DOWNLOADS_PARALLEL"]),

@@ -10,7 +10,7 @@ use crate::access::Caller;
 use crate::app::App;
 use crate::conversations::attention;
 use crate::conversations::model::{
-    ChannelId, ConversationStatus, Identity, IdentityKey, IdentityKind, Message, Millis,
+    ChannelId, ConversationKind, ConversationStatus, Identity, IdentityKey, IdentityKind, Message, Millis,
 };
 use crate::conversations::timeline::{Timeline, TimelineView};
 use crate::conversations::view::{ContactView, ConversationView, Conversations, IdentityView, MessageView, Messages};
@@ -33,6 +33,9 @@ pub struct ConversationQuery {
     /// On this channel.
     #[param(value_type = Option<String>)]
     channel: Option<ChannelId>,
+    /// Of this kind: `direct` messages, or `comments` and mentions.
+    #[param(value_type = Option<String>)]
+    kind: Option<ConversationKind>,
     /// With this status: `open`, `pending`, `resolved` or `snoozed`.
     #[param(value_type = Option<String>)]
     status: Option<ConversationStatus>,
@@ -58,6 +61,7 @@ impl FromParameters for ConversationQuery {
     fn from_parameters(parameters: &mut Parameters) -> Result<Self, Problem> {
         Ok(Self {
             channel: parameters.text("channel").map(ChannelId),
+            kind: parameters.parsed("kind", "`direct` or `comments`", ConversationKind::from_word)?,
             status: parameters.parsed("status", "a status of a conversation", ConversationStatus::from_word)?,
             assignee: parameters.text("assignee"),
             unread: parameters.flag("unread")?,
@@ -92,6 +96,7 @@ pub async fn list_conversations(
     let limit = query.limit;
     let filter = ConversationFilter {
         channel_id: query.channel,
+        kind: query.kind,
         status: query.status,
         assignee: query.assignee,
         contact_id: query.contact,

@@ -136,6 +136,10 @@ pub enum Content {
     CallPermissionRequest(Ask),
     /// An emoji on another message of the conversation (outbound). It is no message of the conversation: its effect shows on the other one.
     Reaction(React),
+    /// An answer under a comment, for everybody to see (Instagram, outbound).
+    CommentReply(CommentAnswer),
+    /// A direct message that answers a comment: one for each comment, within seven days (Instagram, outbound).
+    PrivateReply(CommentAnswer),
     /// Something about the contact, told by WhatsApp.
     System {
         /// For people.
@@ -205,6 +209,8 @@ impl Content {
             Self::AddressRequest(_) => "address_request",
             Self::CallPermissionRequest(_) => "call_permission_request",
             Self::Reaction(_) => "reaction",
+            Self::CommentReply(_) => "comment_reply",
+            Self::PrivateReply(_) => "private_reply",
             Self::System { .. } => "system",
             Self::CallPermission { .. } => "call_permission",
             Self::Placeholder => "placeholder",
@@ -218,6 +224,14 @@ impl Content {
     /// the same as asking once, and its effect shows on that other message.
     pub fn is_aside(&self) -> bool {
         matches!(self, Self::Reaction(_))
+    }
+
+    /// The comment that it answers, if it is an answer to a comment.
+    pub fn answers_comment(&self) -> Option<MessageId> {
+        match self {
+            Self::CommentReply(answer) | Self::PrivateReply(answer) => Some(answer.message_id),
+            _ => None,
+        }
     }
 
     /// The files in it, each with where it is in the document: its own, those of its header, of its cards, or of its parts.
@@ -304,6 +318,17 @@ impl React {
     pub fn emoji(&self) -> Option<&str> {
         self.emoji.as_deref().filter(|emoji| !emoji.is_empty())
     }
+}
+
+/// An answer to a comment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CommentAnswer {
+    /// The message that is the comment.
+    #[schema(value_type = String)]
+    pub message_id: MessageId,
+    /// The words.
+    pub text: String,
 }
 
 /// A file in a message. Outbound it is exactly one of `link`, `mediaId` and `id`.

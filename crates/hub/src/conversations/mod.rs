@@ -4,6 +4,7 @@
 //! - [`content`]: what a message says.
 //! - [`understand`]: from Meta's words to an [`understand::Effect`] on a conversation.
 //! - [`projection`]: a batch of events: load what they touch, change it in memory, save it.
+//! - [`mentions`]: what was said in mentions, which Meta tells only when asked.
 //! - [`people`]: who an event is about: identities, bound and merged.
 //! - [`consent`]: what contacts have said of being written to.
 //! - [`attention`]: what people here do with a conversation.
@@ -15,6 +16,7 @@ pub mod api;
 pub mod attention;
 pub mod consent;
 pub mod content;
+pub mod mentions;
 pub mod model;
 pub mod people;
 pub mod phone;

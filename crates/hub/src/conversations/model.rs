@@ -381,7 +381,117 @@ impl Handler {
     }
 }
 
-/// The thread between a channel and a contact.
+/// Where a conversation is held.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Venue {
+    /// Between the two alone, in messages.
+    Direct,
+    /// Under a post, for everybody to see: what the contact says in comments and mentions there (Instagram).
+    Post {
+        /// Meta's id of the post; empty where Meta does not tell.
+        media_id: String,
+    },
+}
+
+impl Venue {
+    /// What kind of conversation is held there.
+    pub fn kind(&self) -> ConversationKind {
+        match self {
+            Self::Direct => ConversationKind::Direct,
+            Self::Post { .. } => ConversationKind::Comments,
+        }
+    }
+
+    /// Meta's id of the post, where it is one, and known.
+    pub fn media_id(&self) -> Option<&str> {
+        match self {
+            Self::Direct => None,
+            Self::Post { media_id } => Some(media_id.as_str()).filter(|id| !id.is_empty()),
+        }
+    }
+}
+
+/// What a conversation is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConversationKind {
+    /// Messages between the two.
+    Direct,
+    /// Comments and mentions under one post.
+    Comments,
+}
+
+impl ConversationKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Direct, Self::Comments];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Comments => "comments",
+        }
+    }
+
+    /// From the word for it.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+/// What a comment was made on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommentKind {
+    /// A post of the account.
+    Comment,
+    /// A broadcast of the account, while it was live.
+    Live,
+    /// A post, in a comment that names the account.
+    Mention,
+    /// A post whose caption names the account: no comment, but what is written below somebody's own post.
+    Caption,
+}
+
+impl CommentKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Comment, Self::Live, Self::Mention, Self::Caption];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Comment => "comment",
+            Self::Live => "live",
+            Self::Mention => "mention",
+            Self::Caption => "caption",
+        }
+    }
+
+    /// From the word for it.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
+    /// Whether the account was named in it, rather than commented on.
+    pub fn is_mention(self) -> bool {
+        matches!(self, Self::Mention | Self::Caption)
+    }
+}
+
+/// What is known of a message that is a comment, or a mention, beside the message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Comment {
+    /// The message.
+    pub message_id: MessageId,
+    /// On which channel.
+    pub channel_id: ChannelId,
+    /// What it was made on.
+    pub kind: CommentKind,
+    /// Since when it is hidden from everybody else, if it is.
+    pub hidden_at: Option<Millis>,
+    /// The message that answers it privately.
+    pub private_reply: Option<MessageId>,
+}
+
+/// The thread between a channel and a contact, at one venue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversation {
     /// Ours.
@@ -390,6 +500,10 @@ pub struct Conversation {
     pub channel_id: ChannelId,
     /// Whose it is on the other side.
     pub contact_id: ContactId,
+    /// Where it is held.
+    pub venue: Venue,
+    /// Of a direct one: the message that is the comment which was answered in it last.
+    pub answered_comment: Option<MessageId>,
     /// Whether it waits for somebody.
     pub status: ConversationStatus,
     /// Who answers.
@@ -415,12 +529,14 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// A new thread in which nothing was said yet.
+    /// A new direct thread in which nothing was said yet.
     pub fn new(id: ConversationId, channel_id: ChannelId, contact_id: ContactId, created_at: Millis) -> Self {
         Self {
             id,
             channel_id,
             contact_id,
+            venue: Venue::Direct,
+            answered_comment: None,
             status: ConversationStatus::Open,
             handler: Handler::Automation,
             assignee: None,
@@ -433,6 +549,11 @@ impl Conversation {
             next_position: 1,
             created_at,
         }
+    }
+
+    /// The same, held elsewhere.
+    pub fn at(self, venue: Venue) -> Self {
+        Self { venue, ..self }
     }
 
     /// Takes note of a message that has not been in it before.
@@ -486,6 +607,7 @@ impl Conversation {
         // The other one's waiting entries have moved behind ours: the next one goes behind them.
         self.next_position += other.next_position;
         self.created_at = self.created_at.min(other.created_at);
+        self.answered_comment = self.answered_comment.max(other.answered_comment);
         if other.status == ConversationStatus::Open {
             self.status = ConversationStatus::Open;
         }
@@ -507,7 +629,7 @@ pub struct Contact {
     pub name: Option<String>,
     /// When Meta said so.
     pub name_at: Millis,
-    /// Their user name: for display, never an identity.
+    /// Their user name, for display.
     pub username: Option<String>,
     /// Their picture (Instagram); such links die within days.
     pub picture_url: Option<String>,
@@ -530,11 +652,20 @@ pub enum IdentityKind {
     Igsid,
     /// An e-mail address.
     Email,
+    /// An Instagram user name, of somebody who was told by nothing else: whoever mentions an account. Nobody can be written to by it.
+    Username,
 }
 
 impl IdentityKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Phone, Self::UserId, Self::ParentUserId, Self::Igsid, Self::Email];
+    pub const ALL: [Self; 6] = [
+        Self::Phone,
+        Self::UserId,
+        Self::ParentUserId,
+        Self::Igsid,
+        Self::Email,
+        Self::Username,
+    ];
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
@@ -544,6 +675,7 @@ impl IdentityKind {
             Self::ParentUserId => "parent_user_id",
             Self::Igsid => "igsid",
             Self::Email => "email",
+            Self::Username => "username",
         }
     }
 
@@ -558,7 +690,7 @@ impl IdentityKind {
 pub struct IdentityKey {
     /// What kind of address.
     pub kind: IdentityKind,
-    /// Within what it is unique: the account for an IGSID, nothing else for the others.
+    /// Within what it is unique: the account for an IGSID or a user name, nothing else for the others.
     pub scope: String,
     /// The address; for phones see [`crate::conversations::phone::compared`].
     pub value: String,

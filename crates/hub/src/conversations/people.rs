@@ -30,6 +30,8 @@ pub struct People {
     pub merges: Vec<(usize, ContactId, ContactId)>,
     /// The index of the event that is looked at.
     event: usize,
+    /// Whether that is a comment: who has only commented has not agreed to have their profile read (reference `instagram.md` 3.10).
+    is_comment: bool,
     /// Addresses that nobody had before.
     pub new: Vec<IdentityKey>,
     /// Conversations that were merged, with what they were merged into.
@@ -68,7 +70,8 @@ impl People {
             .iter()
             .zip(&resolved)
             .filter(|((understood, _), _)| {
-                addresses(understood).any(|identity| identity.key.kind == IdentityKind::Igsid)
+                has_written(understood)
+                    && addresses(understood).any(|identity| identity.key.kind == IdentityKind::Igsid)
             })
             .filter_map(|(_, contact)| *contact)
             .collect();
@@ -104,6 +107,7 @@ impl People {
         if matches!(understood.effect, Effect::Nothing) {
             return Ok(None);
         }
+        self.is_comment = is_comment(understood);
         // A receipt tells about people that we wrote to; it does not make new ones.
         let creates = !matches!(understood.effect, Effect::Receipt { .. });
         // Of somebody who has moved, the old address is remembered also where it was not known: what they wrote from there may come later.
@@ -230,7 +234,8 @@ impl People {
             name_at: 0,
             username: None,
             picture_url: None,
-            profile_stale_at: None,
+            // It is asked for once they write.
+            profile_stale_at: self.is_comment.then_some(now),
             created_at: now.min(at),
         });
         id
@@ -297,7 +302,10 @@ impl People {
         let theirs = tx.lock_conversations_of_contact(from)?;
         let ours = tx.lock_conversations_of_contact(into)?;
         for conversation in &theirs {
-            match ours.iter().find(|ours| ours.channel_id == conversation.channel_id) {
+            let same = |ours: &&Conversation| {
+                (&ours.channel_id, &ours.venue) == (&conversation.channel_id, &conversation.venue)
+            };
+            match ours.iter().find(same) {
                 None => tx.move_conversation(conversation.id, into)?,
                 Some(target) => {
                     let mut target: Conversation = target.clone();
@@ -325,7 +333,8 @@ impl People {
         let created: Vec<(Contact, Option<Millis>)> = std::mem::take(&mut self.created)
             .into_iter()
             .map(|contact| {
-                let profile_due_at = wants_profile.contains(&contact.id).then_some(now);
+                let is_due = contact.profile_stale_at.is_none() && wants_profile.contains(&contact.id);
+                let profile_due_at = is_due.then_some(now);
                 (contact, profile_due_at)
             })
             .collect();
@@ -338,6 +347,15 @@ impl People {
             .collect();
         tx.bind_identities(&bindings)
     }
+}
+
+/// Whether the person has written to the account, which is agreement enough to have their profile read (reference `instagram.md` 3.10).
+fn has_written(understood: &Understood) -> bool {
+    matches!(&understood.effect, Effect::Said(said) if !said.outbound && said.comment.is_none())
+}
+
+fn is_comment(understood: &Understood) -> bool {
+    matches!(&understood.effect, Effect::Said(said) if said.comment.is_some())
 }
 
 /// Whether Meta may write the identity in more than one way; all others are written as they are compared.

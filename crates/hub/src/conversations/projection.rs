@@ -16,7 +16,7 @@ use crate::conversations::consent::model::{Source, Statement};
 use crate::conversations::consent::words::Wish;
 use crate::conversations::content::{Content, Likeness};
 use crate::conversations::model::{
-    ChannelId, Conversation, IdentityKey, IdentityKind, Message, Millis, Receipt, Receipts, Status,
+    ChannelId, Comment, Conversation, IdentityKey, IdentityKind, Message, Millis, Receipt, Receipts, Status, Venue,
 };
 use crate::conversations::people::People;
 use crate::conversations::understand::{Effect, Said, Understood};
@@ -24,6 +24,7 @@ use crate::ids::{ConsentId, ContactId, ConversationId, EventId, Ids, MessageId};
 use crate::media::inbound;
 use crate::sending::model::Purpose;
 use crate::sending::{cancel, fallback};
+use crate::store::comments::Mention;
 use crate::store::messages::{MessageFact, ReactionRow};
 use crate::store::{StoreError, Tx};
 use crate::stream::model::Change;
@@ -83,11 +84,14 @@ pub fn project(tx: &mut Tx<'_>, incoming: &[&Incoming], ids: &Ids, now: Millis) 
     batch.save(tx, incoming)
 }
 
+/// What is unique about a conversation.
+type Place = (ChannelId, ContactId, Venue);
+
 struct Batch<'a> {
     ids: &'a Ids,
     now: Millis,
     contacts: Vec<Option<ContactId>>,
-    conversations: BTreeMap<(ChannelId, ContactId), Conversation>,
+    conversations: BTreeMap<Place, Conversation>,
     new_conversations: HashSet<ConversationId>,
     touched_conversations: HashSet<ConversationId>,
     /// Those whose window was not open.
@@ -104,6 +108,12 @@ struct Batch<'a> {
     closed: Vec<(MessageId, usize)>,
     facts: Vec<MessageFact>,
     reactions: HashMap<(MessageId, bool), ReactionRow>,
+    /// What is known of new comments.
+    comments: Vec<Comment>,
+    /// Answers of ours under posts whose outcome is not known yet, each with Meta's id of the comment that it will be found under: an answer to an
+    /// answer is put under the first comment (reference `instagram.md` 4).
+    under_posts: Vec<(MessageId, Option<String>)>,
+    mentions: Vec<Mention>,
     /// Messages whose files were told for the first time.
     with_files: Vec<MessageId>,
     parked: Vec<(ChannelId, String, EventId)>,
@@ -146,6 +156,9 @@ impl<'a> Batch<'a> {
             closed: Vec::new(),
             facts: Vec::new(),
             reactions: HashMap::new(),
+            comments: Vec::new(),
+            under_posts: Vec::new(),
+            mentions: Vec::new(),
             with_files: Vec::new(),
             parked: Vec::new(),
             known: Vec::new(),
@@ -171,20 +184,37 @@ impl<'a> Batch<'a> {
     }
 
     fn load_conversations(&mut self, tx: &mut Tx<'_>, incoming: &[&Incoming]) -> Result<(), StoreError> {
-        let mut pairs: Vec<(ChannelId, ContactId)> = incoming
-            .iter()
-            .zip(&self.contacts)
-            .filter_map(|(event, contact)| contact.map(|contact| (event.channel_id.clone(), contact)))
-            .collect();
-        // In one order everywhere, so that two nodes cannot hold what the other one waits for.
+        let mut pairs: Vec<(ChannelId, ContactId)> = Vec::new();
+        let mut under_posts: Vec<(ChannelId, ContactId, String)> = Vec::new();
+        let mut answered: Vec<(ChannelId, String)> = Vec::new();
+        for (event, contact) in incoming.iter().zip(&self.contacts) {
+            let channel = event.channel_id.clone();
+            match (contact, venue_of(&event.understood.effect)) {
+                (Some(contact), Venue::Direct) => pairs.push((channel, *contact)),
+                (Some(contact), Venue::Post { media_id }) => under_posts.push((channel, *contact, media_id)),
+                (None, _) => answered.extend(
+                    own_comment(&event.understood.effect)
+                        .and_then(|said| said.reply_to.clone())
+                        .map(|comment| (channel, comment)),
+                ),
+            }
+        }
+        // In one order everywhere, so that two nodes cannot hold what the other one waits for: direct ones first.
         pairs.sort();
         pairs.dedup();
-        for conversation in tx.lock_conversations(&pairs)? {
+        let mut found = tx.lock_conversations(&pairs)?;
+        if !under_posts.is_empty() || !answered.is_empty() {
+            let mut ids = tx.conversations_under_posts(&under_posts)?;
+            ids.extend(tx.conversations_of_external_ids(&answered)?.into_values());
+            ids.sort_unstable();
+            ids.dedup();
+            found.extend(tx.lock_conversations_by_ids(&ids)?);
+        }
+        for conversation in found {
             if !conversation.window_is_open(self.now) {
                 self.closed_before.insert(conversation.id);
             }
-            self.conversations
-                .insert((conversation.channel_id.clone(), conversation.contact_id), conversation);
+            self.conversations.insert(place_of(&conversation), conversation);
         }
         Ok(())
     }
@@ -193,6 +223,7 @@ impl<'a> Batch<'a> {
         let mut keys: Vec<(ChannelId, String)> = Vec::new();
         let mut ids: Vec<MessageId> = Vec::new();
         let mut echoed: Vec<ConversationId> = Vec::new();
+        let mut posts: Vec<(ChannelId, String)> = Vec::new();
         for (event, contact) in incoming.iter().zip(&self.contacts) {
             if let Some(external_id) = external_id_of(&event.understood.effect) {
                 keys.push((event.channel_id.clone(), external_id.to_owned()));
@@ -201,9 +232,13 @@ impl<'a> Batch<'a> {
                 Effect::Receipt {
                     message_id: Some(id), ..
                 } => ids.push(*id),
+                Effect::Said(said) if said.comment.is_some() && said.outbound => {
+                    keys.extend(said.reply_to.clone().map(|comment| (event.channel_id.clone(), comment)));
+                    posts.extend((said.comment.iter()).map(|post| (event.channel_id.clone(), post.media_id.clone())));
+                }
                 Effect::Said(said) if said.outbound && !said.inert && is_on_instagram(event) => {
-                    let conversation =
-                        contact.and_then(|contact| self.conversations.get(&(event.channel_id.clone(), contact)));
+                    let place = contact.map(|contact| (event.channel_id.clone(), contact, Venue::Direct));
+                    let conversation = place.and_then(|place| self.conversations.get(&place));
                     echoed.extend(conversation.map(|conversation| conversation.id));
                 }
                 _ => {}
@@ -218,6 +253,7 @@ impl<'a> Batch<'a> {
         for message in tx.lock_messages_by_external_ids(&keys)? {
             self.remember(message);
         }
+        self.load_answers_under_posts(tx, posts, &mut ids, &mut echoed)?;
         let unknown: Vec<(ChannelId, String)> = incoming
             .iter()
             .filter_map(|event| match &event.understood.effect {
@@ -249,6 +285,48 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
+    /// Finds what an own comment may be the echo of: messages that are under way to any conversation under its post are added to `ids`, and the
+    /// conversations of the comments that are answered to `echoed`.
+    fn load_answers_under_posts(
+        &mut self,
+        tx: &mut Tx<'_>,
+        mut posts: Vec<(ChannelId, String)>,
+        ids: &mut Vec<MessageId>,
+        echoed: &mut Vec<ConversationId>,
+    ) -> Result<(), StoreError> {
+        if posts.is_empty() {
+            return Ok(());
+        }
+        posts.sort();
+        posts.dedup();
+        let under_way = tx.messages_in_flight_under_posts(&posts)?;
+        let answers = tx.messages_by_ids(&under_way)?;
+        let answered: Vec<MessageId> = answers
+            .iter()
+            .filter_map(|answer| answer.content.answers_comment())
+            .collect();
+        let answered = tx.messages_by_ids(&answered)?;
+        for answer in &answers {
+            let comment = answered
+                .iter()
+                .find(|comment| Some(comment.id) == answer.content.answers_comment());
+            let first = comment.and_then(|comment| comment.reply_to.clone());
+            self.under_posts.push((answer.id, first));
+        }
+        self.under_posts.sort();
+        ids.extend(under_way);
+        ids.sort();
+        ids.dedup();
+        let held = self.conversations.values();
+        echoed.extend(
+            held.filter(|conversation| conversation.venue != Venue::Direct)
+                .map(|conversation| conversation.id),
+        );
+        echoed.sort();
+        echoed.dedup();
+        Ok(())
+    }
+
     fn remember(&mut self, message: Message) {
         if let Some(external_id) = &message.external_id {
             self.by_external_id
@@ -267,6 +345,18 @@ impl<'a> Batch<'a> {
         match &event.understood.effect {
             Effect::Said(said) | Effect::Moved { notice: Some(said), .. } => self.say(tx, index, event, said)?,
             Effect::Moved { notice: None, .. } | Effect::Nothing => {}
+            Effect::Mentioned {
+                media_id,
+                comment_id,
+                at,
+            } => self.mentions.push(Mention {
+                channel_id: event.channel_id.clone(),
+                media_id: media_id.clone(),
+                comment_id: comment_id.clone(),
+                told_at: *at,
+                event_id: event.event_id,
+                attempts: 0,
+            }),
             Effect::Receipt {
                 external_id,
                 message_id,
@@ -318,14 +408,24 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn conversation_key(&self, index: usize, event: &Incoming) -> Option<(ChannelId, ContactId)> {
-        self.contacts[index].map(|contact| (event.channel_id.clone(), contact))
+    fn conversation_key(&self, index: usize, event: &Incoming) -> Option<Place> {
+        let venue = venue_of(&event.understood.effect);
+        self.contacts[index].map(|contact| (event.channel_id.clone(), contact, venue))
     }
 
-    fn conversation(&mut self, key: &(ChannelId, ContactId)) -> &mut Conversation {
+    /// The conversation of the comment that an own one answers; `None` where that is not known.
+    fn place_of_answered(&self, event: &Incoming, said: &Said) -> Option<Place> {
+        let comment = self.find(&event.channel_id, said.reply_to.as_deref()?)?;
+        let conversation = self.messages.get(&comment)?.conversation_id;
+        let mut held = self.conversations.iter();
+        held.find(|(_, held)| held.id == conversation)
+            .map(|(place, _)| place.clone())
+    }
+
+    fn conversation(&mut self, key: &Place) -> &mut Conversation {
         let (ids, now, new) = (self.ids, self.now, &mut self.new_conversations);
         let conversation = self.conversations.entry(key.clone()).or_insert_with(|| {
-            let conversation = Conversation::new(ids.next(), key.0.clone(), key.1, now);
+            let conversation = Conversation::new(ids.next(), key.0.clone(), key.1, now).at(key.2.clone());
             new.insert(conversation.id);
             conversation
         });
@@ -338,20 +438,33 @@ impl<'a> Batch<'a> {
     }
 
     fn say(&mut self, tx: &mut Tx<'_>, index: usize, event: &Incoming, said: &Said) -> Result<(), StoreError> {
-        // An event without a person has nobody to have a conversation with.
-        let Some(key) = self.conversation_key(index, event) else {
-            return Ok(());
-        };
-        if let Some(known) = self.find(&event.channel_id, &said.external_id) {
+        if let Some(known) = self.find(&event.channel_id, &said.external_id)
+            && (self.contacts[index].is_some() || said.comment.is_some())
+        {
             return self.say_again(tx, index, event, said, known);
         }
+        let key = match (self.conversation_key(index, event), &said.reply_to) {
+            (Some(key), _) => key,
+            (None, Some(answered)) if own_comment(&event.understood.effect).is_some() => {
+                if let Some(ours) = self.in_flight_under_post(event, said) {
+                    return self.settle_by_echo(tx, index, event, said, ours);
+                }
+                let Some(key) = self.place_of_answered(event, said) else {
+                    self.park(event, answered);
+                    return Ok(());
+                };
+                key
+            }
+            // An event without a person has nobody to have a conversation with.
+            (None, _) => return Ok(()),
+        };
         if said.outbound
             && !said.inert
             && let Some(ours) = self.in_flight_like(&key, event, said)
         {
             return self.settle_by_echo(tx, index, event, said, ours);
         }
-        if !self.conversations.contains_key(&key) {
+        if key.2 == Venue::Direct && !self.conversations.contains_key(&key) {
             self.known.extend(
                 event
                     .understood
@@ -420,6 +533,15 @@ impl<'a> Batch<'a> {
                 conversation: conversation_id,
             },
         );
+        if let Some(post) = &said.comment {
+            self.comments.push(Comment {
+                message_id: message.id,
+                channel_id: event.channel_id.clone(),
+                kind: post.kind,
+                hidden_at: None,
+                private_reply: None,
+            });
+        }
         self.new_messages.push(message.id);
         self.with_files.push(message.id);
         self.known.push((event.channel_id.clone(), said.external_id.clone()));
@@ -526,7 +648,7 @@ impl<'a> Batch<'a> {
     /// nothing to compare but the kind, one that is on its way. On Instagram alone: WhatsApp tells nothing of what came through its interface
     /// (reference `whatsapp.md`, `smb_message_echoes`), whose requests bear a mark that statuses tell of, so that what comes from the phone there
     /// is somebody's own, whatever it says.
-    fn in_flight_like(&self, key: &(ChannelId, ContactId), event: &Incoming, said: &Said) -> Option<MessageId> {
+    fn in_flight_like(&self, key: &Place, event: &Incoming, said: &Said) -> Option<MessageId> {
         if !is_on_instagram(event) {
             return None;
         }
@@ -548,6 +670,28 @@ impl<'a> Batch<'a> {
         };
         let mut under_way = self.in_flight.iter().copied();
         under_way.find(|id| like(id, Likeness::Kind) && may_be(id))
+    }
+
+    /// Our answer under a post that an own comment is the echo of: one that says the same under the same comment.
+    fn in_flight_under_post(&self, event: &Incoming, said: &Said) -> Option<MessageId> {
+        let answered = said.reply_to.as_ref()?;
+        let says_the_same = |message: &&Message| {
+            message.channel_id == event.channel_id
+                && message.external_id.is_none()
+                && message.content.likeness_of(&said.content) == Likeness::Words
+        };
+        let under_way = self.under_posts.iter().filter_map(|(id, first)| {
+            let message = self.messages.get(id).filter(says_the_same)?;
+            let is_under = message.reply_to.as_ref() == Some(answered) || first.as_ref() == Some(answered);
+            is_under.then_some((message.reply_to.as_ref() != Some(answered), *id))
+        });
+        if let Some((_, id)) = under_way.min() {
+            return Some(id);
+        }
+        let mut given_up = self.given_up.iter().filter_map(|id| self.messages.get(id));
+        given_up
+            .find(|message| says_the_same(message) && message.reply_to.as_ref() == Some(answered))
+            .map(|message| message.id)
     }
 
     fn settle_by_echo(
@@ -1081,6 +1225,8 @@ impl<'a> Batch<'a> {
             .filter_map(|id| self.messages.get(id))
             .collect();
         tx.insert_messages(&new)?;
+        tx.insert_comments(&self.comments)?;
+        tx.insert_mentions(&self.mentions, self.now)?;
         let mut touched: Vec<&Message> = self
             .touched_messages
             .difference(&inserted)
@@ -1188,6 +1334,32 @@ fn external_id_of(effect: &Effect) -> Option<&str> {
         | Effect::TakenBack { external_id, .. }
         | Effect::Reacted { external_id, .. } => Some(external_id),
         Effect::Seen { external_id, .. } => external_id.as_deref(),
-        Effect::Wished { .. } | Effect::Opened { .. } | Effect::Nothing => None,
+        Effect::Wished { .. } | Effect::Opened { .. } | Effect::Mentioned { .. } | Effect::Nothing => None,
     }
+}
+
+/// What was said in a comment of the account's own.
+fn own_comment(effect: &Effect) -> Option<&Said> {
+    match effect {
+        Effect::Said(said) if said.outbound && said.comment.is_some() => Some(said),
+        _ => None,
+    }
+}
+
+/// Where the conversation is held that an effect is about.
+fn venue_of(effect: &Effect) -> Venue {
+    match effect {
+        Effect::Said(said) => said.venue(),
+        _ => Venue::Direct,
+    }
+}
+
+fn place_of(conversation: &Conversation) -> Place {
+    let Conversation {
+        channel_id,
+        contact_id,
+        venue,
+        ..
+    } = conversation;
+    (channel_id.clone(), *contact_id, venue.clone())
 }

@@ -144,6 +144,7 @@ pub struct TimelineItem {
     /// an earlier one got there after all, and for an event `accepted`, `sent`, `delivered`, `read`,
     /// `played`, `failed`, `edited`, `deleted`, `echo`, `reaction`, `cancelled` where its contact has opted out meanwhile, and `opted_out` or `opted_in` where it
     /// says so itself.
+    /// Of a comment, `hidden`, `shown` and `deleted` where that was done from here.
     kind: String,
     /// The event that told it: see `GET /api/webhooks/events/{id}`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -204,6 +205,13 @@ fn of_fact(fact: &MessageFact) -> TimelineItem {
     let detail = serde_json::from_str(&fact.detail)
         .ok()
         .filter(|detail: &serde_json::Value| detail.as_object().is_none_or(|detail| !detail.is_empty()));
+    // What was done from here was told by no event.
+    if fact.event_id == EventId::MIN {
+        return TimelineItem {
+            detail,
+            ..TimelineItem::new(fact.at, fact.kind.clone())
+        };
+    }
     TimelineItem {
         occurred_at: Some(Time(fact.at)),
         event_id: Some(fact.event_id),

@@ -10,7 +10,9 @@ use tidings_meta::whatsapp;
 use crate::conversations::content::{
     Button, Buttons, Card, Carousel, Content, Header, Location, Media, OrderItem, Reply,
 };
-use crate::conversations::model::{Failure, Identity, IdentityKey, IdentityKind, Millis, Receipt, Sender};
+use crate::conversations::model::{
+    CommentKind, Failure, Identity, IdentityKey, IdentityKind, Millis, Receipt, Sender, Venue,
+};
 use crate::conversations::phone;
 use crate::ids::MessageId;
 
@@ -107,6 +109,15 @@ pub enum Effect {
         /// When.
         at: Millis,
     },
+    /// Somebody has mentioned the account. What they said, and who they are, has to be asked of Meta.
+    Mentioned {
+        /// Meta's id of the post.
+        media_id: String,
+        /// Meta's id of the comment; `None`: it was in the caption.
+        comment_id: Option<String>,
+        /// When.
+        at: Millis,
+    },
     /// Nothing in a conversation. The event is kept for whoever asks for it.
     Nothing,
 }
@@ -124,6 +135,8 @@ pub struct Said {
     pub content: Content,
     /// Meta's id of the message that it answers.
     pub reply_to: Option<String>,
+    /// Where, if it is a comment. One of the business's own is in the conversation of the comment that it answers.
+    pub comment: Option<UnderPost>,
     /// Starts nothing, opens no window, counts as read.
     pub inert: bool,
     /// Allows a free-form answer.
@@ -134,6 +147,27 @@ pub struct Said {
     pub at: Millis,
     /// How far it is known to have got.
     pub receipt: Option<Receipt>,
+}
+
+/// Where a comment was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnderPost {
+    /// Meta's id of the post; empty where Meta does not tell.
+    pub media_id: String,
+    /// What it was made on.
+    pub kind: CommentKind,
+}
+
+impl Said {
+    /// Where it was said.
+    pub fn venue(&self) -> Venue {
+        match &self.comment {
+            None => Venue::Direct,
+            Some(post) => Venue::Post {
+                media_id: post.media_id.clone(),
+            },
+        }
+    }
 }
 
 /// What understanding needs to know beside the raw value.
@@ -367,6 +401,7 @@ fn whatsapp_message(message: whatsapp::Message, direction: Direction) -> Effect 
                     change: change.to_owned(),
                 },
                 reply_to: None,
+                comment: None,
                 inert,
                 opens_window: false,
                 is_private: false,
@@ -393,6 +428,7 @@ fn whatsapp_message(message: whatsapp::Message, direction: Direction) -> Effect 
         },
         content,
         reply_to: message.context.and_then(|context| context.message_id),
+        comment: None,
         inert: direction.inert(),
         opens_window: direction == Direction::Inbound && message.group_id.is_none(),
         is_private: message.group_id.is_none(),
@@ -542,7 +578,7 @@ fn whatsapp_person(ids: &whatsapp::Person, contact: &whatsapp::Contact, at: Mill
 /// Identities are looked up in this order (reference `whatsapp.md` 6.6); the shared parent id is no proof of being one person.
 fn rank(kind: IdentityKind) -> u8 {
     match kind {
-        IdentityKind::UserId | IdentityKind::Igsid | IdentityKind::Email => 0,
+        IdentityKind::UserId | IdentityKind::Igsid | IdentityKind::Email | IdentityKind::Username => 0,
         IdentityKind::ParentUserId => 1,
         IdentityKind::Phone => 2,
     }
@@ -624,6 +660,7 @@ fn from_instagram(entry: instagram::Entry, envelope: Envelope<'_>) -> Understood
                     Some(instagram::ReplyTo::Message { mid, .. }) => Some(mid.clone()),
                     Some(instagram::ReplyTo::Story { .. }) | None => None,
                 },
+                comment: None,
                 inert: entry.standby,
                 opens_window: !outbound && !entry.standby,
                 is_private: true,
@@ -663,6 +700,7 @@ fn from_instagram(entry: instagram::Entry, envelope: Envelope<'_>) -> Understood
             sender: Sender::Contact,
             content: reply("postback", payload, title, None),
             reply_to: None,
+            comment: None,
             inert: entry.standby,
             opens_window: !entry.standby,
             is_private: true,
@@ -674,17 +712,68 @@ fn from_instagram(entry: instagram::Entry, envelope: Envelope<'_>) -> Understood
             up_to: watermark,
             at,
         },
+        Change::Comment(comment) => return from_comment(comment, CommentKind::Comment, &entry.account_id, at),
+        Change::LiveComment(comment) => return from_comment(comment, CommentKind::Live, &entry.account_id, at),
+        Change::Mention { media_id, comment_id } => Effect::Mentioned {
+            media_id,
+            comment_id,
+            at,
+        },
         Change::Referral(_)
         | Change::Handover(_)
         | Change::OptIn(_)
-        | Change::Comment(_)
-        | Change::LiveComment(_)
-        | Change::Mention { .. }
         | Change::Media(_)
         | Change::StoryInsights(_)
         | Change::Unknown(_) => return NOTHING,
     };
     Understood { person, effect }
+}
+
+/// A comment on the account's post, or during its broadcast (reference `instagram.md` 2.7). The account's own replies arrive too, and are told by
+/// who wrote them: they belong to whoever they answer.
+fn from_comment(comment: instagram::Comment, kind: CommentKind, account: &str, at: Millis) -> Understood {
+    let own = comment.from_self_id.is_some() || comment.from_id.as_deref() == Some(account);
+    let person = comment.from_id.filter(|id| !own && !id.is_empty()).and_then(|igsid| {
+        let key = IdentityKey {
+            kind: IdentityKind::Igsid,
+            scope: account.to_owned(),
+            value: igsid.clone(),
+        };
+        let identity = Identity {
+            key,
+            shown: igsid,
+            seen_at: at,
+        };
+        person_of(vec![identity], None, comment.from_username)
+    });
+    let content = match comment.text {
+        Some(text) => Content::text(text),
+        // Such as a picture that moves, or for want of a permission.
+        None => Content::Unsupported {
+            what: Some("comment".to_owned()),
+        },
+    };
+    let said = Said {
+        external_id: comment.id,
+        outbound: own,
+        sender: if own { Sender::Phone } else { Sender::Contact },
+        content,
+        reply_to: comment.parent_id,
+        comment: Some(UnderPost {
+            media_id: comment.media_id.unwrap_or_default(),
+            kind,
+        }),
+        inert: false,
+        // A comment allows one private reply, and no more (reference `instagram.md` 3.6).
+        opens_window: false,
+        is_private: false,
+        at,
+        receipt: own.then_some(Receipt::Sent),
+    };
+    Understood {
+        person,
+        effect: Effect::Said(Box::new(said)),
+    }
 }
 
 fn instagram_content(message: instagram::Message) -> Content {

@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::conversations::content::Content;
 use crate::conversations::model::{
-    ChannelId, Contact, Conversation, ConversationStatus, Failure, Handler, Identity, IdentityKind, Message, Millis,
-    Sender, Status,
+    ChannelId, Comment, CommentKind, Contact, Conversation, ConversationKind, ConversationStatus, Failure, Handler,
+    Identity, IdentityKind, Message, Millis, Sender, Status, Venue,
 };
 use crate::http::timestamp::Time;
 use crate::http::word::words;
@@ -28,6 +28,8 @@ use crate::store::{StoreError, Tx};
 words! {
     StatusWord of Status as "MessageStatus";
     SenderWord of Sender as "Sender";
+    ConversationKindWord of ConversationKind as "ConversationKind";
+    CommentKindWord of CommentKind as "CommentKind";
     ConversationStatusWord of ConversationStatus as "ConversationStatus";
     HandlerWord of Handler as "Handler";
     IdentityKindWord of IdentityKind as "IdentityKind";
@@ -100,6 +102,9 @@ pub struct MessageView {
     pub reply_to: Option<ReplyToView>,
     /// Reactions that were not taken back.
     pub reactions: Vec<ReactionView>,
+    /// What else is known of it, if it is a comment or a mention.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<CommentView>,
     /// When its present wording was written, if that is not the first.
     pub edited_at: Option<Time>,
     /// When it was taken back.
@@ -220,6 +225,36 @@ pub struct ReplyToView {
     message_id: Option<MessageId>,
 }
 
+/// What is known of a message that is a comment, or a mention.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Comment)]
+pub struct CommentView {
+    /// What it was made on: `comment` is one on a post of the account, `live` one on its broadcast; `mention` names the account in a comment under
+    /// somebody's post, `caption` in what is written below that post.
+    kind: CommentKindWord,
+    /// Whether it is hidden from everybody but its author, as far as that was done from here.
+    hidden: bool,
+    /// Since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hidden_at: Option<Time>,
+    /// The direct message that answers it, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    private_reply: Option<MessageId>,
+}
+
+impl From<&Comment> for CommentView {
+    fn from(comment: &Comment) -> Self {
+        Self {
+            kind: comment.kind.into(),
+            hidden: comment.hidden_at.is_some(),
+            hidden_at: comment.hidden_at.map(Time),
+            private_reply: comment.private_reply,
+        }
+    }
+}
+
 /// A reaction to a message.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -244,6 +279,7 @@ pub struct Messages {
     legs: HashMap<MessageId, Vec<(Leg, Option<Status>)>>,
     origins: HashMap<MessageId, MessageId>,
     media: HashMap<MessageId, Vec<Media>>,
+    comments: HashMap<MessageId, Comment>,
 }
 
 impl Messages {
@@ -296,7 +332,9 @@ impl Messages {
         for (message, _, file) in tx.media_of_messages(&with_files)? {
             media.entry(message).or_default().push(file);
         }
+        let comments = tx.comments_of_messages(&ids)?.into_iter();
         Ok(Self {
+            comments: comments.map(|comment| (comment.message_id, comment)).collect(),
             reactions,
             answered,
             legs,
@@ -351,6 +389,7 @@ impl Messages {
                     .copied(),
             }),
             reactions: reactions.iter().filter_map(reaction).collect(),
+            comment: self.comments.get(&message.id).map(CommentView::from),
             edited_at: message.edited_at.map(Time),
             deleted_at: message.deleted_at.map(Time),
             maybe_duplicate: message.maybe_duplicate,
@@ -399,7 +438,7 @@ fn reaction(row: &ReactionRow) -> Option<ReactionView> {
     })
 }
 
-/// The thread between a channel and a contact.
+/// The thread between a channel and a contact: the direct one, or one under a post.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Conversation)]
@@ -409,6 +448,18 @@ pub struct ConversationView {
     pub id: ConversationId,
     /// Its channel.
     pub channel_id: String,
+    /// What it is made of: `direct` messages, or `comments` and mentions under one post.
+    pub kind: ConversationKindWord,
+    /// The post that it is under, if it is made of comments and Meta has told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub post: Option<PostView>,
+    /// Of one made of comments: the direct conversation with the same contact, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub direct_conversation: Option<ConversationId>,
+    /// Of a direct one: the comment that was answered in it last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered_comment: Option<AnsweredCommentView>,
     /// Who is on the other side.
     pub contact: ContactNameView,
     /// Whether it waits for somebody.
@@ -429,6 +480,28 @@ pub struct ConversationView {
     pub last_message: Option<LastMessageView>,
     /// When it began.
     pub created_at: Time,
+}
+
+/// A post on Instagram.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Post)]
+pub struct PostView {
+    /// Meta's id of it.
+    pub media_id: String,
+}
+
+/// A comment that was answered by a direct message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AnsweredComment)]
+pub struct AnsweredCommentView {
+    /// The message that is the comment.
+    #[schema(value_type = String)]
+    pub message_id: MessageId,
+    /// The conversation that it is in.
+    #[schema(value_type = String)]
+    pub conversation_id: ConversationId,
 }
 
 /// The window in which a free-form reply is allowed.
@@ -481,6 +554,10 @@ pub struct LastMessageView {
 pub struct Conversations {
     contacts: HashMap<ContactId, Contact>,
     last_messages: HashMap<MessageId, Message>,
+    /// Those of the contacts whose comments are shown.
+    direct: HashMap<(ChannelId, ContactId), ConversationId>,
+    /// In which conversations the comments are that were answered.
+    answered: HashMap<MessageId, ConversationId>,
 }
 
 impl Conversations {
@@ -496,7 +573,19 @@ impl Conversations {
             .iter()
             .filter_map(|conversation| conversation.last_message_id)
             .collect();
+        let pairs: Vec<(ChannelId, ContactId)> = conversations
+            .iter()
+            .filter(|conversation| conversation.venue != Venue::Direct)
+            .map(|conversation| (conversation.channel_id.clone(), conversation.contact_id))
+            .collect();
+        let answered: Vec<MessageId> = conversations
+            .iter()
+            .filter_map(|conversation| conversation.answered_comment)
+            .collect();
+        let answered = tx.messages_by_ids(&answered)?.into_iter();
         Ok(Self {
+            direct: tx.direct_conversations(&pairs)?,
+            answered: answered.map(|comment| (comment.id, comment.conversation_id)).collect(),
             contacts: tx
                 .contacts_by_ids(&contacts)?
                 .into_iter()
@@ -517,6 +606,22 @@ impl Conversations {
         ConversationView {
             id: conversation.id,
             channel_id: conversation.channel_id.0.clone(),
+            kind: conversation.venue.kind().into(),
+            post: conversation.venue.media_id().map(|media_id| PostView {
+                media_id: media_id.to_owned(),
+            }),
+            direct_conversation: self
+                .direct
+                .get(&(conversation.channel_id.clone(), conversation.contact_id))
+                .filter(|id| **id != conversation.id)
+                .copied(),
+            answered_comment: conversation.answered_comment.and_then(|message_id| {
+                let conversation_id = *self.answered.get(&message_id)?;
+                Some(AnsweredCommentView {
+                    message_id,
+                    conversation_id,
+                })
+            }),
             contact: ContactNameView {
                 id: conversation.contact_id,
                 name: contact.and_then(|contact| contact.name.clone()),

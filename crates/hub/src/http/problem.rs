@@ -315,6 +315,16 @@ codes! {
         "Send a template, or wait until the contact writes.";
     ContactOptedOut "contact_opted_out" CONFLICT "The contact does not want it"
         "Leave the contact alone until they opt in again: by a word such as START, in WhatsApp's own menu if they opted out there, or by `PUT /api/v1/contacts/{id}/consent` once they have told you so.";
+    UnknownComment "unknown_comment" NOT_FOUND "There is no such comment"
+        "Name a message that is a comment: one of a conversation whose `kind` is `comments`.";
+    CommentNotAnswerable "comment_not_answerable" CONFLICT "That cannot be done about this comment"
+        "Do what the detail says, where it says something.";
+    CommentAlreadyAnswered "comment_already_answered" CONFLICT "The comment has had its private reply"
+        "Instagram takes one for each comment: go on in the direct conversation once the contact has written there, or answer publicly.";
+    CommentTooOld "comment_too_old" CONFLICT "The comment is too old for a private reply"
+        "Answer it publicly, with `content.type` = `comment_reply`.";
+    CommentRefused "comment_refused" UNPROCESSABLE_ENTITY "Meta refuses to do that to the comment"
+        "Do what the detail says; nothing was changed.";
     IdempotencyKeyReused "idempotency_key_reused" CONFLICT "The key was used for another request"
         "Use a new `Idempotency-Key` for each new request.";
     MessageNotFound "message_not_found" UNPROCESSABLE_ENTITY "The message that is answered is not in this conversation"

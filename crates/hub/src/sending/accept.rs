@@ -20,7 +20,7 @@ use crate::sending::model::{Fallback, Priority, Purpose, Scheduled, Terms};
 use crate::sending::recipient::{self, Found, Newcomer};
 use crate::sending::request::{self, Fault};
 use crate::sending::route::model::{Leg, Policy, further};
-use crate::sending::{route, window};
+use crate::sending::{comments, route, window};
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx, UnitError};
 use crate::stream::model::Change;
@@ -111,6 +111,8 @@ pub enum To {
     Contact(ContactId),
     /// A conversation that is known.
     Conversation(ConversationId),
+    /// Whoever wrote a comment.
+    Comment(MessageId),
 }
 
 /// A message that was taken.
@@ -152,6 +154,9 @@ pub enum AcceptError {
     /// The message that is to be answered, or reacted to, cannot be.
     #[error("the message that it refers to cannot be referred to")]
     Refers(Fault),
+    /// The comment cannot be answered so.
+    #[error(transparent)]
+    Comment(#[from] comments::Refusal),
     /// The contact has not written lately, so that only a template may be sent.
     #[error("the window is closed")]
     WindowClosed {
@@ -348,7 +353,7 @@ impl Acceptor {
             Some(name) => Some(route::policy(&self.app, name).ok_or_else(|| AcceptError::UnknownRoute(name.clone()))?),
         };
         // Elsewhere there is no message to do it to.
-        let policy = policy.filter(|_| !order.content.is_aside());
+        let policy = policy.filter(|_| !order.content.is_aside() && order.content.answers_comment().is_none());
         // As the caller knows it: what is wrong with it depends on no switch.
         self.check_fallback(found.asked.kind)?;
         let (found, policy, email_first) = self.with_email_first(tx, found, policy)?;
@@ -401,11 +406,15 @@ impl Acceptor {
             return Err(AcceptError::WindowClosed { kind });
         }
         let (due_at, expires_at) = self.times()?;
+        let comment = match order.content.answers_comment() {
+            Some(_) => Some(comments::answerable(tx, &order.content, due_at)??),
+            None => None,
+        };
         let usual = Priority::usual(purpose, conversation.window_is_open(self.now));
         let priority = order.priority.unwrap_or(usual) as i64;
         let is_usual = needs_consent_for == Purpose::Service && order.priority.is_none() && order.fallback.is_none();
         // What it answers was said on the channel that was asked for, and cannot be quoted on another one.
-        let message = self.message(tx, kind, &conversation, asked.id == channel.id)?;
+        let message = self.message(tx, kind, &conversation, asked.id == channel.id, comment)?;
         let terms = (!is_usual).then(|| Terms {
             message_id: message.id,
             channel_id: channel.id.clone(),
@@ -455,6 +464,10 @@ impl Acceptor {
         }
         if !planned.message.content.is_aside() {
             conversation.note(&planned.message, false);
+        }
+        if let Content::PrivateReply(answer) = &planned.message.content {
+            conversation.answered_comment = Some(answer.message_id);
+            tx.set_private_reply(answer.message_id, planned.message.id)?;
         }
         if planned.is_new {
             tx.insert_conversations(&[&conversation])?;
@@ -666,6 +679,9 @@ impl Acceptor {
         let fault = |detail: &str| vec![Fault::new("fallbackTemplate", detail)];
         let faults = match (&self.order.content, kind) {
             (Content::Template(_), _) => fault("is for free-form messages: this one is a template already"),
+            (Content::CommentReply(_) | Content::PrivateReply(_), _) => {
+                fault("is for messages: a template does not answer a comment")
+            }
             (Content::Reaction(_), _) => fault("is for messages: a template does not stand in for a reaction"),
             // Which channel it would be was not known to whoever asked.
             (_, ChannelKind::Instagram) if self.order.by == By::Auto => Vec::new(),
@@ -733,7 +749,12 @@ impl Acceptor {
         kind: ChannelKind,
         conversation: &Conversation,
         quotes: bool,
+        comment: Option<String>,
     ) -> Result<Message, AcceptError> {
+        if comment.is_some() && self.order.reply_to.is_some() {
+            let detail = "cannot be given with an answer to a comment: the comment is in `content.messageId`";
+            return Err(AcceptError::Refers(Fault::new("replyTo", detail)));
+        }
         let refers_to = match (&self.order.content, self.order.reply_to) {
             (Content::Reaction(_), Some(_)) => {
                 let detail = "cannot be given with a reaction: the message is in `content.messageId`";
@@ -743,7 +764,7 @@ impl Acceptor {
             (_, reply_to) => reply_to.filter(|_| quotes).map(|id| (id, "replyTo")),
         };
         let reply_to = match refers_to {
-            None => None,
+            None => comment,
             Some((id, field)) => Some(self.external_id_of(tx, kind, conversation, id, field)?),
         };
         Ok(Message {

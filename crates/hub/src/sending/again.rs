@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::app::App;
 use crate::audit::{AuditEntry, Auditor};
 use crate::conversations::consent::model::Consents;
+use crate::conversations::content::Content;
 use crate::conversations::model::{ChannelId, Message, Millis, Receipts, Status};
 use crate::ids::MessageId;
 use crate::sending::model::{EntryState, OutboxEntry, Priority, Purpose, Wait};
@@ -120,6 +121,15 @@ pub fn retry_in(tx: &mut Tx<'_>, app: &App, id: MessageId, force: bool) -> Resul
     let consents = Consents::of(tx.standing_consent_statements(&[conversation.contact_id])?);
     if let Some(statement) = consents.forbids(conversation.contact_id, purpose, conversation.last_inbound_at) {
         return Err(AgainError::NotRetryable(statement.told()));
+    }
+    if let Content::PrivateReply(answer) = &message.content
+        && tx
+            .lock_comment(answer.message_id)?
+            .is_none_or(|comment| comment.private_reply != Some(id))
+    {
+        return refuse(
+            "its comment has been answered privately by another message since, which is once as often as may be",
+        );
     }
     let may_have_arrived = may_have_arrived(&message);
     if may_have_arrived && !force {

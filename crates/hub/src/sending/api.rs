@@ -51,8 +51,9 @@ pub struct SendRequest {
     /// The id of the channel to send by, where `channel` is left out or names a product, `whatsapp` or `instagram`.
     #[serde(default)]
     from: Option<String>,
-    /// To whom.
-    to: Recipient,
+    /// To whom. An answer to a comment goes to whoever wrote that: it is left out there, and may be only there.
+    #[serde(default)]
+    to: Option<Recipient>,
     /// Plain words.
     #[serde(default)]
     message: Option<String>,
@@ -163,8 +164,8 @@ impl FromParameters for SendQuery {
         (status = 202, description = "It will be sent, or its failure shown", body = SendAnswer),
         (status = 400, description = "Not JSON, or a parameter is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No API key", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such contact or conversation", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The contact has opted out, the window is closed, or the key was used for another request", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such contact, conversation or comment", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The contact has opted out, the window is closed, the comment cannot be answered so, or the key was used for another request", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A field is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Sending is stopped, the channel cannot send, or the store cannot keep it", body = Problem, content_type = "application/problem+json")))]
@@ -346,14 +347,19 @@ pub(super) fn order(
         }
         (None, None) => return Err(invalid("message", "is missing: give `message`, or `content`")),
     };
-    let to = match request.to {
-        Recipient::Address(address) => To::Address(address),
-        Recipient::Contact { contact } => To::Contact(
+    let to = match (request.to, content.answers_comment()) {
+        (None, Some(comment)) => To::Comment(comment),
+        (Some(_), Some(_)) => {
+            return Err(invalid("to", "must be left out: it goes to whoever wrote the comment"));
+        }
+        (None, None) => return Err(invalid("to", "is missing: name the recipient")),
+        (Some(Recipient::Address(address)), None) => To::Address(address),
+        (Some(Recipient::Contact { contact }), None) => To::Contact(
             contact
                 .parse::<ContactId>()
                 .map_err(|error| invalid("to.contact", &error.to_string()))?,
         ),
-        Recipient::Conversation { conversation } => To::Conversation(
+        (Some(Recipient::Conversation { conversation }), None) => To::Conversation(
             conversation
                 .parse::<ConversationId>()
                 .map_err(|error| invalid("to.conversation", &error.to_string()))?,
@@ -426,7 +432,7 @@ fn by(app: &App, channel: Option<String>, from: Option<String>, to: &To) -> Resu
             "from",
             "is not a channel of what `channel` names: give one of the two",
         )),
-        (None, None) if matches!(to, To::Conversation(_)) => Ok(By::Conversation),
+        (None, None) if matches!(to, To::Conversation(_) | To::Comment(_)) => Ok(By::Conversation),
         (None, None) => Err(Problem::of_field(
             Code::InvalidField,
             "channel",
@@ -481,6 +487,7 @@ impl From<AcceptError> for Problem {
                 .fold(Self::new(Code::TemplateNotUsable, refusal.detail), |problem, fault| {
                     problem.field(fault.field, fault.detail)
                 }),
+            AcceptError::Comment(refusal) => Self::of_comment(&refusal, Some("content.messageId")),
             AcceptError::WindowClosed { kind } => Self::new(
                 Code::WindowClosed,
                 match kind {

@@ -63,6 +63,7 @@ pub fn refusal(content: &Content) -> Option<String> {
             "what is not at a public address cannot be fetched from an e-mail"
         }
         Content::Template(_) => "its words are at Meta",
+        Content::CommentReply(_) | Content::PrivateReply(_) => "comments are on Instagram alone",
         Content::Reaction(_) => "there is no message there to put it on",
         Content::Share { .. } => "a post is shown by Instagram alone",
         Content::Flow(_)

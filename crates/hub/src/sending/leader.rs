@@ -824,7 +824,7 @@ async fn call(
         app.metrics
             .observe_queue_wait(Duration::from_millis(waited.unsigned_abs()));
     }
-    let answer = sender.call(&in_hand.body).await;
+    let answer = sender.call(&in_hand).await;
     sender.count(&answer, &in_hand);
     let outcome = answer.outcome;
     let end = AttemptEnd {

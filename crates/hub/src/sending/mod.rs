@@ -31,6 +31,8 @@ pub mod balance;
 pub mod batch;
 pub mod cancel;
 pub mod circuit;
+pub mod comments;
+pub mod comments_api;
 pub mod email;
 pub mod end;
 pub mod fallback;

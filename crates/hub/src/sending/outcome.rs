@@ -129,6 +129,14 @@ pub(super) fn is_about_the_file(failure: &Failure) -> bool {
     }
 }
 
+/// Whether Meta refuses a private reply since the comment has had one (reference `instagram.md` 3.6, 7).
+pub(super) fn is_answered_already(outcome: &Outcome) -> bool {
+    let Outcome::Failed { failure, .. } = outcome else {
+        return false;
+    };
+    matches!((failure.code, failure.subcode), (100, Some(2_534_025)) | (10_900, _))
+}
+
 /// Which outcome a class of the catalogue leads to.
 fn from_class(class: Class, failure: Failure, wait: Option<Duration>) -> Outcome {
     match class {

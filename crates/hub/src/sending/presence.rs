@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::channels::{Channel, Standing};
-use crate::conversations::model::{ChannelId, Conversation, Millis};
+use crate::conversations::model::{ChannelId, Conversation, Millis, Venue};
 use crate::ids::{ConversationId, MessageId};
 use crate::sending::request::{self, Address};
 use crate::sending::sender::millis;
@@ -148,6 +148,9 @@ struct Known {
 
 /// Makes a mark in a conversation, if that can be done at once.
 pub async fn make(app: &App, conversation: &Conversation, mark: Mark) -> Result<Presence, StoreError> {
+    if conversation.venue != Venue::Direct {
+        return Ok(Presence::untold("comments have no such marks"));
+    }
     let Some(channel) = app.channels.get(&conversation.channel_id) else {
         return Ok(Presence::untold("its channel is no longer there"));
     };
@@ -180,7 +183,9 @@ pub async fn make(app: &App, conversation: &Conversation, mark: Mark) -> Result<
         return Ok(Presence::told());
     }
     let action = match (&known.address, mark) {
-        (None, _) => return Ok(Presence::untold("the contact has no address on its channel")),
+        (None | Some(Address::CommentAuthor(_) | Address::Comment(_) | Address::Mention { .. }), _) => {
+            return Ok(Presence::untold("the contact has no address on its channel"));
+        }
         (Some(Address::Email(_)), _) => return Ok(Presence::untold("e-mail has no such marks")),
         (Some(Address::Phone(_) | Address::UserId(_)), Mark::TypingEnded) => {
             return Ok(Presence::untold(

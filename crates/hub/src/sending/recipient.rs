@@ -5,10 +5,14 @@ use std::sync::Arc;
 use crate::app::App;
 use crate::channels::Channel;
 use crate::channels::model::ChannelKind;
-use crate::conversations::model::{ChannelId, Contact, Conversation, Identity, IdentityKey, IdentityKind, Millis};
+use crate::conversations::content::Content;
+use crate::conversations::model::{
+    ChannelId, Contact, Conversation, Identity, IdentityKey, IdentityKind, Millis, Venue,
+};
 use crate::conversations::phone::{self, PhoneNumber};
-use crate::ids::ContactId;
+use crate::ids::{ContactId, MessageId};
 use crate::sending::accept::{AcceptError, By, Order, To};
+use crate::sending::comments::Refusal;
 use crate::sending::{email, request, window};
 use crate::store::{StoreError, Tx};
 
@@ -60,10 +64,17 @@ enum Person {
 /// Channels whose product cannot carry the content come last. A conversation stays on its own channel.
 pub fn find(tx: &mut Tx<'_>, app: &App, order: &Order, now: Millis) -> Result<Found, AcceptError> {
     let channel = match (&order.by, &order.to) {
+        (by, To::Comment(id)) => return whoever_commented(tx, app, order, by, *id, now),
         (by, To::Conversation(id)) => {
             let conversation = tx
                 .lock_conversation(*id)?
                 .ok_or_else(|| AcceptError::UnknownRecipient(format!("there is no conversation `{id}`")))?;
+            if conversation.venue != Venue::Direct {
+                let detail = format!(
+                    "conversation `{id}` is one of comments: answer one of them, with `content.type` = `comment_reply` or `private_reply` and its `messageId`"
+                );
+                return Err(AcceptError::InvalidRecipient(detail));
+            }
             let channel = named(app, &conversation.channel_id)?;
             if matches!(by, By::Channel(wanted) if *wanted != channel.id) {
                 let detail = format!("conversation `{id}` is on channel `{}`", channel.id);
@@ -96,6 +107,44 @@ pub fn find(tx: &mut Tx<'_>, app: &App, order: &Order, now: Millis) -> Result<Fo
     Ok(Found {
         asked: channel,
         ..found
+    })
+}
+
+/// An answer to a comment goes out by the account that it was made to: in the comment's own conversation, or in the direct one with its author.
+fn whoever_commented(
+    tx: &mut Tx<'_>,
+    app: &App,
+    order: &Order,
+    by: &By,
+    id: MessageId,
+    now: Millis,
+) -> Result<Found, AcceptError> {
+    if let By::Channel(wanted) = by {
+        let faults = request::check(named(app, wanted)?.kind, &order.content);
+        if !faults.is_empty() {
+            return Err(AcceptError::Content(faults));
+        }
+    }
+    let comment = tx.message_by_id(id)?.ok_or(Refusal::Unknown(id))?;
+    let channel = named(app, &comment.channel_id)?;
+    if matches!(by, By::Channel(wanted) if *wanted != channel.id) {
+        let detail = format!("comment `{id}` is on channel `{}`", channel.id);
+        return Err(AcceptError::InvalidRecipient(detail));
+    }
+    let thread = tx
+        .conversation_by_id(comment.conversation_id)?
+        .filter(|thread| thread.venue != Venue::Direct)
+        .ok_or(Refusal::Unknown(id))?;
+    if matches!(order.content, Content::PrivateReply(_)) {
+        return conversation(tx, app, channel, Person::Known(thread.contact_id), now);
+    }
+    let conversation = tx.lock_conversation(thread.id)?.ok_or(Refusal::Unknown(id))?;
+    Ok(Found {
+        asked: Arc::clone(&channel),
+        channel,
+        conversation,
+        is_new: false,
+        newcomer: None,
     })
 }
 
@@ -150,7 +199,7 @@ fn best(tx: &mut Tx<'_>, app: &App, order: &Order, now: Millis) -> Result<Found,
             Person::Known(contact) => tx
                 .conversations_of_contact(*contact)?
                 .into_iter()
-                .find(|conversation| conversation.channel_id == channel.id)
+                .find(|conversation| conversation.channel_id == channel.id && conversation.venue == Venue::Direct)
                 .and_then(|conversation| conversation.window_ends_at),
         };
         let carries = request::check(kind, &order.content).is_empty();
@@ -200,7 +249,7 @@ fn person(tx: &mut Tx<'_>, channel: &Channel, to: &To, now: Millis) -> Result<Pe
                 None => Person::New(identity),
             })
         }
-        To::Conversation(_) => unreachable!("a conversation knows its contact"),
+        To::Conversation(_) | To::Comment(_) => unreachable!("a conversation knows its contact"),
     }
 }
 

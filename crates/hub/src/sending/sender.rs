@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::json;
-use tidings_meta::client::{CallError, GraphClient, Usage};
+use tidings_meta::client::{CallError, Exchange, GraphClient, Sent, Usage};
 use tidings_meta::error;
 use tidings_meta::notification::Platform;
 use tokio::time::Instant;
@@ -33,7 +33,8 @@ use crate::conversations::consent;
 use crate::conversations::consent::model::{Consents, Source, Statement};
 use crate::conversations::content::{Content, Template};
 use crate::conversations::model::{
-    ChannelId, Conversation, Failure, Identity, IdentityKey, IdentityKind, Message, Millis, Receipt, Status,
+    ChannelId, Comment, CommentKind, Conversation, Failure, Identity, IdentityKey, IdentityKind, Message, Millis,
+    Receipt, Status, Venue,
 };
 use crate::conversations::phone;
 use crate::conversations::projection::REFUSES_MARKETING;
@@ -76,6 +77,11 @@ const CAP_WAIT: Duration = Duration::from_hours(24);
 /// How long a message waits for a paused template before it is looked at again, where nobody knows how long the pause is. When the template
 /// goes on it is sent at once.
 const PAUSED_WAIT: Duration = Duration::from_mins(15);
+const HOUR_MILLIS: Millis = 3_600_000;
+/// How far Meta's clock and ours may be apart.
+const CLOCKS_APART: Millis = 60_000;
+/// How many pages of answers are looked through for one of ours.
+const LOOK_PAGES_MAX: usize = 4;
 /// When it is looked again whether a file is in Meta's hands; whoever hands it over tells sooner.
 const MEDIA_LOOK_AGAIN: Millis = 5_000;
 
@@ -88,6 +94,7 @@ const UNLIMITED: PaceConfig = PaceConfig {
     contacts_per_day: 0,
     contact_per_hour: 0,
     per_hour: 0,
+    private_per_hour: 0,
 };
 
 /// How long a channel that does not send waits for a change before it looks again.
@@ -253,6 +260,8 @@ pub(super) struct InHand {
     pub(super) not_before: Millis,
     /// It writes to somebody outside of a window: what was known of that is noted.
     pub(super) reached: Option<Reach>,
+    /// Where to look for what an attempt before has left, if there was one: below this comment.
+    look_below: Option<String>,
 }
 
 /// That somebody is written to outside of a window.
@@ -284,6 +293,8 @@ pub(super) struct Taken {
     pub(super) in_hand: Vec<InHand>,
     /// The kinds of the messages that failed or expired instead; counted once the unit is committed, since a unit may be run again.
     pub(super) ended: Vec<&'static str>,
+    /// Comments that are answered privately.
+    privately: Vec<MessageId>,
     /// Files have to be handed to Meta first.
     pub(super) wants_files: bool,
     /// There may be more that is due.
@@ -327,6 +338,10 @@ struct Known {
     consents: Consents,
     /// How the templates stand that messages are, or may become; by name and language.
     templates: HashMap<(String, String), templates::TemplateStanding>,
+    /// The comments that are answered.
+    comments: HashMap<MessageId, (Comment, Message)>,
+    /// How many of them may be answered privately now, and when more.
+    private: (i64, Millis),
 }
 
 /// Why a message is not sent because of its template.
@@ -347,6 +362,35 @@ impl Known {
             .map_or(Purpose::Service, |terms| terms.purpose);
         self.consents
             .forbids(conversation.contact_id, purpose, conversation.last_inbound_at)
+    }
+
+    /// Where an answer to a comment goes; `None` if the comment is gone.
+    fn address_of_answer(&self, content: &Content, venue: Option<&Venue>) -> Option<Address> {
+        let (comment, message) = self.comments.get(&content.answers_comment()?)?;
+        let external_id = message.external_id.clone().filter(|_| message.deleted_at.is_none())?;
+        Some(match (content, comment.kind) {
+            (Content::PrivateReply(_), _) => Address::CommentAuthor(external_id),
+            (_, CommentKind::Comment | CommentKind::Live) => Address::Comment(external_id),
+            (_, kind @ (CommentKind::Mention | CommentKind::Caption)) => Address::Mention {
+                media_id: venue?.media_id()?.to_owned(),
+                comment_id: (kind == CommentKind::Mention).then_some(external_id),
+            },
+        })
+    }
+
+    /// Whether it was made on a broadcast: such answers have no limit an hour (reference `instagram.md` 6).
+    fn is_live(&self, comment: MessageId) -> bool {
+        let comment = self.comments.get(&comment);
+        comment.is_some_and(|(comment, _)| comment.kind == CommentKind::Live)
+    }
+
+    /// Below which comment a public answer is found, once it is there: one to an answer is put under the first comment (reference `instagram.md` 4).
+    /// Under posts of others nothing can be looked for.
+    fn found_below(&self, content: &Content) -> Option<String> {
+        let (comment, message) = self.comments.get(&content.answers_comment()?)?;
+        let is_public = matches!(content, Content::CommentReply(_)) && !comment.kind.is_mention();
+        let first = message.reply_to.clone().or_else(|| message.external_id.clone());
+        first.filter(|_| is_public)
     }
 
     /// Whether the template of a message stops it. One that is not known, or may not be what it was, does not: Meta decides.
@@ -383,6 +427,20 @@ impl Known {
             }
         }
     }
+}
+
+/// These comments, each with its message.
+fn comments_of(tx: &mut Tx<'_>, ids: &[MessageId]) -> Result<HashMap<MessageId, (Comment, Message)>, StoreError> {
+    let messages = tx.messages_by_ids(ids)?;
+    let mut known: HashMap<MessageId, Comment> = tx
+        .comments_of_messages(ids)?
+        .into_iter()
+        .map(|comment| (comment.message_id, comment))
+        .collect();
+    let both = messages
+        .into_iter()
+        .filter_map(|message| Some((message.id, (known.remove(&message.id)?, message))));
+    Ok(both.collect())
 }
 
 fn template_of(content: &Content) -> Option<&Template> {
@@ -520,8 +578,22 @@ impl Sender {
             }
         }
         let consents = Consents::of(tx.standing_consent_statements(&contacts)?);
+        let answered: Vec<MessageId> = messages
+            .iter()
+            .filter_map(|message| message.content.answers_comment())
+            .collect();
+        let private = if messages
+            .iter()
+            .any(|message| matches!(message.content, Content::PrivateReply(_)))
+        {
+            self.private_replies_left(tx, now)?
+        } else {
+            (0, now)
+        };
         Ok(Known {
             consents,
+            comments: comments_of(tx, &answered)?,
+            private,
             subjects,
             messages: messages.into_iter().map(|message| (message.id, message)).collect(),
             files,
@@ -531,6 +603,17 @@ impl Sender {
             reached,
             templates,
         })
+    }
+
+    /// How many private replies may be made now (reference `instagram.md` 6), and when more.
+    fn private_replies_left(&self, tx: &mut Tx<'_>, now: Millis) -> Result<(i64, Millis), StoreError> {
+        let limit = self.limits().private_per_hour;
+        if limit == 0 {
+            return Ok((i64::MAX, now));
+        }
+        let made = tx.private_replies_since(&self.channel.id, now - HOUR_MILLIS, limit)?;
+        let oldest = made.last().copied().unwrap_or(now);
+        Ok((i64::from(limit) - made.len() as i64, oldest + HOUR_MILLIS))
     }
 
     /// How the templates stand that these messages are, or may become.
@@ -679,13 +762,19 @@ impl Sender {
             }
             let conversation = known.conversations.get(&entry.conversation_id);
             let identities = conversation.and_then(|conversation| known.identities.get(&conversation.contact_id));
-            let address = request::address_of(
-                self.channel.kind,
-                &self.channel.account,
-                identities.map_or(&[], Vec::as_slice),
-            );
+            let is_answer = message.content.answers_comment().is_some();
+            let address = if is_answer {
+                known.address_of_answer(&message.content, conversation.map(|conversation| &conversation.venue))
+            } else {
+                let identities = identities.map(Vec::as_slice).unwrap_or_default();
+                request::address_of(self.channel.kind, &self.channel.account, identities)
+            };
             let Some(address) = address else {
-                let failure = Failure::ours("the contact has no address on this channel any more");
+                let failure = Failure::ours(if is_answer {
+                    "the comment is gone"
+                } else {
+                    "the contact has no address on this channel any more"
+                });
                 message.receive(&Receipt::Failed(Some(failure)), now);
                 taken.ended.push(message.content.kind());
                 writes.end(entry.message_id, message);
@@ -768,6 +857,20 @@ impl Sender {
                 contacts_left -= i64::from(is_new);
                 reached = Some(Reach { at: now, before });
             }
+            if let Content::PrivateReply(answer) = &message.content
+                && !known.is_live(answer.message_id)
+            {
+                let (left, more_at) = &mut known.private;
+                if *left <= 0 {
+                    writes.put_back(&entry, Wait::HourlyLimit, (*more_at).max(now + SHORT_WAIT));
+                    continue;
+                }
+                *left -= 1;
+                taken.privately.push(answer.message_id);
+            }
+            let look_below = (entry.state == EntryState::Unknown || was_duplicate)
+                .then(|| known.found_below(&message.content))
+                .flatten();
             let attempt_id: AttemptId = self.app.ids.next();
             let callback = callback_of(message.id, attempt_id);
             let mut body = request::body(&address, &sent, message.reply_to.as_deref(), &callback);
@@ -787,6 +890,7 @@ impl Sender {
                 is_maybe_double,
                 not_before: wait.map_or(now, |(_, until)| until),
                 reached,
+                look_below,
                 entry,
             });
             if message.content != said {
@@ -834,7 +938,8 @@ impl Sender {
         self.count_calls(tx, claim.now, marks.len() as i64)?;
         let reached = taken.in_hand.iter().filter(|in_hand| in_hand.reached.is_some());
         let reached: Vec<ConversationId> = reached.map(|in_hand| in_hand.entry.conversation_id).collect();
-        tx.note_contacts_reached(channel, &reached, claim.now)
+        tx.note_contacts_reached(channel, &reached, claim.now)?;
+        tx.note_private_replies(&taken.privately, claim.now)
     }
 
     /// Notes calls that are about to be made, or, where it is negative, that were not made after all.
@@ -847,7 +952,11 @@ impl Sender {
     }
 
     /// Calls Meta, or the SMTP server.
-    pub(super) async fn call(&self, body: &serde_json::Value) -> Answer {
+    pub(super) async fn call(&self, in_hand: &InHand) -> Answer {
+        let body = &in_hand.body;
+        if let Some(answer) = self.look_below(in_hand).await {
+            return answer;
+        }
         let (platform, exchange) = match &self.line {
             Line::Meta {
                 platform: platform @ Platform::WhatsApp,
@@ -861,10 +970,7 @@ impl Sender {
                 platform: platform @ Platform::Instagram,
                 client,
                 token,
-            } => (
-                *platform,
-                client.send_instagram(token, &self.channel.account, body).await,
-            ),
+            } => (*platform, self.call_instagram(client, token, body).await),
             Line::Email(mailer) => {
                 let began = Instant::now();
                 let posted = mailer.send(body).await;
@@ -882,8 +988,16 @@ impl Sender {
             Err(CallError::Refused(refusal)) => Some(error::explain(platform, refusal).class.as_str()),
             _ => None,
         };
+        let mut outcome = outcome::of(platform, request::is_repeatable(body), &exchange);
+        // Meta takes one private reply for each comment: that there is one proves that the attempt whose outcome was unknown has made it.
+        if in_hand.is_maybe_double && request::is_private_reply(body) && outcome::is_answered_already(&outcome) {
+            outcome = Outcome::Accepted {
+                external_id: None,
+                recipient: model::Recipient::default(),
+            };
+        }
         Answer {
-            outcome: outcome::of(platform, request::is_repeatable(body), &exchange),
+            outcome,
             http_status: exchange.http_status,
             text: exchange.answer,
             elapsed: exchange.elapsed,
@@ -914,6 +1028,78 @@ impl Sender {
         };
         *known = Some((Instant::now(), answers));
         answers
+    }
+
+    async fn call_instagram(
+        &self,
+        client: &GraphClient,
+        token: &SecretString,
+        body: &serde_json::Value,
+    ) -> Exchange<Sent> {
+        if !request::is_comment(body) {
+            return client.send_instagram(token, &self.channel.account, body).await;
+        }
+        let text = |name: &str| body[name].as_str();
+        let message = text("message").unwrap_or_default();
+        match (text("media_id"), text("comment_id")) {
+            (Some(media_id), comment_id) => {
+                let account = &self.channel.account;
+                client
+                    .reply_to_mention(token, account, media_id, comment_id, message)
+                    .await
+            }
+            (None, comment_id) => {
+                let comment_id = comment_id.unwrap_or_default();
+                client.reply_to_comment(token, comment_id, message).await
+            }
+        }
+    }
+
+    /// Looks whether an attempt whose outcome stayed unknown has left its answer below the comment: then nothing is said again. `None` if there is
+    /// none. Instagram's requests bear no mark, and the webhook of an own comment may be lost.
+    async fn look_below(&self, in_hand: &InHand) -> Option<Answer> {
+        let comment_id = in_hand.look_below.as_deref()?;
+        let Line::Meta { client, token, .. } = &self.line else {
+            return None;
+        };
+        let (words, account) = (in_hand.body["message"].as_str(), self.channel.account.as_str());
+        let since = in_hand.entry.queued_at - CLOCKS_APART;
+        let mut after: Option<String> = None;
+        for _ in 0..LOOK_PAGES_MAX {
+            let exchange = client.replies_to_comment(token, comment_id, after.as_deref()).await;
+            let answer = |outcome: Outcome| Answer {
+                outcome,
+                http_status: exchange.http_status,
+                text: exchange.answer.clone(),
+                elapsed: exchange.elapsed,
+                usage: exchange.usage,
+                class: None,
+            };
+            let page = match &exchange.outcome {
+                Ok(page) => page,
+                // It is as unknown as before.
+                Err(error) => {
+                    let failure = Failure::ours(format!("what is below the comment could not be read: {error}"));
+                    return Some(answer(Outcome::Unknown {
+                        failure,
+                        answered: true,
+                    }));
+                }
+            };
+            let ours = page.comments.iter().find(|comment| {
+                comment.text.as_deref() == words
+                    && comment.at.is_none_or(|at| at >= since)
+                    && comment.from_id.as_deref().is_none_or(|from| from == account)
+            });
+            if let Some(found) = ours.and_then(|comment| comment.id.clone()) {
+                return Some(answer(Outcome::Accepted {
+                    external_id: Some(found),
+                    recipient: model::Recipient::default(),
+                }));
+            }
+            after = Some(page.after.clone()?);
+        }
+        None
     }
 
     pub(super) fn count(&self, answer: &Answer, in_hand: &InHand) {

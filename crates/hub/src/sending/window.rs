@@ -48,8 +48,8 @@ pub fn permit(
     window_ends_at: Option<Millis>,
     now: Millis,
 ) -> Option<Permit> {
-    // E-mail knows no window.
-    if matches!(content, Content::Template(_)) || kind == ChannelKind::Email {
+    // E-mail knows no window, and a comment may be answered without one (reference `instagram.md` 3.6).
+    if matches!(content, Content::Template(_)) || content.answers_comment().is_some() || kind == ChannelKind::Email {
         return Some(Permit::Plain);
     }
     let ends_at = window_ends_at?;

@@ -216,13 +216,14 @@ impl Tx<'_> {
                 &contact.username,
                 &contact.picture_url,
                 *profile_due_at,
+                contact.profile_stale_at,
                 contact.created_at,
             ]);
         }
         self.execute_rows(
-            "INSERT INTO contacts (id, name, name_searched, name_at, username, username_at, picture_url, profile_due_at, created_at)
-             {insert r.id, r.name, r.name_searched, r.name_at, r.username, r.name_at, r.picture_url, r.profile_due_at, r.created_at of r: id blob, name text, name_searched text, name_at int, username text, picture_url text, profile_due_at int,
-                created_at int}",
+            "INSERT INTO contacts (id, name, name_searched, name_at, username, username_at, picture_url, profile_due_at, profile_stale_at, created_at)
+             {insert r.id, r.name, r.name_searched, r.name_at, r.username, r.name_at, r.picture_url, r.profile_due_at, r.profile_stale_at, r.created_at of r: id blob, name text, name_searched text, name_at int, username text, picture_url text, profile_due_at int,
+                profile_stale_at int, created_at int}",
             &rows,
         )?;
         Ok(())

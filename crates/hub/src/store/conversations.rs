@@ -1,10 +1,14 @@
 //! Statements about conversations.
 
+use std::collections::HashMap;
+
 use super::contacts::searched;
 use super::events::escaped;
 use super::value::{FromValue, Row, Rows, Value, params};
 use super::{StoreError, Tx};
-use crate::conversations::model::{ChannelId, Conversation, ConversationStatus, Handler, Millis};
+use crate::conversations::model::{
+    ChannelId, Conversation, ConversationKind, ConversationStatus, Handler, Millis, Venue,
+};
 use crate::ids::{ContactId, ConversationId};
 
 /// Which conversations a list is of; every part that is set must hold.
@@ -12,6 +16,8 @@ use crate::ids::{ContactId, ConversationId};
 pub struct ConversationFilter {
     /// On this channel.
     pub channel_id: Option<ChannelId>,
+    /// Of this kind.
+    pub kind: Option<ConversationKind>,
     /// With this status.
     pub status: Option<ConversationStatus>,
     /// Given to this operator or team.
@@ -49,6 +55,7 @@ impl ConversationFilter {
             (None, Some(_), _) => Walk::Assignee,
             // Most are open, and those that are have had the newest messages.
             (None, None, Some(status)) if status != ConversationStatus::Open => Walk::Status,
+            (None, None, _) if self.kind == Some(ConversationKind::Comments) => Walk::Comments,
             (None, None, _) => Walk::Channel,
         }
     }
@@ -57,6 +64,7 @@ impl ConversationFilter {
     fn leaves_out(&self, walk: Walk) -> bool {
         self.unread
             || self.name.is_some()
+            || (self.kind.is_some() && walk != Walk::Comments)
             || (self.status.is_some() && walk != Walk::Status)
             || (self.assignee.is_some() && walk != Walk::Assignee)
     }
@@ -64,10 +72,10 @@ impl ConversationFilter {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Walk {
-    /// A contact has one conversation a channel: all are looked at.
     Contact,
     Assignee,
     Status,
+    Comments,
     Channel,
 }
 
@@ -76,32 +84,72 @@ macro_rules! select_conversations {
     ($($rest:expr),*) => {
         concat!(
             "SELECT c.id, c.channel_id, c.contact_id, c.status, c.handler, c.assignee, c.unread, c.read_up_to, c.last_inbound_at,
-                c.window_ends_at, c.last_message_at, c.last_message_id, c.next_position, c.created_at, c.merged_into ",
+                c.window_ends_at, c.last_message_at, c.last_message_id, c.next_position, c.created_at, c.merged_into, c.kind, c.media_id, c.answered_comment ",
             $($rest),*
         )
     };
 }
 
 impl Tx<'_> {
-    /// The conversations of these pairs of channel and contact, locked until the unit ends.
+    /// The direct conversations of these pairs of channel and contact, locked until the unit ends.
     pub fn lock_conversations(&mut self, pairs: &[(ChannelId, ContactId)]) -> Result<Vec<Conversation>, StoreError> {
         let mut rows = Rows::new();
         for (channel, contact) in pairs {
             rows.push(params![&channel.0, contact]);
         }
         let found = self.query_rows(
-            select_conversations!("FROM {each r: channel_id text, contact_id blob} conversations AS c WHERE c.channel_id = r.channel_id AND c.contact_id = r.contact_id ORDER BY c.id {lock c}"),
+            select_conversations!("FROM {each r: channel_id text, contact_id blob} conversations AS c WHERE c.channel_id = r.channel_id AND c.contact_id = r.contact_id AND c.kind = 'direct' ORDER BY c.id {lock c}"),
             &rows,
         )?;
-        if found
-            .iter()
-            .any(|row| !matches!(row.get::<Option<ConversationId>>(14), Ok(None)))
-        {
-            return Err(StoreError::Conflict(
-                "a conversation was merged while it was waited for".to_owned(),
-            ));
+        unmerged(&found)
+    }
+
+    /// The ids of the conversations of these channels and contacts under these posts, by Meta's id of each; those that are not there are absent.
+    pub fn conversations_under_posts(
+        &mut self,
+        places: &[(ChannelId, ContactId, String)],
+    ) -> Result<Vec<ConversationId>, StoreError> {
+        let mut rows = Rows::new();
+        for (channel, contact, media_id) in places {
+            rows.push(params![&channel.0, contact, media_id]);
         }
-        found.iter().map(conversation).collect()
+        let found = self.query_rows(
+            "SELECT c.id FROM {each r: channel_id text, contact_id blob, media_id text} conversations AS c WHERE c.channel_id = r.channel_id AND c.contact_id = r.contact_id AND c.kind = 'comments' AND c.media_id = r.media_id",
+            &rows,
+        )?;
+        found.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// These conversations, locked until the unit ends. Those under posts are locked after direct ones.
+    pub fn lock_conversations_by_ids(&mut self, ids: &[ConversationId]) -> Result<Vec<Conversation>, StoreError> {
+        let mut rows = Rows::new();
+        for id in ids {
+            rows.push(params![id]);
+        }
+        let found = self.query_rows(
+            select_conversations!("FROM {each r: id blob} conversations AS c WHERE c.id = r.id ORDER BY c.id {lock c}"),
+            &rows,
+        )?;
+        unmerged(&found)
+    }
+
+    /// The ids of the direct conversations of these channels and contacts; who has none is absent.
+    pub fn direct_conversations(
+        &mut self,
+        pairs: &[(ChannelId, ContactId)],
+    ) -> Result<HashMap<(ChannelId, ContactId), ConversationId>, StoreError> {
+        let mut rows = Rows::new();
+        for (channel, contact) in pairs {
+            rows.push(params![&channel.0, contact]);
+        }
+        let found = self.query_rows(
+            "SELECT c.channel_id, c.contact_id, c.id FROM {each r: channel_id text, contact_id blob} conversations AS c WHERE c.channel_id = r.channel_id AND c.contact_id = r.contact_id AND c.kind = 'direct' AND c.merged_into IS NULL",
+            &rows,
+        )?;
+        found
+            .iter()
+            .map(|row| Ok(((ChannelId(row.get(0)?), row.get(1)?), row.get(2)?)))
+            .collect()
     }
 
     /// A conversation, locked until the unit ends; one that was merged comes back as the one it was merged into.
@@ -191,14 +239,17 @@ impl Tx<'_> {
                 &conversation.last_message_id,
                 conversation.next_position,
                 conversation.created_at,
+                conversation.venue.kind().as_str(),
+                conversation.venue.media_id().unwrap_or_default(),
+                &conversation.answered_comment,
             ]);
         }
         self.execute_rows(
             "INSERT INTO conversations (id, channel_id, contact_id, status, handler, assignee, unread, read_up_to, last_inbound_at,
-                window_ends_at, last_message_at, last_message_id, next_position, created_at)
+                window_ends_at, last_message_at, last_message_id, next_position, created_at, kind, media_id, answered_comment)
              {insert r.id, r.channel_id, r.contact_id, r.status, r.handler, r.assignee, r.unread, r.read_up_to, r.last_inbound_at,
-                r.window_ends_at, r.last_message_at, r.last_message_id, r.next_position, r.created_at of r: id blob, channel_id text, contact_id blob, status text, handler text, assignee text, unread int, read_up_to int,
-                last_inbound_at int, window_ends_at int, last_message_at int, last_message_id blob, next_position int, created_at int}",
+                r.window_ends_at, r.last_message_at, r.last_message_id, r.next_position, r.created_at, r.kind, r.media_id, r.answered_comment of r: id blob, channel_id text, contact_id blob, status text, handler text, assignee text, unread int, read_up_to int,
+                last_inbound_at int, window_ends_at int, last_message_at int, last_message_id blob, next_position int, created_at int, kind text, media_id text, answered_comment blob}",
             &rows,
         )?;
         Ok(())
@@ -221,22 +272,23 @@ impl Tx<'_> {
                 &conversation.last_message_id,
                 conversation.next_position,
                 conversation.created_at,
+                &conversation.answered_comment,
             ]);
         }
         self.execute_rows(
             "UPDATE conversations SET status = r.status, handler = r.handler, assignee = r.assignee, unread = r.unread,
                 read_up_to = r.read_up_to, last_inbound_at = r.last_inbound_at, window_ends_at = r.window_ends_at,
                 last_message_at = r.last_message_at, last_message_id = r.last_message_id, next_position = r.next_position,
-                created_at = r.created_at
+                created_at = r.created_at, answered_comment = r.answered_comment
              {from r: id blob, status text, handler text, assignee text, unread int, read_up_to int, last_inbound_at int,
-                window_ends_at int, last_message_at int, last_message_id blob, next_position int, created_at int}
+                window_ends_at int, last_message_at int, last_message_id blob, next_position int, created_at int, answered_comment blob}
              WHERE conversations.id = r.id",
             &rows,
         )?;
         Ok(())
     }
 
-    /// Gives a conversation to another contact, who has none on its channel.
+    /// Gives a conversation to another contact, who has none at its venue on its channel.
     pub fn move_conversation(&mut self, id: ConversationId, to: ContactId) -> Result<(), StoreError> {
         self.execute(
             "UPDATE conversations SET contact_id = ?2 WHERE id = ?1",
@@ -245,7 +297,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Moves everything of one conversation into another one of its channel; the old id leads to the new one. Both are locked, and what
+    /// Moves everything of one conversation into another one of its channel and venue; the old id leads to the new one. Both are locked, and what
     /// [`Conversation::absorb`] makes of the second is written by the caller.
     pub fn merge_conversations(&mut self, from: &Conversation, into: &Conversation) -> Result<(), StoreError> {
         let (from_id, into_id) = (&from.id, &into.id);
@@ -327,6 +379,7 @@ impl Tx<'_> {
                 Walk::Status => {
                     self.query_opt(LAST_OF_STATUS, params![channel, after_at, &after_id, skipped, status])?
                 }
+                Walk::Comments => self.query_opt(LAST_OF_COMMENTS, params![channel, after_at, &after_id, skipped])?,
                 Walk::Channel => self.query_opt(LAST_OF_CHANNEL, params![channel, after_at, &after_id, skipped])?,
             };
             last = row
@@ -348,11 +401,13 @@ impl Tx<'_> {
             one_more,
             last_at,
             &last_id,
+            filter.kind.map(ConversationKind::as_str),
         ];
         let rows = match walk {
             Walk::Contact => self.query(LIST_OF_CONTACT, values)?,
             Walk::Assignee => self.query(LIST_OF_ASSIGNEE, values)?,
             Walk::Status => self.query(LIST_OF_STATUS, values)?,
+            Walk::Comments => self.query(LIST_OF_COMMENTS, values)?,
             Walk::Channel => self.query(LIST_OF_CHANNEL, values)?,
         };
         let mut conversations: Vec<Conversation> = rows.iter().map(conversation).collect::<Result<_, _>>()?;
@@ -365,6 +420,19 @@ impl Tx<'_> {
             next: last,
         })
     }
+}
+
+/// Conversations that were locked by what is unique about them; one that was merged meanwhile is looked for anew.
+fn unmerged(found: &[Row]) -> Result<Vec<Conversation>, StoreError> {
+    if found
+        .iter()
+        .any(|row| !matches!(row.get::<Option<ConversationId>>(14), Ok(None)))
+    {
+        return Err(StoreError::Conflict(
+            "a conversation was merged while it was waited for".to_owned(),
+        ));
+    }
+    found.iter().map(conversation).collect()
 }
 
 fn place(conversation: &Conversation) -> ConversationPlace {
@@ -380,7 +448,7 @@ macro_rules! list {
             $first,
             " AND (c.last_message_at, c.id) < (?7, ?8) AND (c.last_message_at, c.id) >= (?10, ?11)
               AND (CAST(?1 AS TEXT) IS NULL OR c.channel_id = ?1) AND (CAST(?2 AS TEXT) IS NULL OR c.status = ?2)
-              AND (CAST(?3 AS TEXT) IS NULL OR c.assignee = ?3)
+              AND (CAST(?3 AS TEXT) IS NULL OR c.assignee = ?3) AND (CAST(?12 AS TEXT) IS NULL OR c.kind = ?12)
               AND (CAST(?4 AS {sqlite BLOB}{postgres BYTEA}) IS NULL OR c.contact_id = ?4)
               AND (CAST(?5 AS BIGINT) = 0 OR c.unread > 0)
               AND (CAST(?6 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM contacts AS p WHERE p.id = c.contact_id
@@ -414,15 +482,26 @@ const LIST_OF_ASSIGNEE: &str = list!(
     "{sqlite INDEXED BY conversations_by_assignee }",
     "c.channel_id = ?1 AND c.assignee = ?3 AND c.assignee IS NOT NULL"
 );
+const LIST_OF_COMMENTS: &str = list!(
+    "{sqlite INDEXED BY conversations_of_comments }",
+    "c.channel_id = ?1 AND c.kind = 'comments'"
+);
+const LAST_OF_COMMENTS: &str = last!("c.channel_id = ?1 AND c.kind = 'comments'");
 const LAST_OF_CHANNEL: &str = last!("c.channel_id = ?1");
 const LAST_OF_STATUS: &str = last!("c.channel_id = ?1 AND c.status = ?5 AND c.status <> 'open'");
 const LAST_OF_ASSIGNEE: &str = last!("c.channel_id = ?1 AND c.assignee = ?5 AND c.assignee IS NOT NULL");
 
 fn conversation(row: &Row) -> Result<Conversation, StoreError> {
+    let kind: ConversationKind = row.get(15)?;
     Ok(Conversation {
         id: row.get(0)?,
         channel_id: ChannelId(row.get(1)?),
         contact_id: row.get(2)?,
+        venue: match kind {
+            ConversationKind::Direct => Venue::Direct,
+            ConversationKind::Comments => Venue::Post { media_id: row.get(16)? },
+        },
+        answered_comment: row.get(17)?,
         status: row.get(3)?,
         handler: row.get(4)?,
         assignee: row.get(5)?,
@@ -435,6 +514,12 @@ fn conversation(row: &Row) -> Result<Conversation, StoreError> {
         next_position: row.get(12)?,
         created_at: row.get(13)?,
     })
+}
+
+impl FromValue for ConversationKind {
+    fn from_value(value: &Value) -> Option<Self> {
+        Self::from_word(&String::from_value(value)?)
+    }
 }
 
 impl FromValue for ConversationStatus {

@@ -340,9 +340,18 @@ impl Tx<'_> {
         self.execute("DELETE FROM message_reactions WHERE message_id = ?1", params![&gone])?;
         self.execute(
             "UPDATE conversations SET last_message_id = ?2
-             WHERE id = (SELECT conversation_id FROM messages WHERE id = ?1) AND last_message_id = ?1",
+             WHERE id = (SELECT conversation_id FROM messages WHERE id = ?1) AND id = (SELECT conversation_id FROM messages WHERE id = ?2)
+                AND last_message_id = ?1",
             params![&gone, &into],
         )?;
+        // An own comment may have been seen in the conversation of the first comment, and sent in that of an answer to it.
+        self.execute(
+            "UPDATE conversations SET last_message_id = (SELECT m.id FROM messages AS m
+                WHERE m.conversation_id = conversations.id AND m.aside = 0 AND m.id <> ?1 ORDER BY m.occurred_at DESC, m.id DESC LIMIT 1)
+             WHERE id = (SELECT conversation_id FROM messages WHERE id = ?1) AND last_message_id = ?1",
+            params![&gone],
+        )?;
+        self.execute("DELETE FROM comments WHERE message_id = ?1", params![&gone])?;
         self.execute("DELETE FROM messages WHERE id = ?1", params![&gone])?;
         Ok(())
     }

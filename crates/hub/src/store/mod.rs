@@ -26,6 +26,7 @@ use unit::{Flush, Job, Mode};
 
 pub mod audit;
 pub mod channels;
+pub mod comments;
 pub mod consent;
 pub mod contacts;
 pub mod conversations;

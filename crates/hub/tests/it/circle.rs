@@ -1,6 +1,7 @@
 //! The full circle: a customer writes, the hub shows it, an answer goes out, Meta tells how far it got; and what may go wrong on the way.
 
 mod answered;
+mod comments;
 mod credentials;
 mod failures;
 mod idempotency;

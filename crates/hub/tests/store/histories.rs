@@ -123,6 +123,10 @@ enum Deed {
     Welcome,
     /// The status of a message that somebody else sent.
     Elsewhere,
+    /// Comments on a post (Instagram).
+    Comment,
+    /// The business answers a comment of the history, in the app: which one is counted as messages are.
+    Answer(usize),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -217,6 +221,8 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => (0..14_i64).prop_map(Deed::SeenUpTo),
         2 => any::<bool>().prop_map(Deed::Prefer),
         1 => select(vec![Deed::Call, Deed::Welcome, Deed::Elsewhere]),
+        2 => Just(Deed::Comment),
+        1 => (0..4_usize).prop_map(Deed::Answer),
     ]
 }
 
@@ -306,7 +312,10 @@ pub(crate) fn history(acts: &[Act], own: Option<&str>) -> History {
     let mut identities = HashSet::new();
     for (number, act) in acts.iter().enumerate() {
         let told = if is_on_instagram(act, &said) {
-            (Platform::Instagram, instagram(act, number, &said))
+            (
+                Platform::Instagram,
+                under_post(act, number, &acts).or_else(|| instagram(act, number, &said)),
+            )
         } else {
             (Platform::WhatsApp, whatsapp(act, number, &said, own))
         };
@@ -453,7 +462,7 @@ fn whatsapp(act: &Act, number: usize, said: &[Said], own: Option<&str>) -> Optio
             item["system"] = json!({"body": "Changed", "wa_id": CUSTOMERS[1].phones[1], "type": "user_changed_number"});
             body("messages", json!({ "messages": [item] }))
         }
-        Deed::Move | Deed::SeenUpTo(_) => None,
+        Deed::Move | Deed::SeenUpTo(_) | Deed::Comment | Deed::Answer(_) => None,
     }
 }
 
@@ -629,6 +638,40 @@ fn instagram(act: &Act, number: usize, said: &[Said]) -> Option<Value> {
             }
         }
         Deed::SeenUpTo(second) => entry(act.person, false, "read", json!({ "watermark": at(second) })),
-        Deed::Call | Deed::Move | Deed::Prefer(_) | Deed::Welcome | Deed::Elsewhere => None,
+        Deed::Call
+        | Deed::Move
+        | Deed::Prefer(_)
+        | Deed::Welcome
+        | Deed::Elsewhere
+        | Deed::Comment
+        | Deed::Answer(_) => None,
     }
+}
+
+const POSTS: [&str; 2] = ["17900055500000001", "17900055500000002"];
+
+/// What Meta tells of comments. An answer of the business's own says under which comment it is, and not whom it answers.
+fn under_post(act: &Act, number: usize, acts: &[Act]) -> Option<Value> {
+    let value = match act.deed {
+        Deed::Comment => json!({
+            "id": format!("comment.{number}"), "text": format!("words {number};"),
+            "from": {"id": FOLLOWERS[act.person - 5], "username": act.shows.username.map(|name| NAMES[name])},
+            "media": {"id": POSTS[number % 2], "media_product_type": "FEED"},
+        }),
+        Deed::Answer(target) => {
+            let is_comment = |act: &Act| matches!(act.deed, Deed::Comment) && act.person >= 5;
+            let comments: Vec<usize> = (0..acts.len()).filter(|at| is_comment(&acts[*at])).collect();
+            let parent = *comments.get(target % comments.len().max(1))?;
+            json!({
+                "id": format!("answer.{number}"), "parent_id": format!("comment.{parent}"), "text": format!("words {number};"),
+                "from": {"id": INSTAGRAM, "username": "sandbox.records"},
+                "media": {"id": POSTS[parent % 2], "media_product_type": "FEED"},
+            })
+        }
+        _ => return None,
+    };
+    let change = json!({"field": "comments", "value": value});
+    Some(
+        json!({"object": "instagram", "entry": [{"id": INSTAGRAM, "time": at(act.second) / 1000, "changes": [change]}]}),
+    )
 }

@@ -450,6 +450,26 @@ fn a_message_seen_twice_becomes_one() {
     });
 }
 
+#[test]
+fn what_was_seen_twice_is_no_conversations_last_message_but_its_own() {
+    on_both(async |lab| {
+        let mut first = conversation(lab, &whatsapp(), "Priya").await;
+        let second = conversation(lab, &whatsapp(), "Noor").await;
+        let before = inbound(lab, &first, "in 1", BEGIN);
+        let (echo, ours) = (outbound(lab, &first, BEGIN + 1), outbound(lab, &second, BEGIN + 1));
+        (first.last_message_at, first.last_message_id) = (BEGIN + 1, Some(echo.id));
+        let (gone, into, newest, id) = (echo.id, ours.id, before.id, first.id);
+        lab.write(move |tx| {
+            tx.insert_messages(&[&before, &echo, &ours])?;
+            tx.update_conversations(&[&first])?;
+            tx.absorb_message(gone, into)
+        })
+        .await;
+        let left = lab.read(move |tx| tx.conversation_by_id(id)).await.unwrap();
+        assert_eq!(left.last_message_id, Some(newest));
+    });
+}
+
 fn key(external_id: &str) -> (ChannelId, String) {
     (whatsapp(), external_id.to_owned())
 }

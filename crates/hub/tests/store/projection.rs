@@ -140,6 +140,8 @@ fn begin_anew(lab: &Lab) {
         "messages",
         "message_facts",
         "message_reactions",
+        "comments",
+        "mentions",
         "parked_events",
         "read_watermarks",
         "outbox",
@@ -376,7 +378,7 @@ fn read_contact(tx: &mut Tx<'_>, id: ContactId) -> Result<String, StoreError> {
     );
     left.push_str(&read_consent(tx, id)?);
     let mut conversations = tx.conversations_of_contact(id)?;
-    conversations.sort_by(|a, b| a.channel_id.cmp(&b.channel_id));
+    conversations.sort_by(|a, b| (&a.channel_id, &a.venue).cmp(&(&b.channel_id, &b.venue)));
     for conversation in conversations {
         left.push_str(&read_conversation(tx, &conversation)?);
     }
@@ -429,6 +431,7 @@ fn written_to(identities: &[Identity]) -> BTreeMap<&'static str, &str> {
 fn read_conversation(tx: &mut Tx<'_>, conversation: &Conversation) -> Result<String, StoreError> {
     let Conversation {
         channel_id,
+        venue,
         status,
         unread,
         last_inbound_at,
@@ -443,7 +446,7 @@ fn read_conversation(tx: &mut Tx<'_>, conversation: &Conversation) -> Result<Str
         "the last message of a conversation is the first of its list"
     );
     let mut left = format!(
-        "  conversation on {channel_id}: {status:?}, {unread} unread, inbound {last_inbound_at:?}, window {window_ends_at:?}, last {last_message_at}\n"
+        "  conversation on {channel_id}, {venue:?}: {status:?}, {unread} unread, inbound {last_inbound_at:?}, window {window_ends_at:?}, last {last_message_at}\n"
     );
     let mut lines = Vec::new();
     for message in &messages {
@@ -468,6 +471,8 @@ fn read_message(tx: &mut Tx<'_>, message: &Message) -> Result<String, StoreError
         .map(|reaction| format!("{:?} {} {}", reaction.emoji, reaction.by_business, reaction.at))
         .collect();
     reactions.sort();
+    let comments = tx.comments_of_messages(&[message.id])?;
+    let comments: Vec<&str> = comments.iter().map(|comment| comment.kind.as_str()).collect();
     // Which of two events told a message first is what `echo` and `again` say. Instagram's marks of what was read are noted where they
     // tell something new.
     // That there was a first wording, where it was taken back with all others, may have been about a placeholder.
@@ -485,7 +490,7 @@ fn read_message(tx: &mut Tx<'_>, message: &Message) -> Result<String, StoreError
         .collect();
     facts.sort();
     Ok(format!(
-        "    {plain:?}\n      reactions {reactions:?}\n      facts {facts:?}\n"
+        "    {plain:?} {comments:?}\n      reactions {reactions:?}\n      facts {facts:?}\n"
     ))
 }
 

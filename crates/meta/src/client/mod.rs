@@ -20,6 +20,7 @@
 
 mod calls;
 mod carrier;
+mod comments;
 mod exchange;
 mod media;
 mod nodes;
@@ -35,6 +36,7 @@ use reqwest::Url;
 
 pub use calls::Subscription;
 pub use carrier::{Carried, Carrier};
+pub use comments::{CommentNode, CommentsPage};
 pub use exchange::{CallError, Exchange, Usage};
 pub use media::{Download, DownloadError, MediaNode, Upload};
 pub use nodes::{

@@ -31,6 +31,14 @@ impl Sent {
         sent.message_id.is_some().then_some(sent)
     }
 
+    /// Reads the answer to a call that makes a comment, which has an id alone (reference `instagram.md` 4). `None` without one.
+    pub(super) fn read_node(answer: &Value) -> Option<Self> {
+        Some(Self {
+            message_id: Some(text(answer, "id")?),
+            ..Self::default()
+        })
+    }
+
     /// Reads both products' answers (reference `whatsapp.md` 9.1, `instagram.md` 3.1). `None` where it is not an object.
     pub(super) fn read_action(answer: &Value) -> Option<Self> {
         answer.as_object()?;

@@ -159,7 +159,7 @@ pub(super) fn bearer(token: &SecretString) -> Option<HeaderValue> {
 }
 
 /// Ids of Meta's are digits, letters and `_`, `-`; anything else in a path would make another request than the one meant.
-fn is_id(part: &str) -> bool {
+pub(super) fn is_id(part: &str) -> bool {
     !part.is_empty()
         && part
             .bytes()

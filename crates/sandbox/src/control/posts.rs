@@ -11,12 +11,14 @@ use serde_json::{Value, json};
 use super::{Read, Refusal};
 use crate::Core;
 use crate::lock;
+use crate::posts::comments::shown;
 use crate::posts::{NewPost, Post, PostChange, PostError};
 
 pub(super) fn routes() -> Router<Arc<Core>> {
     Router::new()
         .route("/sandbox/instagram-accounts/{account}/posts", get(list).post(add))
         .route("/sandbox/posts/{post}", patch(change).delete(remove))
+        .route("/sandbox/posts/{post}/comments", get(comments))
 }
 
 /// Most posts in one answer.
@@ -48,6 +50,19 @@ async fn add(
     new.account = Some(account);
     let id = core.add_post(new)?;
     Ok((StatusCode::CREATED, Json(json!({ "id": id }))))
+}
+
+/// The newest are shown, the oldest of them first.
+async fn comments(Extract(core): Extract<Arc<Core>>, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
+    let state = lock(&core.state);
+    if state.posts.get(&id).is_none() {
+        return Err(PostError::UnknownPost(id).into());
+    }
+    let mut shown: Vec<Value> = (state.comments.under(&id).rev().take(POSTS_SHOWN_MAX))
+        .map(|comment| shown(&state, comment))
+        .collect();
+    shown.reverse();
+    Ok(Json(json!({ "comments": shown })))
 }
 
 async fn change(

@@ -294,16 +294,34 @@ pub enum Content {
         /// The new number.
         phone: String,
     },
-    /// Comments on a post. Instagram only; the comment's id is the event's.
+    /// Comments on a post, or on a broadcast that is live. Instagram only; the comment's id is the event's.
     Comment {
         /// What.
         text: String,
-        /// The post; made from the account if left out.
+        /// The post; the account's newest if left out, and one that is made for it if there is none.
         #[serde(default)]
         media_id: Option<String>,
         /// The comment that it answers.
         #[serde(default)]
         parent_id: Option<String>,
+    },
+    /// Names the business in a comment under somebody's post. Instagram only; the comment's id is the event's.
+    Mention {
+        /// What they write.
+        text: String,
+        /// The post; one of somebody else's if left out.
+        #[serde(default)]
+        media_id: Option<String>,
+    },
+    /// Names the business in the caption of an own post. Instagram only.
+    CaptionMention {
+        /// The caption.
+        text: String,
+    },
+    /// Deletes an own comment: nobody is told. Instagram only.
+    DeleteComment {
+        /// Which one.
+        comment_id: String,
     },
     /// Blocks the business: its messages fail, it isn't told why, and its quality suffers. WhatsApp only.
     Block,
@@ -396,6 +414,8 @@ impl Content {
             Self::Text { text, .. }
             | Self::Edit { text, .. }
             | Self::Comment { text, .. }
+            | Self::Mention { text, .. }
+            | Self::CaptionMention { text }
             | Self::AskAboutProduct { text, .. }
             | Self::Forward { text, .. }
             | Self::FromAd { text, .. }
@@ -428,6 +448,9 @@ pub enum WriteError {
     /// No such message in the thread.
     #[error("there is no message {0} in this thread that this could be done to")]
     UnknownMessage(String),
+    /// No such comment or post, or not theirs.
+    #[error("there is no comment or post {0} that this could be done to")]
+    UnknownComment(String),
     /// No such button or quick reply in the thread.
     #[error("no message of this thread offers {0}")]
     UnknownChoice(String),
@@ -463,33 +486,36 @@ pub(crate) fn write(core: &Core, customer_id: &str, account_id: &str, content: C
     check_text(&content)?;
     let content = content.normal();
     let described = describe(&content);
-    let (id, event) = if let Some(attitude) = Attitude::of(&content) {
-        let event = attitude.take(core, state, &customer, &key, now)?;
-        let id = event
-            .as_ref()
-            .map_or_else(|| EventId(format!("{}:block", customer.id)), |event| event.id.clone());
-        (id, event)
-    } else {
-        let thread = state.thread_mut(&key);
-        thread.written_by_customer += 1;
-        let number = thread.written_by_customer;
-        let event = match customer.channel {
-            Channel::WhatsApp => on_whatsapp::event(core, state, &customer, &key, content, number, now)?,
-            Channel::Instagram => on_instagram::event(core, state, &customer, &key, content, number, now)?,
+    let (id, event) =
+        if let Some(commented) = on_instagram::under_posts(core, state, &customer, &key, &content, now).transpose()? {
+            commented
+        } else if let Some(attitude) = Attitude::of(&content) {
+            let event = attitude.take(core, state, &customer, &key, now)?;
+            let id = event
+                .as_ref()
+                .map_or_else(|| EventId(format!("{}:block", customer.id)), |event| event.id.clone());
+            (id, event)
+        } else {
+            let thread = state.thread_mut(&key);
+            thread.written_by_customer += 1;
+            let number = thread.written_by_customer;
+            let event = match customer.channel {
+                Channel::WhatsApp => on_whatsapp::event(core, state, &customer, &key, content, number, now)?,
+                Channel::Instagram => on_instagram::event(core, state, &customer, &key, content, number, now)?,
+            };
+            if core.options.rules.throughput_counts_inbound && customer.channel == Channel::WhatsApp {
+                state
+                    .usage
+                    .numbers
+                    .entry(account_id.to_owned())
+                    .or_default()
+                    .second
+                    .add(now);
+            }
+            // Whom the business has blocked, it does not hear.
+            let id = event.id.clone();
+            (id, Some(event).filter(|_| !state.has_blocked(&key)))
         };
-        if core.options.rules.throughput_counts_inbound && customer.channel == Channel::WhatsApp {
-            state
-                .usage
-                .numbers
-                .entry(account_id.to_owned())
-                .or_default()
-                .second
-                .add(now);
-        }
-        // Whom the business has blocked, it does not hear.
-        let id = event.id.clone();
-        (id, Some(event).filter(|_| !state.has_blocked(&key)))
-    };
     let subject = Subject {
         account: Some(account_id),
         customer: Some(customer_id),

@@ -6,12 +6,15 @@ use super::acts::{
     Attachment, AttachmentKind, Content, Shared, WriteError, edit, held_link, hold, keep, known, offered, shown_text,
     unsend,
 };
-use super::people::Customer;
+use super::people::{Channel, Customer};
 use crate::Core;
+use crate::control::ChangeKind;
 use crate::graph;
+use crate::posts::comments::{Comment, MentioningPost};
+use crate::posts::{NewPost, PostKind};
 use crate::samples::Kind;
+use crate::state::State;
 use crate::state::threads::{Attached, By, Post, Shown, ThreadKey};
-use crate::state::{Comment, State};
 use crate::webhooks::{Event, EventId, instagram};
 
 /// The advertisement that customers come from who name none.
@@ -50,29 +53,6 @@ pub(super) fn event(
     now: i64,
 ) -> Result<Event, WriteError> {
     let scope = [customer.id.as_str(), key.account.as_str()];
-    if let Content::Comment {
-        text,
-        media_id,
-        parent_id,
-    } = content
-    {
-        let id = state.ids.digits("comment", &scope, count, 17);
-        let media_id = media_id.unwrap_or_else(|| state.ids.first_post(&key.account));
-        state.add_comment(Comment {
-            id: id.clone(),
-            key: key.clone(),
-            at: now,
-            is_answered: false,
-        });
-        return Ok(instagram::comment(
-            &key.account,
-            customer,
-            &id,
-            &media_id,
-            parent_id,
-            &text,
-        ));
-    }
     let mid = state.ids.mid("written", &scope, count);
     let deed = Scene {
         core,
@@ -93,6 +73,137 @@ pub(super) fn event(
         now,
         deed.what,
     ))
+}
+
+/// What a customer does under posts: no message, so that it is in no thread and no consent to be known (instagram.md 3.10). `None`: it is something
+/// else.
+pub(super) fn under_posts(
+    core: &Core,
+    state: &mut State,
+    customer: &Customer,
+    key: &ThreadKey,
+    content: &Content,
+    now: i64,
+) -> Option<Result<(EventId, Option<Event>), WriteError>> {
+    let is_on_instagram = customer.channel == Channel::Instagram;
+    Some(match content {
+        Content::Comment { .. }
+        | Content::Mention { .. }
+        | Content::CaptionMention { .. }
+        | Content::DeleteComment { .. }
+            if !is_on_instagram =>
+        {
+            Err(WriteError::Impossible("this is Instagram's alone"))
+        }
+        Content::Comment {
+            text,
+            media_id,
+            parent_id,
+        } => comment(state, key, (text, media_id.as_deref(), parent_id.as_deref()), now),
+        Content::Mention { text, media_id } => {
+            let number = state.comments.count();
+            let media_id = media_id
+                .clone()
+                .unwrap_or_else(|| state.ids.digits("post of somebody", &[&key.account], number, 17));
+            let mut comment = new_comment(state, key, text, media_id, now);
+            comment.is_mention = true;
+            let id = EventId(comment.id.clone());
+            let event = instagram::mention(&key.account, id.clone(), &comment.media_id, Some(&comment.id));
+            state.comments.add(comment);
+            Ok((id, Some(event)))
+        }
+        Content::CaptionMention { text } => {
+            let number = state.comments.count();
+            let post = MentioningPost {
+                id: state.ids.digits("mentioning post", &[&key.customer], number, 17),
+                key: key.clone(),
+                caption: text.clone(),
+                at: now,
+            };
+            let id = EventId(post.id.clone());
+            let event = instagram::mention(&key.account, id.clone(), &post.id, None);
+            state.comments.add_mentioning(post);
+            Ok((id, Some(event)))
+        }
+        Content::DeleteComment { comment_id } => {
+            let comment = state.comments.get(comment_id);
+            let is_own = comment.is_some_and(|comment| comment.key == *key && !comment.by_business);
+            if is_own {
+                state.comments.remove(comment_id);
+                core.changes.tell(ChangeKind::Message, &key.customer, &key.account);
+                Ok((EventId(format!("{comment_id}:deleted")), None))
+            } else {
+                Err(WriteError::UnknownComment(comment_id.clone()))
+            }
+        }
+        _ => return None,
+    })
+}
+
+fn new_comment(state: &mut State, key: &ThreadKey, text: &str, media_id: String, now: i64) -> Comment {
+    let number = state.comments.count();
+    Comment {
+        id: state.ids.digits("comment", &[&key.customer, &key.account], number, 17),
+        key: key.clone(),
+        media_id,
+        parent_id: None,
+        text: text.to_owned(),
+        at: now,
+        by_business: false,
+        is_hidden: false,
+        is_answered: false,
+        is_live: false,
+        is_mention: false,
+    }
+}
+
+/// An answer to an answer is put under the first comment (instagram.md 4).
+fn comment(
+    state: &mut State,
+    key: &ThreadKey,
+    (text, media_id, parent_id): (&str, Option<&str>, Option<&str>),
+    now: i64,
+) -> Result<(EventId, Option<Event>), WriteError> {
+    let unknown = |id: &str| WriteError::UnknownComment(id.to_owned());
+    let parent = match parent_id {
+        None => None,
+        Some(id) => Some(state.first_comment(id).ok_or_else(|| unknown(id))?.clone()),
+    };
+    let media_id = match (&parent, media_id) {
+        (Some(parent), _) => parent.media_id.clone(),
+        (None, Some(id)) => id.to_owned(),
+        (None, None) => newest_post(state, key, now)?,
+    };
+    let post = state.posts.get(&media_id).filter(|post| post.account == key.account);
+    let post = post.ok_or_else(|| unknown(&media_id))?;
+    if post.comments_off {
+        return Err(WriteError::Impossible("comments are turned off under this post"));
+    }
+    let is_live = post.is_live;
+    let media_id = post.id.clone();
+    let mut comment = new_comment(state, key, text, media_id, now);
+    comment.parent_id = parent.map(|parent| parent.id);
+    comment.is_live = is_live;
+    let event = instagram::comment(state, &comment);
+    let id = EventId(comment.id.clone());
+    state.comments.add(comment);
+    Ok((id, Some(event)))
+}
+
+/// The account's newest post. Where it has none, one is made, so that there is something to comment on.
+fn newest_post(state: &mut State, key: &ThreadKey, now: i64) -> Result<String, WriteError> {
+    let mut posts = state.posts.of(&key.account).iter();
+    if let Some(post) = posts.find(|post| post.kind != PostKind::Story) {
+        return Ok(post.id.clone());
+    }
+    let new = NewPost {
+        id: Some(state.ids.first_post(&key.account)),
+        caption: Some("Our first post".to_owned()),
+        ..NewPost::default()
+    };
+    let post = state.posts.add(state.ids, new, &key.account, now);
+    post.map(|post| post.id.clone())
+        .map_err(|_| WriteError::Impossible("the account has no post"))
 }
 
 impl Scene<'_> {
@@ -240,7 +351,10 @@ impl Scene<'_> {
             | Content::StopMarketing
             | Content::ResumeMarketing
             | Content::Read
-            | Content::Comment { .. } => {
+            | Content::Comment { .. }
+            | Content::Mention { .. }
+            | Content::CaptionMention { .. }
+            | Content::DeleteComment { .. } => {
                 return Err(WriteError::Impossible("this is no message"));
             }
             Content::Location { .. } | Content::Contacts { .. } => {

@@ -281,6 +281,9 @@ impl Scene<'_> {
                 return Err(WriteError::Impossible("this is no message"));
             }
             Content::Comment { .. }
+            | Content::Mention { .. }
+            | Content::CaptionMention { .. }
+            | Content::DeleteComment { .. }
             | Content::StoryReply { .. }
             | Content::StoryMention { .. }
             | Content::Share { .. } => {

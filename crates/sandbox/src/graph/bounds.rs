@@ -200,4 +200,6 @@ limits! {
     IG_BUTTONS = on_instagram(LimitUnit::Items, "message.attachment.payload.buttons", 1, 3);
     IG_BUTTON_TITLE = on_instagram(LimitUnit::Characters, "message.attachment.payload.buttons.title", 1, 20);
     IG_BUTTON_TEXT = on_instagram(LimitUnit::Characters, "message.attachment.payload.text", 1, 640);
+    /// Of a comment (instagram.md 4).
+    IG_COMMENT = on_instagram(LimitUnit::Characters, "comment.message", 1, 300);
 }

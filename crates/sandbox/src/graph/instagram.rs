@@ -78,7 +78,11 @@ pub(crate) fn send(core: &Core, account_id: &str, caller: &Caller, params: &Para
     if core.engine.is_full() {
         return Err(GraphError::busy());
     }
-    let kind = if comment_id.is_some() {
+    let is_live = comment_id
+        .and_then(|id| state.comments.get(id))
+        .is_some_and(|comment| comment.is_live);
+    // On broadcasts there is no limit an hour (6).
+    let kind = if comment_id.is_some() && !is_live {
         Kind::PrivateReply
     } else if matches!(shown.kind.as_str(), "audio" | "video") {
         Kind::Media
@@ -159,8 +163,11 @@ fn commented(state: &State, account: &str, comment_id: &str, now: i64) -> Result
     let comment = state.comments.get(comment_id);
     let comment = comment
         .filter(|comment| comment.key.account == account && !comment.is_answered)
+        .filter(|comment| !comment.by_business && !comment.is_mention)
         .ok_or_else(|| invalid("The comment is invalid for a private reply").subcode(2_534_025))?;
-    if now - comment.at >= PRIVATE_REPLY_MILLIS {
+    // One on a broadcast may be answered while that lasts (3.4).
+    let is_over = comment.is_live && !state.posts.get(&comment.media_id).is_some_and(|post| post.is_live);
+    if is_over || now - comment.at >= PRIVATE_REPLY_MILLIS {
         return Err(outside_window());
     }
     Ok(comment.key.clone())

@@ -7,7 +7,8 @@
 //! - [`whatsapp`], [`instagram`]: sending. [`templates`]: templates. [`nodes`]: reading. [`subscriptions`]: who is told. [`tokens`]: who asks.
 //! - [`posts`], [`publishing`]: what an Instagram account has posted, and posts. [`fields`]: which fields are asked for.
 //! - [`exchange`]: tokens for codes and for other tokens. [`registration`]: a number's PIN. [`block_list`]: whom it does not hear.
-//! - [`conversations`]: what was said on Instagram, read back. [`batch`]: several calls in one.
+//! - [`conversations`]: what was said on Instagram, read back. [`comments`]: what is said under posts, and mentions.
+//! - [`batch`]: several calls in one.
 //! - [`params`]: parameters from query, form or JSON. [`error`]: errors in Meta's shape; [`catalogue`]: all that Meta has.
 //! - [`bounds`]: how long and how many. [`limits`]: how fast and how much.
 
@@ -15,6 +16,7 @@ mod batch;
 mod block_list;
 pub(crate) mod bounds;
 pub(crate) mod catalogue;
+mod comments;
 mod conversations;
 pub(crate) mod error;
 mod exchange;
@@ -274,6 +276,7 @@ fn struck(core: &Core, path: &[&str], endpoint: &str) -> Vec<FaultRequest> {
     accounts.extend(state.number(id).map(|number| number.business_account_id.clone()));
     accounts.extend(state.account(id).map(|account| account.id.clone()));
     accounts.extend(state.posts.account_of(id).map(str::to_owned));
+    accounts.extend(state.comments.get(id).map(|comment| comment.key.account.clone()));
     let target = Target {
         endpoint,
         accounts: &accounts,
@@ -381,6 +384,8 @@ fn endpoint<'a>(core: &Core, path: &[&'a str]) -> &'a str {
         ] => edge,
         [id, "media"] if *id == "me" || lock(&core.state).account(id).is_some() => "media.posts",
         [_, "media_publish"] | [posts::CDN, _] => "media.posts",
+        [_, "comments" | "replies" | "mentions"] => "comments",
+        [id] if lock(&core.state).comments.get(id).is_some() => "comments",
         [_, "media" | "message_attachments"] => "media.upload",
         ["whatsapp_business", "attachments"] | ["ig_messaging_cdn"] => "media.download",
         ["debug_token"] => "debug_token",
@@ -448,7 +453,14 @@ async fn dispatch(
             let now = core.clock.now();
             publishing::quota(&mut lock(&core.state), &account, caller, now).map(Answer::just)
         }
+        ("POST", [id, "comments" | "replies" | "mentions"] | [id]) => {
+            let own = instagram_account(core, id, caller);
+            let id = own.as_deref().unwrap_or(id);
+            let path: Vec<&str> = [id].into_iter().chain(path.iter().skip(1).copied()).collect();
+            comments::post(core, &path, caller, params).unwrap_or_else(|| Err(GraphError::no_object(name, id)))
+        }
         ("DELETE", [id]) => media::delete(core, id, caller)
+            .or_else(|| comments::delete(core, id, caller))
             .or_else(|| posts::delete(&mut lock(&core.state), id, caller))
             .unwrap_or_else(|| Err(GraphError::no_object(name, id)))
             .map(Answer::just),
@@ -494,8 +506,15 @@ fn get(core: &Core, path: &[&str], caller: &Caller, params: &Params, version: &s
     let now = core.clock.now();
     match path {
         ["debug_token"] => tokens::debug(&state, caller, params, now),
-        ["me"] => nodes::me(&state, caller, params),
+        ["me"] => {
+            let own = nodes::own_account(&state, caller);
+            let mentions = own.and_then(|account| comments::mentions(&state, &account.id, caller, params));
+            mentions.unwrap_or_else(|| nodes::me(&state, caller, params))
+        }
         [id, edge] => {
+            if let Some(answer) = comments::list(core, &state, (id, edge), caller, params, version) {
+                return answer;
+            }
             if let Some(answer) = posts::edge(core, &state, id, edge, caller, params) {
                 return answer;
             }
@@ -524,13 +543,15 @@ fn get(core: &Core, path: &[&str], caller: &Caller, params: &Params, version: &s
                     params,
                 )
             } else if let Some(account) = state.account(id) {
-                nodes::account(account, caller, params)
+                comments::mentions(&state, &account.id, caller, params)
+                    .unwrap_or_else(|| nodes::account(account, caller, params))
             } else if let Some(customer) = state.customers.by_igsid(id) {
                 nodes::profile(&state, customer, caller, params)
             } else if let Some((Object::WhatsApp, asset)) = nodes::asset(&state, id) {
                 nodes::business_account(&asset, caller, params)
             } else {
                 posts::look_up(core, &state, id, caller, params)
+                    .or_else(|| comments::look_up(&state, id, caller, params))
                     .or_else(|| publishing::look_up(core, &state, id, caller))
                     .or_else(|| media::look_up(core, &state, id, caller, params))
                     .unwrap_or_else(|| Err(GraphError::no_object("GET", id)))

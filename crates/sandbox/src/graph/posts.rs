@@ -87,7 +87,7 @@ pub(super) fn list(
         .posts
         .of(account)
         .iter()
-        .filter(|post| post.kind != PostKind::Story)
+        .filter(|post| post.kind != PostKind::Story && !post.is_broadcast)
         .filter(|post| since.is_none_or(|since| post.at.div_euclid(1000) >= since))
         .filter(|post| until.is_none_or(|until| post.at.div_euclid(1000) <= until))
         .collect();
@@ -286,8 +286,8 @@ fn own_fields(core: &Core, state: &State, post: &Post, is_of_facebook: bool) -> 
         "username": username,
         "owner": {"id": post.account},
         "like_count": (!post.hide_likes).then_some(post.likes),
-        "comments_count": post.comments,
-        "is_comment_enabled": true,
+        "comments_count": post.comments + state.comments.under(&post.id).count() as u64,
+        "is_comment_enabled": !post.comments_off,
         "is_shared_to_feed": is_reel.then_some(true),
         "alt_text": Value::Null,
         "is_ai_generated": false,

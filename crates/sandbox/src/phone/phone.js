@@ -4,14 +4,15 @@
 // answered last: an event of the stream says only "look again", so a missed or doubled event does no harm.
 //
 // In order: the control API, what the page knows, the screens, the panels, writing, what can be done to a message, sending,
-// staying up to date, the start. How things are drawn is in draw.js, messages in bubbles.js, what slides up in sheets.js, and
-// what can be attached in attach.js.
+// staying up to date, the start. How things are drawn is in draw.js, messages in bubbles.js, what slides up in sheets.js, what can
+// be attached in attach.js, and posts with their comments in posts.js.
 //
 // Invariant: text from customers and applications becomes text nodes only.
 
 import { attachmentsOn, bodyOf, fieldsOf } from "./attach.js";
 import { canActOn, gist, messageRow, ticks } from "./bubbles.js";
 import { avatar, byId, clockFormat, dayFormat, element, hidden, icon, onTime, reconcile, root, secondsFormat, shortDayFormat, told } from "./draw.js";
+import { openPosts, refreshPosts } from "./posts.js";
 import { flowSheet, formSheet, listSheet, productsSheet, setUpSheet, tilesSheet } from "./sheets.js";
 
 const requestTimeoutMs = 10_000;
@@ -229,6 +230,7 @@ function renderConversation(customer, account) {
   detail.textContent = thread?.typing ? "typing…" : account.detail;
   detail.dataset.typing = String(Boolean(thread?.typing));
   byId("business-avatar").replaceChildren(avatar(account.id, account.name));
+  byId("open-posts").hidden = customer.kind !== "instagram";
   byId("draft").placeholder = customer.kind === "instagram" ? "Message…" : "Message";
   renderThreadStart(customer, account, thread);
   renderMessages(customer, account, thread);
@@ -622,6 +624,7 @@ async function sendEdit(text) {
 }
 
 function setUpAttachments() {
+  byId("open-posts").addEventListener("click", () => openPosts({ call, post, toast }, chosen.customerId, chosen.accountId));
   byId("attach").addEventListener("click", () => {
     const kind = chosenCustomer()?.kind ?? "whatsapp";
     tilesSheet("Send", attachmentsOn(kind), (one) => one && attach(one, kind));
@@ -1107,6 +1110,7 @@ function reconnectLater() {
 
 function heard(event) {
   refreshLedger();
+  refreshPosts();
   if (!customers().some((customer) => customer.id === event?.customerId)) refreshWorld();
   if (!event?.customerId || event.customerId === chosen.customerId) refreshThreads();
 }

@@ -6,12 +6,14 @@ import { productPicture } from "./bubbles.js";
 import { byId, element, icon } from "./draw.js";
 
 let whenDone = null;
+let whenClosed = null;
 
 export function setUpSheet() {
   const sheet = byId("sheet");
   byId("sheet-close").addEventListener("click", () => sheet.close());
   // A press beside it closes it, as in the apps.
   sheet.addEventListener("click", (event) => event.target === sheet && sheet.close());
+  sheet.addEventListener("close", () => { const closed = whenClosed; whenClosed = null; closed?.(); });
   byId("sheet-form").addEventListener("submit", (event) => {
     event.preventDefault();
     const done = whenDone;
@@ -42,6 +44,12 @@ function open(title, content, label, done) {
   place();
   sheet.showModal();
   byId("sheet-content").querySelector("input:not([type=hidden]), textarea, select, button")?.focus();
+}
+
+/** Whatever else is looked at there, for as long as it is open. */
+export function contentSheet(title, content, closed) {
+  open(title, content, null, null);
+  whenClosed = closed;
 }
 
 /** A list's rows, in their sections. `done` is given the row's payload. */

@@ -3,6 +3,7 @@
 //! Posts are made by the control API, by a script, or by a business through Graph (`graph/publishing.rs`); `graph/posts.rs` shows them.
 //! Pictures and films are drawn from the post's id whenever somebody asks ([`picture`], [`crate::samples::film`]), so that nothing of them is kept.
 
+pub(crate) mod comments;
 pub(crate) mod picture;
 
 use std::collections::HashMap;
@@ -52,6 +53,8 @@ pub struct NewPost {
     pub without_insights: bool,
     /// Whether it is left out of listings, but counts for the length of a page, so that pages come short, or empty.
     pub hidden: bool,
+    /// Whether it is a broadcast that is live: what is said under it comes as `live_comments`, and it is in no listing.
+    pub live: bool,
     /// How many pictures a carousel has, 2 to 10; 3 if left out.
     pub children: Option<usize>,
 }
@@ -105,6 +108,8 @@ pub struct PostChange {
     pub without_insights: Option<bool>,
     /// Whether it is left out of listings.
     pub hidden: Option<bool>,
+    /// Whether a broadcast is still live.
+    pub live: Option<bool>,
 }
 
 /// Why a post could not be made.
@@ -145,6 +150,12 @@ pub(crate) struct Post {
     pub(crate) flagged: bool,
     pub(crate) without_insights: bool,
     pub(crate) hidden: bool,
+    /// Whether it is a broadcast, which may be over.
+    pub(crate) is_broadcast: bool,
+    /// Whether that is live now.
+    pub(crate) is_live: bool,
+    /// Whether nobody can comment on it.
+    pub(crate) comments_off: bool,
     /// The ids of a carousel's pictures.
     pub(crate) children: Vec<String>,
     pub(crate) shortcode: String,
@@ -235,6 +246,9 @@ impl Posts {
             flagged: new.flagged,
             without_insights: new.without_insights,
             hidden: new.hidden,
+            is_broadcast: new.live,
+            is_live: new.live,
+            comments_off: false,
             id,
         };
         for id in post.children.iter().chain([&post.id]) {
@@ -283,6 +297,7 @@ impl Posts {
             flagged,
             without_insights,
             hidden,
+            live,
         } = change;
         post.caption = caption.unwrap_or(std::mem::take(&mut post.caption));
         post.likes = likes.unwrap_or(post.likes);
@@ -292,7 +307,19 @@ impl Posts {
         post.flagged = flagged.unwrap_or(post.flagged);
         post.without_insights = without_insights.unwrap_or(post.without_insights);
         post.hidden = hidden.unwrap_or(post.hidden);
+        post.is_live = live.unwrap_or(post.is_live) && post.is_broadcast;
         Some(post)
+    }
+
+    /// Turns comments on a post on or off.
+    pub(crate) fn turn_comments(&mut self, id: &str, on: bool) {
+        let Some((account, post)) = self.owners.get(id) else {
+            return;
+        };
+        let posts = self.by_account.get_mut(account).into_iter().flatten();
+        for found in posts.filter(|found| found.id == *post) {
+            found.comments_off = !on;
+        }
     }
 
     pub(crate) fn add_container(&mut self, account: &str, container: Container) {

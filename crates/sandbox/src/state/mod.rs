@@ -8,7 +8,7 @@ pub(crate) mod templates;
 pub(crate) mod threads;
 pub(crate) mod usage;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -19,25 +19,12 @@ use crate::limits::Quality;
 use crate::media::MediaStore;
 use crate::options::Limits;
 use crate::posts::Posts;
+use crate::posts::comments::Comments;
 use crate::world::{App, InstagramAccount, Number, Token, World};
 use logins::Logins;
 use templates::Templates;
 use threads::{Message, Thread, ThreadKey};
 use usage::Usage;
-
-/// Most comments that are kept.
-const COMMENTS_MAX: usize = 100_000;
-
-/// A comment on a post of the business.
-#[derive(Debug)]
-pub(crate) struct Comment {
-    pub(crate) id: String,
-    /// Who wrote it, and to which account the post belongs.
-    pub(crate) key: ThreadKey,
-    pub(crate) at: i64,
-    /// Whether it had its private reply.
-    pub(crate) is_answered: bool,
-}
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -72,9 +59,8 @@ pub(crate) struct State {
     pub(crate) uploads: u64,
     /// What accounts have posted.
     pub(crate) posts: Posts,
-    /// Comments, by id; the oldest go.
-    pub(crate) comments: HashMap<String, Comment>,
-    comment_order: VecDeque<String>,
+    /// What is written under them, and under those of others about the business.
+    pub(crate) comments: Comments,
     /// What has been used of every limit.
     pub(crate) usage: Usage,
     thread_messages_max: usize,
@@ -132,8 +118,7 @@ impl State {
             media: MediaStore::new(limits.media_bytes),
             uploads: 0,
             posts: Posts::default(),
-            comments: HashMap::new(),
-            comment_order: VecDeque::new(),
+            comments: Comments::default(),
             usage: Usage::default(),
             thread_messages_max: limits.thread_messages.max(1),
         }
@@ -182,16 +167,6 @@ impl State {
 
     pub(crate) fn thread_mut(&mut self, key: &ThreadKey) -> &mut Thread {
         self.threads.entry(key.clone()).or_default()
-    }
-
-    pub(crate) fn add_comment(&mut self, comment: Comment) {
-        if self.comment_order.len() >= COMMENTS_MAX
-            && let Some(oldest) = self.comment_order.pop_front()
-        {
-            self.comments.remove(&oldest);
-        }
-        self.comment_order.push_back(comment.id.clone());
-        self.comments.insert(comment.id.clone(), comment);
     }
 
     /// Adds a message to its thread; the oldest one goes when the thread is full.

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{Event, EventId, Object};
-use crate::customers::people::Customer;
+use crate::posts::PostKind;
+use crate::posts::comments::Comment;
+use crate::state::State;
 
 /// Something from the customer to the account; `what` holds `message`, `reaction`, `read`, `postback` or `message_edit`.
 pub(crate) fn from_customer(
@@ -17,23 +19,33 @@ pub(crate) fn from_customer(
     event(account_id, (igsid, account_id), id, field, at, what)
 }
 
-/// A comment on a post (instagram.md 2.7).
-pub(crate) fn comment(
-    account_id: &str,
-    customer: &Customer,
-    id: &str,
-    media_id: &str,
-    parent_id: Option<String>,
-    text: &str,
-) -> Event {
+/// A comment on a post, or during a broadcast (instagram.md 2.7); of a customer, or of the account itself.
+pub(crate) fn comment(state: &State, comment: &Comment) -> Event {
+    let account_id = &comment.key.account;
+    let (author, username) = state.author_of(comment);
+    let product = match state.posts.get(&comment.media_id).map(|post| post.kind) {
+        Some(PostKind::Image | PostKind::Video | PostKind::Carousel) => "FEED",
+        Some(PostKind::Story) => "STORY",
+        Some(PostKind::Reel) | None => "REELS",
+    };
     let mut value = json!({
-        "id": id, "text": text, "from": {"id": customer.igsid, "username": customer.username},
-        "media": {"id": media_id, "media_product_type": "REELS"},
+        "id": comment.id, "text": comment.text, "from": {"id": author, "username": username},
+        "media": {"id": comment.media_id, "media_product_type": product},
     });
-    if let Some(parent_id) = parent_id {
+    if let Some(parent_id) = &comment.parent_id {
         value["parent_id"] = json!(parent_id);
     }
-    Event::new(EventId(id.to_owned()), Object::Instagram, account_id, "comments", value)
+    let field = if comment.is_live { "live_comments" } else { "comments" };
+    Event::new(EventId(comment.id.clone()), Object::Instagram, account_id, field, value)
+}
+
+/// A mention under the post of somebody, or in its caption: ids alone (instagram.md 2.7).
+pub(crate) fn mention(account_id: &str, id: EventId, media_id: &str, comment_id: Option<&str>) -> Event {
+    let mut value = json!({ "media_id": media_id });
+    if let Some(comment_id) = comment_id {
+        value["comment_id"] = json!(comment_id);
+    }
+    Event::new(id, Object::Instagram, account_id, "mentions", value)
 }
 
 /// The echo of what the account sent: sender and recipient swapped, `is_echo` set.

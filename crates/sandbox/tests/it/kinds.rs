@@ -533,6 +533,7 @@ fn sized(limit: &MessageLimit, size: usize) -> Value {
             json!({"type": "template", "template": {"name": "mr_dj_booking_confirmation", "language": {"code": "en_US"},
                 "components": [{"type": "body", "parameters": [{"type": "text", "text": day}, {"type": "text", "text": "U"}]}]}})
         }
+        "comment.message" => json!({"message": text}),
         "message.text" => json!({"message": {"text": text}}),
         "message.attachments" => json!({"message": {"attachments": vec![image; size]}}),
         "message.quick_replies" => {
@@ -562,10 +563,15 @@ async fn every_limit_is_held_on_both_sides() {
     harness.writes("amara", PHONE, "hello");
     harness.writes("lucia", ACCOUNT, "hello");
     let igsid = harness.igsid("lucia").await;
+    let post = harness.sandbox.post(NewPost::default()).unwrap();
     let send = async |limit: &MessageLimit, size: usize| {
         let mut message = sized(limit, size);
         match limit.channel {
             Channel::WhatsApp => to_amara(&harness, &message).await,
+            Channel::Instagram if limit.name == "comment.message" => {
+                let token = harness.variable("META_IG_ACCESS_TOKEN");
+                harness.post(&format!("/v26.0/{post}/comments"), &token, &message).await
+            }
             Channel::Instagram => {
                 message["recipient"] = json!({"id": igsid});
                 harness.instagram(message).await

@@ -26,6 +26,9 @@ impl Content {
             (Self::Text { text, .. } | Self::QuickReplies { text, .. }, Self::Text { text: echoed, .. }) => {
                 words(text == echoed)
             }
+            (Self::CommentReply(ours) | Self::PrivateReply(ours), Self::Text { text: echoed, .. }) => {
+                words(ours.text == *echoed)
+            }
             (Self::Buttons(ours), Self::Buttons(echoed)) => words(ours.text == echoed.text),
             (Self::Carousel(ours), Self::Carousel(echoed)) => words(titles(ours) == titles(echoed)),
             // A template whose echo cannot be read further.
@@ -62,6 +65,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::ids::MessageId;
 
     fn content(document: Value) -> Content {
         serde_json::from_value(document).unwrap()
@@ -85,6 +89,16 @@ mod tests {
                 json!({"type": "quick_replies", "text": "a", "quickReplies": []}),
                 json!({"type": "text", "text": "a"}),
                 Likeness::Words,
+            ),
+            (
+                json!({"type": "comment_reply", "messageId": MessageId::MIN, "text": "a"}),
+                json!({"type": "text", "text": "a"}),
+                Likeness::Words,
+            ),
+            (
+                json!({"type": "private_reply", "messageId": MessageId::MIN, "text": "a"}),
+                json!({"type": "text", "text": "b"}),
+                Likeness::None,
             ),
             (
                 json!({"type": "image", "link": "https://a.example/1"}),

@@ -21,6 +21,7 @@ fn limits() -> PaceConfig {
         contacts_per_day: 0,
         contact_per_hour: 0,
         per_hour: 0,
+        private_per_hour: 0,
     }
 }
 

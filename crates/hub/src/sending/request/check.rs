@@ -49,6 +49,9 @@ const INSTAGRAM_KINDS: &[&str] = &[
     "buttons",
     "carousel",
     "reaction",
+    // Reference `instagram.md` 3.6 and 4.
+    "comment_reply",
+    "private_reply",
 ];
 
 /// Whether a channel's product can be sent this, and whether it keeps the limits; every fault at once.
@@ -414,6 +417,10 @@ impl Faults {
                     }
                 }
             }
+            // Reference `instagram.md` 4, from older pages of Meta's.
+            Content::CommentReply(answer) if is_shouted(&answer.text) => {
+                self.add("text", "is in capitals alone: Instagram refuses such comments");
+            }
             Content::Buttons(buttons) => {
                 for (name, is_there) in [
                     ("header", buttons.header.is_some()),
@@ -465,4 +472,10 @@ impl Faults {
             self.button(&field(&format!("buttons[{button_index}]")), button);
         }
     }
+}
+
+/// Whether a text has several letters, all of them capitals.
+fn is_shouted(text: &str) -> bool {
+    let mut letters = text.chars().filter(|letter| letter.is_alphabetic()).peekable();
+    letters.peek().is_some() && letters.clone().nth(1).is_some() && letters.all(char::is_uppercase)
 }

@@ -9,12 +9,16 @@ const LOVE: &str = "love";
 /// The emoji of it, with and without the mark that asks for colour.
 const HEARTS: [&str; 2] = ["\u{2764}\u{fe0f}", "\u{2764}"];
 
-pub(super) fn body(igsid: &str, content: &Content, refers_to: Option<&str>) -> Value {
+pub(super) fn body(recipient: &Value, content: &Content, refers_to: Option<&str>) -> Value {
     if let Content::Reaction(react) = content {
-        return reaction(igsid, react, refers_to);
+        return reaction(recipient, react, refers_to);
     }
     let message = message(content);
-    let mut body = json!({ "recipient": { "id": igsid }, "messaging_type": "RESPONSE", "message": message });
+    // The example of a private reply has no type (reference `instagram.md` 3.6).
+    if let Content::PrivateReply(_) = content {
+        return json!({ "recipient": recipient, "message": message });
+    }
+    let mut body = json!({ "recipient": recipient, "messaging_type": "RESPONSE", "message": message });
     if let Some(mid) = refers_to {
         body["reply_to"] = json!({ "mid": mid });
     }
@@ -30,7 +34,7 @@ pub fn tag_human_agent(body: &mut Value) {
     }
 }
 
-fn reaction(igsid: &str, react: &React, refers_to: Option<&str>) -> Value {
+fn reaction(recipient: &Value, react: &React, refers_to: Option<&str>) -> Value {
     let mut payload = json!({ "message_id": refers_to });
     let action = match react.emoji() {
         Some(emoji) => {
@@ -39,11 +43,22 @@ fn reaction(igsid: &str, react: &React, refers_to: Option<&str>) -> Value {
         }
         None => "unreact",
     };
-    json!({ "recipient": { "id": igsid }, "sender_action": action, "payload": payload })
+    json!({ "recipient": recipient, "sender_action": action, "payload": payload })
+}
+
+/// An answer under a comment or a post (reference `instagram.md` 4): where, and the words.
+pub(super) fn comment(place: Value, content: &Content) -> Value {
+    let mut body = place;
+    body["message"] = match content {
+        Content::CommentReply(answer) => answer.text.as_str().into(),
+        other => unreachable!("`{}` does not go below a comment", other.kind()),
+    };
+    body
 }
 
 fn message(content: &Content) -> Value {
     match content {
+        Content::PrivateReply(answer) => json!({ "text": answer.text }),
         Content::Text { text, .. } => json!({ "text": text }),
         Content::QuickReplies { text, quick_replies } => json!({
             "text": text,

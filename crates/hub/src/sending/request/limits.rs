@@ -45,6 +45,10 @@ pub enum Unit {
     ElementsInAll,
     /// Degrees of an angle.
     Degrees,
+    /// Hashtags in a text.
+    Hashtags,
+    /// Web addresses in a text.
+    Links,
 }
 
 impl Unit {
@@ -57,6 +61,8 @@ impl Unit {
             Self::Elements => "elements",
             Self::ElementsInAll => "elements in all",
             Self::Degrees => "degrees",
+            Self::Hashtags => "hashtags",
+            Self::Links => "links",
         }
     }
 
@@ -67,11 +73,27 @@ impl Unit {
             Self::Characters => text()?.chars().count(),
             Self::Bytes => text()?.len(),
             Self::LineBreaks => text()?.matches('\n').count(),
+            Self::Hashtags => text()?.split('#').skip(1).filter(|tag| is_tag(tag)).count(),
+            Self::Links => text()?.split_whitespace().filter(|word| is_link(word)).count(),
             Self::Elements | Self::ElementsInAll => value.as_array()?.len(),
             Self::Degrees => return value.as_f64(),
         };
         Some(count as f64)
     }
+}
+
+/// Whether what follows a `#` makes a hashtag of it.
+fn is_tag(rest: &str) -> bool {
+    rest.starts_with(|letter: char| letter.is_alphanumeric() || letter == '_')
+}
+
+fn is_link(word: &str) -> bool {
+    let word = word.trim_start_matches(|letter: char| !letter.is_alphanumeric());
+    ["http://", "https://", "www."].iter().any(|start| {
+        word.len() > start.len()
+            && word.is_char_boundary(start.len())
+            && word[..start.len()].eq_ignore_ascii_case(start)
+    })
 }
 
 const OWN: &str = "Tidings' own";
@@ -143,6 +165,10 @@ pub const LIMITS: &[Limit] = limits! {
     Instagram "carousel" "cards[].buttons[].title" Characters 1..20 "`instagram.md` 3.2";
     Instagram "carousel" "cards[].buttons[].payload" Characters 1..1000 "Messenger's";
     Instagram "reaction" "emoji" Characters 0..16 OWN;
+    Instagram "comment_reply" "text" Characters 1..300 "`instagram.md` 4";
+    Instagram "comment_reply" "text" Hashtags 0..4 "`instagram.md` 4";
+    Instagram "comment_reply" "text" Links 0..1 "`instagram.md` 4";
+    Instagram "private_reply" "text" Bytes 1..1000 "`instagram.md` 3.2";
 
     Email "text"|"quick_replies"|"buttons"|"list" "text" Characters 1..100_000 OWN;
 };

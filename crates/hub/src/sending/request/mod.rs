@@ -4,7 +4,7 @@
 //! - [`check()`]: beside the bounds, what belongs together and what excludes each other.
 //! - `whatsapp`, `instagram`: the bodies. Whatever passes [`check()`] has one.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::channels::model::ChannelKind;
 use crate::conversations::content::Content;
@@ -31,6 +31,17 @@ pub enum Address {
     Igsid(String),
     /// An e-mail address.
     Email(String),
+    /// Whoever wrote a comment, by Meta's id of it: to be answered in a direct message.
+    CommentAuthor(String),
+    /// Below a comment, by Meta's id of it.
+    Comment(String),
+    /// Below a mention, by Meta's ids of the post and of the comment, if it is in one.
+    Mention {
+        /// The post.
+        media_id: String,
+        /// The comment.
+        comment_id: Option<String>,
+    },
 }
 
 /// The address of a contact on a channel: of several, the one that was used last. `None` if there is none.
@@ -75,7 +86,16 @@ impl Fault {
 pub fn body(address: &Address, content: &Content, refers_to: Option<&str>, callback: &str) -> Value {
     match address {
         Address::Phone(_) | Address::UserId(_) => whatsapp::body(address, content, refers_to, callback),
-        Address::Igsid(igsid) => instagram::body(igsid, content, refers_to),
+        Address::Igsid(igsid) => instagram::body(&json!({ "id": igsid }), content, refers_to),
+        Address::CommentAuthor(comment_id) => instagram::body(&json!({ "comment_id": comment_id }), content, None),
+        Address::Comment(comment_id) => instagram::comment(json!({ "comment_id": comment_id }), content),
+        Address::Mention { media_id, comment_id } => {
+            let mut place = json!({ "media_id": media_id });
+            if let Some(comment_id) = comment_id {
+                place["comment_id"] = comment_id.as_str().into();
+            }
+            instagram::comment(place, content)
+        }
         Address::Email(address) => email::body(address, content, callback),
     }
 }
@@ -83,6 +103,16 @@ pub fn body(address: &Address, content: &Content, refers_to: Option<&str>, callb
 /// Whether to ask for it twice is the same as to ask once: a reaction replaces the one before (reference `whatsapp.md` 4.4, `instagram.md` 3.3).
 pub fn is_repeatable(body: &Value) -> bool {
     body["type"] == "reaction" || body.get("sender_action").is_some()
+}
+
+/// Whether a body is a comment's: it goes below a comment or a post, and not to Instagram's messages.
+pub fn is_comment(body: &Value) -> bool {
+    body["message"].is_string()
+}
+
+/// Whether a body answers a comment privately: Meta takes one for each.
+pub fn is_private_reply(body: &Value) -> bool {
+    body["recipient"]["comment_id"].is_string()
 }
 
 #[cfg(test)]

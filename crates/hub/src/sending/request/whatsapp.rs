@@ -19,6 +19,9 @@ pub(super) fn body(address: &Address, content: &Content, refers_to: Option<&str>
     match address {
         Address::Phone(digits) => body["to"] = format!("+{digits}").into(),
         Address::UserId(id) | Address::Igsid(id) | Address::Email(id) => body["recipient"] = id.as_str().into(),
+        Address::CommentAuthor(_) | Address::Comment(_) | Address::Mention { .. } => {
+            unreachable!("comments are on Instagram alone")
+        }
     }
     // A reply to a template shows no quotation, and is no error; a reaction has its message in itself (reference `whatsapp.md` 9.1).
     if let Some(message_id) = refers_to.filter(|_| !content.is_aside()) {

@@ -667,6 +667,9 @@ pub fn worded(kind: ChannelKind, words: Option<&str>, said: &Content) -> Result<
     if said.is_aside() {
         return Err("there is no message there to put it on".to_owned());
     }
+    if said.answers_comment().is_some() {
+        return Err("a comment is answered by the account that it was made to".to_owned());
+    }
     // What the caller has uploaded to Meta is there for one channel (reference `whatsapp.md` 9.2, `instagram.md` 3.2).
     if said.files().iter().any(|(_, media)| media.id.is_some()) {
         return Err(

@@ -30,7 +30,7 @@ async fn a_conversation_shows_who_it_is_with_and_how_it_stands() {
     let conversation = only_conversation(&hub).await;
     let shown = json!({
         "id": conversation["id"],
-        "channelId": "whatsapp",
+        "channelId": "whatsapp", "kind": "direct",
         "contact": {"id": conversation["contact"]["id"], "name": "Ann Example", "username": null},
         "status": "open", "handler": "automation", "assignee": null, "unread": 1,
         "window": {"open": true, "endsAt": "2026-11-23T07:59:00.000Z"},

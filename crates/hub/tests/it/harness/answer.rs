@@ -77,6 +77,11 @@ impl Harness {
         self.http.get(format!("{}{path}", self.sandbox.url()))
     }
 
+    /// A request to the sandbox that changes something.
+    pub fn sandbox_post(&self, path: &str) -> RequestBuilder {
+        self.http.post(format!("{}{path}", self.sandbox.url()))
+    }
+
     /// Sends a request.
     pub async fn answer(&self, request: RequestBuilder) -> Answer {
         let response = request.send().await.unwrap();

@@ -313,6 +313,11 @@ impl Harness {
 
     /// Looks again and again until the condition gives something; a test that waits longer than [`WITHIN`] has failed.
     pub async fn until<T>(&self, what: &str, condition: impl AsyncFn(&Self) -> Option<T>) -> T {
+        let found = self.found_in_time(condition).await;
+        found.unwrap_or_else(|| panic!("waited in vain until {what}"))
+    }
+
+    async fn found_in_time<T>(&self, condition: impl AsyncFn(&Self) -> Option<T>) -> Option<T> {
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let found = tokio::time::timeout(WITHIN, async {
@@ -323,16 +328,21 @@ impl Harness {
                 }
             }
         });
-        found.await.unwrap_or_else(|_| panic!("waited in vain until {what}"))
+        found.await.ok()
     }
 
     /// Waits until a message has this status, and answers with the message.
     pub async fn message_until(&self, id: &str, status: &str) -> Value {
-        self.until(&format!("{id} is {status}"), async |harness| {
+        let found = self.found_in_time(async |harness| {
             let message = harness.message(id).await;
             (message["status"] == status).then_some(message)
-        })
-        .await
+        });
+        if let Some(message) = found.await {
+            return message;
+        }
+        let (_, timeline) = self.timeline(id).await;
+        let queue = self.get("/admin/queue").await;
+        panic!("waited in vain until {id} is {status}; its timeline is {timeline:#}, and the queue {queue:?}");
     }
 
     /// Waits until so many attempts have counted against a message that still has to be sent; answers with what it waits for.

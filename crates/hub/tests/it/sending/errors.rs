@@ -247,8 +247,10 @@ async fn waits_and_arrives(platform: Platform) {
         .filter(|refusal| Fate::of(*refusal) != Fate::Fails)
         .collect();
     assert!(refusals.len() > 40, "{}", refusals.len());
-    // What waits for a day is not to expire meanwhile.
-    let setup = Setup::default().with("TIDINGS_SENDING_EXPIRES_AFTER_SECS", "259200");
+    // What waits for a day is not to expire meanwhile. So many channels are not to fight for short leases: nobody dies here.
+    let setup = Setup::default()
+        .with("TIDINGS_SENDING_EXPIRES_AFTER_SECS", "259200")
+        .with("TIDINGS_SENDING_LEASE_MS", "10000");
     on_both_with(setup, async |harness| {
         let codes: Vec<i64> = refusals.iter().map(|refusal| refusal.code).collect();
         harness.foresee_refusals(&codes);

@@ -5,7 +5,7 @@ use tidings::channels::model::ChannelKind;
 use tidings::conversations::content::Content;
 use tidings::sending::request::limits::{LIMITS, Limit, Unit};
 use tidings::sending::request::{Address, body};
-use tidings_sandbox::{AccountLimits, MESSAGE_LIMITS, NumberLimits};
+use tidings_sandbox::{AccountLimits, Content as SandboxContent, MESSAGE_LIMITS, NewPost, NumberLimits};
 
 use crate::harness::{ACCOUNT, Harness, NUMBER, Setup, on_both_with, text};
 
@@ -39,16 +39,41 @@ fn pattern(field: &str) -> String {
     parts.collect::<Vec<&str>>().join(".")
 }
 
+/// A new comment: each may be answered privately once.
+fn comment(harness: &Harness) -> String {
+    let post = harness.sandbox.post(NewPost::default()).unwrap();
+    let comment = SandboxContent::Comment {
+        text: "How much?".to_owned(),
+        media_id: Some(post),
+        parent_id: None,
+    };
+    harness.sandbox.write("lucia", ACCOUNT, comment).unwrap().0
+}
+
 /// Sends it to Meta, past the hub's checks.
 async fn directly(harness: &Harness, kind: ChannelKind, content: &Value) -> (u16, Value) {
     let content: Content = serde_json::from_value(content.clone()).unwrap();
-    let (account, address, token) = match kind {
-        ChannelKind::Instagram => {
-            let igsid = harness.sandbox.customer("lucia").unwrap().igsid.unwrap();
-            (ACCOUNT, Address::Igsid(igsid), "META_IG_ACCESS_TOKEN")
+    let (path, address, token) = match (kind, &content) {
+        (_, Content::CommentReply(_)) => {
+            let comment = comment(harness);
+            let path = format!("{comment}/replies");
+            (path, Address::Comment(comment), "META_IG_ACCESS_TOKEN")
         }
-        ChannelKind::WhatsApp | ChannelKind::Email => (
-            NUMBER,
+        (_, Content::PrivateReply(_)) => (
+            format!("{ACCOUNT}/messages"),
+            Address::CommentAuthor(comment(harness)),
+            "META_IG_ACCESS_TOKEN",
+        ),
+        (ChannelKind::Instagram, _) => {
+            let igsid = harness.sandbox.customer("lucia").unwrap().igsid.unwrap();
+            (
+                format!("{ACCOUNT}/messages"),
+                Address::Igsid(igsid),
+                "META_IG_ACCESS_TOKEN",
+            )
+        }
+        (ChannelKind::WhatsApp | ChannelKind::Email, _) => (
+            format!("{NUMBER}/messages"),
             Address::Phone("447700900101".to_owned()),
             "WHATSAPP_ACCESS_TOKEN",
         ),
@@ -61,7 +86,7 @@ async fn directly(harness: &Harness, kind: ChannelKind, content: &Value) -> (u16
         .unwrap()
         .1;
     let request = reqwest::Client::builder().no_proxy().build().unwrap();
-    let url = format!("{}/v26.0/{account}/messages", harness.sandbox.url());
+    let url = format!("{}/v26.0/{path}", harness.sandbox.url());
     let request = request
         .post(url)
         .bearer_auth(token)
@@ -82,7 +107,12 @@ async fn holds(harness: &Harness, limit: &Limit, kind: &str, beyond: &Value, wit
         "{kind}: {} {:?} {}..{}",
         limit.field, limit.unit, limit.least, limit.most
     );
-    let order = json!({"channel": channel, "to": to, "content": beyond});
+    let answers_comment = beyond["type"] == "comment_reply" || beyond["type"] == "private_reply";
+    let order = if answers_comment {
+        json!({ "content": beyond })
+    } else {
+        json!({"channel": channel, "to": to, "content": beyond})
+    };
     let refused = harness.post("/api/v1/messages/send", &order).await;
     let fields = refused.fields(422, "unsupported_content");
     let wanted = pattern(&format!("content.{}", limit.field));

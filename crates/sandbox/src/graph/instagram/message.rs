@@ -160,10 +160,10 @@ impl Sender<'_> {
         Ok((shown, echoed))
     }
 
-    /// Whether the post is one of the account's: one that it has posted, or the one that its customers comment on.
+    /// Whether the post is one of the account's.
     fn owns_post(self, id: &str) -> bool {
-        let posted = self.state.posts.get(id);
-        posted.is_some_and(|post| post.account == self.account.id) || id == self.state.ids.first_post(&self.account.id)
+        let post = self.state.posts.get(id);
+        post.is_some_and(|post| post.id == id && post.account == self.account.id)
     }
 }
 

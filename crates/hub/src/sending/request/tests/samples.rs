@@ -22,6 +22,9 @@ pub(super) fn sample(product: ChannelKind, kind: &str) -> Value {
         (_, "reaction") => {
             json!({"type": kind, "messageId": "msg_0197c5a1e2c97d0f8a4b3c2d1e0f9a8b", "emoji": "\u{1f44d}"})
         }
+        (_, "comment_reply" | "private_reply") => {
+            json!({"type": kind, "messageId": "msg_0197c5a1e2c97d0f8a4b3c2d1e0f9a8b", "text": text})
+        }
         (WhatsApp, "buttons") => {
             json!({"type": kind, "text": text, "header": {"type": "text", "text": "h"}, "footer": "f",
             "buttons": [{"title": "a", "payload": "a"}]})
@@ -85,6 +88,8 @@ pub(super) fn with(limit: &Limit, kind: &str, measure: i32) -> Option<Value> {
             *place = letter.repeat(count?).into();
         }
         Unit::Bytes => *place = "x".repeat(count?).into(),
+        Unit::Hashtags => *place = format!("Ours: {}", "#lamps ".repeat(count?)).into(),
+        Unit::Links => *place = format!("Look: {}", "https://example.org/1 ".repeat(count?)).into(),
         Unit::LineBreaks => *place = format!("x{}x", "\n".repeat(count?)).into(),
         Unit::Degrees => *place = f64::from(measure).into(),
         Unit::Elements | Unit::ElementsInAll => {

@@ -1,0 +1,213 @@
+//! Asks Meta what was said in mentions, and by whom: their webhooks bear ids alone (reference `instagram.md` 2.7, 4).
+//!
+//! Guarantee: which mentions are to be asked about stands in the store, so a crash only makes it later. What Meta answers goes through the projection like an
+//! event, under the id of the event that told of it: however often it is asked, it is said once. Meta tells the author's user name and no id, so that
+//! a contact is made by that name, which is never taken for somebody who is known by an id.
+
+use std::time::Duration;
+
+use tidings_meta::client::{CallError, CommentNode, Exchange};
+use tidings_meta::error::{self, Class};
+use tidings_meta::notification::Platform;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::channels::Channel;
+use crate::channels::model::ChannelKind;
+use crate::conversations::content::Content;
+use crate::conversations::model::{CommentKind, Identity, IdentityKey, IdentityKind, Millis, Sender};
+use crate::conversations::projection::{self, Incoming};
+use crate::conversations::understand::{Effect, Person, Said, UnderPost, Understood};
+use crate::store::StoreError;
+use crate::store::comments::Mention;
+use crate::store::stream::NewStreamRow;
+
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How many are asked about at once, one after the other.
+const BATCH: u32 = 20;
+/// After a failure that may pass; whoever asks is gone by then, too.
+const AGAIN_AFTER: Millis = 10 * 60 * 1000;
+/// How often one is asked about: for a day.
+const ATTEMPTS_MAX: u32 = 144;
+
+/// Runs until told to stop.
+pub async fn run(app: App, stop: CancellationToken) {
+    let mut changes = app.channels.changes();
+    while !stop.is_cancelled() {
+        let channels = app.channels.all();
+        if !channels.iter().any(|channel| can_ask(channel)) {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = changes.changed() => continue,
+            }
+        }
+        match read_due(&app, &stop).await {
+            Ok(asked) if asked > 0 => continue,
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "mentions that are due cannot be looked up"),
+        }
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+fn can_ask(channel: &Channel) -> bool {
+    channel.kind == ChannelKind::Instagram && channel.credentials.is_some()
+}
+
+/// Asks about the mentions that are due, a batch at most; answers with how many were asked about.
+async fn read_due(app: &App, stop: &CancellationToken) -> Result<usize, StoreError> {
+    let now = app.clock.now_millis();
+    let due = app
+        .store
+        .write_unflushed(move |tx| tx.take_due_mentions(now, now + AGAIN_AFTER, BATCH))
+        .await?;
+    let mut asked = 0;
+    for mention in due {
+        let channel = app.channels.get(&mention.channel_id);
+        let Some(channel) = channel.filter(|channel| can_ask(channel)) else {
+            continue;
+        };
+        asked += 1;
+        let exchange = tokio::select! {
+            biased;
+            exchange = ask(&channel, &mention) => exchange,
+            () = stop.cancelled() => return Ok(asked),
+        };
+        if let Some(exchange) = exchange {
+            take(app, &channel, mention, exchange).await?;
+        }
+    }
+    Ok(asked)
+}
+
+async fn ask(channel: &Channel, mention: &Mention) -> Option<Exchange<CommentNode>> {
+    let connection = channel.connection()?;
+    let (client, token) = (connection.client, connection.access_token);
+    Some(match &mention.comment_id {
+        Some(id) => client.mentioned_comment(token, &channel.account, id).await,
+        None => client.mentioned_media(token, &channel.account, &mention.media_id).await,
+    })
+}
+
+/// Keeps what Meta has said; gives up what it will not say.
+async fn take(
+    app: &App,
+    channel: &Channel,
+    mention: Mention,
+    exchange: Exchange<CommentNode>,
+) -> Result<(), StoreError> {
+    let error = match &exchange.outcome {
+        Ok(_) => None,
+        Err(CallError::Refused(refusal)) => Some((refusal.code, "refused")),
+        Err(_) => Some((0, "temporary")),
+    };
+    app.metrics.count_call(Platform::Instagram, "mention", error);
+    let incoming = match exchange.outcome {
+        Ok(node) => incoming(channel, &mention, node),
+        Err(CallError::Refused(refusal)) => {
+            let class = error::explain(Platform::Instagram, &refusal).class;
+            let may_pass = matches!(
+                class,
+                Class::Temporary | Class::Throttled | Class::PairLimit | Class::Credentials | Class::Account
+            );
+            if may_pass && mention.attempts < ATTEMPTS_MAX {
+                return Ok(());
+            }
+            tracing::info!(channel = %channel.id, error = %refusal, "what a mention says cannot be read");
+            None
+        }
+        Err(error) if mention.attempts < ATTEMPTS_MAX => {
+            tracing::info!(channel = %channel.id, %error, "a mention could not be read; it is asked about again later");
+            return Ok(());
+        }
+        Err(error) => {
+            tracing::warn!(channel = %channel.id, %error, "a mention could not be read, and is given up");
+            None
+        }
+    };
+    let (ids, now) = (app.ids.clone(), app.clock.now_millis());
+    let write = app.store.write(move |tx| {
+        if let Some(incoming) = &incoming {
+            let mut projected = projection::project(tx, &[incoming], &ids, now)?;
+            let changes = projected.changes.pop().unwrap_or_default();
+            if !changes.is_empty() {
+                tx.insert_stream(&[NewStreamRow {
+                    at: now,
+                    channel_id: Some(incoming.channel_id.clone()),
+                    event_id: Some(incoming.event_id),
+                    changes,
+                }])?;
+            }
+        }
+        tx.delete_mention(&mention)
+    });
+    write.await?;
+    app.stream.nudge();
+    Ok(())
+}
+
+/// What Meta answered, as if an event had told it; `None` where it names nobody.
+fn incoming(channel: &Channel, mention: &Mention, node: CommentNode) -> Option<Incoming> {
+    let at = node.at.unwrap_or(mention.told_at);
+    let (kind, value) = match (node.from_id, &node.username) {
+        (Some(igsid), _) => (IdentityKind::Igsid, igsid),
+        (None, Some(username)) => (IdentityKind::Username, username.to_lowercase()),
+        (None, None) => return None,
+    };
+    let shown = match kind {
+        IdentityKind::Igsid => value.clone(),
+        _ => node.username.clone().unwrap_or_default(),
+    };
+    let identity = Identity {
+        key: IdentityKey {
+            kind,
+            scope: channel.account.clone(),
+            value,
+        },
+        shown,
+        seen_at: at,
+    };
+    let comment_kind = match mention.comment_id {
+        Some(_) => CommentKind::Mention,
+        None => CommentKind::Caption,
+    };
+    let said = Said {
+        external_id: mention
+            .comment_id
+            .clone()
+            .unwrap_or_else(|| format!("caption {}", mention.media_id)),
+        outbound: false,
+        sender: Sender::Contact,
+        content: Content::text(node.text.unwrap_or_default()),
+        reply_to: None,
+        comment: Some(UnderPost {
+            media_id: mention.media_id.clone(),
+            kind: comment_kind,
+        }),
+        inert: false,
+        opens_window: false,
+        is_private: false,
+        at,
+        receipt: None,
+    };
+    Some(Incoming {
+        event_id: mention.event_id,
+        channel_id: mention.channel_id.clone(),
+        at,
+        // What is said before everybody is not said to us.
+        wish: None,
+        understood: Understood {
+            person: Some(Person {
+                identities: vec![identity],
+                name: None,
+                username: node.username,
+            }),
+            effect: Effect::Said(Box::new(said)),
+        },
+    })
+}

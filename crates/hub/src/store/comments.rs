@@ -1,0 +1,250 @@
+//! Statements about comments and mentions, beside the messages that they are.
+
+use std::collections::HashMap;
+
+use super::value::{FromValue, Row, Rows, Value, params};
+use super::{StoreError, Tx};
+use crate::conversations::model::{ChannelId, Comment, CommentKind, Millis};
+use crate::ids::{ConversationId, EventId, MessageId};
+
+/// A mention of which only ids are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mention {
+    /// On which channel it was told.
+    pub channel_id: ChannelId,
+    /// Meta's id of the post.
+    pub media_id: String,
+    /// Meta's id of the comment; `None`: it is in the caption.
+    pub comment_id: Option<String>,
+    /// When Meta told.
+    pub told_at: Millis,
+    /// The event that told it.
+    pub event_id: EventId,
+    /// How often Meta was asked what was said.
+    pub attempts: u32,
+}
+
+/// The columns that [`comment`] reads, of the alias `x`.
+macro_rules! select_comments {
+    ($rest:literal) => {
+        concat!(
+            "SELECT x.message_id, x.channel_id, x.kind, x.hidden_at, x.private_reply ",
+            $rest
+        )
+    };
+}
+
+impl Tx<'_> {
+    /// Keeps what is known of new comments. Of one that was told as made live and as made on a post, the former stands, in whatever order.
+    pub fn insert_comments(&mut self, comments: &[Comment]) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        for comment in comments {
+            rows.push(params![
+                &comment.message_id,
+                &comment.channel_id.0,
+                comment.kind.as_str(),
+                comment.hidden_at,
+                &comment.private_reply,
+            ]);
+        }
+        self.execute_rows(
+            "INSERT INTO comments (message_id, channel_id, kind, hidden_at, private_reply)
+             {insert r.message_id, r.channel_id, r.kind, r.hidden_at, r.private_reply of r: message_id blob, channel_id text, kind text, hidden_at int, private_reply blob}
+             ON CONFLICT (message_id) DO UPDATE SET kind = EXCLUDED.kind WHERE EXCLUDED.kind = 'live'",
+            &rows,
+        )?;
+        Ok(())
+    }
+
+    /// What is known of those of these messages that are comments, in no particular order.
+    pub fn comments_of_messages(&mut self, ids: &[MessageId]) -> Result<Vec<Comment>, StoreError> {
+        let mut rows = Rows::new();
+        for id in ids {
+            rows.push(params![id]);
+        }
+        let found = self.query_rows(
+            select_comments!("FROM {each r: id blob} comments AS x WHERE x.message_id = r.id"),
+            &rows,
+        )?;
+        found.iter().map(comment).collect()
+    }
+
+    /// A comment by its message, locked until the unit ends: after its conversation, and before the outbox.
+    pub fn lock_comment(&mut self, id: MessageId) -> Result<Option<Comment>, StoreError> {
+        let row = self.query_opt(
+            select_comments!("FROM comments AS x WHERE x.message_id = ?1 {lock x}"),
+            params![&id],
+        )?;
+        row.as_ref().map(comment).transpose()
+    }
+
+    /// Notes since when a comment is hidden; `None`: it is shown. Answers whether there is such a comment.
+    pub fn set_comment_hidden(&mut self, id: MessageId, hidden_at: Option<Millis>) -> Result<bool, StoreError> {
+        let changed = self.execute(
+            "UPDATE comments SET hidden_at = ?2 WHERE message_id = ?1",
+            params![&id, hidden_at],
+        )?;
+        Ok(changed > 0)
+    }
+
+    /// Notes by which message a comment is answered privately. It has not been handed to Meta.
+    pub fn set_private_reply(&mut self, id: MessageId, reply: MessageId) -> Result<(), StoreError> {
+        self.execute(
+            "UPDATE comments SET private_reply = ?2, privately_at = NULL WHERE message_id = ?1",
+            params![&id, &reply],
+        )?;
+        Ok(())
+    }
+
+    /// Notes that private replies to these comments are handed to Meta.
+    pub fn note_private_replies(&mut self, ids: &[MessageId], now: Millis) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        for id in ids {
+            rows.push(params![id, now]);
+        }
+        self.execute_rows(
+            "UPDATE comments SET privately_at = r.now {from r: id blob, now int} WHERE comments.message_id = r.id",
+            &rows,
+        )?;
+        Ok(())
+    }
+
+    /// When private replies of a channel were handed to Meta after a time, the latest first, `limit` at most.
+    pub fn private_replies_since(
+        &mut self,
+        channel: &ChannelId,
+        after: Millis,
+        limit: u32,
+    ) -> Result<Vec<Millis>, StoreError> {
+        let rows = self.query(
+            "SELECT privately_at FROM comments WHERE channel_id = ?1 AND privately_at > ?2 ORDER BY privately_at DESC LIMIT ?3",
+            params![&channel.0, after, limit],
+        )?;
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// In which conversations the messages with these ids of Meta's are; ids that no message has are absent.
+    pub fn conversations_of_external_ids(
+        &mut self,
+        keys: &[(ChannelId, String)],
+    ) -> Result<HashMap<(ChannelId, String), ConversationId>, StoreError> {
+        let mut rows = Rows::new();
+        for (channel, external_id) in keys {
+            rows.push(params![&channel.0, external_id]);
+        }
+        let found = self.query_rows(
+            "SELECT m.channel_id, m.external_id, m.conversation_id FROM {each r: channel_id text, external_id text} messages AS m WHERE m.channel_id = r.channel_id AND m.external_id = r.external_id",
+            &rows,
+        )?;
+        found
+            .iter()
+            .map(|row| Ok(((ChannelId(row.get(0)?), row.get(1)?), row.get(2)?)))
+            .collect()
+    }
+
+    /// The ids of messages that Meta may have, but has not told us the id of, to conversations under these posts, whoever they are with.
+    pub fn messages_in_flight_under_posts(
+        &mut self,
+        posts: &[(ChannelId, String)],
+    ) -> Result<Vec<MessageId>, StoreError> {
+        let mut rows = Rows::new();
+        for (channel, media_id) in posts {
+            rows.push(params![&channel.0, media_id]);
+        }
+        let found = self.query_rows(
+            "SELECT m.id FROM {each r: channel_id text, media_id text} outbox AS o
+             JOIN conversations AS c ON c.id = o.conversation_id AND c.kind = 'comments'
+             JOIN messages AS m ON m.id = o.message_id
+             WHERE o.channel_id = r.channel_id AND o.head = 1 AND o.state IN ('sending', 'unknown') AND c.media_id = r.media_id
+                AND m.external_id IS NULL",
+            &rows,
+        )?;
+        found.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// Notes mentions that are to be asked about; one that is noted already stays as it is.
+    pub fn insert_mentions(&mut self, mentions: &[Mention], due_at: Millis) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        for mention in mentions {
+            rows.push(params![
+                &mention.channel_id.0,
+                &mention.media_id,
+                mention.comment_id.as_deref().unwrap_or_default(),
+                mention.told_at,
+                &mention.event_id,
+                due_at,
+            ]);
+        }
+        self.execute_rows(
+            "INSERT INTO mentions (channel_id, media_id, comment_id, told_at, event_id, due_at, attempts)
+             {insert r.channel_id, r.media_id, r.comment_id, r.told_at, r.event_id, r.due_at, 0 of r: channel_id text, media_id text, comment_id text, told_at int, event_id blob, due_at int}
+             ON CONFLICT DO NOTHING",
+            &rows,
+        )?;
+        Ok(())
+    }
+
+    /// Mentions that are due to be asked about, the longest due first, `limit` at most. Until `again_at` they are not due for anybody else.
+    pub fn take_due_mentions(&mut self, now: Millis, again_at: Millis, limit: u32) -> Result<Vec<Mention>, StoreError> {
+        let rows = self.query(
+            "SELECT x.channel_id, x.media_id, x.comment_id, x.told_at, x.event_id, x.attempts FROM mentions AS x
+             WHERE x.due_at <= ?1 ORDER BY x.due_at, x.channel_id, x.media_id, x.comment_id LIMIT ?2 {lock x}",
+            params![now, limit],
+        )?;
+        let mentions: Vec<Mention> = rows.iter().map(mention).collect::<Result<_, _>>()?;
+        let mut taken = Rows::new();
+        for mention in &mentions {
+            taken.push(params![
+                &mention.channel_id.0,
+                &mention.media_id,
+                mention.comment_id.as_deref().unwrap_or_default(),
+                again_at,
+            ]);
+        }
+        self.execute_rows(
+            "UPDATE mentions SET due_at = r.due_at, attempts = mentions.attempts + 1
+             {from r: channel_id text, media_id text, comment_id text, due_at int}
+             WHERE mentions.channel_id = r.channel_id AND mentions.media_id = r.media_id AND mentions.comment_id = r.comment_id",
+            &taken,
+        )?;
+        Ok(mentions)
+    }
+
+    /// Forgets a mention that was asked about.
+    pub fn delete_mention(&mut self, mention: &Mention) -> Result<(), StoreError> {
+        let comment_id = mention.comment_id.as_deref().unwrap_or_default();
+        self.execute(
+            "DELETE FROM mentions WHERE channel_id = ?1 AND media_id = ?2 AND comment_id = ?3",
+            params![&mention.channel_id.0, &mention.media_id, comment_id],
+        )?;
+        Ok(())
+    }
+}
+
+fn comment(row: &Row) -> Result<Comment, StoreError> {
+    Ok(Comment {
+        message_id: row.get(0)?,
+        channel_id: ChannelId(row.get(1)?),
+        kind: row.get(2)?,
+        hidden_at: row.get(3)?,
+        private_reply: row.get(4)?,
+    })
+}
+
+fn mention(row: &Row) -> Result<Mention, StoreError> {
+    let comment_id: String = row.get(2)?;
+    Ok(Mention {
+        channel_id: ChannelId(row.get(0)?),
+        media_id: row.get(1)?,
+        comment_id: Some(comment_id).filter(|id| !id.is_empty()),
+        told_at: row.get(3)?,
+        event_id: row.get(4)?,
+        attempts: row.get(5)?,
+    })
+}
+
+impl FromValue for CommentKind {
+    fn from_value(value: &Value) -> Option<Self> {
+        Self::from_word(&String::from_value(value)?)
+    }
+}
