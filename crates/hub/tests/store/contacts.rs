@@ -64,6 +64,26 @@ fn a_contact_is_found_by_each_of_its_identities() {
         assert_eq!(found, expected);
         assert_eq!(lab.write(|tx| tx.contacts_by_identities(&[])).await, []);
 
+        // An older event does not take an address away, a newer one does; since when it is somebody's is known.
+        let shared = phone("447700900777");
+        let owner = async || {
+            let keys = [shared.key.clone()];
+            let owners = lab.write(move |tx| tx.owners_of_identities(&keys)).await;
+            (owners[0].1.contact, owners[0].1.seen_at)
+        };
+        for (seen_at, expected) in [
+            (shared.seen_at - 1, (tom.id, shared.seen_at)),
+            (shared.seen_at + 1, (priya.id, shared.seen_at + 1)),
+        ] {
+            let binding = Identity {
+                seen_at,
+                ..shared.clone()
+            };
+            lab.write(move |tx| tx.bind_identities(&[(binding.clone(), priya.id)]))
+                .await;
+            assert_eq!(owner().await, expected);
+        }
+
         let all = lab.read(|tx| tx.contacts(None, 10)).await;
         let ids = [all[1].id, lab.ids.next(), all[0].id];
         let mut found = lab.read(move |tx| tx.contacts_by_ids(&ids)).await;

@@ -50,6 +50,20 @@ fn comment(harness: &Harness) -> String {
     harness.sandbox.write("lucia", ACCOUNT, comment).unwrap().0
 }
 
+/// The hub's id of a new comment.
+async fn known_comment(harness: &Harness) -> Value {
+    let external_id = comment(harness);
+    harness.projected().await;
+    let found = harness.get("/api/v1/conversations?kind=comments&limit=200").await;
+    for conversation in found.expect(200)["conversations"].as_array().unwrap() {
+        let messages = harness.messages(conversation).await;
+        if let Some(message) = messages.iter().find(|message| message["externalId"] == external_id) {
+            return message["id"].clone();
+        }
+    }
+    panic!("the comment {external_id} is in no conversation")
+}
+
 /// Sends it to Meta, past the hub's checks.
 async fn directly(harness: &Harness, kind: ChannelKind, content: &Value) -> (u16, Value) {
     let content: Content = serde_json::from_value(content.clone()).unwrap();
@@ -109,7 +123,9 @@ async fn holds(harness: &Harness, limit: &Limit, kind: &str, beyond: &Value, wit
     );
     let answers_comment = beyond["type"] == "comment_reply" || beyond["type"] == "private_reply";
     let order = if answers_comment {
-        json!({ "content": beyond })
+        let mut answer = beyond.clone();
+        answer["messageId"] = known_comment(harness).await;
+        json!({ "content": answer })
     } else {
         json!({"channel": channel, "to": to, "content": beyond})
     };
