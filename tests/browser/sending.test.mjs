@@ -23,6 +23,9 @@ const pictures = new Set(picturesOf(guide, "sending").map((file) => basename(fil
 /** Where the pictures of the guide go, if they are to be taken. */
 const PICTURES = process.env.PICTURES && join(process.env.PICTURES, "sending");
 
+const answersComment = (text) => /"(comment|private)_reply"/.test(text);
+const post = { kind: "image", caption: "Just in: Ayo Bello, 1974" };
+const commented = "Do you ship to Spain, and how soon?";
 const questions = { amara: "Do you have the Ayo Bello album on vinyl?", lucia: "Do you ship to Spain?" };
 /** Whose phone it is where a request does not say whom it is for. */
 const customerOn = { whatsapp: "amara", instagram: "lucia" };
@@ -54,6 +57,7 @@ const looks = {
   quick_replies: ".text",
   several: ".album",
   share: ".post",
+  private_reply: ".text",
 };
 
 /** What is written on a message, for whoever looks at it. */
@@ -109,6 +113,7 @@ for (const store of PICTURES ? ["SQLite"] : stores()) {
         phones[customer] = await openPhone(browser, hub, customer, accounts[channel], { deviceScaleFactor: PICTURES ? 1.5 : 1 });
         if (questions[customer]) await ask(channel, customer, questions[customer]);
       }
+      known.comment = await comment();
     });
 
     after(async () => {
@@ -124,6 +129,13 @@ for (const store of PICTURES ? ["SQLite"] : stores()) {
       known.conversations[channel] = await business.call("GET", `/api/v1/conversations/${known.asked[channel].conversationId}`);
     }
 
+    /** The customer comments on a post of the account. */
+    async function comment() {
+      const { id: mediaId } = await customers.call("POST", `/sandbox/instagram-accounts/${accounts.instagram}/posts`, { ...post });
+      const externalId = await customers.write("lucia", accounts.instagram, { type: "comment", text: commented, mediaId });
+      return business.byMeta("instagram", externalId);
+    }
+
     async function upload(kind) {
       known.media[kind] ??= (await business.call("POST", `/api/v1/media?filename=${uploads[kind]}`, await readFile(join(folder, uploads[kind])), { "content-type": "application/octet-stream" })).id;
       return known.media[kind];
@@ -132,7 +144,8 @@ for (const store of PICTURES ? ["SQLite"] : stores()) {
     /** The body of a block, with what its ids stand for. */
     async function bodyOf({ channel, text }) {
       const conversation = known.conversations[channel];
-      const filled = ahead(text).replaceAll("cnv_…", conversation?.id).replaceAll("con_…", conversation?.contact.id).replaceAll("msg_…", known.asked[channel]?.id);
+      const about = answersComment(text) ? known.comment : known.asked[channel];
+      const filled = ahead(text).replaceAll("cnv_…", conversation?.id).replaceAll("con_…", conversation?.contact.id).replaceAll("msg_…", about?.id);
       const body = JSON.parse(filled);
       const walk = async (part) => {
         if (part === null || typeof part !== "object") return;
@@ -147,7 +160,7 @@ for (const store of PICTURES ? ["SQLite"] : stores()) {
     async function make(block) {
       if (block.language === "json") return (await business.ask("POST", "/api/v1/messages/send", await bodyOf(block))).body;
       assert.equal(block.language, "sh", `${block.key}: a block is \`json\` or \`sh\``);
-      const environment = { ...process.env, HUB: hub.url, KEY: hub.key, CONVERSATION: known.conversations[block.channel].id, NO_PROXY: "*", no_proxy: "*" };
+      const environment = { ...process.env, HUB: hub.url, KEY: hub.key, CONVERSATION: known.conversations[block.channel].id, COMMENT: known.comment.id, NO_PROXY: "*", no_proxy: "*" };
       const { stdout } = await run("sh", ["-e", "-c", ahead(block.text)], { cwd: folder, env: environment });
       return JSON.parse(stdout);
     }
@@ -177,7 +190,7 @@ for (const store of PICTURES ? ["SQLite"] : stores()) {
       await row.locator(looks[content.type]).first().waitFor().catch((error) => assert.fail(`${block.key}: ${error.message}`));
       const shown = plain(await row.textContent());
       for (const words of wordsOf(content)) assert.ok(shown.includes(plain(words)), `${block.key} shows “${words}”: ${shown}`);
-      if (message.replyTo) await row.locator(".quote", { hasText: questions.amara }).waitFor();
+      if (message.replyTo && block.channel === "whatsapp") await row.locator(".quote", { hasText: questions.amara }).waitFor();
       if (pageAsides[block.key]) return pageAsides[block.key](phone, row, body);
       await picture(block.key, phone, [row]);
     }
@@ -201,8 +214,22 @@ for (const store of PICTURES ? ["SQLite"] : stores()) {
       await all.evaluateAll((nodes) => nodes.forEach((node) => (node.style.display = "")));
     }
 
-    // What a block does that sends no message.
+    /** Looks at a post on the phone of whoever has commented on it. */
+    async function onPost(look) {
+      const { page } = phones.lucia;
+      await page.locator("#open-posts").click();
+      await look(page.locator("#posts > li", { hasText: post.caption }));
+      await page.locator("#sheet-close").click();
+    }
+
+    // What a block does that sends no message, or one that is on a phone for a while only.
     const effects = {
+      "instagram-comment-reply": () => onPost(async (row) => {
+        await row.locator(".answers .comment[data-by=business]", { hasText: "We do, to all of Spain." }).waitFor();
+        if (PICTURES) await row.screenshot({ path: join(PICTURES, "instagram-comment-reply.png") });
+      }),
+      "instagram-hide": () => onPost((row) => row.locator(".comment[data-by=me]", { hasText: "Hidden by the business" }).waitFor()),
+      "instagram-delete": () => onPost((row) => row.locator(".comment").first().waitFor({ state: "detached" })),
       "whatsapp-read": async () => phones.amara.row(known.asked.whatsapp.externalId).locator(".ticks[data-status=read]").waitFor(),
       "whatsapp-typing": async () => {
         const typing = phones.amara.page.locator("#messages > li.typing");
@@ -219,6 +246,7 @@ for (const store of PICTURES ? ["SQLite"] : stores()) {
         const body = block.language === "json" ? await bodyOf(block) : undefined;
         const answer = await make(block);
         if (block.answer) says(answer, block.answer, block.key);
+        if (answer.messageId && effects[block.key]) await business.accepted(answer.messageId);
         await effects[block.key]?.();
         if (block.later) {
           const message = await business.until(`${block.key} became what the guide says`, async () => {
@@ -239,7 +267,9 @@ for (const store of PICTURES ? ["SQLite"] : stores()) {
     async function look({ block, body, id, about }) {
       const message = await business.accepted(id);
       const { type, emoji } = message.content;
-      if (type === "reaction") {
+      if (type === "comment_reply") {
+        assert.ok(effects[block.key], `${block.key}: say in \`effects\` where it is seen`);
+      } else if (type === "reaction") {
         const phone = await phoneOf(block, body);
         await phone.row(about).locator(".reactions", { hasText: emoji }).waitFor();
         await picture(block.key, phone, [phone.row(about)]);

@@ -1,7 +1,7 @@
 // What can be run of a guide: its fenced blocks with a word behind their language, in the order in which they stand there.
 //
 // - `json CHANNEL NAME`: the body of `POST /api/v1/messages/send`.
-// - `sh NAME` or `sh CHANNEL NAME`: run by a shell that knows `HUB`, `KEY` and `CONVERSATION`; on WhatsApp where no channel is named.
+// - `sh NAME` or `sh CHANNEL NAME`: run by a shell that knows `HUB`, `KEY`, `CONVERSATION` and `COMMENT`; on WhatsApp where no channel is named.
 // - `json answer`: what the block before it is answered, as far as it is written there.
 // - `json later`: what becomes of the message of the block before it.
 //

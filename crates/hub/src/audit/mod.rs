@@ -55,7 +55,7 @@ impl Auditor {
 
     /// Something was done to a message, or a comment.
     pub fn message(&self, action: &'static str, id: MessageId, detail: Value) -> AuditEntry {
-        self.entry(action, id.to_string(), detail)
+        self.entry(action, format!("message:{id}"), detail)
     }
 
     /// Something was done to a message template at Meta.

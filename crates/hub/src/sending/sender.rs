@@ -258,10 +258,10 @@ pub(super) struct InHand {
     is_maybe_double: bool,
     /// Its recipient is not to get it before.
     pub(super) not_before: Millis,
-    /// It writes to somebody outside of a window: what was known of that is noted.
-    pub(super) reached: Option<Reach>,
     /// Where to look for what an attempt before has left, if there was one: below this comment.
     look_below: Option<String>,
+    /// It writes to somebody outside of a window: what was known of that is noted.
+    pub(super) reached: Option<Reach>,
 }
 
 /// That somebody is written to outside of a window.
@@ -889,8 +889,8 @@ impl Sender {
                 was_duplicate,
                 is_maybe_double,
                 not_before: wait.map_or(now, |(_, until)| until),
-                reached,
                 look_below,
+                reached,
                 entry,
             });
             if message.content != said {

@@ -214,9 +214,13 @@ async fn what_operators_do_about_messages_is_written_down() {
             entries.collect::<Vec<Value>>()
         };
         let retried = |force: bool| vec![json!(["message.retry", {"force": force}])];
-        assert_eq!(of(sent[0].clone()).await, retried(false), "what was refused is none");
-        assert_eq!(of(sent[1].clone()).await, retried(true));
-        assert_eq!(of(later).await, [json!(["message.cancel", {}])]);
+        assert_eq!(
+            of(format!("message:{}", sent[0])).await,
+            retried(false),
+            "what was refused is none"
+        );
+        assert_eq!(of(format!("message:{}", sent[1])).await, retried(true));
+        assert_eq!(of(format!("message:{later}")).await, [json!(["message.cancel", {}])]);
         assert_eq!(
             of("channel:whatsapp".to_owned()).await,
             [json!(["channel.process_queue", {"released": 0}])]
