@@ -515,9 +515,9 @@ fn an_event_that_is_put_aside_while_its_message_comes_is_not_left_aside() {
             let status = event(lab, &format!("status:{round}"));
             let message = Message {
                 outbound: true,
-                ..inbound(lab, &conversation, &format!("out {round}"), BEGIN)
+                ..inbound(lab, &conversation, &format!("out-{round}"), BEGIN)
             };
-            let (id, known) = (status.id, key(&format!("out {round}")));
+            let (id, known) = (status.id, key(&format!("out-{round}")));
             lab.write(move |tx| {
                 tx.insert_events(&[&status])?;
                 tx.take_due_events(BEGIN, 10).map(|_| ())
