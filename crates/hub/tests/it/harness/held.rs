@@ -65,7 +65,8 @@ impl Harness {
     /// Waits until a unit waits for what another one has locked by its name; on Postgres alone.
     pub async fn until_a_name_is_waited_for(&self) {
         let (client, connection) = self.database.connect().await.expect("the store is on Postgres");
-        let task = tokio::spawn(connection);
+        let mut task = JoinSet::new();
+        task.spawn(connection);
         let waits = "SELECT count(*) FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
             WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted";
         self.until("a name is waited for", async |_| {
@@ -74,7 +75,7 @@ impl Harness {
         })
         .await;
         drop(client);
-        task.await.unwrap();
+        task.join_all().await;
     }
 }
 

@@ -7,6 +7,7 @@ use tidings::conversations::model::{IdentityKey, IdentityKind};
 use tidings::ids::MessageId;
 use tidings::store::StoreError;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use crate::harness::{Engine, NUMBER, on_both, text};
 
@@ -25,7 +26,8 @@ async fn what_meta_answers_waits_for_its_recipient_before_it_locks_the_message()
         let (begun, has_begun) = oneshot::channel();
         let mut begun = Some(begun);
         let store = harness.hub().app().store.clone();
-        let unit = tokio::spawn(async move {
+        let mut unit = JoinSet::new();
+        unit.spawn(async move {
             let at_work = store.write(move |tx| {
                 let amara = IdentityKey {
                     kind: IdentityKind::Phone,
@@ -49,9 +51,9 @@ async fn what_meta_answers_waits_for_its_recipient_before_it_locks_the_message()
         let sent = harness.reply(&conversation, "Hello, Amara").await;
         harness.until_a_name_is_waited_for().await;
         release.send(sent.parse().unwrap()).unwrap();
-        unit.await
-            .unwrap()
-            .expect("the message is free while its recipient is waited for");
+        for ended in unit.join_all().await {
+            ended.expect("the message is free while its recipient is waited for");
+        }
         harness.message_until(&sent, "accepted").await;
     })
     .await;
