@@ -40,8 +40,8 @@ const MIGRATIONS: &[Migration] = migrations! {
     10 "0010_templates",
     11 "0011_media_watch",
     12 "0012_channel_hours",
-    14 "0014_consent",
     13 "0013_comments",
+    14 "0014_consent",
     15 "0015_looks",
 };
 
