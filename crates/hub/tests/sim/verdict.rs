@@ -377,11 +377,18 @@ fn orders_stay_in_order(world: &mut Inner) {
         if order.sent_after.is_some() {
             continue;
         }
-        let taken = world
-            .calls
-            .iter()
-            .filter(|call| call.order == number && call.line != Line::Backup);
-        let first = taken.filter_map(|call| Some((call.taken_at?, call.line))).min();
+        let calls = world.calls.iter().filter(|call| call.order == number);
+        // What has gone on is not waited for on its first line any more: what Meta still takes of it there is told as late.
+        let left_at = calls
+            .clone()
+            .filter(|call| call.line == Line::Backup)
+            .map(|call| call.at)
+            .min();
+        let stayed = |at: &i64| left_at.is_none_or(|left_at| *at < left_at);
+        let taken = calls.filter(|call| call.line != Line::Backup);
+        let first = taken
+            .filter_map(|call| Some((call.taken_at.filter(stayed)?, call.line)))
+            .min();
         if let Some((first, line)) = first {
             of_address.entry((&order.to, line)).or_default().push((number, first));
         }
