@@ -8,6 +8,7 @@ use lettre::transport::smtp::Error as SmtpError;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 use crate::conversations::content::{Button, ContactCard, Content, Header, Media};
 use crate::conversations::model::Failure;
@@ -278,7 +279,29 @@ pub fn is_address(text: &str) -> bool {
 #[derive(Clone)]
 pub struct Mailer {
     from: Mailbox,
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    transport: Transport,
+}
+
+/// The library closes the connections that it has kept by a task of its own, which it starts wherever the last one lets go of them. That may be
+/// a thread of the store, where no task can be started: so the runtime is kept with them.
+#[derive(Clone)]
+struct Transport {
+    /// There until it is let go of.
+    kept: Option<AsyncSmtpTransport<Tokio1Executor>>,
+    runtime: Handle,
+}
+
+impl Transport {
+    fn kept(&self) -> &AsyncSmtpTransport<Tokio1Executor> {
+        self.kept.as_ref().expect("it is let go of at the end alone")
+    }
+}
+
+impl Drop for Transport {
+    fn drop(&mut self) {
+        let _within = self.runtime.enter();
+        drop(self.kept.take());
+    }
 }
 
 /// What came of one e-mail.
@@ -291,7 +314,7 @@ pub struct Posted {
 }
 
 impl Mailer {
-    /// To the server at `smtp_url`, as `from`; `None` if either cannot be used.
+    /// To the server at `smtp_url`, as `from`; `None` if either cannot be used, or outside of a runtime.
     pub fn new(smtp_url: &SecretString, from: &str) -> Option<Self> {
         let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(smtp_url.expose_secret())
             .ok()?
@@ -299,7 +322,10 @@ impl Mailer {
             .build();
         Some(Self {
             from: from.parse().ok()?,
-            transport,
+            transport: Transport {
+                kept: Some(transport),
+                runtime: Handle::try_current().ok()?,
+            },
         })
     }
 
@@ -317,7 +343,7 @@ impl Mailer {
                 };
             }
         };
-        match self.transport.send(message).await {
+        match self.transport.kept().send(message).await {
             Ok(response) => Posted {
                 outcome: Outcome::Accepted {
                     external_id: Some(body["id"].as_str().unwrap_or_default().to_owned()),
@@ -338,7 +364,7 @@ impl Mailer {
 
     /// Logs in, and does nothing else.
     pub async fn log_in(&self) -> Result<(), LogInError> {
-        let code_is_ok = self.transport.test_connection().await;
+        let code_is_ok = self.transport.kept().test_connection().await;
         match code_is_ok {
             Ok(true) => Ok(()),
             Ok(false) => Err(LogInError::Unanswered(
@@ -473,6 +499,13 @@ mod tests {
         dress(&mut made, Some("News of your order"), MessageId::MIN);
         assert_eq!(made["subject"], "News of your order");
         assert_eq!(made["id"], MessageId::MIN.to_string());
+    }
+
+    #[tokio::test]
+    async fn it_may_be_let_go_of_where_no_task_can_be_started() {
+        let mailer = Mailer::new(&"smtp://127.0.0.1:1".into(), "shop@example.com").unwrap();
+        let elsewhere = std::thread::scope(|threads| threads.spawn(move || drop(mailer)).join());
+        assert!(elsewhere.is_ok());
     }
 
     #[tokio::test]
