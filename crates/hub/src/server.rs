@@ -42,7 +42,7 @@ pub struct Hub {
     stop: CancellationToken,
 }
 
-/// Runs a hub until `shutdown` is ready, and stops it. Whenever `reread` is, the hub takes over what the settings now say of channels.
+/// Runs a hub until `shutdown` is ready, and stops it. Whenever `reread` is, the hub takes over what the settings now say of channels, app secrets and verify tokens.
 pub async fn run(
     config: Config,
     shutdown: impl Future<Output = ()>,
@@ -112,16 +112,17 @@ impl Hub {
         &self.app
     }
 
-    /// Takes over what settings that were read again say of channels and their credentials, without a restart.
+    /// Takes over what settings that were read again say of channels and their credentials, app secrets and verify tokens, without a restart.
     pub async fn take_over(&self, config: &Config) {
         let app = &self.app;
+        app.ingest.trusts.take_over(&config.webhooks);
         let taken = channels::settings::take_over(&app.store, &app.channels, &config.channels, &app.clock, &app.ids);
         let taken = match taken.await {
             Ok(()) => channels::follow::look_anew(app).await.map_err(anyhow::Error::new),
             Err(error) => Err(anyhow::Error::new(error)),
         };
         match taken {
-            Ok(()) => tracing::info!("the channels of the settings were read again"),
+            Ok(()) => tracing::info!("channels, app secrets and verify tokens of the settings were read again"),
             Err(error) => tracing::error!(
                 error = format!("{error:#}"),
                 "the channels of the settings could not be taken over; what was known holds"

@@ -1,4 +1,4 @@
-//! `tidings serve`: the hub, until Ctrl-C or SIGTERM. SIGHUP has it read again what the settings say of channels.
+//! `tidings serve`: the hub, until Ctrl-C or SIGTERM. SIGHUP has it read again what the settings say of channels, app secrets and verify tokens.
 
 use std::net::SocketAddr;
 

@@ -2,7 +2,7 @@
 //!
 //! The promise: a 200 means that every event of the notification is on disk, once.
 //!
-//! 1. [`webhooks`]: checks the signature over the raw body, splits it into events, hands them to
+//! 1. [`webhooks`]: checks the signature over the raw body ([`trust`]), splits it into events, hands them to
 //! 2. [`writer`], which keeps many notifications with one flush and only then lets them be answered. What they mean ([`meaning`]) is brought into
 //!    conversations in the same unit ([`arrival`]), where nothing speaks against it;
 //! 3. [`projector`] finds in the store what was only kept, and what is to be understood again, batch by batch; a crash at any point leaves an
@@ -13,7 +13,7 @@
 //! Repeats cost a look at one index: an event's identity is unique in the store.
 
 use tidings_meta::notification::{self, EventKind, Platform};
-use tidings_meta::signature::{SignatureError, Verifier};
+use tidings_meta::signature::SignatureError;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 
 use crate::channels::Channels;
@@ -24,6 +24,7 @@ use crate::ids::Ids;
 use crate::ingest::arrival::Arrived;
 use crate::ingest::meaning::Meaning;
 use crate::ingest::model::NewEvent;
+use crate::ingest::trust::Trusts;
 use crate::store::StoreError;
 
 pub mod arrival;
@@ -32,6 +33,7 @@ pub mod meaning;
 pub mod model;
 pub mod projector;
 pub mod silence;
+pub mod trust;
 pub mod webhooks;
 pub mod writer;
 
@@ -60,8 +62,8 @@ pub struct Kept {
 /// The way in.
 #[derive(Debug)]
 pub struct Ingest {
-    whatsapp: Verifier,
-    instagram: Verifier,
+    /// Who is believed to be Meta.
+    pub trusts: Trusts,
     signature_required: bool,
     queue: mpsc::Sender<Pending>,
     /// What is left of the room for bodies, in KiB.
@@ -96,8 +98,7 @@ impl Ingest {
     pub fn new(config: &WebhookConfig, words: Words, channels: Channels, ids: Ids) -> (Self, mpsc::Receiver<Pending>) {
         let (queue, pending) = mpsc::channel(config.max_queue);
         let ingest = Self {
-            whatsapp: Verifier::new(&config.whatsapp.app_secrets),
-            instagram: Verifier::new(&config.instagram.app_secrets),
+            trusts: Trusts::new(config),
             signature_required: config.signature_required,
             queue,
             room: Semaphore::new(BODIES_BYTES_MAX.max(config.body_bytes_max).div_ceil(1024)),
@@ -119,10 +120,8 @@ impl Ingest {
         if !self.signature_required {
             return Ok(false);
         }
-        let verifier = match platform {
-            Platform::WhatsApp => &self.whatsapp,
-            Platform::Instagram => &self.instagram,
-        };
+        let trust = self.trusts.now();
+        let verifier = &trust.of(platform).verifier;
         if verifier.is_empty() {
             return Err(Refusal::NoSecret);
         }

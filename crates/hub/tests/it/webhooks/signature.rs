@@ -160,6 +160,47 @@ async fn any_of_several_secrets_will_do_until_it_is_taken_away() {
 }
 
 #[tokio::test]
+async fn secrets_and_tokens_are_changed_without_a_stop() {
+    let before = with_secrets()
+        .with("WHATSAPP_APP_SECRET", "old secret")
+        .with("WHATSAPP_VERIFY_TOKEN", "old token");
+    on_both_with(before, async |harness| {
+        harness.foresee_refusals(&[NO_SUCH_OBJECT]);
+        let post = async |id: &str, secret: &str| {
+            let notification = Notification::to(PATHS[0], body_for(PATHS[0], id)).signed_with(secret);
+            harness.post_as_is(notification).await.status.as_u16()
+        };
+        let verify = async |token: &str| {
+            let query = format!("hub.mode=subscribe&hub.verify_token={token}&hub.challenge=1");
+            harness.get(&format!("{}?{query}", PATHS[0])).await.status.as_u16()
+        };
+        assert_eq!(
+            (post("a", "old secret").await, post("b", "new secret").await),
+            (200, 401)
+        );
+        assert_eq!((verify("old%20token").await, verify("new%20token").await), (200, 403));
+
+        let mut config = harness.hub().app().config.clone();
+        config.webhooks.whatsapp.app_secrets = vec!["new secret".into(), "old secret".into()];
+        config.webhooks.whatsapp.verify_tokens = vec!["new token".into()];
+        harness.hub().take_over(&config).await;
+        assert_eq!(
+            (post("c", "old secret").await, post("d", "new secret").await),
+            (200, 200)
+        );
+        assert_eq!((verify("old%20token").await, verify("new%20token").await), (403, 200));
+
+        config.webhooks.whatsapp.app_secrets.pop();
+        harness.hub().take_over(&config).await;
+        assert_eq!(
+            (post("e", "old secret").await, post("f", "new secret").await),
+            (401, 200)
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn every_spelling_of_the_variables_gives_a_secret() {
     on_both_with(with_secrets(), async |harness| {
         harness.foresee_refusals(&[NO_SUCH_OBJECT]);
