@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
 import { attachmentsOn } from "../../crates/sandbox/src/phone/attach.js";
-import { Business } from "./business.mjs";
+import { Business, Customers } from "./business.mjs";
 import { accounts, openPhone } from "./phone.mjs";
 import { startBrowser, startHub, stores } from "./site.mjs";
 import { says } from "./snippets.mjs";
@@ -158,12 +158,14 @@ for (const store of stores()) {
     let browser;
     let hub;
     let business;
+    let customers;
     const phones = {};
     const conversations = {};
 
     before(async () => {
       [browser, hub] = await Promise.all([startBrowser(), startHub(script, { store })]);
       business = new Business(hub);
+      customers = new Customers(hub);
       for (const [channel, customer] of [["whatsapp", "amara"], ["instagram", "lucia"]]) {
         const phone = (phones[channel] = await openPhone(browser, hub, customer, accounts[channel]));
         const message = await business.byMeta(channel, await phone.write(`Hello, ${channel}`));
@@ -266,6 +268,27 @@ for (const store of stores()) {
       const file = await fetch(`${hub.url}/api/v1/media/${message.media[0].id}/content`, { headers: { authorization: `Bearer ${hub.key}` } });
       return business.call("POST", "/api/v1/media?filename=voice.ogg", new Uint8Array(await file.arrayBuffer()), { "content-type": "application/octet-stream" });
     }
+
+    test("a comment on a post comes in, is answered on the post, and taken back", async () => {
+      const phone = phones.instagram;
+      const { id: mediaId } = await customers.call("POST", `/sandbox/instagram-accounts/${accounts.instagram}/posts`, { kind: "image", caption: "Straight from Lagos" });
+      await phone.page.locator("#open-posts").click();
+      const post = phone.page.locator("#posts > li", { hasText: "Straight from Lagos" });
+      const externalId = await phone.posted(async () => {
+        await post.locator("input").fill("Do you ship to Spain?");
+        await post.locator("input").press("Enter");
+      });
+      const comment = await business.byMeta("instagram", externalId);
+      says(comment.content, { type: "text", text: "Do you ship to Spain?" });
+      const conversation = await business.call("GET", `/api/v1/conversations/${comment.conversationId}`);
+      says(conversation, { kind: "comments", post: { mediaId }, directConversation: conversations.instagram });
+      await business.accepted(await business.send({ content: { type: "comment_reply", messageId: comment.id, text: "We do." } }));
+      await post.locator(".answers .comment[data-by=business]", { hasText: "We do." }).waitFor();
+      await post.locator(".comment[data-by=me]").getByRole("button", { name: "Delete" }).click();
+      await post.locator(".comment").first().waitFor({ state: "detached" });
+      await phone.page.locator("#sheet-close").click();
+      assert.deepEqual(phone.troubles, []);
+    });
 
     // Last: from here on she has another number.
     test("a customer moves to another number and stays the same contact", async () => {
