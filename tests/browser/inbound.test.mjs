@@ -42,6 +42,8 @@ const fromTheMenu = {
     "share-story": { type: "share", share: "story" },
     "story-reply": { type: "several", text: "Still in stock?", parts: [{ type: "share", share: "story_reply" }] },
     "story-mention": { type: "share", share: "story_mention" },
+    "comment-mention": { type: "text", text: "@sandbox.records the best" },
+    "caption-mention": { type: "text", text: "New from @sandbox.records" },
     ad: { type: "text", text: "Tell me more" },
     menu: { type: "reply", source: "postback", payload: "HOURS", title: "Opening hours" },
     link: null,
@@ -198,7 +200,9 @@ for (const store of stores()) {
         for (const [name, id] of sent) {
           const expected = fromTheMenu[channel][name];
           if (expected === null) continue;
-          const message = await business.byMeta(channel, id, (one) => (one.media ?? []).every((file) => file.status === "stored"));
+          // What is said in a caption has no id but the post's.
+          const externalId = name === "caption-mention" ? `caption ${id}` : id;
+          const message = await business.byMeta(channel, externalId, (one) => (one.media ?? []).every((file) => file.status === "stored"));
           says(message.content, expected, name);
           const parts = expected.parts ?? [expected];
           // The heart has no file, a place where something is shared is none.
