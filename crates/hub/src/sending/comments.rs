@@ -14,7 +14,7 @@ use tidings_meta::notification::Platform;
 
 use crate::app::App;
 use crate::audit::Auditor;
-use crate::channels::Standing;
+use crate::channels::{Channel, Standing, check};
 use crate::conversations::content::Content;
 use crate::conversations::model::{Comment, CommentKind, Message, Millis, Status};
 use crate::conversations::projection::REDACTED;
@@ -216,7 +216,8 @@ pub async fn act(app: &App, caller: &str, id: MessageId, deed: Deed) -> Result<M
     // What is gone already is deleted, whoever did it; to hide or to show it is too late.
     let (done, error) = match of_meta {
         Ok(()) => (deed, None),
-        Err(DeedError::Meta(refusal)) if (refusal.code, refusal.subcode) == GONE => {
+        // Whoever may not see it is told the same: then nothing is taken for gone.
+        Err(DeedError::Meta(refusal)) if (refusal.code, refusal.subcode) == GONE && may_ask(app, &channel).await => {
             let error = (deed != Deed::Delete).then_some(DeedError::Refused(Refusal::Deleted));
             (Deed::Delete, error)
         }
@@ -232,6 +233,16 @@ pub async fn act(app: &App, caller: &str, id: MessageId, deed: Deed) -> Result<M
         (Some(error), _) => Err(error),
         (None, Some(message)) => Ok(message),
         (None, None) => Err(DeedError::Refused(Refusal::Unknown(id))),
+    }
+}
+
+/// Whether Meta takes the channel's credentials.
+async fn may_ask(app: &App, channel: &Channel) -> bool {
+    match &channel.credentials {
+        Some(credentials) => check::works_again(app, channel.kind, &channel.account, credentials)
+            .await
+            .is_ok(),
+        None => false,
     }
 }
 

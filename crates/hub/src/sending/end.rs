@@ -31,6 +31,8 @@ pub(super) enum End {
     TwiceUnknown,
     /// Its outcome is unknown, and it cannot be repeated, since the window has closed.
     ClosedUnknown,
+    /// Its outcome is unknown, and there is nowhere to send it again.
+    NowhereUnknown,
     /// Its outcome is unknown, and it is not repeated, since its contact has opted out.
     OptedOutUnknown,
 }
@@ -69,6 +71,10 @@ impl End {
             Self::ClosedUnknown => (
                 Status::Failed,
                 "it is not known whether Meta took it, and the window closed before it could be sent again; it may have arrived",
+            ),
+            Self::NowhereUnknown => (
+                Status::Failed,
+                "it is not known whether Meta took it, and there is nowhere to send it again; it may have arrived",
             ),
             Self::OptedOutUnknown => (
                 Status::Failed,

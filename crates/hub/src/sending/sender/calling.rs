@@ -11,9 +11,10 @@ use tokio::time::Instant;
 use super::{Answer, InHand, Line, Sender};
 use crate::channels::check::{self, CheckError};
 use crate::channels::model::ChannelKind;
-use crate::conversations::model::{Failure, Millis};
+use crate::conversations::model::{ChannelId, Failure, Millis};
 use crate::sending::model::{self, Outcome};
 use crate::sending::{outcome, request};
+use crate::store::StoreError;
 
 /// For how long it counts that Meta answered, or did not.
 const ANSWERS_FRESH: Duration = Duration::from_secs(1);
@@ -129,6 +130,23 @@ impl Sender {
         }
     }
 
+    /// The first of these ids of Meta's that is not another message of ours: the same may have been answered to two people.
+    async fn first_of_nobody(&self, ids: Vec<String>) -> Result<Option<String>, StoreError> {
+        let keys: Vec<(ChannelId, String)> = ids.iter().map(|id| (self.channel.id.clone(), id.clone())).collect();
+        let ours = self
+            .app
+            .store
+            .read(move |tx| {
+                let known = tx.message_ids_by_external_ids(&keys)?;
+                let messages = tx.messages_by_ids(&known.into_values().collect::<Vec<_>>())?;
+                // One that an event has told of may be the echo of what is looked for.
+                let ours = messages.into_iter().filter(|message| message.event_id.is_none());
+                Ok::<_, StoreError>(ours.filter_map(|message| message.external_id).collect::<Vec<_>>())
+            })
+            .await?;
+        Ok(ids.into_iter().find(|id| !ours.contains(id)))
+    }
+
     /// Looks whether an attempt whose outcome stayed unknown has left its answer below the comment: then nothing is said again. `None` if there is
     /// none. Instagram's requests bear no mark, and the webhook of an own comment may be lost.
     async fn look_below(&self, in_hand: &InHand) -> Option<Answer> {
@@ -160,12 +178,25 @@ impl Sender {
                     }));
                 }
             };
-            let ours = page.comments.iter().find(|comment| {
+            let like_ours = page.comments.iter().filter(|comment| {
                 comment.text.as_deref() == words
                     && comment.at.is_none_or(|at| at >= since)
                     && comment.from_id.as_deref().is_none_or(|from| from == account)
             });
-            if let Some(found) = ours.and_then(|comment| comment.id.clone()) {
+            let ids = like_ours.filter_map(|comment| comment.id.clone()).collect();
+            let found = match self.first_of_nobody(ids).await {
+                Ok(found) => found,
+                Err(error) => {
+                    let failure = Failure::ours(format!(
+                        "whose the answers below the comment are could not be read: {error}"
+                    ));
+                    return Some(answer(Outcome::Unknown {
+                        failure,
+                        answered: true,
+                    }));
+                }
+            };
+            if let Some(found) = found {
                 return Some(answer(Outcome::Accepted {
                     external_id: Some(found),
                     recipient: model::Recipient::default(),

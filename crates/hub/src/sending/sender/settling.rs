@@ -465,6 +465,10 @@ impl Settling {
             if let Some(echo) = echoes.remove(external_id)
                 && echo.id != message.id
             {
+                if echo.event_id.is_none() {
+                    // No echo, but another message of ours, which keeps it.
+                    continue;
+                }
                 for (receipt, time) in [
                     (Receipt::Sent, echo.receipts.sent_at),
                     (Receipt::Delivered, echo.receipts.delivered_at),

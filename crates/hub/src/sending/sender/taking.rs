@@ -335,6 +335,12 @@ impl Sender {
                 request::address_of(self.channel.kind, &self.channel.account, identities)
             };
             let Some(address) = address else {
+                if entry.state == EntryState::Unknown || message.maybe_duplicate {
+                    End::NowhereUnknown.apply(&mut message, now);
+                    taken.ended.push(message.content.kind());
+                    writes.end(entry.message_id, message);
+                    continue;
+                }
                 let failure = Failure::ours(if is_answer {
                     "the comment is gone"
                 } else {

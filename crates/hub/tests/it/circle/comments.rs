@@ -446,6 +446,45 @@ async fn a_private_reply_that_never_got_there_leaves_room_for_another() {
 }
 
 #[tokio::test]
+async fn the_same_answer_to_two_comments_is_said_twice() {
+    let mut setup = Setup::default()
+        .with("WHATSAPP_REQUEST_TIMEOUT_MS", "300")
+        .with("TIDINGS_GRAPH_CONNECT_TIMEOUT_MS", "300");
+    setup.sandbox.rules.echo = EchoTiming::Never;
+    on_both_with(setup, async |harness| {
+        let post = post(harness);
+        let (_, first) = commented(harness, "lucia", comment("How much?", &post)).await;
+        let parent = first["externalId"].as_str().unwrap().to_owned();
+        let (_, second) = commented(harness, "lucia", under("And the shipping?", &parent)).await;
+        let one = answer(harness, "comment_reply", &first, "Sent you a message.").await;
+        let one = harness.message_until(&one, "accepted").await;
+        // The other one never reaches Meta, and the first looks like it.
+        let fault = FaultRequest {
+            endpoint: "comments".to_owned(),
+            kind: FaultKind::ResetBefore,
+            count: Some(1),
+            ..FaultRequest::default()
+        };
+        harness.sandbox.fault(fault).unwrap();
+        let other = answer(harness, "comment_reply", &second, "Sent you a message.").await;
+        let other = harness
+            .until("it is said after all", async |harness| {
+                harness.pass(Duration::from_secs(10)).await;
+                let message = harness.message(&other).await;
+                (message["status"] == "accepted").then_some(message)
+            })
+            .await;
+        assert_ne!(one["externalId"], other["externalId"]);
+        let kept = harness.message(one["id"].as_str().unwrap()).await;
+        assert_eq!(kept["externalId"], one["externalId"]);
+        let said = on_post(harness, &post).await;
+        let answers = said.iter().filter(|comment| comment["text"] == "Sent you a message.");
+        assert_eq!(answers.count(), 2, "{said:#?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_answer_whose_outcome_stayed_unknown_is_not_doubled() {
     for echo in [EchoTiming::AfterAnswer, EchoTiming::Never] {
         for kind in ["comment_reply", "private_reply"] {
