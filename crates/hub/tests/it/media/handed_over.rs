@@ -96,7 +96,13 @@ async fn a_message_waits_for_its_file_and_the_others_do_not() {
         let elsewhere = harness.reply(other.unwrap(), "not behind it").await;
         harness.message_until(&elsewhere, "accepted").await;
         assert_eq!(harness.message(&behind).await["status"], "queued", "order is kept");
-        harness.pass(Duration::from_secs(6)).await;
+        // The delay begins when Meta has read all of the file, which may be after a first step of time.
+        harness
+            .until("the file has come to Meta", async |harness| {
+                harness.pass(Duration::from_secs(6)).await;
+                (harness.sandbox.transfers().now == 0).then_some(())
+            })
+            .await;
         harness.message_until(&sent, "accepted").await;
         harness.message_until(&behind, "accepted").await;
     })
