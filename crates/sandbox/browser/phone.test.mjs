@@ -274,8 +274,10 @@ test("a customer comments on a post, and sees what the business makes of it", as
   // What is answered goes below the same comment.
   await posted(async () => {
     await post.getByRole("button", { name: "Reply to" }).last().click();
-    await post.locator("input").fill("Thank you!");
-    await post.locator("input").press("Enter");
+    // The field is drawn anew for it.
+    const reply = post.getByPlaceholder("Reply to");
+    await reply.fill("Thank you!");
+    await reply.press("Enter");
   });
   await post.locator(".answers .comment[data-by=me]", { hasText: "Thank you!" }).waitFor();
   await own.first().getByRole("button", { name: "Delete" }).click();

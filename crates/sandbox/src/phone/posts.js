@@ -6,7 +6,7 @@ import { contentSheet } from "./sheets.js";
 
 const postsShownMax = 20;
 
-/** What is open: {api, customerId, accountId, answering, list, note}, or null. */
+/** What is open: {api, customerId, accountId, answering, drafts, list, note}, or null; `drafts` is what is being written, by post. */
 let shown = null;
 let reading = null;
 
@@ -17,7 +17,7 @@ let reading = null;
 export async function openPosts(api, customerId, accountId) {
   const list = element("ol", { id: "posts", class: "plain-list posts" });
   const note = element("p", { class: "quiet" }, "Reading the posts…");
-  shown = { api, customerId, accountId, answering: null, list, note };
+  shown = { api, customerId, accountId, answering: null, drafts: new Map(), list, note };
   contentSheet("Posts", [list, note], () => { shown = null; });
   await refreshPosts();
 }
@@ -92,11 +92,16 @@ function answer(comment) {
 
 function writing(mediaId, answering) {
   const input = element("input", { class: "field", maxlength: "2200", "aria-label": "Comment", placeholder: answering?.username ? `Reply to ${answering.username}` : "Add a comment" });
+  // What is drawn anew keeps what is being written in it.
+  input.value = shown.drafts.get(mediaId) ?? "";
+  input.addEventListener("input", () => shown?.drafts.set(mediaId, input.value));
   const say = async () => {
     const text = input.value.trim();
     if (!text) return;
     const parentId = answering?.id;
+    shown.drafts.delete(mediaId);
     if (await act({ type: "comment", text, mediaId, parentId })) input.value = "";
+    else shown?.drafts.set(mediaId, text);
   };
   input.addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); say(); } });
   return element("div", { class: "wall-writing" }, input, element("button", { type: "button", class: "small-button strong", onclick: say }, "Post"));
