@@ -60,4 +60,4 @@ CREATE TABLE mentions (
     attempts INTEGER NOT NULL,
     PRIMARY KEY (channel_id, media_id, comment_id)
 ) WITHOUT ROWID;
-CREATE INDEX mentions_by_due ON mentions (due_at);
+CREATE INDEX mentions_by_due ON mentions (channel_id, due_at);

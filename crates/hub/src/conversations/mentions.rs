@@ -12,8 +12,8 @@ use tidings_meta::notification::Platform;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::channels::Channel;
 use crate::channels::model::ChannelKind;
+use crate::channels::{Channel, Standing};
 use crate::conversations::content::Content;
 use crate::conversations::model::{CommentKind, Identity, IdentityKey, IdentityKind, Millis, Sender};
 use crate::conversations::projection::{self, Incoming};
@@ -34,52 +34,64 @@ const ATTEMPTS_MAX: u32 = 144;
 pub async fn run(app: App, stop: CancellationToken) {
     let mut changes = app.channels.changes();
     while !stop.is_cancelled() {
-        let channels = app.channels.all();
-        if !channels.iter().any(|channel| can_ask(channel)) {
+        let mut channels = app.channels.all();
+        channels.retain(|channel| can_ask(&app, channel));
+        if channels.is_empty() {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
                 () = changes.changed() => continue,
             }
         }
-        match read_due(&app, &stop).await {
-            Ok(asked) if asked > 0 => continue,
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "mentions that are due cannot be looked up"),
+        let mut asked = 0;
+        for channel in channels {
+            match read_due(&app, &channel, &stop).await {
+                Ok(of_channel) => asked += of_channel,
+                Err(error) => {
+                    tracing::warn!(%error, channel = %channel.id, "mentions that are due cannot be looked up")
+                }
+            }
         }
-        tokio::select! {
-            biased;
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
-            () = stop.cancelled() => return,
+        if asked == 0 {
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = stop.cancelled() => return,
+            }
         }
     }
 }
 
-fn can_ask(channel: &Channel) -> bool {
-    channel.kind == ChannelKind::Instagram && channel.credentials.is_some()
+/// Whether Meta is asked for it at present: of a channel that is held nothing is asked, so that no try is lost on that.
+fn can_ask(app: &App, channel: &Channel) -> bool {
+    let standing = channel.standing(&app.flags);
+    channel.kind == ChannelKind::Instagram && !matches!(standing, Standing::ReceiveOnly | Standing::Held)
 }
 
-/// Asks about the mentions that are due, a batch at most; answers with how many were asked about.
-async fn read_due(app: &App, stop: &CancellationToken) -> Result<usize, StoreError> {
-    let now = app.clock.now_millis();
+/// Asks about the mentions of a channel that are due, a batch at most; answers with how many were asked about.
+async fn read_due(app: &App, channel: &Channel, stop: &CancellationToken) -> Result<usize, StoreError> {
+    let (now, id) = (app.clock.now_millis(), channel.id.clone());
+    // A look costs a reader nothing; a unit that writes would wait for its turn, most often for nothing.
+    if !app.store.read(move |tx| tx.any_mention_due(&id, now)).await? {
+        return Ok(0);
+    }
+    let id = channel.id.clone();
     let due = app
         .store
-        .write_unflushed(move |tx| tx.take_due_mentions(now, now + AGAIN_AFTER, BATCH))
+        .write_unflushed(move |tx| tx.take_due_mentions(&id, now, now + AGAIN_AFTER, BATCH))
         .await?;
     let mut asked = 0;
     for mention in due {
-        let channel = app.channels.get(&mention.channel_id);
-        let Some(channel) = channel.filter(|channel| can_ask(channel)) else {
-            continue;
-        };
         asked += 1;
         let exchange = tokio::select! {
             biased;
-            exchange = ask(&channel, &mention) => exchange,
+            exchange = ask(channel, &mention) => exchange,
             () = stop.cancelled() => return Ok(asked),
         };
-        if let Some(exchange) = exchange {
-            take(app, &channel, mention, exchange).await?;
+        if let Some(exchange) = exchange
+            && let Err(error) = take(app, channel, mention, exchange).await
+        {
+            tracing::warn!(%error, channel = %channel.id, "what a mention says cannot be kept; it is asked about again later");
         }
     }
     Ok(asked)
@@ -111,11 +123,13 @@ async fn take(
         Ok(node) => incoming(channel, &mention, node),
         Err(CallError::Refused(refusal)) => {
             let class = error::explain(Platform::Instagram, &refusal).class;
-            let may_pass = matches!(
-                class,
-                Class::Temporary | Class::Throttled | Class::PairLimit | Class::Credentials | Class::Account
-            );
-            if may_pass && mention.attempts < ATTEMPTS_MAX {
+            let is_given_up = match class {
+                // It is the channel that Meta refuses: its mentions wait, like its messages.
+                Class::Credentials | Class::Account => false,
+                Class::Temporary | Class::Throttled | Class::PairLimit => mention.attempts >= ATTEMPTS_MAX,
+                _ => true,
+            };
+            if !is_given_up {
                 return Ok(());
             }
             tracing::info!(channel = %channel.id, error = %refusal, "what a mention says cannot be read");

@@ -184,12 +184,28 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Mentions that are due to be asked about, the longest due first, `limit` at most. Until `again_at` they are not due for anybody else.
-    pub fn take_due_mentions(&mut self, now: Millis, again_at: Millis, limit: u32) -> Result<Vec<Mention>, StoreError> {
+    /// Whether any mention of a channel is due to be asked about.
+    pub fn any_mention_due(&mut self, channel: &ChannelId, now: Millis) -> Result<bool, StoreError> {
+        let row = self.query_opt(
+            "SELECT x.media_id FROM mentions AS x WHERE x.channel_id = ?1 AND x.due_at <= ?2 LIMIT 1",
+            params![&channel.0, now],
+        )?;
+        Ok(row.is_some())
+    }
+
+    /// Mentions of a channel that are due to be asked about, the longest due first, `limit` at most. Until `again_at` they are not due for
+    /// anybody else.
+    pub fn take_due_mentions(
+        &mut self,
+        channel: &ChannelId,
+        now: Millis,
+        again_at: Millis,
+        limit: u32,
+    ) -> Result<Vec<Mention>, StoreError> {
         let rows = self.query(
             "SELECT x.channel_id, x.media_id, x.comment_id, x.told_at, x.event_id, x.attempts FROM mentions AS x
-             WHERE x.due_at <= ?1 ORDER BY x.due_at, x.channel_id, x.media_id, x.comment_id LIMIT ?2 {lock x}",
-            params![now, limit],
+             WHERE x.channel_id = ?1 AND x.due_at <= ?2 ORDER BY x.due_at, x.media_id, x.comment_id LIMIT ?3 {lock x}",
+            params![&channel.0, now, limit],
         )?;
         let mentions: Vec<Mention> = rows.iter().map(mention).collect::<Result<_, _>>()?;
         let mut taken = Rows::new();

@@ -247,7 +247,13 @@ fn mentions_are_asked_about_one_by_one_until_they_are_known() {
             tx.insert_mentions(&new[2..], BEGIN + 9)
         })
         .await;
-        let take = async |now: i64, limit: u32| lab.write(move |tx| tx.take_due_mentions(now, now + 10, limit)).await;
+        let take = async |now: i64, limit: u32| {
+            let taken = lab.write(move |tx| tx.take_due_mentions(&instagram(), now, now + 10, limit));
+            let taken = taken.await;
+            assert!(!taken.is_empty() || !lab.read(move |tx| tx.any_mention_due(&instagram(), now)).await);
+            taken
+        };
+        assert!(lab.read(move |tx| tx.any_mention_due(&instagram(), BEGIN)).await);
         assert_eq!(take(BEGIN - 1, 5).await, []);
         assert_eq!(take(BEGIN, 1).await, std::slice::from_ref(&two));
         assert_eq!(take(BEGIN, 5).await, std::slice::from_ref(&one));
