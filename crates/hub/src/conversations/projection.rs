@@ -1018,9 +1018,6 @@ impl<'a> Batch<'a> {
         self.touched_messages.insert(id);
         // What it said is gone: from the message, its earlier wordings, and the events that told them, whether these came in earlier
         // batches or in this one.
-        if let Some(brought_by) = brought_by {
-            redact(tx, &mut self.done.redacted, brought_by)?;
-        }
         for fact in self.facts.iter_mut().filter(|fact| fact.message_id == id) {
             match fact.kind.as_str() {
                 "edited" => "{}".clone_into(&mut fact.detail),
@@ -1029,11 +1026,7 @@ impl<'a> Batch<'a> {
             }
             redact(tx, &mut self.done.redacted, fact.event_id)?;
         }
-        for told_by in tx.events_of_message(id)? {
-            redact(tx, &mut self.done.redacted, told_by)?;
-        }
-        tx.forget_wordings(id)?;
-        tx.forget_media_of_message(id, self.now)?;
+        self.done.redacted.extend(forget_words(tx, id, brought_by, self.now)?);
         if deleted_before.is_none() {
             self.change(
                 index,
@@ -1276,6 +1269,24 @@ fn redact(tx: &mut Tx<'_>, redacted: &mut Vec<EventId>, event: EventId) -> Resul
     tx.redact_event(event, REDACTED)
 }
 
+/// What a message said is gone: from the events that told it, whichever brought it, from its earlier wordings, and its files. Answers with those
+/// events.
+pub(crate) fn forget_words(
+    tx: &mut Tx<'_>,
+    id: MessageId,
+    brought_by: Option<EventId>,
+    now: Millis,
+) -> Result<Vec<EventId>, StoreError> {
+    let mut redacted = Vec::new();
+    let told_by = tx.events_of_message(id)?;
+    for event in brought_by.into_iter().chain(told_by) {
+        redact(tx, &mut redacted, event)?;
+    }
+    tx.forget_wordings(id)?;
+    tx.forget_media_of_message(id, now)?;
+    Ok(redacted)
+}
+
 fn wording(content: &Content) -> String {
     serde_json::to_string(content).unwrap_or_default()
 }
@@ -1296,7 +1307,7 @@ pub const REFUSES_MARKETING: i64 = 131_050;
 const GIVEN_UP_MILLIS_MAX: Millis = 2 * 24 * 3600 * 1000;
 
 /// How far Meta's clock and ours may be apart.
-const CLOCKS_APART: Millis = 60 * 1000;
+pub(crate) const CLOCKS_APART: Millis = 60 * 1000;
 
 /// Stands in the place of a message's id for what waits for a conversation with somebody. Meta's ids have no spaces.
 fn conversation_mark(identity: &IdentityKey) -> String {

@@ -17,7 +17,7 @@ use crate::audit::Auditor;
 use crate::channels::{Channel, Standing, check};
 use crate::conversations::content::Content;
 use crate::conversations::model::{Comment, CommentKind, Message, Millis, Status};
-use crate::conversations::projection::REDACTED;
+use crate::conversations::projection;
 use crate::ids::{EventId, MessageId};
 use crate::sending::sender::millis;
 use crate::store::messages::MessageFact;
@@ -340,13 +340,5 @@ fn delete(tx: &mut Tx<'_>, message: &mut Message, now: Millis) -> Result<(), Sto
     message.deleted_at = Some(now);
     message.content = Content::Deleted;
     tx.update_messages(&[message])?;
-    if let Some(brought_by) = message.event_id {
-        tx.redact_event(brought_by, REDACTED)?;
-    }
-    for told_by in tx.events_of_message(message.id)? {
-        if told_by != EventId::MIN {
-            tx.redact_event(told_by, REDACTED)?;
-        }
-    }
-    tx.forget_wordings(message.id)
+    projection::forget_words(tx, message.id, message.event_id, now).map(|_| ())
 }

@@ -30,7 +30,8 @@ const RECOVERY_PER_SECOND: f64 = 0.05;
 const REMEMBERED_MAX: usize = 4_096;
 /// Calls are counted by spans of five minutes.
 pub const SPAN_MILLIS: Millis = 300_000;
-const HOUR_MILLIS: Millis = 3_600_000;
+/// An hour, in the store's unit.
+pub const HOUR_MILLIS: Millis = 3_600_000;
 const DAY_MILLIS: Millis = 86_400_000;
 
 /// So many calls a second.

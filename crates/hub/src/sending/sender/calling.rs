@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use super::{Answer, InHand, Line, Sender};
 use crate::channels::check::{self, CheckError};
 use crate::channels::model::ChannelKind;
-use crate::conversations::model::{ChannelId, Failure, Millis};
+use crate::conversations::model::{ChannelId, Failure};
+use crate::conversations::projection::CLOCKS_APART;
 use crate::sending::model::{self, Outcome};
 use crate::sending::{outcome, request};
 use crate::store::StoreError;
@@ -20,8 +21,6 @@ use crate::store::StoreError;
 const ANSWERS_FRESH: Duration = Duration::from_secs(1);
 /// How long it may take to answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
-/// How far Meta's clock and ours may be apart.
-const CLOCKS_APART: Millis = 60_000;
 /// How many pages of answers are looked through for one of ours.
 const LOOK_PAGES_MAX: usize = 4;
 
@@ -167,15 +166,17 @@ impl Sender {
                 usage: exchange.usage,
                 class: None,
             };
+            let as_unknown_as_before = |why: String| {
+                answer(Outcome::Unknown {
+                    failure: Failure::ours(why),
+                    answered: true,
+                })
+            };
             let page = match &exchange.outcome {
                 Ok(page) => page,
-                // It is as unknown as before.
                 Err(error) => {
-                    let failure = Failure::ours(format!("what is below the comment could not be read: {error}"));
-                    return Some(answer(Outcome::Unknown {
-                        failure,
-                        answered: true,
-                    }));
+                    let why = format!("what is below the comment could not be read: {error}");
+                    return Some(as_unknown_as_before(why));
                 }
             };
             let like_ours = page.comments.iter().filter(|comment| {
@@ -187,13 +188,8 @@ impl Sender {
             let found = match self.first_of_nobody(ids).await {
                 Ok(found) => found,
                 Err(error) => {
-                    let failure = Failure::ours(format!(
-                        "whose the answers below the comment are could not be read: {error}"
-                    ));
-                    return Some(answer(Outcome::Unknown {
-                        failure,
-                        answered: true,
-                    }));
+                    let why = format!("whose the answers below the comment are could not be read: {error}");
+                    return Some(as_unknown_as_before(why));
                 }
             };
             if let Some(found) = found {

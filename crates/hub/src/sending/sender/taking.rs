@@ -32,7 +32,6 @@ const LEASE_MARGIN: Duration = Duration::from_secs(30);
 const SHORT_WAIT: Millis = 1_000;
 /// Meta's code for a message that cannot go to a business-scoped user id (reference `whatsapp.md` 14.2).
 const NOT_FOR_USER_IDS: i64 = 131_062;
-const HOUR_MILLIS: Millis = 3_600_000;
 /// When it is looked again whether a file is in Meta's hands; whoever hands it over tells sooner.
 const MEDIA_LOOK_AGAIN: Millis = 5_000;
 
@@ -231,9 +230,9 @@ impl Sender {
         if limit == 0 {
             return Ok((i64::MAX, now));
         }
-        let made = tx.private_replies_since(&self.channel.id, now - HOUR_MILLIS, limit)?;
+        let made = tx.private_replies_since(&self.channel.id, now - pace::HOUR_MILLIS, limit)?;
         let oldest = made.last().copied().unwrap_or(now);
-        Ok((i64::from(limit) - made.len() as i64, oldest + HOUR_MILLIS))
+        Ok((i64::from(limit) - made.len() as i64, oldest + pace::HOUR_MILLIS))
     }
 
     /// How the templates stand that these messages are, or may become.
