@@ -48,7 +48,7 @@ pub async fn run(app: App, stop: CancellationToken) {
             match read_due(&app, &channel, &stop).await {
                 Ok(of_channel) => asked += of_channel,
                 Err(error) => {
-                    tracing::warn!(%error, channel = %channel.id, "mentions that are due cannot be looked up")
+                    tracing::warn!(%error, channel = %channel.id, "mentions that are due cannot be looked up");
                 }
             }
         }

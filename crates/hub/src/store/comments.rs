@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::value::{FromValue, Row, Rows, Value, params};
+use super::value::{FromValue, Row, Rows, Value, by_channel, params};
 use super::{StoreError, Tx};
 use crate::conversations::model::{ChannelId, Comment, CommentKind, Millis};
 use crate::ids::{ConversationId, EventId, MessageId};
@@ -128,18 +128,12 @@ impl Tx<'_> {
         &mut self,
         keys: &[(ChannelId, String)],
     ) -> Result<HashMap<(ChannelId, String), ConversationId>, StoreError> {
-        let mut rows = Rows::new();
-        for (channel, external_id) in keys {
-            rows.push(params![&channel.0, external_id]);
-        }
+        let rows = Rows::of_channels(keys);
         let found = self.query_rows(
             "SELECT m.channel_id, m.external_id, m.conversation_id FROM {each r: channel_id text, external_id text} messages AS m WHERE m.channel_id = r.channel_id AND m.external_id = r.external_id",
             &rows,
         )?;
-        found
-            .iter()
-            .map(|row| Ok(((ChannelId(row.get(0)?), row.get(1)?), row.get(2)?)))
-            .collect()
+        by_channel(&found)
     }
 
     /// The ids of messages that Meta may have, but has not told us the id of, to conversations under these posts, whoever they are with.
@@ -147,10 +141,7 @@ impl Tx<'_> {
         &mut self,
         posts: &[(ChannelId, String)],
     ) -> Result<Vec<MessageId>, StoreError> {
-        let mut rows = Rows::new();
-        for (channel, media_id) in posts {
-            rows.push(params![&channel.0, media_id]);
-        }
+        let rows = Rows::of_channels(posts);
         let found = self.query_rows(
             "SELECT m.id FROM {each r: channel_id text, media_id text} outbox AS o
              JOIN conversations AS c ON c.id = o.conversation_id AND c.kind = 'comments'

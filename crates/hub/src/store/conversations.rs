@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::contacts::searched;
 use super::events::escaped;
-use super::value::{FromValue, Row, Rows, Value, params};
+use super::value::{FromValue, Row, Rows, Value, by_channel, params};
 use super::{StoreError, Tx};
 use crate::conversations::model::{
     ChannelId, Conversation, ConversationKind, ConversationStatus, Handler, Millis, Venue,
@@ -93,10 +93,7 @@ macro_rules! select_conversations {
 impl Tx<'_> {
     /// The direct conversations of these pairs of channel and contact, locked until the unit ends.
     pub fn lock_conversations(&mut self, pairs: &[(ChannelId, ContactId)]) -> Result<Vec<Conversation>, StoreError> {
-        let mut rows = Rows::new();
-        for (channel, contact) in pairs {
-            rows.push(params![&channel.0, contact]);
-        }
+        let rows = Rows::of_channels(pairs);
         let found = self.query_rows(
             select_conversations!("FROM {each r: channel_id text, contact_id blob} conversations AS c WHERE c.channel_id = r.channel_id AND c.contact_id = r.contact_id AND c.kind = 'direct' ORDER BY c.id {lock c}"),
             &rows,
@@ -138,18 +135,12 @@ impl Tx<'_> {
         &mut self,
         pairs: &[(ChannelId, ContactId)],
     ) -> Result<HashMap<(ChannelId, ContactId), ConversationId>, StoreError> {
-        let mut rows = Rows::new();
-        for (channel, contact) in pairs {
-            rows.push(params![&channel.0, contact]);
-        }
+        let rows = Rows::of_channels(pairs);
         let found = self.query_rows(
             "SELECT c.channel_id, c.contact_id, c.id FROM {each r: channel_id text, contact_id blob} conversations AS c WHERE c.channel_id = r.channel_id AND c.contact_id = r.contact_id AND c.kind = 'direct' AND c.merged_into IS NULL",
             &rows,
         )?;
-        found
-            .iter()
-            .map(|row| Ok(((ChannelId(row.get(0)?), row.get(1)?), row.get(2)?)))
-            .collect()
+        by_channel(&found)
     }
 
     /// A conversation, locked until the unit ends; one that was merged comes back as the one it was merged into.

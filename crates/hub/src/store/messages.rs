@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::value::{FromValue, Row, Rows, Value, params};
+use super::value::{FromValue, Row, Rows, Value, by_channel, params};
 use super::{StoreError, Tx};
 use crate::conversations::content::Content;
 use crate::conversations::model::{ChannelId, Failure, Message, Millis, Receipts, Sender, Status};
@@ -57,10 +57,7 @@ macro_rules! select_messages {
 impl Tx<'_> {
     /// The messages with these ids of Meta's, locked until the unit ends.
     pub fn lock_messages_by_external_ids(&mut self, keys: &[(ChannelId, String)]) -> Result<Vec<Message>, StoreError> {
-        let mut rows = Rows::new();
-        for (channel, external_id) in keys {
-            rows.push(params![&channel.0, external_id]);
-        }
+        let rows = Rows::of_channels(keys);
         let found = self.query_rows(
             select_messages!("FROM {each r: channel_id text, external_id text} messages AS m WHERE m.channel_id = r.channel_id AND m.external_id = r.external_id ORDER BY m.id {lock m}"),
             &rows,
@@ -104,18 +101,12 @@ impl Tx<'_> {
         &mut self,
         keys: &[(ChannelId, String)],
     ) -> Result<HashMap<(ChannelId, String), MessageId>, StoreError> {
-        let mut rows = Rows::new();
-        for (channel, external_id) in keys {
-            rows.push(params![&channel.0, external_id]);
-        }
+        let rows = Rows::of_channels(keys);
         let found = self.query_rows(
             "SELECT m.channel_id, m.external_id, m.id FROM {each r: channel_id text, external_id text} messages AS m WHERE m.channel_id = r.channel_id AND m.external_id = r.external_id",
             &rows,
         )?;
-        found
-            .iter()
-            .map(|row| Ok(((ChannelId(row.get(0)?), row.get(1)?), row.get(2)?)))
-            .collect()
+        by_channel(&found)
     }
 
     /// Outbound messages of a conversation that Meta may have, but has not told us the id of: locked until the unit ends.
@@ -522,10 +513,7 @@ impl Tx<'_> {
         if known.is_empty() || self.query(anything, params![])?.is_empty() {
             return Ok(0);
         }
-        let mut rows = Rows::new();
-        for (channel, external_id) in known {
-            rows.push(params![&channel.0, external_id]);
-        }
+        let rows = Rows::of_channels(known);
         let found = self.query_rows(
             "SELECT p.channel_id, p.external_id, p.event_id FROM {each r: channel_id text, external_id text} parked_events AS p WHERE p.channel_id = r.channel_id AND p.external_id = r.external_id",
             &rows,

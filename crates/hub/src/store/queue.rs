@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::messages::to_json;
-use super::value::{FromValue, Row, Rows, Value, params};
+use super::value::{FromValue, Row, Rows, Value, by_channel, params};
 use super::{StoreError, Tx};
 use crate::conversations::model::{ChannelId, Message, Millis};
 use crate::ids::{AttemptId, MessageId};
@@ -189,19 +189,13 @@ impl Tx<'_> {
         &mut self,
         keys: &[(ChannelId, String)],
     ) -> Result<HashMap<(ChannelId, String), MessageId>, StoreError> {
-        let mut rows = Rows::new();
-        for (channel, external_id) in keys {
-            rows.push(params![&channel.0, external_id]);
-        }
+        let rows = Rows::of_channels(keys);
         let found = self.query_rows(
             "SELECT f.channel_id, f.external_id, f.message_id FROM {each r: channel_id text, external_id text} former_external_ids AS f
              WHERE f.channel_id = r.channel_id AND f.external_id = r.external_id",
             &rows,
         )?;
-        found
-            .iter()
-            .map(|row| Ok(((ChannelId(row.get(0)?), row.get(1)?), row.get(2)?)))
-            .collect()
+        by_channel(&found)
     }
 
     /// Makes what waits on a pause due at a time, some of a channel's; answers with how many. What is scheduled, under way, or of unknown

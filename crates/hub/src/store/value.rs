@@ -1,6 +1,10 @@
 //! The few kinds of value that both engines store, and rows of them.
 
+use std::collections::HashMap;
+use std::hash::Hash;
+
 use super::StoreError;
+use crate::conversations::model::ChannelId;
 
 /// A value on its way into a statement.
 ///
@@ -79,6 +83,18 @@ impl<'a> Rows<'a> {
         self.values.extend_from_slice(row);
     }
 
+    /// A row for each channel and what is asked of it.
+    pub(crate) fn of_channels<T>(asked: &'a [(ChannelId, T)]) -> Self
+    where
+        Param<'a>: From<&'a T>,
+    {
+        let mut rows = Self::new();
+        for (channel, of) in asked {
+            rows.push(&[Param::Text(&channel.0), of.into()]);
+        }
+        rows
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
@@ -90,6 +106,18 @@ impl<'a> Rows<'a> {
     pub(super) fn column(&self, index: usize) -> impl Iterator<Item = Param<'a>> + '_ {
         self.values.iter().skip(index).step_by(self.width.max(1)).copied()
     }
+}
+
+/// What was found of channels and what was asked of them, which are the first two columns.
+pub(crate) fn by_channel<K, V>(found: &[Row]) -> Result<HashMap<(ChannelId, K), V>, StoreError>
+where
+    K: FromValue + Eq + Hash,
+    V: FromValue,
+{
+    found
+        .iter()
+        .map(|row| Ok(((ChannelId(row.get(0)?), row.get(1)?), row.get(2)?)))
+        .collect()
 }
 
 /// A value on its way out of a row.
