@@ -63,12 +63,8 @@ impl Sender {
             _ => None,
         };
         let mut outcome = outcome::of(platform, request::is_repeatable(body), &exchange);
-        // Meta takes one private reply for each comment: that there is one proves that the attempt whose outcome was unknown has made it.
         if in_hand.is_maybe_double && request::is_private_reply(body) && outcome::is_answered_already(&outcome) {
-            outcome = Outcome::Accepted {
-                external_id: None,
-                recipient: model::Recipient::default(),
-            };
+            outcome = self.private_reply_before(body).await;
         }
         Answer {
             outcome,
@@ -77,6 +73,31 @@ impl Sender {
             elapsed: exchange.elapsed,
             usage: exchange.usage,
             class,
+        }
+    }
+
+    /// What came of an attempt to answer a comment privately, if Meta refuses to do it again. It takes one such reply for each comment, and says the
+    /// same of a comment that is gone (reference `instagram.md` 7): of one that is there, the attempt whose outcome was unknown has made it.
+    async fn private_reply_before(&self, body: &serde_json::Value) -> Outcome {
+        let (Line::Meta { client, token, .. }, Some(comment_id)) =
+            (&self.line, body["recipient"]["comment_id"].as_str())
+        else {
+            return Outcome::Unknown {
+                failure: Failure::ours("it cannot be asked whether the comment is there"),
+                answered: true,
+            };
+        };
+        match client.replies_to_comment(token, comment_id, None).await.outcome {
+            Ok(_) => Outcome::Accepted {
+                external_id: None,
+                recipient: model::Recipient::default(),
+            },
+            Err(error) => Outcome::Unknown {
+                failure: Failure::ours(format!(
+                    "the comment cannot be answered privately, nor be read: {error}"
+                )),
+                answered: true,
+            },
         }
     }
 

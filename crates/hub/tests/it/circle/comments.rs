@@ -445,13 +445,62 @@ async fn a_private_reply_that_never_got_there_leaves_room_for_another() {
     .await;
 }
 
-#[tokio::test]
-async fn the_same_answer_to_two_comments_is_said_twice() {
+/// A call to Meta that is not answered is given up soon; when an echo tells what became of it is up to the test.
+fn impatient(echo: EchoTiming) -> Setup {
     let mut setup = Setup::default()
         .with("WHATSAPP_REQUEST_TIMEOUT_MS", "300")
         .with("TIDINGS_GRAPH_CONNECT_TIMEOUT_MS", "300");
-    setup.sandbox.rules.echo = EchoTiming::Never;
-    on_both_with(setup, async |harness| {
+    setup.sandbox.rules.echo = echo;
+    setup
+}
+
+fn once(endpoint: &str, kind: FaultKind) -> FaultRequest {
+    FaultRequest {
+        endpoint: endpoint.to_owned(),
+        kind,
+        count: Some(1),
+        ..FaultRequest::default()
+    }
+}
+
+#[tokio::test]
+async fn a_private_reply_that_may_not_have_arrived_is_not_said_to_have_once_its_comment_is_gone() {
+    on_both_with(impatient(EchoTiming::Never), async |harness| {
+        harness.foresee_refusals(&[10, 100]);
+        let post = post(harness);
+        let (_, message) = commented(harness, "lucia", comment("Link please", &post)).await;
+        harness.sandbox.fault(once("messages", FaultKind::ResetBefore)).unwrap();
+        let sent = answer(harness, "private_reply", &message, "Here you are.").await;
+        harness
+            .until("its outcome is unknown", async |harness| {
+                let (_, document) = harness.timeline(&sent).await;
+                (document["waiting"]["state"] == "unknown").then_some(())
+            })
+            .await;
+        // No webhook tells that it is gone.
+        let comment_id = message["externalId"].as_str().unwrap().to_owned();
+        harness
+            .sandbox
+            .write("lucia", ACCOUNT, Content::DeleteComment { comment_id })
+            .unwrap();
+        let ended = harness
+            .until("it has ended", async |harness| {
+                harness.pass(Duration::from_secs(10)).await;
+                let message = harness.message(&sent).await;
+                (!["queued", "sending"].contains(&message["status"].as_str().unwrap())).then_some(message)
+            })
+            .await;
+        assert_eq!(ended["status"], "failed", "{ended:#}");
+        let why = ended["error"]["text"].as_str().unwrap();
+        assert!(why.contains("it may have arrived"), "{why}");
+        assert!(harness.accepted("lucia").is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_same_answer_to_two_comments_is_said_twice() {
+    on_both_with(impatient(EchoTiming::Never), async |harness| {
         let post = post(harness);
         let (_, first) = commented(harness, "lucia", comment("How much?", &post)).await;
         let parent = first["externalId"].as_str().unwrap().to_owned();
@@ -459,13 +508,7 @@ async fn the_same_answer_to_two_comments_is_said_twice() {
         let one = answer(harness, "comment_reply", &first, "Sent you a message.").await;
         let one = harness.message_until(&one, "accepted").await;
         // The other one never reaches Meta, and the first looks like it.
-        let fault = FaultRequest {
-            endpoint: "comments".to_owned(),
-            kind: FaultKind::ResetBefore,
-            count: Some(1),
-            ..FaultRequest::default()
-        };
-        harness.sandbox.fault(fault).unwrap();
+        harness.sandbox.fault(once("comments", FaultKind::ResetBefore)).unwrap();
         let other = answer(harness, "comment_reply", &second, "Sent you a message.").await;
         let other = harness
             .until("it is said after all", async |harness| {
@@ -489,11 +532,7 @@ async fn an_answer_whose_outcome_stayed_unknown_is_not_doubled() {
     for echo in [EchoTiming::AfterAnswer, EchoTiming::Never] {
         for kind in ["comment_reply", "private_reply"] {
             println!("{echo:?} {kind}");
-            let mut setup = Setup::default()
-                .with("WHATSAPP_REQUEST_TIMEOUT_MS", "300")
-                .with("TIDINGS_GRAPH_CONNECT_TIMEOUT_MS", "300");
-            setup.sandbox.rules.echo = echo;
-            on_both_with(setup, async |harness| {
+            on_both_with(impatient(echo), async |harness| {
                 harness.foresee_refusals(&[100]);
                 let post = post(harness);
                 let (_, message) = commented(harness, "lucia", comment("Link please", &post)).await;
@@ -502,13 +541,10 @@ async fn an_answer_whose_outcome_stayed_unknown_is_not_doubled() {
                 } else {
                     "messages"
                 };
-                let fault = FaultRequest {
-                    endpoint: endpoint.to_owned(),
-                    kind: FaultKind::ResetAfterAccept,
-                    count: Some(1),
-                    ..FaultRequest::default()
-                };
-                harness.sandbox.fault(fault).unwrap();
+                harness
+                    .sandbox
+                    .fault(once(endpoint, FaultKind::ResetAfterAccept))
+                    .unwrap();
                 let sent = answer(harness, kind, &message, "Here you are.").await;
                 // Nothing is heard in the first minute; in the second it is looked for, or asked for again.
                 harness
