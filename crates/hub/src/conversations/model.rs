@@ -594,6 +594,11 @@ impl Conversation {
         self.window_ends_at.is_some_and(|end| now < end)
     }
 
+    /// When the contact wrote last, as long as an answer to that may be sent.
+    pub fn may_be_answered_since(&self, now: Millis) -> Option<Millis> {
+        self.last_inbound_at.filter(|_| self.window_is_open(now))
+    }
+
     /// Takes over what another thread of the same two sides held, when two contacts turn out to be one.
     pub fn absorb(&mut self, other: &Self) {
         self.unread += other.unread;

@@ -610,9 +610,7 @@ impl Acceptor {
     ) -> Result<(), AcceptError> {
         let contact = conversation.contact_id;
         let consents = Consents::of(tx.standing_consent_statements(&[contact])?);
-        let wrote_at = conversation
-            .last_inbound_at
-            .filter(|_| conversation.window_is_open(self.now));
+        let wrote_at = conversation.may_be_answered_since(self.now);
         match consents.forbids(contact, purpose, wrote_at) {
             None => Ok(()),
             Some(statement) => Err(AcceptError::OptedOut(Box::new(statement.clone()))),

@@ -119,7 +119,8 @@ pub fn retry_in(tx: &mut Tx<'_>, app: &App, id: MessageId, force: bool) -> Resul
     let terms = tx.terms_of_messages(&message.channel_id, &[id])?.into_iter().next();
     let purpose = terms.map_or(Purpose::Service, |terms| terms.purpose);
     let consents = Consents::of(tx.standing_consent_statements(&[conversation.contact_id])?);
-    if let Some(statement) = consents.forbids(conversation.contact_id, purpose, conversation.last_inbound_at) {
+    let wrote_at = conversation.may_be_answered_since(now);
+    if let Some(statement) = consents.forbids(conversation.contact_id, purpose, wrote_at) {
         return Err(AgainError::NotRetryable(statement.told()));
     }
     if let Content::PrivateReply(answer) = &message.content

@@ -314,7 +314,7 @@ impl Sender {
                 writes.end(entry.message_id, message);
                 continue;
             }
-            if let Some(statement) = known.forbids(&entry) {
+            if let Some(statement) = known.forbids(&entry, now) {
                 if entry.state == EntryState::Unknown {
                     End::OptedOutUnknown.apply(&mut message, now);
                     taken.ended.push(message.content.kind());
@@ -515,14 +515,17 @@ impl Sender {
 
 impl Known {
     /// What forbids a message, of what its contact has said up to this moment.
-    fn forbids(&self, entry: &OutboxEntry) -> Option<&Statement> {
+    fn forbids(&self, entry: &OutboxEntry, now: Millis) -> Option<&Statement> {
         let conversation = self.conversations.get(&entry.conversation_id)?;
         let purpose = self
             .terms
             .get(&entry.message_id)
             .map_or(Purpose::Service, |terms| terms.purpose);
-        self.consents
-            .forbids(conversation.contact_id, purpose, conversation.last_inbound_at)
+        self.consents.forbids(
+            conversation.contact_id,
+            purpose,
+            conversation.may_be_answered_since(now),
+        )
     }
 
     /// Where an answer to a comment goes; `None` if the comment is gone.
