@@ -27,11 +27,7 @@ pub(super) fn answer(
     let now = core.clock.now();
     let mut state = lock(&core.state);
     let state = &mut *state;
-    let number = state
-        .number(number_id)
-        .ok_or_else(|| GraphError::no_object(method, number_id))?
-        .clone();
-    caller.may_use(&number.business_account_id)?;
+    let number = caller.number(state, method, number_id)?.clone();
     if method == "GET" {
         return list(state, &number, params);
     }

@@ -38,10 +38,7 @@ pub(crate) fn upload(
     file: Option<File>,
 ) -> Result<Value, GraphError> {
     let mut state = lock(&core.state);
-    let number = state
-        .number(number_id)
-        .ok_or_else(|| GraphError::no_object("POST", number_id))?;
-    caller.may_use(&number.business_account_id)?;
+    let number = caller.number(&state, "POST", number_id)?;
     let owner = number.id.clone();
     params.check_product()?;
     let file = file.ok_or_else(|| GraphError::parameter("The parameter file is required."))?;

@@ -130,10 +130,7 @@ pub(crate) fn change_business_profile(
     caller: &Caller,
     params: &Params,
 ) -> Result<Value, GraphError> {
-    let number = state
-        .number(number_id)
-        .ok_or_else(|| GraphError::no_object("POST", number_id))?;
-    caller.may_use(&number.business_account_id)?;
+    let number = caller.number(state, "POST", number_id)?;
     params.check_product()?;
     let number = number.id.clone();
     let mut changes = Map::new();

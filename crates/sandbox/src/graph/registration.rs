@@ -32,11 +32,7 @@ pub(super) fn answer(
     let now = core.clock.now();
     let mut state = lock(&core.state);
     let state = &mut *state;
-    let number = state
-        .number(number_id)
-        .ok_or_else(|| GraphError::no_object("POST", number_id))?
-        .clone();
-    caller.may_use(&number.business_account_id)?;
+    let number = caller.number(state, "POST", number_id)?.clone();
     match edge {
         Some("register") => register(state, &number, params, now)?,
         Some("deregister") => deregister(state, &number, now)?,

@@ -10,7 +10,7 @@ use super::params::Params;
 use super::posts::permit;
 use crate::state::State;
 use crate::webhooks::Object;
-use crate::world::{App, Token, TokenKind};
+use crate::world::{App, Number, Token, TokenKind};
 
 /// Who asks.
 #[derive(Debug, Clone)]
@@ -37,6 +37,13 @@ impl Caller {
                 "You do not have the necessary permissions required to access this object",
             )),
         }
+    }
+
+    /// The number that is asked about by a call, for whoever was granted its account.
+    pub(super) fn number<'s>(&self, state: &'s State, method: &str, id: &str) -> Result<&'s Number, GraphError> {
+        let number = state.number(id).ok_or_else(|| GraphError::no_object(method, id))?;
+        self.may_use(&number.business_account_id)?;
+        Ok(number)
     }
 }
 

@@ -45,11 +45,7 @@ pub(crate) fn send(
     let now = core.clock.now();
     let mut state = lock(&core.state);
     let state = &mut *state;
-    let number = state
-        .number(number_id)
-        .ok_or_else(|| GraphError::no_object("POST", number_id))?
-        .clone();
-    caller.may_use(&number.business_account_id)?;
+    let number = caller.number(state, "POST", number_id)?.clone();
     params.check_product()?;
     if params.get("status").is_some() || params.get("typing_indicator").is_some() {
         return mark_read(core, state, &number, params, now);
