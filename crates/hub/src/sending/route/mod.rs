@@ -90,46 +90,44 @@ pub fn down(app: &App, id: &ChannelId) -> Option<String> {
 /// Looks at what is due, and at what channels are at work on that send nothing.
 pub async fn tend(app: &App) -> Result<(), StoreError> {
     switch::gather(app).await?;
-    for _ in 0..UNITS_MAX {
-        let now = app.clock.now_millis();
-        let due = app.store.read(move |tx| tx.routes_due(now, UNIT_MAX)).await?;
-        let is_last = due.len() < UNIT_MAX as usize;
-        look_at(app, due, now).await?;
-        if is_last {
-            break;
-        }
-    }
+    look_through(app, |tx, now| tx.routes_due(now, UNIT_MAX), Until::End).await?;
     for channel in app.channels.all() {
         if down(app, &channel.id).is_none() {
             continue;
         }
-        for _ in 0..UNITS_MAX {
-            let now = app.clock.now_millis();
-            let id = channel.id.clone();
-            let at_work = app
-                .store
-                .read(move |tx| tx.routes_at_work(&id, now - REST_MILLIS, UNIT_MAX))
-                .await?;
-            let is_last = at_work.len() < UNIT_MAX as usize;
-            look_at(app, at_work, now).await?;
-            if is_last {
-                break;
-            }
-        }
+        let id = channel.id.clone();
+        let at_work = move |tx: &mut Tx<'_>, now| tx.routes_at_work(&id, now - REST_MILLIS, UNIT_MAX);
+        look_through(app, at_work, Until::End).await?;
         // For these there was no other route; and most often there still is none. So one unit of them is looked at, in turn, and more only as
         // long as that moves some: however many there are, they cost little, and keep nobody waiting.
-        for _ in 0..UNITS_MAX {
-            let now = app.clock.now_millis();
-            let id = channel.id.clone();
-            let stranded = app
-                .store
-                .read(move |tx| tx.routes_stranded(&id, now - REST_MILLIS, UNIT_MAX))
-                .await?;
-            let is_last = stranded.len() < UNIT_MAX as usize;
-            let has_changed = look_at(app, stranded, now).await?;
-            if is_last || !has_changed {
-                break;
-            }
+        let id = channel.id.clone();
+        let stranded = move |tx: &mut Tx<'_>, now| tx.routes_stranded(&id, now - REST_MILLIS, UNIT_MAX);
+        look_through(app, stranded, Until::NothingMoves).await?;
+    }
+    Ok(())
+}
+
+/// How long to go on with what is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// Until there is no more of it.
+    End,
+    /// Or until a unit of it has changed nothing.
+    NothingMoves,
+}
+
+/// Looks at what is found, unit by unit, so many of them at most.
+async fn look_through<F>(app: &App, find: F, until: Until) -> Result<(), StoreError>
+where
+    F: Fn(&mut Tx<'_>, Millis) -> Result<Vec<MessageId>, StoreError> + Clone + Send + 'static,
+{
+    for _ in 0..UNITS_MAX {
+        let (now, find) = (app.clock.now_millis(), find.clone());
+        let found = app.store.read(move |tx| find(tx, now)).await?;
+        let is_last = found.len() < UNIT_MAX as usize;
+        let has_changed = look_at(app, found, now).await?;
+        if is_last || (until == Until::NothingMoves && !has_changed) {
+            break;
         }
     }
     Ok(())
