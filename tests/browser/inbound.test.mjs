@@ -245,10 +245,10 @@ for (const store of stores()) {
         const answer = await business.byMeta(channel, id);
         says(answer, { content: { type: "text", text: "Blue, please" }, replyTo: { messageId: message.id } });
 
-        await phone.choose(phone.row(id).or(phone.ownRow).last(), "menuitem", "Edit");
+        await phone.choose(phone.row(id), "menuitem", "Edit");
         await phone.write("Green, please");
         await business.byMeta(channel, id, (one) => one.editedAt !== null && one.content.text === "Green, please");
-        await phone.choose(phone.ownRow, "menuitem", channel === "instagram" ? "Unsend" : "Delete for everyone");
+        await phone.choose(phone.row(id), "menuitem", channel === "instagram" ? "Unsend" : "Delete for everyone");
         await business.byMeta(channel, id, (one) => one.deletedAt !== null && one.content.type === "deleted");
 
         // What is on the screen counts as read.

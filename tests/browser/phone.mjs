@@ -28,14 +28,9 @@ class Phone {
     return this.context.close();
   }
 
-  /** The row of a message, by Meta's id of it. */
+  /** The row of a message, by Meta's id of it; of one that was written here, from when the sandbox has it. */
   row(id) {
-    return this.page.locator(`#messages > li[data-key="message ${id}"]`);
-  }
-
-  /** The row of what was written on this phone last. */
-  get ownRow() {
-    return this.page.locator("#messages > li.mine:not(.pending)").last();
+    return this.page.locator(`#messages > li[data-message="${id}"]`);
   }
 
   /** Does it; answers with Meta's id of what the page has posted for it. */

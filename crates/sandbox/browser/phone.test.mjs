@@ -42,7 +42,7 @@ async function phoneOf(customer, account) {
   await page.locator("#conversation:not([hidden])").waitFor();
 }
 
-const row = (id) => page.locator(`#messages > li[data-key="message ${id}"]`);
+const row = (id) => page.locator(`#messages > li[data-message="${id}"]`);
 
 /** Does it, and answers what the page posted for it, once the sandbox has taken it. */
 async function posted(work) {

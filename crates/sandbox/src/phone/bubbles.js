@@ -365,7 +365,7 @@ export function messageRow(message, about, place) {
   const buttons = buttonsOf(message, about);
   const showsBubble = content.length > 0 || !carousel;
   const classes = ["message", message.mine && "mine", place.first && "first", place.last && "last", message.status === "pending" && "pending", buttons && "wide", carousel && "widest"];
-  const row = element("li", { class: classes.filter(Boolean).join(" "), "data-kind": message.kind },
+  const row = element("li", { class: classes.filter(Boolean).join(" "), "data-kind": message.kind, "data-message": message.id },
     quote && about.kind !== "whatsapp" && quote, showsBubble ? bubble : author, carousel, buttons, reactionsOf(message, about), failureOf(message, about),
     place.under && element("div", { class: "under" }, place.under),
     canActOn(message) && element("button", { type: "button", class: "more", "aria-haspopup": "menu", "aria-label": `Actions for: ${gist(message, about.kind)}`, onclick: (event) => about.acts.openMenu(event.currentTarget, message) }, icon("more")));
