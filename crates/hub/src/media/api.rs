@@ -86,8 +86,9 @@ pub async fn upload_media(
     request: Request,
 ) -> Result<(StatusCode, Json<MediaView>), Problem> {
     let Ok(_place) = app.media.intakes.try_acquire() else {
-        let problem = Problem::new(Code::Overloaded, "As many files are being uploaded as may be at once.");
-        return Err(problem.retry_after(Duration::from_secs(2)));
+        let detail =
+            "As many files are being uploaded as may be at once: come again. MEDIA_INTAKES_PARALLEL sets how many.";
+        return Err(Problem::new(Code::Overloaded, detail).retry_after(Duration::from_secs(2)));
     };
     let most = app.config.media.bytes_max;
     if content_length(request.headers()).is_some_and(|length| length > most.saturating_add(FORM_BYTES_MAX)) {
