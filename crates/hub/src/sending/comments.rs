@@ -25,6 +25,11 @@ use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx, UnitError};
 use crate::stream::model::Change;
 
+/// Private replies keep to their number an hour in every span of this length. A call counts from when its answer came, or from when nobody can be
+/// making it any more, so that it was at Meta by then; the hundredth more is for one that is still under way when it is given up.
+pub(super) const PRIVATE_SPAN_MILLIS: Millis = 3_636_000;
+/// How much of what is below a comment is deleted in one unit.
+const BELOW_MAX: u32 = 200;
 /// How long after a comment it may be answered privately (reference `instagram.md` 3.6).
 pub const PRIVATE_REPLY_WITHIN: Duration = Duration::from_hours(7 * 24);
 /// How long Meta's answer is waited for.

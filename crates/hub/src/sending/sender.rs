@@ -30,7 +30,7 @@ use crate::channels::{Channel, Standing, follow};
 use crate::config::PaceConfig;
 use crate::conversations::content::{Content, Template};
 use crate::conversations::model::{ChannelId, Failure, Millis};
-use crate::ids::{AttemptId, MessageId};
+use crate::ids::AttemptId;
 use crate::media::outbound::Used;
 use crate::sending::email::Mailer;
 use crate::sending::leader::{self, Leader};
@@ -253,8 +253,8 @@ pub(super) struct Taken {
     pub(super) in_hand: Vec<InHand>,
     /// The kinds of the messages that failed or expired instead; counted once the unit is committed, since a unit may be run again.
     pub(super) ended: Vec<&'static str>,
-    /// Comments that are answered privately.
-    privately: Vec<MessageId>,
+    /// Those of the attempts in hand that count among the private replies of an hour.
+    privately: Vec<AttemptId>,
     /// Files have to be handed to Meta first.
     pub(super) wants_files: bool,
     /// There may be more that is due.
@@ -286,6 +286,13 @@ impl Sender {
     /// The pace that the channel is to keep: its platform's, over which stand the settings' own for it, over which stands what was set while the
     /// hub runs.
     pub(super) fn limits(&self) -> PaceConfig {
+impl Made {
+    /// Whether it is certain that Meta knows nothing of it: nothing was answered, and it may be sent again.
+    fn never_got_there(&self) -> bool {
+        self.end.http_status.is_none() && matches!(self.outcome, Outcome::Again { .. })
+    }
+}
+
         let config = &self.app.config;
         let platform = match self.channel.platform() {
             Some(platform) => config.sending.pace(platform),
