@@ -177,6 +177,30 @@ impl Tx<'_> {
         by_channel(&found)
     }
 
+    /// What hangs below a comment of the first level at Meta, and is not deleted yet: the answers to it, and ours to those, which Meta puts below the
+    /// first one too (reference `instagram.md` 4). Ids of messages and their conversations, in no particular order, `limit` at most.
+    pub fn messages_below_comment(
+        &mut self,
+        channel: &ChannelId,
+        external_id: &str,
+        limit: u32,
+    ) -> Result<Vec<(MessageId, ConversationId)>, StoreError> {
+        // A private reply names the comment, and is not below it.
+        let rows = self.query(
+            "SELECT m.id, m.conversation_id FROM messages AS m
+             JOIN conversations AS c ON c.id = m.conversation_id AND c.kind = 'comments'
+             WHERE m.channel_id = ?1 AND m.reply_to = ?2 AND m.external_id IS NOT NULL AND m.deleted_at IS NULL
+             UNION
+             SELECT m.id, m.conversation_id FROM messages AS a
+             JOIN messages AS m ON m.channel_id = a.channel_id AND m.reply_to = a.external_id
+             JOIN conversations AS c ON c.id = m.conversation_id AND c.kind = 'comments'
+             WHERE a.channel_id = ?1 AND a.reply_to = ?2 AND a.external_id IS NOT NULL AND m.external_id IS NOT NULL AND m.deleted_at IS NULL
+             LIMIT ?3",
+            params![&channel.0, external_id, limit],
+        )?;
+        rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+    }
+
     /// The ids of messages that Meta may have, but has not told us the id of, to conversations under these posts, whoever they are with.
     pub fn messages_in_flight_under_posts(
         &mut self,

@@ -1,8 +1,8 @@
 //! What was said: a new message, one that is told again, or the echo of one of ours; and what a contact wants to be sent.
 
 use super::{
-    Batch, CLOCKS_APART, Heard, Incoming, Place, conversation_mark, is_on_instagram, own_comment, redact, wording,
-    wording_detail,
+    Batch, CLOCKS_APART, Heard, Incoming, Place, conversation_mark, forget_words, is_on_instagram, own_comment, redact,
+    wording, wording_detail,
 };
 use crate::conversations::consent::model::{Source, Statement};
 use crate::conversations::consent::words::Wish;
@@ -132,6 +132,38 @@ impl Batch<'_> {
         self.known.push((event.channel_id.clone(), said.external_id.clone()));
         self.remember(message);
         Ok(())
+        self.go_with_its_comment(tx, index, event, said, id)
+    }
+
+    /// What is below a comment that was deleted is gone with it, also where Meta tells of it only now.
+    fn go_with_its_comment(
+        &mut self,
+        tx: &mut Tx<'_>,
+        index: usize,
+        event: &Incoming,
+        said: &Said,
+        id: MessageId,
+    ) -> Result<(), StoreError> {
+        let below = said.comment.as_ref().and(said.reply_to.as_deref());
+        let comment = below.and_then(|comment| self.find(&event.channel_id, comment));
+        let Some(gone_at) = comment.and_then(|comment| self.messages.get(&comment)?.deleted_at) else {
+            return Ok(());
+        };
+        let Some(message) = self
+            .messages
+            .get_mut(&id)
+            .filter(|message| message.deleted_at.is_none())
+        else {
+            return Ok(());
+        };
+        message.deleted_at = Some(gone_at);
+        message.content = Content::Deleted;
+        let (brought_by, change) = (message.event_id, Change::updated(message));
+        self.touched_messages.insert(id);
+        redact(tx, &mut self.done.redacted, event.event_id)?;
+        self.done.redacted.extend(forget_words(tx, id, brought_by, self.now)?);
+        self.change(index, change);
+        self.note(id, gone_at, event.event_id, "deleted", "{}".to_owned());
     }
 
     /// A message that is known and told by another event: our own, an imported file that comes after its placeholder, or the same
@@ -207,7 +239,7 @@ impl Batch<'_> {
         }
         let kind = if said.outbound { "echo" } else { "again" };
         self.note(known, said.at, event.event_id, kind, "{}".to_owned());
-        Ok(())
+        self.go_with_its_comment(tx, index, event, said, known)
     }
 
     /// The first wording of an edited message may come after those that replaced it.
@@ -298,7 +330,7 @@ impl Batch<'_> {
         }
         self.note(ours, said.at, event.event_id, "echo", "{}".to_owned());
         self.done.settled.push(ours);
-        Ok(())
+        self.go_with_its_comment(tx, index, event, said, ours)
     }
 
     /// Meta's id of a message of ours has become known.
