@@ -12,6 +12,7 @@ mod calling;
 mod settling;
 mod taking;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -165,6 +166,7 @@ impl Turn {
                 line,
                 channel,
                 answers: tokio::sync::Mutex::default(),
+                found_below: tokio::sync::Mutex::default(),
             })),
             (Standing::Held, Some(_)) => Self::Probe(channel),
             _ => Self::Rest,
@@ -179,6 +181,8 @@ pub(super) struct Sender {
     line: Line,
     /// Whether Meta answered when it was last asked, and when that was.
     answers: tokio::sync::Mutex<Option<(Instant, bool)>>,
+    /// Ids of Meta's that were found below comments and may not be kept yet: no two messages are taken to be the same one. Whoever looks holds it.
+    found_below: tokio::sync::Mutex<VecDeque<String>>,
 }
 
 /// How a channel's messages go out.
@@ -282,10 +286,6 @@ pub(super) struct Made {
     pub(super) fraction: f64,
 }
 
-impl Sender {
-    /// The pace that the channel is to keep: its platform's, over which stand the settings' own for it, over which stands what was set while the
-    /// hub runs.
-    pub(super) fn limits(&self) -> PaceConfig {
 impl Made {
     /// Whether it is certain that Meta knows nothing of it: nothing was answered, and it may be sent again.
     fn never_got_there(&self) -> bool {
@@ -293,6 +293,10 @@ impl Made {
     }
 }
 
+impl Sender {
+    /// The pace that the channel is to keep: its platform's, over which stand the settings' own for it, over which stands what was set while the
+    /// hub runs.
+    pub(super) fn limits(&self) -> PaceConfig {
         let config = &self.app.config;
         let platform = match self.channel.platform() {
             Some(platform) => config.sending.pace(platform),

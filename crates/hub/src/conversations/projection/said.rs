@@ -127,11 +127,11 @@ impl Batch<'_> {
                 private_reply: None,
             });
         }
-        self.new_messages.push(message.id);
-        self.with_files.push(message.id);
+        let id = message.id;
+        self.new_messages.push(id);
+        self.with_files.push(id);
         self.known.push((event.channel_id.clone(), said.external_id.clone()));
         self.remember(message);
-        Ok(())
         self.go_with_its_comment(tx, index, event, said, id)
     }
 
@@ -164,6 +164,7 @@ impl Batch<'_> {
         self.done.redacted.extend(forget_words(tx, id, brought_by, self.now)?);
         self.change(index, change);
         self.note(id, gone_at, event.event_id, "deleted", "{}".to_owned());
+        Ok(())
     }
 
     /// A message that is known and told by another event: our own, an imported file that comes after its placeholder, or the same
@@ -289,26 +290,33 @@ impl Batch<'_> {
         under_way.find(|id| like(id, Likeness::Kind) && may_be(id))
     }
 
-    /// Our answer under a post that an own comment is the echo of: one that says the same under the same comment.
+    /// Our answer under a post that an own comment is the echo of: the only one that says the same under the same comment. Where there are several,
+    /// as when two people get the same answer, nothing tells which of them it is but what Meta answers to the calls themselves; until then it is
+    /// something that was said elsewhere, which the right one takes in.
     pub(super) fn in_flight_under_post(&self, event: &Incoming, said: &Said) -> Option<MessageId> {
         let answered = said.reply_to.as_ref()?;
-        let says_the_same = |message: &&Message| {
-            message.channel_id == event.channel_id
-                && message.external_id.is_none()
-                && message.content.likeness_of(&said.content) == Likeness::Words
+        let says_the_same = |id: &MessageId| {
+            self.messages.get(id).filter(|message| {
+                message.channel_id == event.channel_id
+                    && message.external_id.is_none()
+                    && message.content.likeness_of(&said.content) == Likeness::Words
+            })
         };
         let under_way = self.under_posts.iter().filter_map(|(id, first)| {
-            let message = self.messages.get(id).filter(says_the_same)?;
-            let is_under = message.reply_to.as_ref() == Some(answered) || first.as_ref() == Some(answered);
-            is_under.then_some((message.reply_to.as_ref() != Some(answered), *id))
+            let message = says_the_same(id)?;
+            (message.reply_to.as_ref() == Some(answered) || first.as_ref() == Some(answered)).then_some(*id)
         });
-        if let Some((_, id)) = under_way.min() {
-            return Some(id);
+        let given_up = self.given_up.iter().filter_map(|id| {
+            let message = says_the_same(id)?;
+            (message.reply_to.as_ref() == Some(answered)).then_some(*id)
+        });
+        let mut may_be: Vec<MessageId> = under_way.chain(given_up).collect();
+        may_be.sort_unstable();
+        may_be.dedup();
+        match may_be[..] {
+            [id] => Some(id),
+            _ => None,
         }
-        let mut given_up = self.given_up.iter().filter_map(|id| self.messages.get(id));
-        given_up
-            .find(|message| says_the_same(message) && message.reply_to.as_ref() == Some(answered))
-            .map(|message| message.id)
     }
 
     pub(super) fn settle_by_echo(

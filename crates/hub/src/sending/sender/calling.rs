@@ -21,6 +21,8 @@ use crate::store::StoreError;
 const ANSWERS_FRESH: Duration = Duration::from_secs(1);
 /// How long it may take to answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+/// How many ids that were found below comments are remembered: more than may be in hand at once, and so not be kept yet.
+const FOUND_BELOW_MAX: usize = 4_096;
 /// How many pages of answers are looked through for one of ours.
 const LOOK_PAGES_MAX: usize = 4;
 
@@ -176,6 +178,8 @@ impl Sender {
         };
         let (words, account) = (in_hand.body["message"].as_str(), self.channel.account.as_str());
         let since = in_hand.entry.queued_at - CLOCKS_APART;
+        // One after the other: two that say the same below one comment are two.
+        let mut taken = self.found_below.lock().await;
         let mut after: Option<String> = None;
         for _ in 0..LOOK_PAGES_MAX {
             let exchange = client.replies_to_comment(token, comment_id, after.as_deref()).await;
@@ -205,7 +209,10 @@ impl Sender {
                     && comment.at.is_none_or(|at| at >= since)
                     && comment.from_id.as_deref().is_none_or(|from| from == account)
             });
-            let ids = like_ours.filter_map(|comment| comment.id.clone()).collect();
+            let ids = like_ours
+                .filter_map(|comment| comment.id.clone())
+                .filter(|id| !taken.contains(id))
+                .collect();
             let found = match self.first_of_nobody(ids).await {
                 Ok(found) => found,
                 Err(error) => {
@@ -214,6 +221,10 @@ impl Sender {
                 }
             };
             if let Some(found) = found {
+                taken.push_back(found.clone());
+                if taken.len() > FOUND_BELOW_MAX {
+                    taken.pop_front();
+                }
                 return Some(answer(Outcome::Accepted {
                     external_id: Some(found),
                     recipient: model::Recipient::default(),
