@@ -12,8 +12,8 @@ mod calling;
 mod settling;
 mod taking;
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -31,7 +31,7 @@ use crate::channels::{Channel, Standing, follow};
 use crate::config::PaceConfig;
 use crate::conversations::content::{Content, Template};
 use crate::conversations::model::{ChannelId, Failure, Millis};
-use crate::ids::AttemptId;
+use crate::ids::{AttemptId, MessageId};
 use crate::media::outbound::Used;
 use crate::sending::email::Mailer;
 use crate::sending::leader::{self, Leader};
@@ -166,7 +166,7 @@ impl Turn {
                 line,
                 channel,
                 answers: tokio::sync::Mutex::default(),
-                found_below: tokio::sync::Mutex::default(),
+                below: Mutex::default(),
             })),
             (Standing::Held, Some(_)) => Self::Probe(channel),
             _ => Self::Rest,
@@ -181,8 +181,16 @@ pub(super) struct Sender {
     line: Line,
     /// Whether Meta answered when it was last asked, and when that was.
     answers: tokio::sync::Mutex<Option<(Instant, bool)>>,
-    /// Ids of Meta's that were found below comments and may not be kept yet: no two messages are taken to be the same one. Whoever looks holds it.
-    found_below: tokio::sync::Mutex<VecDeque<String>>,
+    below: Mutex<Below>,
+}
+
+/// What is going on below comments, and may not be kept yet: no two messages are to be taken for the same one.
+#[derive(Default)]
+struct Below {
+    /// Answers that are being posted: below which comment, and what they say.
+    posting: HashMap<MessageId, (String, String)>,
+    /// Ids of Meta's that were found to be answers of unknown outcome.
+    found: VecDeque<String>,
 }
 
 /// How a channel's messages go out.
@@ -222,8 +230,10 @@ pub(super) struct InHand {
     is_maybe_double: bool,
     /// Its recipient is not to get it before.
     pub(super) not_before: Millis,
-    /// Where to look for what an attempt before has left, if there was one: below this comment.
-    look_below: Option<String>,
+    /// Of a public answer that can be looked for: the comment that it is found below.
+    below: Option<String>,
+    /// Whether it is looked there for what an attempt before may have left.
+    looks_below: bool,
     /// It writes to somebody outside of a window: what was known of that is noted.
     pub(super) reached: Option<Reach>,
 }

@@ -438,9 +438,8 @@ impl Sender {
                 }
                 *left -= 1;
             }
-            let look_below = (entry.state == EntryState::Unknown || was_duplicate)
-                .then(|| known.found_below(&message.content))
-                .flatten();
+            let below = known.found_below(&message.content);
+            let looks_below = entry.state == EntryState::Unknown || was_duplicate;
             let attempt_id: AttemptId = self.app.ids.next();
             if counts_as_private {
                 taken.privately.push(attempt_id);
@@ -462,7 +461,8 @@ impl Sender {
                 was_duplicate,
                 is_maybe_double,
                 not_before: wait.map_or(now, |(_, until)| until),
-                look_below,
+                below,
+                looks_below,
                 reached,
                 entry,
             });

@@ -119,3 +119,43 @@ async fn two_answers_alike_of_unknown_outcome_are_two() {
         .await;
     }
 }
+
+#[tokio::test]
+async fn an_answer_that_is_being_posted_is_not_taken_for_one_that_never_arrived() {
+    let mut setup = Setup::default();
+    setup.sandbox.rules.echo = EchoTiming::Never;
+    on_both_with(setup, async |harness| {
+        let post = post(harness);
+        let people = two_people(harness, &post).await;
+        harness.sandbox.fault(once("comments", FaultKind::ResetBefore)).unwrap();
+        let one = answer(harness, "comment_reply", &people[0].1, WORDS).await;
+        harness.waiting_after(&one, 1).await;
+        // The other one is there, and Meta's answer takes its time.
+        let slow = FaultRequest {
+            delay_ms: Some(120_000),
+            ..once("comments", FaultKind::TimeoutAfterAccept)
+        };
+        harness.sandbox.fault(slow).unwrap();
+        let other = answer(harness, "comment_reply", &people[1].1, WORDS).await;
+        harness
+            .until("the second is on the post", async |harness| {
+                let shown = on_post(harness, &post).await;
+                shown.iter().any(|comment| comment["byBusiness"] == true).then_some(())
+            })
+            .await;
+        harness.pass(MINUTE).await;
+        let waiting = harness.waiting_after(&one, 2).await;
+        let why = waiting["reason"].as_str().unwrap();
+        assert!(why.contains("said to somebody else"), "{why}");
+        for id in [&one, &other] {
+            harness
+                .until("it is settled", async |harness| {
+                    harness.pass(Duration::from_secs(10)).await;
+                    (harness.message(id).await["status"] == "accepted").then_some(())
+                })
+                .await;
+        }
+        each_is_there_once(harness, &post, &people, [&one, &other]).await;
+    })
+    .await;
+}
