@@ -311,7 +311,7 @@ impl Tx<'_> {
     }
 
     /// Brings together when the names of these contacts were told last: with the contacts, and in their conversations
-    /// ([`NamesTold`](crate::conversations::model::NamesTold)). Needed before anything is compared with names that are told.
+    /// ([`NamesTold`]). Needed before anything is compared with names that are told.
     pub fn gather_names_told(&mut self, ids: &[ContactId]) -> Result<(), StoreError> {
         let mut rows = Rows::new();
         for id in ids {

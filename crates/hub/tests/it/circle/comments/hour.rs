@@ -8,7 +8,7 @@ use super::{MINUTE, answer, comment, commented, once, post};
 use crate::harness::{Harness, Setup, on_both_with};
 
 /// In so long there are no more private replies than in an hour there may be.
-const HOUR_AND_MARGIN: Duration = Duration::from_millis(3_636_000);
+const HOUR_AND_MARGIN: Duration = Duration::from_secs(3_636);
 
 /// A time that the hub tells.
 fn at_millis(text: &str) -> i64 {
@@ -147,9 +147,11 @@ async fn private_replies_of_two_nodes_are_counted_together() {
             let node = harness.another_node().await;
             harness.crash();
             // Whoever has sent is gone, and this one goes on.
-            while node.hub().app().leases.lead(&"instagram".parse().unwrap()).is_none() {
-                tokio::task::yield_now().await;
-            }
+            harness
+                .until("the other node leads the channel", async |_| {
+                    node.hub().app().leases.lead(&"instagram".parse().unwrap()).map(|_| ())
+                })
+                .await;
             other = Some(node);
             harness.restart().await;
         })
