@@ -11,6 +11,7 @@ mod answer;
 mod database;
 mod held;
 mod meta;
+mod process;
 mod running;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ use tokio::time::MissedTickBehavior;
 pub use answer::Answer;
 pub use database::{Database, Engine};
 pub use meta::{Fixture, Notification, fault, fixtures, text, whatsapp_text, whatsapp_value};
+pub use process::Process;
 pub use running::Running;
 
 /// When tests begin: a whole second, since WhatsApp tells no finer time.
