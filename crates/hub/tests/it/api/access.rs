@@ -147,7 +147,7 @@ async fn a_hub_that_lives_says_so_to_anyone() {
         ("/health/live", r#"{"status":"live"}"#),
         (
             "/health/ready",
-            r#"{"status":"ready","checks":[{"name":"store","ok":true},{"name":"workers","ok":true}],"warnings":[]}"#,
+            r#"{"status":"ready","checks":[{"name":"store","ok":true},{"name":"workers","ok":true}],"warnings":[],"channels":[]}"#,
         ),
     ] {
         let mut request = request(Method::GET, path, Body::empty());

@@ -5,14 +5,14 @@ use std::time::Duration;
 use serde_json::json;
 use tidings::ingest::silence;
 
-use super::{Hub, NOW, NUMBER};
+use super::{Hub, NUMBER};
 
 /// A dozen messages, as usual at this hour.
 async fn as_usual(hub: &Hub, day: u32) {
     let messages: Vec<_> = (0..12)
         .map(|number| {
             json!({"id": format!("wamid.{day}.{number}"), "from": "31612345678", "type": "text",
-                "timestamp": (NOW / 1000).to_string(), "text": {"body": "Hello"}})
+                "timestamp": (hub.app.clock.now_millis() / 1000).to_string(), "text": {"body": "Hello"}})
         })
         .collect();
     hub.told(json!({"messaging_product": "whatsapp",
