@@ -19,3 +19,4 @@ mod sending;
 mod templates;
 mod tidy;
 mod webhooks;
+mod wrong_input;
