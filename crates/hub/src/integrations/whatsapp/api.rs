@@ -187,6 +187,9 @@ async fn deliver(app: &App, signed: &Signed, ask: Ask) -> Result<Response, Probl
 
 /// The body of a request, whose signature has to be right.
 async fn signed(app: &App, request: Request) -> Result<Signed, Problem> {
+    let headers = request.headers().clone();
+    // Whatever it is answered: who still writes does not read.
+    let body = extract::body_within(request, app, BODY_BYTES_MAX).await?;
     let settings = &app.config.whatsapp_integration;
     if settings.secrets.is_empty() {
         tracing::warn!(
@@ -197,8 +200,6 @@ async fn signed(app: &App, request: Request) -> Result<Signed, Problem> {
             "Set WHATSAPP_INTEGRATION_SECRETS to the secrets that other systems sign with.",
         ));
     }
-    let headers = request.headers().clone();
-    let body = extract::body_within(request, app, BODY_BYTES_MAX).await?;
     let now = app.clock.now_millis().div_euclid(1_000);
     let signature = signature::verify(
         header(&headers).as_deref(),
