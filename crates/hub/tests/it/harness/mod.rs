@@ -10,6 +10,7 @@
 mod answer;
 mod database;
 mod held;
+pub mod in_process;
 mod meta;
 mod process;
 mod running;
