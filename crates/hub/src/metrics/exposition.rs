@@ -52,7 +52,7 @@ fn as_text(open_metrics: &str) -> String {
         match described {
             Some((what @ ("HELP" | "TYPE"), name, told)) => {
                 let total = if of_counters.contains(name) { "_total" } else { "" };
-                text.push_str(&format!("# {what} {name}{total} {told}\n"));
+                text.extend(["# ", what, " ", name, total, " ", told, "\n"]);
             }
             _ if line.starts_with('#') => {}
             _ => {

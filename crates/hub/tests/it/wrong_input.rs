@@ -94,11 +94,6 @@ fn with_ids(template: &str) -> String {
     )
 }
 
-/// A text in a query, as it has to be written there.
-fn encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
-}
-
 impl Route {
     fn case(&self, suffix: &str, expected: Expected) -> Case {
         let mut headers = HeaderMap::new();
@@ -189,7 +184,7 @@ impl Route {
                 cases.push(self.case(&with(value), Expected::NoFault));
             }
             cases.push(self.case(&with(&"x".repeat(4_000)), Expected::NoFault));
-            cases.push(self.case(&with(&encoded("'; DROP TABLE events; --")), Expected::NoFault));
+            cases.push(self.case(&with("%27%3b+DROP+TABLE+events%3b+--"), Expected::NoFault));
             if is_api {
                 let twice = format!("?{name}=1&{name}=1");
                 cases.push(self.case(&twice, Expected::Named(name.to_owned())));

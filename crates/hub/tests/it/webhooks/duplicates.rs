@@ -111,8 +111,11 @@ fn of_account(field: &str, value: &Value) -> Value {
     json!({"object": "whatsapp_business_account", "entry": [{"id": BUSINESS_ACCOUNT, "time": START / 1000, "changes": [change]}]})
 }
 
-/// What an event is, and what makes it another one: where something else stands in it.
-fn identities() -> Vec<(&'static str, Value, Vec<(&'static str, Value)>)> {
+/// Something else in a notification, and where it stands.
+type Other = (&'static str, Value);
+
+/// What an event is, and what makes it another one.
+fn identities() -> Vec<(&'static str, Value, Vec<Other>)> {
     let comment = json!({"id": "179", "text": "Love it", "from": {"id": "5550001110001", "username": "marie.d"},
         "media": {"id": "178", "media_product_type": "REELS"}});
     let sent = json!({"id": "wamid.out", "recipient_id": "447700900123", "timestamp": "1795400000", "status": "sent"});
