@@ -521,14 +521,20 @@ impl Metrics {
         self.oldest_event_waiting.set(oldest.as_secs_f64());
     }
 
-    /// The last event of a channel came then, this long after it happened.
+    /// The last event of a channel came then, this long after it happened, if Meta says when that was.
     pub fn set_channel_activity(&self, channel: &ChannelId, came_at: Duration, lag: Option<Duration>) {
         let label = ChannelLabel {
             channel: channel.0.clone(),
         };
         self.last_event.get_or_create(&label).set(came_at.as_secs_f64());
-        if let Some(lag) = lag {
-            self.ingest_lag.get_or_create(&label).set(lag.as_secs_f64());
+        match lag {
+            Some(lag) => {
+                self.ingest_lag.get_or_create(&label).set(lag.as_secs_f64());
+            }
+            // That of an earlier one says nothing of this one.
+            None => {
+                self.ingest_lag.remove(&label);
+            }
         }
     }
 

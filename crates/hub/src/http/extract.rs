@@ -323,7 +323,7 @@ async fn read_body(request: Request, app: &App, bytes_max: usize) -> Result<Byte
     }
 }
 
-/// Lets more of a body pass that is too large, up to [`DRAINED_BYTES_MAX`]. Whoever still writes does not read: an answer given now would be
+/// Lets more of a body pass that nobody wants, up to [`DRAINED_BYTES_MAX`]. Whoever still writes does not read: an answer given now would be
 /// lost with the connection.
 pub async fn drain(mut body: Body, deadline: Instant) {
     let mut passed = 0;
@@ -342,7 +342,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
 }
 
-/// How much of a body that is too large is let pass before it is refused.
+/// How much of a body that nobody wants is let pass before it is refused.
 const DRAINED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How large a body may be that brings many things at once.
 pub const BULK_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -115,6 +115,12 @@ async fn the_last_event_of_a_channel_and_its_lag_are_told_and_a_late_one_raises_
             told(harness).await.0,
             figures(Some(harness.clock.now_millis()), None, false)
         );
+        harness
+            .until("no lag is told of it", async |harness| {
+                let metrics = harness.get("/metrics").await.body;
+                (!metrics.contains("tidings_channel_ingest_lag_seconds{channel=\"whatsapp\"}")).then_some(())
+            })
+            .await;
     })
     .await;
 }

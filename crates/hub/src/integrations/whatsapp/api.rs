@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::answer::{self, Progress};
@@ -187,11 +188,9 @@ async fn deliver(app: &App, signed: &Signed, ask: Ask) -> Result<Response, Probl
 
 /// The body of a request, whose signature has to be right.
 async fn signed(app: &App, request: Request) -> Result<Signed, Problem> {
-    let headers = request.headers().clone();
-    // Whatever it is answered: who still writes does not read.
-    let body = extract::body_within(request, app, BODY_BYTES_MAX).await?;
     let settings = &app.config.whatsapp_integration;
     if settings.secrets.is_empty() {
+        extract::drain(request.into_body(), Instant::now() + app.config.http.body_timeout).await;
         tracing::warn!(
             "a signed request was refused: set WHATSAPP_INTEGRATION_SECRETS to the secrets that other systems sign with"
         );
@@ -200,6 +199,8 @@ async fn signed(app: &App, request: Request) -> Result<Signed, Problem> {
             "Set WHATSAPP_INTEGRATION_SECRETS to the secrets that other systems sign with.",
         ));
     }
+    let headers = request.headers().clone();
+    let body = extract::body_within(request, app, BODY_BYTES_MAX).await?;
     let now = app.clock.now_millis().div_euclid(1_000);
     let signature = signature::verify(
         header(&headers).as_deref(),

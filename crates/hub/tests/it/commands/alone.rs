@@ -114,36 +114,66 @@ async fn a_hub_with_what_the_sandbox_prints_in_its_environment_takes_it_for_meta
 }
 
 #[tokio::test]
-async fn a_sandbox_for_machines_subscribes_the_hub_that_it_is_told_of() {
-    let folder = tempfile::tempdir().unwrap();
-    let script = "steps:\n  - after_ms: 0\n    customer: amara\n    text: From a script\n";
-    std::fs::write(folder.path().join("script.yaml"), script).unwrap();
-    let first = Process::start(folder.path(), &["sandbox", "--listen", "127.0.0.1:0", "--json"], []);
-    let mut first = first;
+async fn a_sandbox_subscribes_the_hub_that_it_is_told_of_and_then_follows_its_script() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let listen = ["sandbox", "--listen", "127.0.0.1:0"];
+    let mut first = Process::start(folders[0].path(), &[&listen[..], &["--json"]].concat(), []);
     let printed = first
         .until("it has printed", async |process| {
             serde_json::from_str::<Value>(&process.printed()).ok()
         })
         .await;
-    assert_eq!(printed["environment"]["WHATSAPP_API_BASE_URL"], printed["url"]);
-    first.stop().await;
-    for (arguments, code, expected) in [
-        (&["--speed", "0"][..], 2, &["--speed"][..]),
-        (&["--speed", "fast"], 2, &["--speed", "fast"]),
-        (&["--seed", "x"], 2, &["--seed"]),
+    let environment = printed["environment"].as_object().unwrap();
+    assert_eq!(environment["WHATSAPP_API_BASE_URL"], printed["url"]);
+    let variables = environment
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str().unwrap()));
+    let serve = ["serve", "--listen", "127.0.0.1:0"];
+    let mut hub = Process::start(folders[0].path(), &serve, variables);
+    let hub_url = hub.url().await;
+
+    // Another one with the same seed has the same numbers and secrets.
+    let script = "lines:\n  - atMs: 0\n    from: amara\n    text: From a script\n";
+    std::fs::write(folders[1].path().join("script.yaml"), script).unwrap();
+    let told_of_hub = [&listen[..], &["--hub", &hub_url, "--script", "script.yaml"]].concat();
+    let second = Process::start(folders[1].path(), &told_of_hub, []);
+    let of_hub = [("TIDINGS_URL", hub_url.as_str())];
+    hub.until("the script is heard", async |_| {
+        let list = ["events", "list", "--json", "--q", "From a script"];
+        let listed = told(&alone(folders[0].path(), &list, &of_hub).await, 0);
+        let listed: Value = serde_json::from_str(&listed).unwrap();
+        (listed["events"][0]["status"] == "processed").then_some(())
+    })
+    .await;
+    for process in [second, hub, first] {
+        process.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_sandbox_that_cannot_be_started_says_what_would_be_right() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("wrong.yaml"), "customers: 7\n").unwrap();
+    let anywhere = ["--listen", "127.0.0.1:0"];
+    let cases: [(&[&str], i32, &[&str]); 7] = [
+        (&[&anywhere[..], &["--speed", "0"]].concat(), 2, &["--speed"]),
+        (&[&anywhere[..], &["--speed", "fast"]].concat(), 2, &["--speed", "fast"]),
+        (&[&anywhere[..], &["--seed", "x"]].concat(), 2, &["--seed"]),
         (&["--listen", "nowhere"], 2, &["--listen", "nowhere"]),
         (&["--listen", "192.0.2.1:1"], 1, &["192.0.2.1:1", "--listen", "port 0"]),
-        (&["--script", "none.yaml"], 2, &["--script none.yaml"]),
-        (&["--script", "wrong.yaml"], 2, &["--script wrong.yaml"]),
-    ] {
-        std::fs::write(folder.path().join("wrong.yaml"), "customers: 7\n").unwrap();
-        let arguments = [&["sandbox", "--listen", "127.0.0.1:0"][..], arguments].concat();
-        // The last address that is given holds.
-        let arguments: Vec<&str> = if arguments.iter().filter(|word| **word == "--listen").count() == 2 {
-            [&["sandbox"], &arguments[3..]].concat()
-        } else {
-            arguments
-        };
+        (
+            &[&anywhere[..], &["--script", "none.yaml"]].concat(),
+            2,
+            &["--script none.yaml"],
+        ),
+        (
+            &[&anywhere[..], &["--script", "wrong.yaml"]].concat(),
+            2,
+            &["--script wrong.yaml", "customers"],
+        ),
+    ];
+    for (arguments, code, expected) in cases {
+        let arguments = [&["sandbox"], arguments].concat();
         fails(&alone(folder.path(), &arguments, &[]).await, code, expected);
     }
 }
