@@ -323,7 +323,7 @@ async fn read_body(request: Request, app: &App, bytes_max: usize) -> Result<Byte
     }
 }
 
-/// Lets more of a body pass that nobody wants, up to [`DRAINED_BYTES_MAX`]. Whoever still writes does not read: an answer given now would be
+/// Lets more of a body pass that nobody wants, within a bound. Whoever still writes does not read: an answer given now would be
 /// lost with the connection.
 pub async fn drain(mut body: Body, deadline: Instant) {
     let mut passed = 0;
