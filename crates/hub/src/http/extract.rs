@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query as Pairs, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use crate::app::App;
+use crate::http::drain::drain;
 use crate::http::problem::{Code, Problem};
 use crate::http::timestamp;
 
@@ -313,24 +314,13 @@ async fn read_body(request: Request, app: &App, bytes_max: usize) -> Result<Byte
         };
         let Some(data) = frame.data_ref() else { continue };
         if read.len() + data.len() > bytes_max {
-            drain(body, deadline).await;
+            drain(body, DRAINED_BYTES_MAX, deadline).await;
             return Err(Problem::new(
                 Code::PayloadTooLarge,
                 format!("A body has {bytes_max} bytes at most."),
             ));
         }
         read.extend_from_slice(data);
-    }
-}
-
-/// Lets more of a body pass that nobody wants, within a bound. Whoever still writes does not read: an answer given now would be
-/// lost with the connection.
-pub async fn drain(mut body: Body, deadline: Instant) {
-    let mut passed = 0;
-    while passed <= DRAINED_BYTES_MAX
-        && let Ok(Some(Ok(frame))) = tokio::time::timeout_at(deadline, body.frame()).await
-    {
-        passed += frame.data_ref().map_or(0, Bytes::len);
     }
 }
 
@@ -343,7 +333,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// How much of a body that nobody wants is let pass before it is refused.
-const DRAINED_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const DRAINED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How large a body may be that brings many things at once.
 pub const BULK_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How large a body may be, but for notifications, which have a limit of their own.

@@ -3,12 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::app::App;
-use crate::http::extract;
-use crate::http::problem::{Code, Problem};
-use crate::ingest::{Refusal, Room};
-use crate::metrics::NotificationResult;
-use crate::store::events::QuarantinedNotification;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, Query, State};
@@ -18,6 +12,13 @@ use http_body_util::BodyExt;
 use serde::Deserialize;
 use tidings_meta::notification::Platform;
 use tidings_meta::signature;
+
+use crate::app::App;
+use crate::http::drain::drain;
+use crate::http::problem::{Code, Problem};
+use crate::ingest::{Refusal, Room};
+use crate::metrics::NotificationResult;
+use crate::store::events::QuarantinedNotification;
 
 /// When to come again.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -205,7 +206,7 @@ async fn read(
         if read.len() + data.len() > limit {
             app.metrics
                 .count_notification(platform, NotificationResult::InvalidPayload);
-            extract::drain(body, deadline).await;
+            drain(body, limit, deadline).await;
             return Err(Problem::new(
                 Code::PayloadTooLarge,
                 format!("A notification has {limit} bytes at most."),

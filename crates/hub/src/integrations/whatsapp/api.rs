@@ -15,6 +15,7 @@ use super::{Ask, Signed};
 use crate::app::App;
 use crate::conversations::content::{Content, Template};
 use crate::conversations::phone::PhoneNumber;
+use crate::http::drain::drain;
 use crate::http::extract;
 use crate::http::problem::{Code, Problem};
 use crate::http::word::words;
@@ -190,7 +191,12 @@ async fn deliver(app: &App, signed: &Signed, ask: Ask) -> Result<Response, Probl
 async fn signed(app: &App, request: Request) -> Result<Signed, Problem> {
     let settings = &app.config.whatsapp_integration;
     if settings.secrets.is_empty() {
-        extract::drain(request.into_body(), Instant::now() + app.config.http.body_timeout).await;
+        drain(
+            request.into_body(),
+            extract::DRAINED_BYTES_MAX,
+            Instant::now() + app.config.http.body_timeout,
+        )
+        .await;
         tracing::warn!(
             "a signed request was refused: set WHATSAPP_INTEGRATION_SECRETS to the secrets that other systems sign with"
         );
