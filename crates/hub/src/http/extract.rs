@@ -333,7 +333,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// How much of a body that nobody wants is let pass before it is refused.
-const DRAINED_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const DRAINED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How large a body may be that brings many things at once.
 pub const BULK_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How large a body may be, but for notifications, which have a limit of their own.
