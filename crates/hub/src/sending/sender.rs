@@ -189,8 +189,8 @@ pub(super) struct Sender {
 struct Below {
     /// Answers that are being posted: below which comment, and what they say.
     posting: HashMap<MessageId, (String, String)>,
-    /// Ids of Meta's that were found to be answers of unknown outcome.
-    found: VecDeque<String>,
+    /// Ids of Meta's that were found to be answers of unknown outcome, each with the message that it is taken for.
+    found: VecDeque<(MessageId, String)>,
 }
 
 /// How a channel's messages go out.

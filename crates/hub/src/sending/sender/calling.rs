@@ -14,6 +14,7 @@ use crate::channels::check::{self, CheckError};
 use crate::channels::model::ChannelKind;
 use crate::conversations::model::{ChannelId, Failure};
 use crate::conversations::projection::CLOCKS_APART;
+use crate::ids::MessageId;
 use crate::sending::model::{self, Outcome};
 use crate::sending::{outcome, request};
 use crate::store::StoreError;
@@ -172,10 +173,15 @@ impl Sender {
     }
 
     /// The first of these that is not taken for another message by somebody who looks at the same time, and may not have kept it yet.
-    fn claim_one(&self, ids: Vec<String>) -> Option<String> {
+    fn claim_one(&self, message: MessageId, ids: Vec<String>) -> Option<String> {
         let found = &mut self.below().found;
-        let first = ids.into_iter().find(|id| !found.contains(id))?;
-        found.push_back(first.clone());
+        let is_free = |id: &String| !found.iter().any(|(by, taken)| taken == id && *by != message);
+        let first = ids.into_iter().find(is_free)?;
+        // Who looks again, since what was found could not be kept, finds the same.
+        let claim = (message, first.clone());
+        if !found.contains(&claim) {
+            found.push_back(claim);
+        }
         if found.len() > FOUND_BELOW_MAX {
             found.pop_front();
         }
@@ -254,7 +260,7 @@ impl Sender {
                 return Some(as_unknown_as_before(why.to_owned()));
             }
             let found = match self.of_nobody(ids).await {
-                Ok(ids) => self.claim_one(ids),
+                Ok(ids) => self.claim_one(in_hand.entry.message_id, ids),
                 Err(error) => {
                     let why = format!("whose the answers below the comment are could not be read: {error}");
                     return Some(as_unknown_as_before(why));
