@@ -131,6 +131,15 @@ impl Channel {
         self.kind.platform()
     }
 
+    /// Whose budgets it uses up: those of its business account, which all numbers of the account share (reference `whatsapp.md` 13.3; Meta
+    /// shares them among all accounts of a portfolio, which nothing tells of a channel), or its own.
+    pub fn budget(&self) -> String {
+        match &self.business_account {
+            Some(account) => format!("account:{account}"),
+            None => format!("channel:{}", self.id),
+        }
+    }
+
     /// How Meta is called for it; `None` without a token, and where it is not at Meta.
     pub fn connection(&self) -> Option<Connection<'_>> {
         Some(Connection {
@@ -228,6 +237,15 @@ impl Channels {
         self.all()
             .iter()
             .any(|channel| channel.business_account.as_deref() == Some(account))
+    }
+
+    /// How many channels have the budgets of one, itself included.
+    pub fn sharing_budget(&self, channel: &Channel) -> usize {
+        let account = channel.business_account.as_ref();
+        let snapshot = self.parts.snapshot.borrow();
+        let others = snapshot.by_id.values().filter(|other| other.id != channel.id);
+        let sharing = others.filter(|other| account.is_some() && other.business_account.as_ref() == account);
+        sharing.count() + 1
     }
 
     /// The channel that an account at Meta is.

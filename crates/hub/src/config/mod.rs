@@ -202,6 +202,8 @@ pub struct SendingConfig {
     pub parallel_total: usize,
     /// How long a node that shows no life keeps the channels that it leads.
     pub lease: Duration,
+    /// How long a person is sent no more advertising once Meta has said that they have had enough; zero: nothing is held.
+    pub marketing_hold: Duration,
     /// The pace of WhatsApp channels that say nothing else.
     pub whatsapp: PaceConfig,
     /// The pace of Instagram channels that say nothing else.
@@ -524,6 +526,8 @@ impl Config {
                     calls_min: reading.required("sending.circuit_calls_min", values::number(1..=1_000_000)),
                     pause: reading.required("sending.circuit_pause_secs", values::seconds(1..=3_600)),
                 },
+                marketing_hold: reading
+                    .required("sending.whatsapp.marketing_hold_secs", values::seconds(0..=30 * 86_400)),
                 whatsapp: PaceConfig {
                     per_second: reading.required("sending.whatsapp.messages_per_second", values::pace),
                     pair_pause: reading.required("sending.whatsapp.pair_pause_secs", values::seconds(0..=3_600)),

@@ -153,6 +153,10 @@ pub(super) const SETTINGS: &[Setting] = &[
         &["TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_HOUR"],
     ),
     plain(
+        "sending.whatsapp.marketing_hold_secs",
+        &["TIDINGS_SENDING_WHATSAPP_MARKETING_HOLD_SECS"],
+    ),
+    plain(
         "sending.instagram.messages_per_second",
         &["TIDINGS_SENDING_INSTAGRAM_MESSAGES_PER_SECOND"],
     ),

@@ -123,6 +123,8 @@ struct Batch<'a> {
     known: Vec<(ChannelId, String)>,
     /// What contacts have said of being written to, with the event that tells it.
     wishes: Vec<(usize, Statement)>,
+    /// Contacts that get no more advertising, and when Meta said so.
+    capped: Vec<(ContactId, Millis)>,
     /// Contacts that were merged, with the event that tells it.
     merged: Vec<(usize, ContactId)>,
     done: Projected,
@@ -166,6 +168,7 @@ impl<'a> Batch<'a> {
             parked: Vec::new(),
             known: Vec::new(),
             wishes: Vec::new(),
+            capped: Vec::new(),
             merged: Vec::new(),
             done: Projected::default(),
         }
@@ -554,6 +557,7 @@ impl<'a> Batch<'a> {
             .map(|conversation| (conversation.channel_id.clone(), conversation.id))
             .collect();
         tx.hurry_answers(&opened, self.now)?;
+        tx.note_marketing_caps(&self.capped)?;
         let mut closed: Vec<MessageId> = self.closed.iter().map(|(id, _)| *id).collect();
         closed.sort();
         closed.dedup();

@@ -25,7 +25,7 @@ use crate::ids::AttemptId;
 use crate::sending::circuit::{Circuit, Sign};
 use crate::sending::lease::{Follows, Lead};
 use crate::sending::model::{AttemptEnd, Cause, ChannelPace, EntryState, Outcome, Wait};
-use crate::sending::pace::{Pace, Rate, Reached, SPAN_MILLIS, Shares, Spent, spans_since};
+use crate::sending::pace::{Pace, Rate, Shares, Spent, spans_since};
 use crate::sending::sender::{Claim, Ended, InHand, Made, Sender, Taken, millis};
 use crate::sending::take_over;
 use crate::store::StoreError;
@@ -39,6 +39,8 @@ const REST: Duration = Duration::from_millis(500);
 const SETTLE_TRIES: u32 = 10;
 /// How often it is looked for messages that this node has lost sight of.
 pub(super) const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// How often it is looked for messages that were set aside and need not be any more.
+const RECALL_EVERY: Duration = Duration::from_millis(250);
 /// After Meta refused the credentials without saying until when.
 const HOLD: Duration = Duration::from_secs(10);
 /// The first pause after Meta was too busy without saying until when; each further one is twice as long.
@@ -49,7 +51,7 @@ const ANSWER_CHARS_MAX: usize = 4_000;
 /// How many seconds' worth of the pace are taken in hand at once.
 const CLAIM_SECS: f64 = 0.1;
 /// How many messages are taken in hand at once where there is no pace.
-const CLAIM_MAX: u32 = 256;
+pub(super) const CLAIM_MAX: u32 = 256;
 /// How many seconds' worth of the pace may be under way at once: calls that take longer slow the channel down.
 const CALLS_SECS: f64 = 0.5;
 /// How many calls may be under way at once however slow the pace.
@@ -189,6 +191,7 @@ pub(super) struct Leader {
     /// Whether the last look left something behind.
     has_backlog: bool,
     look_at: Instant,
+    recall_at: Instant,
     sweeps: Sweeps,
     usage_slower_at: Instant,
     said: Option<(Wait, Option<Millis>, Option<u32>)>,
@@ -235,6 +238,7 @@ impl Leader {
             gaps,
             has_backlog: false,
             look_at: now,
+            recall_at: now,
             sweeps: Sweeps::new(now),
             usage_slower_at: now,
             said: None,
@@ -310,30 +314,14 @@ impl Leader {
         take_up_unknown(app, &self.sender.channel.id, &self.lead).await?;
 
         let channel = self.sender.channel.id.clone();
-        let (counts_calls, counts_contacts, memory) = {
+        let (counts_calls, memory) = {
             let pace = self.pace();
-            (pace.counts_calls(), pace.counts_contacts(), pace.lanes.memory())
+            (pace.counts_calls(), pace.lanes.memory())
         };
-        let (spent, reached) = app
-            .store
-            .read(move |tx| {
-                let spent = if counts_calls {
-                    tx.pace_counts(&channel, spans_since(now))?
-                } else {
-                    Vec::new()
-                };
-                let reached = if counts_contacts {
-                    tx.contacts_reached_by_span(&channel, spans_since(now) * SPAN_MILLIS, SPAN_MILLIS)?
-                } else {
-                    Vec::new()
-                };
-                Ok::<_, StoreError>((spent, reached))
-            })
-            .await?;
-        {
-            let mut pace = self.pace();
-            pace.spent = Spent::new(spent);
-            pace.reached = Reached::new(reached);
+        if counts_calls {
+            let spent = app.store.read(move |tx| tx.pace_counts(&channel, spans_since(now)));
+            let spent = Spent::new(spent.await?);
+            self.pace().spent = spent;
         }
         if memory > 0 {
             self.remember_recipients(now - memory).await?;
@@ -406,7 +394,12 @@ impl Leader {
                     self.say(waits_for, None, now, wall);
                 }
                 // What is in hand is counted already, and goes out.
-                Err((wait, until)) => self.say(wait, Some(until), now, wall),
+                Err((wait, until)) => {
+                    if self.pace().looks_again(wall) {
+                        wake_at = wake_at.min(self.take_more(now, wall, u32::MAX));
+                    }
+                    self.say(wait, Some(until), now, wall);
+                }
             }
         }
         self.settle_ended(wall);
@@ -499,7 +492,11 @@ impl Leader {
             lead: self.lead.clone(),
             shares: self.shares,
             has_missed: std::mem::take(&mut self.has_missed),
+            recalls: now >= self.recall_at,
         };
+        if claim.recalls {
+            self.recall_at = now + RECALL_EVERY;
+        }
         let (sender, pace) = (Arc::clone(&self.sender), Arc::clone(&self.pace));
         self.work.spawn(async move {
             let store = sender.app.store.clone();
@@ -572,12 +569,7 @@ impl Leader {
         {
             let mut pace = self.pace();
             pace.spent.add(wall, taken.in_hand.len() as i64);
-            for reached in taken.in_hand.iter().filter_map(|in_hand| in_hand.reached) {
-                if let Some(before) = reached.before {
-                    pace.reached.add(before, -1);
-                }
-                pace.reached.add(reached.at, 1);
-            }
+            pace.note_day(taken.day_over_until, wall);
         }
         self.shares = taken.shares;
         self.has_backlog = taken.is_full;
@@ -669,14 +661,7 @@ impl Leader {
     }
 
     fn unsent(&self, in_hand: InHand) -> Ended {
-        let mut pace = self.pace();
-        pace.spent.add(self.sender.app.clock.now_millis(), -1);
-        if let Some(reached) = in_hand.reached {
-            pace.reached.add(reached.at, -1);
-            if let Some(before) = reached.before {
-                pace.reached.add(before, 1);
-            }
-        }
+        self.pace().spent.add(self.sender.app.clock.now_millis(), -1);
         Ended {
             in_hand,
             made: None,

@@ -12,6 +12,7 @@ mod calling;
 mod settling;
 mod taking;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,13 +31,13 @@ use crate::channels::{Channel, Standing, follow};
 use crate::config::PaceConfig;
 use crate::conversations::content::{Content, Template};
 use crate::conversations::model::{ChannelId, Failure, Millis};
-use crate::ids::{AttemptId, MessageId};
+use crate::ids::{AttemptId, ContactId, MessageId};
 use crate::media::outbound::Used;
 use crate::sending::email::Mailer;
 use crate::sending::leader::{self, Leader};
 use crate::sending::lease::{Follows, Lead};
-use crate::sending::model::{AttemptEnd, OutboxEntry, Outcome};
-use crate::sending::pace::{self, Rate, Shares};
+use crate::sending::model::{AttemptEnd, BudgetKind, OutboxEntry, Outcome};
+use crate::sending::pace::{self, Left, Rate, Shares};
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx};
 use crate::stream::model::Change;
@@ -227,6 +228,8 @@ pub(super) struct InHand {
 /// That somebody is written to outside of a window.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reach {
+    /// Who.
+    pub(super) contact_id: ContactId,
     /// When that is.
     pub(super) at: Millis,
     /// When it was done last before.
@@ -243,6 +246,8 @@ pub(super) struct Claim {
     pub(super) shares: Shares,
     /// Nobody may have been able to take what Meta had to tell for a while.
     pub(super) has_missed: bool,
+    /// Whether it is looked what was set aside and need not be any more.
+    pub(super) recalls: bool,
 }
 
 /// What came of taking due entries.
@@ -257,6 +262,8 @@ pub(super) struct Taken {
     privately: Vec<MessageId>,
     /// Files have to be handed to Meta first.
     pub(super) wants_files: bool,
+    /// The account has had its messages of the day, until this time; nothing was taken.
+    pub(super) day_over_until: Option<Millis>,
     /// There may be more that is due.
     pub(super) is_full: bool,
     pub(super) next_due: Option<Millis>,
@@ -302,6 +309,7 @@ impl Sender {
             channel.standing(&self.app.flags).sends()
                 && channel.credentials_version == self.channel.credentials_version
                 && channel.limits == self.channel.limits
+                && channel.business_account == self.channel.business_account
         })
     }
 
@@ -341,10 +349,38 @@ impl Sender {
     /// Notes calls that are about to be made, or, where it is negative, that were not made after all.
     fn count_calls(&self, tx: &mut Tx<'_>, now: Millis, count: i64) -> Result<(), StoreError> {
         let limits = self.limits();
-        if count == 0 || (limits.per_day == 0 && limits.per_hour == 0) {
+        if count == 0 {
             return Ok(());
         }
-        tx.add_pace_count(&self.channel.id, pace::span_of(now), count)
+        let span = pace::span_of(now);
+        if limits.per_hour > 0 {
+            tx.add_pace_count(&self.channel.id, span, count)?;
+        }
+        if limits.per_day > 0 {
+            let used = BTreeMap::from([(span, count)]);
+            tx.add_to_budget(&self.channel.budget(), BudgetKind::Messages, &used)?;
+        }
+        Ok(())
+    }
+
+    /// What is left of a budget that the channel has, or shares with others of its account, on whichever nodes these are; exact as long as the
+    /// unit lasts. Where there is plenty nobody is waited for: what others take at the same moment is not more than that.
+    fn left(&self, tx: &mut Tx<'_>, kind: BudgetKind, limit: u32, now: Millis) -> Result<Left, StoreError> {
+        if limit == 0 {
+            return Ok(Left::ALL);
+        }
+        let (budget, since) = (self.channel.budget(), pace::spans_since(now));
+        let mut left = i64::from(limit) - tx.budget_used(&budget, kind, since)?;
+        let sharing = self.app.channels.sharing_budget(&self.channel) as i64;
+        if left < sharing * i64::from(leader::CLAIM_MAX) {
+            tx.lock_budget(&budget)?;
+            left = i64::from(limit) - tx.budget_used(&budget, kind, since)?;
+        }
+        if left > 0 {
+            return Ok(Left::new(left, pace::span_of(now)));
+        }
+        let first = tx.budget_first_used(&budget, kind, since)?;
+        Ok(Left::new(left, first.unwrap_or_else(|| pace::span_of(now))))
     }
 
     fn told_of(&self, changes: Vec<Change>, at: Millis) -> Option<NewStreamRow> {

@@ -34,6 +34,7 @@ pub mod events;
 pub mod flags;
 mod inline_store;
 pub mod leases;
+mod marketing;
 pub mod media;
 pub mod media_watch;
 pub mod messages;

@@ -15,6 +15,7 @@ mod kinds;
 mod lead;
 mod limits;
 mod locks;
+mod marketing;
 mod onward;
 mod pace;
 mod routes;
