@@ -81,6 +81,8 @@ pub struct Config {
     pub instagram_app_id: Option<String>,
     /// How often message templates are read from Meta; zero: only when something asks for it.
     pub templates_sync_every: Duration,
+    /// How often each WhatsApp number is read from Meta; zero: only when an event tells that it has changed.
+    pub numbers_check_every: Duration,
     /// By which words contacts say what they want to be sent.
     pub consent_words: Words,
     /// Signed requests of other systems.
@@ -206,6 +208,8 @@ pub struct SendingConfig {
     pub marketing_hold: Duration,
     /// The pace of WhatsApp channels that say nothing else.
     pub whatsapp: PaceConfig,
+    /// What of that somebody has set, whatever Meta says of a number.
+    pub whatsapp_by_hand: ByHand,
     /// The pace of Instagram channels that say nothing else.
     pub instagram: PaceConfig,
     /// How long to wait for a status of a message of which it is unknown whether Meta took it.
@@ -248,6 +252,15 @@ pub struct PaceConfig {
     pub per_hour: u32,
     /// Private replies to comments in an hour (Instagram).
     pub private_per_hour: u32,
+}
+
+/// What somebody has set of the pace of WhatsApp channels, of that which Meta tells of each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ByHand {
+    /// [`PaceConfig::per_second`].
+    pub per_second: bool,
+    /// [`PaceConfig::contacts_per_day`].
+    pub contacts_per_day: bool,
 }
 
 /// What one channel has in place of its platform's pace.
@@ -508,6 +521,7 @@ impl Config {
             },
             consent_words: consent::read(reading),
             templates_sync_every: reading.required("templates.sync_secs", values::seconds(0..=7 * 86_400)),
+            numbers_check_every: reading.required("numbers.check_secs", values::seconds(0..=7 * 86_400)),
             whatsapp_integration: WhatsAppIntegration {
                 secrets: reading.list("integrations.whatsapp.secrets", values::secret),
                 tolerance_secs: reading.required("integrations.whatsapp.tolerance_secs", values::number(1..=1_800)),
@@ -537,6 +551,10 @@ impl Config {
                     contact_per_hour: reading.required("sending.whatsapp.messages_per_contact_hour", values::pace),
                     per_hour: reading.required("sending.whatsapp.messages_per_hour", values::count),
                     private_per_hour: 0,
+                },
+                whatsapp_by_hand: ByHand {
+                    per_second: reading.is_set("sending.whatsapp.messages_per_second"),
+                    contacts_per_day: reading.is_set("sending.whatsapp.contacts_per_day"),
                 },
                 instagram: PaceConfig {
                     per_second: reading.required("sending.instagram.messages_per_second", values::pace),

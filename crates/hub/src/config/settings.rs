@@ -94,6 +94,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     plain("graph.request_timeout_ms", &["WHATSAPP_REQUEST_TIMEOUT_MS"]),
     plain("graph.connect_timeout_ms", &["TIDINGS_GRAPH_CONNECT_TIMEOUT_MS"]),
     plain("templates.sync_secs", &["TIDINGS_TEMPLATES_SYNC_SECS"]),
+    plain("numbers.check_secs", &["TIDINGS_NUMBERS_CHECK_SECS"]),
     plain("consent.opt_out.en", &["TIDINGS_OPT_OUT_EN"]),
     plain("consent.opt_out.nl", &["TIDINGS_OPT_OUT_NL"]),
     plain("consent.opt_out.de", &["TIDINGS_OPT_OUT_DE"]),

@@ -290,25 +290,22 @@ pub(super) struct Made {
 }
 
 impl Sender {
-    /// The pace that the channel is to keep: its platform's, over which stand the settings' own for it, over which stands what was set while the
-    /// hub runs.
+    /// The pace that the channel is to keep, as it is known at this moment.
     pub(super) fn limits(&self) -> PaceConfig {
-        let config = &self.app.config;
-        let platform = match self.channel.platform() {
-            Some(platform) => config.sending.pace(platform),
-            None => &UNLIMITED,
-        };
-        let own = config.channels.iter().find(|channel| channel.id == self.channel.id.0);
-        let given = own.map_or_else(|| platform.clone(), |channel| channel.pace.over(platform));
-        self.channel.limits.pace().over(&given)
+        match self.app.channels.get(&self.channel.id) {
+            Some(channel) => limits(&self.app, &channel),
+            None => limits(&self.app, &self.channel),
+        }
     }
 
-    /// Whether the channel is still as this sender knows it, and may send.
+    /// Whether the channel is still as this sender knows it, and may send. What it may use up of a day is looked at with each message, and may
+    /// change.
     pub(super) fn is_current(&self) -> bool {
         self.app.channels.get(&self.channel.id).is_some_and(|channel| {
             channel.standing(&self.app.flags).sends()
                 && channel.credentials_version == self.channel.credentials_version
-                && channel.limits == self.channel.limits
+                && (channel.limits == self.channel.limits && channel.number == self.channel.number
+                    || paced_alike(&limits(&self.app, &channel), &limits(&self.app, &self.channel)))
                 && channel.business_account == self.channel.business_account
         })
     }
@@ -398,6 +395,43 @@ impl Sender {
             None => Ok(()),
         }
     }
+}
+
+/// The pace that a channel is to keep: its platform's, over which stands what Meta says of its number unless somebody has set the platform's,
+/// over which stand the settings' own for it, over which stands what was set while the hub runs.
+pub fn limits(app: &App, channel: &Channel) -> PaceConfig {
+    let config = &app.config;
+    let mut pace = match channel.platform() {
+        Some(platform) => config.sending.pace(platform).clone(),
+        None => UNLIMITED,
+    };
+    if let Some(number) = &channel.number {
+        let by_hand = config.sending.whatsapp_by_hand;
+        pace.per_second = number
+            .per_second()
+            .filter(|_| !by_hand.per_second)
+            .unwrap_or(pace.per_second);
+        pace.contacts_per_day = number
+            .contacts_per_day()
+            .filter(|_| !by_hand.contacts_per_day)
+            .unwrap_or(pace.contacts_per_day);
+    }
+    let own = config.channels.iter().find(|own| own.id == channel.id.0);
+    if let Some(own) = own {
+        pace = own.pace.over(&pace);
+    }
+    channel.limits.pace().over(&pace)
+}
+
+/// Whether whoever keeps to one pace keeps to another one: to all of it that is not looked up in the store.
+fn paced_alike(one: &PaceConfig, other: &PaceConfig) -> bool {
+    let looked_up = PaceConfig {
+        per_day: other.per_day,
+        contacts_per_day: other.contacts_per_day,
+        private_per_hour: other.private_per_hour,
+        ..one.clone()
+    };
+    looked_up == *other
 }
 
 /// How an attempt ends whose process stopped.

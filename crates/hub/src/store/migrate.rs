@@ -44,6 +44,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     14 "0014_consent",
     15 "0015_looks",
     16 "0016_budgets",
+    17 "0017_numbers",
 };
 
 impl Tx<'_> {

@@ -39,6 +39,7 @@ pub mod media;
 pub mod media_watch;
 pub mod messages;
 mod migrate;
+pub mod numbers;
 pub mod outbox;
 pub mod pace;
 mod postgres_store;

@@ -16,6 +16,7 @@ mod lead;
 mod limits;
 mod locks;
 mod marketing;
+mod numbers;
 mod onward;
 mod pace;
 mod routes;
