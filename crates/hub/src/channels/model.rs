@@ -163,6 +163,9 @@ pub struct Limits {
     /// Private replies to comments, an hour (Instagram).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub private_replies_per_hour: Option<u32>,
+    /// Messages with audio or video a second (Instagram).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_per_second: Option<u32>,
     /// Messages to one person, an hour (Instagram).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_messages_per_hour: Option<u32>,
@@ -188,6 +191,7 @@ impl Limits {
             contact_per_hour: self.user_messages_per_hour,
             per_hour: self.account_messages_per_hour,
             private_per_hour: self.private_replies_per_hour,
+            media_per_second: self.media_per_second,
         }
     }
 

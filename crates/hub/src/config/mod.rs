@@ -252,6 +252,8 @@ pub struct PaceConfig {
     pub per_hour: u32,
     /// Private replies to comments in an hour (Instagram).
     pub private_per_hour: u32,
+    /// Of the messages in any one second those with audio or video (Instagram).
+    pub media_per_second: u32,
 }
 
 /// What somebody has set of the pace of WhatsApp channels, of that which Meta tells of each.
@@ -282,6 +284,8 @@ pub struct PaceOverrides {
     pub per_hour: Option<u32>,
     /// For [`PaceConfig::private_per_hour`].
     pub private_per_hour: Option<u32>,
+    /// For [`PaceConfig::media_per_second`].
+    pub media_per_second: Option<u32>,
 }
 
 impl PaceOverrides {
@@ -296,6 +300,7 @@ impl PaceOverrides {
             contact_per_hour: self.contact_per_hour.unwrap_or(platform.contact_per_hour),
             per_hour: self.per_hour.unwrap_or(platform.per_hour),
             private_per_hour: self.private_per_hour.unwrap_or(platform.private_per_hour),
+            media_per_second: self.media_per_second.unwrap_or(platform.media_per_second),
         }
     }
 }
@@ -551,6 +556,7 @@ impl Config {
                     contact_per_hour: reading.required("sending.whatsapp.messages_per_contact_hour", values::pace),
                     per_hour: reading.required("sending.whatsapp.messages_per_hour", values::count),
                     private_per_hour: 0,
+                    media_per_second: 0,
                 },
                 whatsapp_by_hand: ByHand {
                     per_second: reading.is_set("sending.whatsapp.messages_per_second"),
@@ -565,6 +571,7 @@ impl Config {
                     contact_per_hour: reading.required("sending.instagram.messages_per_contact_hour", values::pace),
                     per_hour: reading.required("sending.instagram.messages_per_hour", values::count),
                     private_per_hour: reading.required("sending.instagram.private_replies_per_hour", values::pace),
+                    media_per_second: reading.required("sending.instagram.media_per_second", values::pace),
                 },
             },
             media,

@@ -189,6 +189,10 @@ pub(super) const SETTINGS: &[Setting] = &[
         "sending.instagram.private_replies_per_hour",
         &["TIDINGS_SENDING_INSTAGRAM_PRIVATE_REPLIES_PER_HOUR"],
     ),
+    plain(
+        "sending.instagram.media_per_second",
+        &["TIDINGS_SENDING_INSTAGRAM_MEDIA_PER_SECOND"],
+    ),
     plain("media.dir", &["MEDIA_DIR"]),
     plain("media.bytes_max", &["MEDIA_BYTES_MAX"]),
     plain("media.downloads_parallel", &["MEDIA_DOWNLOADS_PARALLEL"]),

@@ -25,7 +25,7 @@ use crate::ids::AttemptId;
 use crate::sending::circuit::{Circuit, Sign};
 use crate::sending::lease::{Follows, Lead};
 use crate::sending::model::{AttemptEnd, Cause, ChannelPace, EntryState, Outcome, Wait};
-use crate::sending::pace::{Pace, Rate, Shares, Spent, spans_since};
+use crate::sending::pace::{MediaTurns, Pace, Rate, Shares, Spent, spans_since};
 use crate::sending::sender::{Claim, Ended, InHand, Made, Sender, Taken, millis};
 use crate::sending::take_over;
 use crate::store::StoreError;
@@ -171,6 +171,7 @@ pub(super) struct Leader {
     kept_circuit: Option<OpenCircuit>,
     keep_at: Instant,
     shares: Shares,
+    turns: MediaTurns,
     work: JoinSet<Done>,
     /// In hand, not yet called for.
     ready: VecDeque<InHand>,
@@ -224,6 +225,7 @@ impl Leader {
             kept_circuit,
             keep_at: now,
             shares: Shares::default(),
+            turns: MediaTurns::default(),
             work: JoinSet::new(),
             ready: VecDeque::new(),
             ended: Vec::new(),
@@ -417,7 +419,10 @@ impl Leader {
     /// Starts as many calls as may be made now; answers with when the next one may be.
     fn call_ready(&mut self, now: Instant, wall: Millis) -> Instant {
         let later = now + LOOK_AGAIN;
-        while let Some(at) = self.ready.iter().position(|in_hand| in_hand.not_before <= wall) {
+        let mut media_at = self.pace().media.next_at(now);
+        let may_go =
+            |in_hand: &InHand, media_at: Instant| in_hand.not_before <= wall && !(in_hand.is_media && media_at > now);
+        while let Some(at) = self.ready.iter().position(|in_hand| may_go(in_hand, media_at)) {
             if self.calls >= self.room(now) || self.circuit.room(wall) == 0 {
                 return later;
             }
@@ -439,14 +444,22 @@ impl Leader {
                 }
             }
             let Some(in_hand) = self.ready.remove(at) else { break };
-            let turn = (Arc::clone(&self.pace), self.pace().rate.note_call(now));
+            let turn = {
+                let mut pace = self.pace();
+                let of_media = in_hand.is_media.then(|| pace.media.note_call(now));
+                media_at = pace.media.next_at(now);
+                (Arc::clone(&self.pace), pace.rate.note_call(now), of_media)
+            };
             self.circuit.note_call(in_hand.attempt_id);
             self.calls += 1;
             let (sender, lead) = (Arc::clone(&self.sender), self.lead.clone());
             self.work.spawn(call(sender, lead, turn, in_hand, permit));
         }
-        let soonest = self.ready.iter().map(|in_hand| in_hand.not_before - wall).min();
-        soonest.map_or(later, |wait| now + positive(wait))
+        let goes_at = |in_hand: &InHand| {
+            let at = now + positive(in_hand.not_before - wall);
+            if in_hand.is_media { at.max(media_at) } else { at }
+        };
+        self.ready.iter().map(goes_at).min().unwrap_or(later)
     }
 
     /// How many calls may be under way at once.
@@ -474,7 +487,10 @@ impl Leader {
         let portion = self.pace().rate.per_second(now).map_or(CLAIM_MAX, |per_second| {
             ((per_second * CLAIM_SECS).ceil() as u32).clamp(1, CLAIM_MAX)
         });
-        let in_hand = self.ready.len() as u32;
+        // What waits for a slower pace is in nobody's way.
+        let media_waits = self.pace().media.next_at(now) > now;
+        let media_in_hand = self.ready.iter().filter(|of| of.is_media).count() as u32;
+        let in_hand = self.ready.len() as u32 - if media_waits { media_in_hand } else { 0 };
         if in_hand > portion / 2 {
             return later;
         }
@@ -491,6 +507,8 @@ impl Leader {
             count,
             lead: self.lead.clone(),
             shares: self.shares,
+            turns: self.turns,
+            media_in_hand,
             has_missed: std::mem::take(&mut self.has_missed),
             recalls: now >= self.recall_at,
         };
@@ -572,6 +590,7 @@ impl Leader {
             pace.note_day(taken.day_over_until, wall);
         }
         self.shares = taken.shares;
+        self.turns = taken.turns;
         self.has_backlog = taken.is_full;
         self.look_at = if taken.is_full {
             now
@@ -775,7 +794,7 @@ fn positive(millis: Millis) -> Duration {
 async fn call(
     sender: Arc<Sender>,
     lead: Lead,
-    turn: (Arc<Mutex<Pace>>, u64),
+    turn: (Arc<Mutex<Pace>>, u64, Option<u64>),
     in_hand: InHand,
     permit: Option<OwnedSemaphorePermit>,
 ) -> Done {
@@ -799,9 +818,12 @@ async fn call(
         }));
     }
     {
-        let (pace, number) = turn;
+        let (pace, number, of_media) = turn;
         let mut pace = pace.lock().expect("no thread panics while it holds this lock");
         pace.rate.note_start(number, Instant::now());
+        if let Some(number) = of_media {
+            pace.media.note_start(number, Instant::now());
+        }
     }
     // The entry is as it was before it was taken: without an attempt, it has never been sent. (`attempts` leaves out held ones.)
     if in_hand.entry.attempt_id.is_none() {

@@ -63,7 +63,7 @@ pub enum Wait {
     Media,
     /// A token that works.
     Credentials,
-    /// The channel's pace. Never an entry's own: the channel waits for it.
+    /// The channel's pace: the channel waits for it, and an entry of its own if that goes at a slower one than the others.
     RateLimit,
     /// Somebody to let the channel go on. Never an entry's own.
     Stopped,

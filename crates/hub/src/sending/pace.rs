@@ -369,6 +369,8 @@ pub struct Pace {
     limits: PaceConfig,
     /// The calls.
     pub rate: Rate,
+    /// Of these, those with audio or video.
+    pub media: Rate,
     /// The recipients.
     pub lanes: Lanes,
     /// The calls of the last hour.
@@ -381,6 +383,7 @@ impl Pace {
     pub fn new(limits: PaceConfig, opens_at: Instant) -> Self {
         Self {
             rate: Rate::new(limits.per_second, opens_at),
+            media: Rate::new(limits.media_per_second, opens_at),
             lanes: Lanes::new(&limits),
             spent: Spent::default(),
             day_over: None,
@@ -419,6 +422,27 @@ impl Pace {
             return Err((Wait::HourlyLimit, self.spent.more_at(HOUR_MILLIS, now)));
         }
         Ok(u32::try_from(left).unwrap_or(u32::MAX))
+    }
+}
+
+/// When those are looked at again that go at a slower pace than the others of their channel, and of which there are enough in hand already: so that
+/// they are in nobody's way, and are not looked at long before their turn. The pace itself is kept to by a [`Rate`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MediaTurns {
+    /// The first turn that is free, of each priority.
+    free: [Millis; 3],
+}
+
+impl MediaTurns {
+    /// The next turn of one of a priority, at so many a second.
+    pub fn next(&mut self, priority: i64, per_second: u32, now: Millis) -> Millis {
+        let apart = i64::try_from(WINDOW.as_millis()).unwrap_or(0) / i64::from(per_second.max(1));
+        let apart = apart.max(1);
+        let own = usize::try_from(priority).unwrap_or(0).min(self.free.len() - 1);
+        // What is less urgent is not waited for.
+        let turn = self.free[..=own].iter().copied().fold(now + apart, Millis::max);
+        self.free[own] = turn + apart;
+        turn
     }
 }
 

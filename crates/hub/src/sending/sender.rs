@@ -37,7 +37,7 @@ use crate::sending::email::Mailer;
 use crate::sending::leader::{self, Leader};
 use crate::sending::lease::{Follows, Lead};
 use crate::sending::model::{AttemptEnd, BudgetKind, OutboxEntry, Outcome};
-use crate::sending::pace::{self, Left, Rate, Shares};
+use crate::sending::pace::{self, Left, MediaTurns, Rate, Shares};
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx};
 use crate::stream::model::Change;
@@ -56,6 +56,7 @@ const UNLIMITED: PaceConfig = PaceConfig {
     contact_per_hour: 0,
     per_hour: 0,
     private_per_hour: 0,
+    media_per_second: 0,
 };
 
 /// How long a channel that does not send waits for a change before it looks again.
@@ -223,6 +224,8 @@ pub(super) struct InHand {
     look_below: Option<String>,
     /// It writes to somebody outside of a window: what was known of that is noted.
     pub(super) reached: Option<Reach>,
+    /// Whether it goes at the pace of audio and video.
+    pub(super) is_media: bool,
 }
 
 /// That somebody is written to outside of a window.
@@ -244,6 +247,9 @@ pub(super) struct Claim {
     pub(super) count: u32,
     pub(super) lead: Lead,
     pub(super) shares: Shares,
+    pub(super) turns: MediaTurns,
+    /// How many are in hand that go at the pace of audio and video.
+    pub(super) media_in_hand: u32,
     /// Nobody may have been able to take what Meta had to tell for a while.
     pub(super) has_missed: bool,
     /// Whether it is looked what was set aside and need not be any more.
@@ -268,6 +274,7 @@ pub(super) struct Taken {
     pub(super) is_full: bool,
     pub(super) next_due: Option<Millis>,
     pub(super) shares: Shares,
+    pub(super) turns: MediaTurns,
 }
 
 /// A message that is not in hand any more.

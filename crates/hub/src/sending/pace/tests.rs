@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::{HOUR_MILLIS, Left, Pace, Rate, SPAN_MILLIS, Shares, Spent, Wait, span_of};
+use super::{HOUR_MILLIS, Left, MediaTurns, Pace, Rate, SPAN_MILLIS, Shares, Spent, Wait, span_of};
 use crate::clock::{Clock, from_millis};
 use crate::config::PaceConfig;
 use crate::ids::{ConversationId, Ids};
@@ -22,6 +22,7 @@ fn limits() -> PaceConfig {
         contact_per_hour: 0,
         per_hour: 0,
         private_per_hour: 0,
+        media_per_second: 0,
     }
 }
 
@@ -258,6 +259,18 @@ fn a_burst_is_paid_back_before_anything_follows() {
         pace.lanes.wait(conversation, NOW + 121_000),
         Some((Wait::PairLimit, NOW + 136_000))
     );
+}
+
+#[test]
+fn what_goes_at_a_pace_of_its_own_has_its_turn_the_urgent_before_the_others() {
+    let mut turns = MediaTurns::default();
+    let mut next = |priority: i64, now: i64| turns.next(priority, 10, now) - NOW;
+    assert_eq!([next(2, NOW), next(2, NOW), next(2, NOW)], [101, 202, 303]);
+    // An answer waits for other answers alone.
+    assert_eq!([next(0, NOW), next(0, NOW)], [101, 202]);
+    assert_eq!(next(1, NOW), 303, "and what is less urgent for those");
+    assert_eq!(next(2, NOW), 404);
+    assert_eq!(next(7, NOW + 5_000), 5_101, "nobody has saved up turns");
 }
 
 #[test]

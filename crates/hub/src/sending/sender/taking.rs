@@ -46,6 +46,9 @@ const MEDIA_LOOK_AGAIN: Millis = 5_000;
 const CAPPED_REASON: &str =
     "marketing_cap (131049): Meta passes on no more advertising to this person for now, from anybody";
 
+/// Why audio and video wait while others go.
+const MEDIA_REASON: &str = "audio and video go at a pace of their own";
+
 /// What a unit that takes entries has found out about them.
 struct Known {
     messages: HashMap<MessageId, Message>,
@@ -117,6 +120,7 @@ impl Sender {
         }
         let mut taken = Taken {
             shares: claim.shares,
+            turns: claim.turns,
             ..Taken::default()
         };
         let is_recalled = claim.recalls && self.recall(tx, claim)?;
@@ -388,7 +392,10 @@ impl Sender {
         writes: &mut Writes,
     ) {
         let now = claim.now;
-        let counts_people = self.limits().contacts_per_day > 0;
+        let limits = self.limits();
+        let (counts_people, media_per_second) = (limits.contacts_per_day > 0, limits.media_per_second);
+        // Of these a second's worth is in hand at most.
+        let mut media_in_hand = claim.media_in_hand;
         let mut people_left = known.people.count;
         let mut reached_now = HashSet::new();
         for entry in entries {
@@ -513,6 +520,15 @@ impl Sender {
                     continue;
                 }
             };
+            let is_media = media_per_second > 0 && is_audio_or_video(&message.content);
+            if is_media {
+                if media_in_hand >= media_per_second {
+                    let turn = taken.turns.next(entry.priority, media_per_second, now);
+                    writes.put_back_because(&entry, Wait::RateLimit, turn, Some(MEDIA_REASON.to_owned()));
+                    continue;
+                }
+                media_in_hand += 1;
+            }
             let initiated = conversation
                 .filter(|conversation| !conversation.window_is_open(now))
                 .map(|conversation| conversation.contact_id);
@@ -569,6 +585,7 @@ impl Sender {
                 not_before: wait.map_or(now, |(_, until)| until),
                 look_below,
                 reached,
+                is_media,
                 entry,
             });
             if message.content != said {
@@ -736,6 +753,11 @@ impl Known {
             }
         }
     }
+}
+
+/// Whether a message goes at the pace of audio and video, where there is one (reference `instagram.md` 6).
+fn is_audio_or_video(content: &Content) -> bool {
+    matches!(content, Content::Audio(_) | Content::Video(_))
 }
 
 /// Whether somebody who was last written to at a time outside of a window counts anew.

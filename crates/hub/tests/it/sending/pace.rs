@@ -6,12 +6,12 @@ use serde_json::json;
 use tidings::conversations::model::ChannelId;
 use tidings::sending::model::Priority;
 use tidings::store::StoreError;
-use tidings_sandbox::{FaultKind, FaultRequest};
+use tidings_sandbox::{AccountLimits, Channel, FaultKind, FaultRequest, NewCustomer};
 
 use super::answers::{self, waits_for};
 use super::graph::{Call, Graph};
 use super::routes::{OTHER_NUMBER, stop, two_numbers};
-use crate::harness::{Harness, NUMBER, Setup, fault, on_both_with, text};
+use crate::harness::{ACCOUNT, Harness, NUMBER, Setup, fault, on_both_with, text};
 
 fn paced(graph: &Graph, per_second: u32) -> Setup {
     Setup::default()
@@ -389,6 +389,70 @@ async fn who_was_not_written_to_after_all_does_not_count_as_reached() {
         }
         let fourth = answers::write_first(harness, "+447700900199").await;
         waits_for(harness, &fourth, "tier_limit").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn on_instagram_audio_and_video_go_at_a_pace_of_their_own_and_hold_nothing_else_up() {
+    const VIDEOS: usize = 3;
+    let mut setup = Setup::default().with("TIDINGS_SENDING_INSTAGRAM_MEDIA_PER_SECOND", "1");
+    let names: Vec<String> = (0..=VIDEOS).map(|number| format!("viewer{number}")).collect();
+    let world = &mut setup.sandbox.world;
+    // Time stands still on that side: what goes out in any second of ours would come too fast there.
+    world.instagram_accounts[0].limits = AccountLimits::none();
+    world.customers.extend(names.iter().map(|name| NewCustomer {
+        id: Some(name.clone()),
+        name: name.clone(),
+        username: Some(name.clone()),
+        kind: Some(Channel::Instagram),
+        ..NewCustomer::default()
+    }));
+    on_both_with(setup, async |harness| {
+        for name in &names {
+            harness.sandbox.write(name, ACCOUNT, text("hello")).unwrap();
+        }
+        harness.projected().await;
+        // Who somebody is Meta has to be asked first.
+        let mut conversations = Vec::new();
+        for name in &names {
+            let found = harness.until("they are known", async |harness| {
+                let named = |of: &serde_json::Value| of["contact"]["username"] == name.as_str();
+                harness.conversations().await.into_iter().find(named)
+            });
+            conversations.push(found.await["id"].clone());
+        }
+        let begun = std::time::Instant::now();
+        let mut videos = Vec::new();
+        for conversation in &conversations[..VIDEOS] {
+            let content = json!({"type": "video", "link": "https://cdn.example.com/v.mp4"});
+            let body = json!({"to": {"conversation": conversation}, "content": content});
+            videos.push(harness.send(body).await);
+        }
+        let words = json!({"to": {"conversation": conversations[VIDEOS]}, "message": "at once"});
+        let words = harness.send(words).await;
+        harness.message_until(&words, "accepted").await;
+        let statuses = async || {
+            let mut accepted = 0;
+            for id in &videos {
+                accepted += usize::from(harness.message(id).await["status"] == "accepted");
+            }
+            accepted
+        };
+        // However slow the machine is: not all of them have gone before the pace allows it.
+        let gone = statuses().await;
+        assert!(gone < VIDEOS || begun.elapsed() > Duration::from_secs(2), "{gone}");
+        for id in &videos {
+            // What waits longer is due by the clock of the hub, which stands still but for this.
+            harness
+                .until("the video went out", async |harness| {
+                    harness.clock.advance(Duration::from_millis(50));
+                    harness.nudge();
+                    (harness.message(id).await["status"] == "accepted").then_some(())
+                })
+                .await;
+        }
+        assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
     })
     .await;
 }
