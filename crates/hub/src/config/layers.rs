@@ -106,7 +106,7 @@ impl Layers {
     pub(super) fn is_set(&self, setting: &Setting) -> bool {
         let names = || setting.variables.iter().chain([&setting.key]);
         names().any(|name| self.overridden(name).is_some() || self.in_environment(name).is_some())
-            || self.file.get(setting.key).is_some()
+            || self.file.contains_key(setting.key)
     }
 
     /// The built-in default, if there is one.

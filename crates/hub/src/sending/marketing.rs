@@ -74,7 +74,7 @@ mod tests {
         let day = Duration::from_hours(24);
         assert_eq!(length(day, ContactId::MIN), day);
         assert_eq!(length(day, ContactId::MAX), day + SPREAD);
-        assert_eq!(length(Duration::from_secs(60), ContactId::MAX), Duration::from_secs(60));
+        assert_eq!(length(Duration::from_mins(1), ContactId::MAX), Duration::from_mins(1));
         assert_eq!(length(Duration::ZERO, ContactId::MAX), Duration::ZERO);
     }
 

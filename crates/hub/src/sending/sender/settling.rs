@@ -293,7 +293,8 @@ impl Sender {
         tx.release_entries(&unsent, now)?;
         self.count_calls(tx, now, -(unsent.len() as i64))?;
         let unsent = group.iter().filter(|ended| ended.made.is_none());
-        self.take_back_reached(tx, unsent.filter_map(|ended| ended.in_hand.reached).collect(), now)?;
+        let unreached: Vec<Reach> = unsent.filter_map(|ended| ended.in_hand.reached).collect();
+        self.take_back_reached(tx, &unreached, now)?;
         let (mut queued, mut sending) = (Vec::new(), Vec::new());
         let released = |ended: &&Ended| ended.made.is_none() && ours.contains(&ended.in_hand.attempt_id);
         for ended in group.iter().filter(released) {
@@ -321,7 +322,7 @@ impl Sender {
     }
 
     /// Those people were not written to after all: they count where they counted before.
-    fn take_back_reached(&self, tx: &mut Tx<'_>, reached: Vec<Reach>, now: Millis) -> Result<(), StoreError> {
+    fn take_back_reached(&self, tx: &mut Tx<'_>, reached: &[Reach], now: Millis) -> Result<(), StoreError> {
         let budget = self.channel.budget();
         let unreached: Vec<_> = reached
             .iter()

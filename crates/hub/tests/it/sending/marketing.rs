@@ -157,7 +157,7 @@ async fn where_nothing_is_held_enough_advertising_is_a_failure() {
 fn capped() -> Setup {
     let mut setup = Setup::default().with(EXPIRES, THREE_DAYS);
     let mut sale = Template::utility("the_sale", "Everything must go.");
-    sale.category = "MARKETING".to_owned();
+    "MARKETING".clone_into(&mut sale.category);
     setup.sandbox.world.templates.push(sale);
     setup.sandbox.rules.marketing_by_country = false;
     setup.sandbox.world.numbers[0].limits = NumberLimits {
