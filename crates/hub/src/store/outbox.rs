@@ -96,7 +96,7 @@ impl Tx<'_> {
             }
             // The head that was waited for is gone: either another entry is the head now, or none is left but those that are set aside.
             let any = self.query_opt(
-                "SELECT o.message_id FROM outbox AS o WHERE o.channel_id = ?1 AND o.conversation_id = ?2 AND +o.head = 0 LIMIT 1",
+                "SELECT o.message_id FROM outbox AS o WHERE o.channel_id = ?1 AND o.conversation_id = ?2 AND +o.head < 2 LIMIT 1",
                 params![&channel.0, &conversation],
             )?;
             if any.is_none() {
