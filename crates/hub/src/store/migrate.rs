@@ -45,6 +45,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     15 "0015_looks",
     16 "0016_budgets",
     17 "0017_numbers",
+    19 "0019_comments_at_meta",
     21 "0021_names_told",
 };
 
