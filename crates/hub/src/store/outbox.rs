@@ -4,7 +4,7 @@
 //! index, however much waits behind, and the order within a conversation cannot be broken by a query.
 //!
 //! An entry that may not go for long, for a reason that does not concern those behind it, is set *aside*: it is no head, and in nobody's way,
-//! until it is recalled ([`Aside`](crate::sending::model::Aside)). Then it has its old place in the order, before everything that has not gone meanwhile, and so have those
+//! until it is recalled ([`Aside`]). Then it has its old place in the order, before everything that has not gone meanwhile, and so have those
 //! that were set aside before it for the same reason.
 //!
 //! An entry makes those before it in its conversation as urgent as it is itself: else an answer behind a campaign's message would wait for the
