@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 use tidings_meta::notification::{EventKind, Platform};
 
 use crate::channels::Channels;
+use crate::channels::model::Quality;
 use crate::conversations::model::ChannelId;
 use crate::ingest::model::{EventStatus, NewEvent, StoredEvent};
 use crate::sending::model::EntryState;
@@ -142,6 +143,21 @@ struct ChannelLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QualityLabels {
+    channel: String,
+    quality: &'static str,
+}
+
+impl QualityLabels {
+    fn new(channel: &ChannelId, quality: Quality) -> Self {
+        Self {
+            channel: channel.0.clone(),
+            quality: quality.as_str(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TemplateLabel {
     status: &'static str,
 }
@@ -187,6 +203,7 @@ pub struct Metrics {
     channel_late: Family<ChannelLabel, Gauge>,
     channel_up: Family<ChannelLabel, Gauge>,
     circuit_open: Family<ChannelLabel, Gauge>,
+    channel_quality: Family<QualityLabels, Gauge>,
     stream_subscribers: Gauge,
     task_restarts: Counter,
     late_deliveries: Counter,
@@ -231,6 +248,7 @@ impl Metrics {
             channel_late: Family::default(),
             channel_up: Family::default(),
             circuit_open: Family::default(),
+            channel_quality: Family::default(),
             stream_subscribers: Gauge::default(),
             task_restarts: Counter::default(),
             late_deliveries: Counter::default(),
@@ -345,6 +363,11 @@ impl Metrics {
             "tidings_circuit_open",
             "Whether a channel's circuit is open: too many of its calls have failed, and it tries with one message now and then",
             metrics.circuit_open.clone(),
+        );
+        registry.register(
+            "tidings_channel_quality",
+            "What Meta thinks of a WhatsApp number: 1 of its present quality (green, yellow, red, unknown), 0 of the others",
+            metrics.channel_quality.clone(),
         );
         registry.register(
             "tidings_stream_subscribers",
@@ -564,6 +587,14 @@ impl Metrics {
         self.circuit_open.get_or_create(&label).set(is_open.into());
     }
 
+    /// What Meta thinks of a number.
+    pub fn set_channel_quality(&self, channel: &ChannelId, quality: Quality) {
+        for one in Quality::ALL {
+            let labels = QualityLabels::new(channel, one);
+            self.channel_quality.get_or_create(&labels).set((one == quality).into());
+        }
+    }
+
     /// A channel is gone: nothing more is told of it.
     pub fn forget_channel(&self, channel: &ChannelId) {
         let label = ChannelLabel {
@@ -571,6 +602,9 @@ impl Metrics {
         };
         self.channel_up.remove(&label);
         self.circuit_open.remove(&label);
+        for quality in Quality::ALL {
+            self.channel_quality.remove(&QualityLabels::new(channel, quality));
+        }
         self.last_event.remove(&label);
         self.ingest_lag.remove(&label);
         self.channel_missed.remove(&label);

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::conversations::model::Millis;
 use crate::ids::AttemptId;
 use crate::ingest::silence;
+use crate::sending::marketing;
 use crate::sending::model::EntryState;
 use crate::sending::pace;
 use crate::store::StoreError;
@@ -149,8 +150,9 @@ async fn prune(app: &App) -> Result<(), StoreError> {
         .channels
         .all()
         .into_iter()
-        .map(|channel| channel.id.clone())
+        .map(|channel| (channel.id.clone(), channel.budget()))
         .collect();
+    let capped = app.config.sending.marketing_hold + marketing::SPREAD;
     loop {
         let (retention, channels) = (retention.clone(), channels.clone());
         let pruned = app
@@ -159,9 +161,11 @@ async fn prune(app: &App) -> Result<(), StoreError> {
                 let mut pruned = tx.prune_stream(before(retention.stream))?
                     + tx.prune_parked(before(retention.parked))?
                     + tx.prune_idempotency_keys(before(retention.idempotency))?
-                    + tx.prune_attempts(AttemptId::first_of(before(retention.attempts)))?;
-                for channel in &channels {
-                    pruned += tx.prune_pace(channel, pace::spans_since(now), now - PACE_KEPT)?;
+                    + tx.prune_attempts(AttemptId::first_of(before(retention.attempts)))?
+                    + tx.prune_marketing_caps(before(capped))?;
+                for (channel, budget) in &channels {
+                    pruned += tx.prune_pace(channel, pace::spans_since(now))?;
+                    pruned += tx.prune_budget(budget, pace::spans_since(now), now - PACE_KEPT)?;
                     pruned += tx.prune_private_calls(channel, now - PACE_KEPT)?;
                     pruned += tx.prune_channel_hours(channel, silence::hour_of(now) - silence::HOURS_KEPT)?;
                 }

@@ -227,6 +227,7 @@ impl Works {
         tasks.start(Stage::Producers, "profiles", &app, conversations::profiles::run);
         tasks.start(Stage::Producers, "mentions", &app, conversations::mentions::run);
         tasks.start(Stage::Producers, "templates", &app, channels::templates::sync::run);
+        tasks.start(Stage::Producers, "numbers", &app, channels::numbers::run);
         tasks.start(Stage::Producers, "downloads", &app, media::downloads::run);
         tasks.start(Stage::Producers, "uploads", &app, media::uploads::run);
         tasks.start(Stage::Producers, "senders", &app, sending::fleet::run);

@@ -49,6 +49,8 @@ mod media_watch;
 mod messages;
 #[path = "store/migrations.rs"]
 mod migrations;
+#[path = "store/numbers.rs"]
+mod numbers;
 #[path = "store/outbox.rs"]
 mod outbox;
 #[path = "store/pace.rs"]

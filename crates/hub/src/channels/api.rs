@@ -16,7 +16,9 @@ use tidings_meta::notification::Platform;
 use utoipa::ToSchema;
 
 use super::check::{self, CheckError, Checked};
-use super::model::{ChannelKind, Limits, OpenCircuit, Source, StoredChannel, is_account, is_channel_id};
+use super::model::{
+    ChannelKind, Limits, NumberFacts, OpenCircuit, Quality, Source, StoredChannel, is_account, is_channel_id,
+};
 use super::{Channel, Standing, follow};
 use crate::access::Caller;
 use crate::app::App;
@@ -26,6 +28,7 @@ use crate::http::extract::{self, Id};
 use crate::http::problem::{Code, Problem};
 use crate::http::timestamp::Time;
 use crate::http::word::words;
+use crate::sending::sender;
 use crate::sending::switch::{self, SwitchError};
 use crate::store::channels::ChannelActivity;
 use crate::store::{StoreError, UnitError};
@@ -35,6 +38,7 @@ words! {
     KindWord of ChannelKind as "ChannelKind";
     SourceWord of Source as "ChannelSource";
     StandingWord of Standing as "ChannelStanding";
+    QualityWord of Quality as "NumberQuality";
 }
 
 /// Characters of a name.
@@ -80,6 +84,10 @@ pub struct ChannelView {
     circuit: Option<CircuitView>,
     /// What sends in its place, if somebody has switched it.
     switched: Option<SwitchedView>,
+    /// What Meta allows it and thinks of it; absent until that was read, and where it is no WhatsApp number.
+    number: Option<NumberView>,
+    /// How fast it may send, whether that was set or is as Meta has it: messages in any one second; absent without a limit.
+    messages_per_second: Option<u32>,
     /// What it is called with, as far as that may be seen.
     credentials: Option<CredentialsView>,
     /// When its last event came in.
@@ -137,6 +145,36 @@ pub struct SwitchedView {
     by: String,
 }
 
+/// What Meta says of a WhatsApp number.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NumberView {
+    /// What Meta thinks of it, by what its recipients do. When it is `red`, its limits do not grow, and Meta may restrict it.
+    quality: QualityWord,
+    /// How fast it may send: `STANDARD` (80 messages a second), `HIGH` (1000), `NOT_APPLICABLE`.
+    #[schema(example = "STANDARD")]
+    throughput: Option<String>,
+    /// Whether the WhatsApp Business app uses it as well, which slows it down to 20 messages a second.
+    on_phone_app: bool,
+    /// How many people its portfolio may write to first in 24 hours.
+    #[schema(example = "TIER_2K")]
+    messaging_limit: Option<String>,
+    /// When that was read.
+    read_at: Time,
+}
+
+impl From<&NumberFacts> for NumberView {
+    fn from(facts: &NumberFacts) -> Self {
+        Self {
+            quality: facts.quality.into(),
+            throughput: facts.throughput.clone(),
+            on_phone_app: facts.is_on_phone_app,
+            messaging_limit: facts.messaging_limit.clone(),
+            read_at: Time(facts.read_at),
+        }
+    }
+}
+
 /// What may be seen of credentials.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -177,6 +215,8 @@ impl ChannelView {
                 since: Time(switched.at),
                 by: switched.by.clone(),
             }),
+            number: channel.number.as_ref().map(NumberView::from),
+            messages_per_second: Some(sender::limits(app, channel).per_second).filter(|limit| *limit > 0),
             credentials: channel.credentials.as_ref().map(|credentials| CredentialsView {
                 ends_with: channel.platform().and_then(|_| last_four(credentials)),
                 version: channel.credentials_version,

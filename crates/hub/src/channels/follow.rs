@@ -63,20 +63,23 @@ pub(crate) async fn look(
             if known == Some(revision) {
                 return Ok::<_, StoreError>(None);
             }
-            Ok(Some((revision, tx.channels()?, tx.flags()?)))
+            Ok(Some((revision, tx.channels()?, tx.number_facts()?, tx.flags()?)))
         })
         .await?;
-    if let Some((revision, stored, set)) = changed {
+    if let Some((revision, stored, numbers, set)) = changed {
         let before = channels.all();
         // Flags first: whoever is woken by the channels knows both.
         flags.publish(FlagValues::new(set));
-        channels.publish(revision, stored);
+        channels.publish(revision, stored, numbers.into_iter().collect());
         for gone in before.iter().filter(|channel| channels.get(&channel.id).is_none()) {
             metrics.forget_channel(&gone.id);
         }
         for channel in channels.all() {
             metrics.set_channel_up(&channel.id, channel.credentials.is_some() && channel.held.is_none());
             metrics.set_circuit_open(&channel.id, channel.circuit.is_some());
+            if let Some(number) = &channel.number {
+                metrics.set_channel_quality(&channel.id, number.quality);
+            }
         }
     }
     Ok(())

@@ -6,6 +6,7 @@
 //!
 //! - [`check`]: whether Meta takes credentials, asked before they are kept.
 //! - [`templates`]: what Meta has approved for a WhatsApp Business Account.
+//! - [`numbers`]: what Meta allows a WhatsApp number, and thinks of it.
 //! - [`hold`]: a channel whose credentials Meta refuses sends nothing until they work again, or others are given.
 
 pub mod api;
@@ -13,6 +14,7 @@ pub mod check;
 pub mod follow;
 pub mod hold;
 pub mod model;
+pub mod numbers;
 pub mod settings;
 pub mod templates;
 
@@ -29,7 +31,7 @@ use crate::conversations::model::{ChannelId, Millis};
 use crate::crypto::{Keyring, OpenError, Place};
 use crate::flags::Flags;
 use crate::signal::{Changes, Signal};
-use model::{ChannelKind, Held, Limits, OpenCircuit, Source, StoredChannel, Switched};
+use model::{ChannelKind, Held, Limits, NumberFacts, OpenCircuit, Source, StoredChannel, Switched};
 
 /// A connected number, account or e-mail sender.
 #[derive(Debug, Clone)]
@@ -64,6 +66,8 @@ pub struct Channel {
     pub switched: Option<Switched>,
     /// How often an operator has let it go on although it paused.
     pub hurries: i64,
+    /// What Meta allows it and thinks of it, as it was last read; of a WhatsApp number alone.
+    pub number: Option<NumberFacts>,
     /// How Meta is called; an e-mail sender has none.
     pub client: Option<GraphClient>,
 }
@@ -129,6 +133,15 @@ impl Channel {
     /// Which of Meta's products it is; `None` where it is none.
     pub fn platform(&self) -> Option<Platform> {
         self.kind.platform()
+    }
+
+    /// Whose budgets it uses up: those of its business account, which all numbers of the account share (reference `whatsapp.md` 13.3; Meta
+    /// shares them among all accounts of a portfolio, which nothing tells of a channel), or its own.
+    pub fn budget(&self) -> String {
+        match &self.business_account {
+            Some(account) => format!("account:{account}"),
+            None => format!("channel:{}", self.id),
+        }
     }
 
     /// How Meta is called for it; `None` without a token, and where it is not at Meta.
@@ -230,6 +243,15 @@ impl Channels {
             .any(|channel| channel.business_account.as_deref() == Some(account))
     }
 
+    /// How many channels have the budgets of one, itself included.
+    pub fn sharing_budget(&self, channel: &Channel) -> usize {
+        let account = channel.business_account.as_ref();
+        let snapshot = self.parts.snapshot.borrow();
+        let others = snapshot.by_id.values().filter(|other| other.id != channel.id);
+        let sharing = others.filter(|other| account.is_some() && other.business_account.as_ref() == account);
+        sharing.count() + 1
+    }
+
     /// The channel that an account at Meta is.
     pub fn by_account(&self, platform: Platform, account: &str) -> Option<Arc<Channel>> {
         // A key of borrowed parts cannot be looked up in a map of owned ones.
@@ -297,7 +319,7 @@ impl Channels {
     }
 
     /// Replaces what is known.
-    fn publish(&self, revision: i64, stored: Vec<StoredChannel>) {
+    fn publish(&self, revision: i64, stored: Vec<StoredChannel>, mut numbers: HashMap<ChannelId, NumberFacts>) {
         let in_settings = self
             .parts
             .in_settings
@@ -320,7 +342,8 @@ impl Channels {
                 continue;
             }
             stored.switched = stored.switched.filter(|switched| known.contains(&switched.to));
-            let channel = Arc::new(self.channel(stored));
+            let number = numbers.remove(&stored.id);
+            let channel = Arc::new(self.channel(stored, number));
             if let Some(platform) = channel.platform() {
                 let key = (platform, channel.account.clone());
                 snapshot.by_account.insert(key, Arc::clone(&channel));
@@ -331,7 +354,7 @@ impl Channels {
         self.parts.signal.raise();
     }
 
-    fn channel(&self, stored: StoredChannel) -> Channel {
+    fn channel(&self, stored: StoredChannel, number: Option<NumberFacts>) -> Channel {
         let credentials = self.try_open(&stored).unwrap_or_else(|error| {
             tracing::error!(channel = %stored.id, %error, "the credentials of a channel cannot be opened: it only receives");
             None
@@ -353,6 +376,7 @@ impl Channels {
             circuit: stored.circuit,
             switched: stored.switched,
             hurries: stored.hurries,
+            number: number.filter(|_| stored.kind == ChannelKind::WhatsApp),
         }
     }
 }

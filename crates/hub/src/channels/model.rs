@@ -163,6 +163,9 @@ pub struct Limits {
     /// Private replies to comments, an hour (Instagram).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub private_replies_per_hour: Option<u32>,
+    /// Messages with audio or video a second (Instagram).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media_per_second: Option<u32>,
     /// Messages to one person, an hour (Instagram).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_messages_per_hour: Option<u32>,
@@ -188,12 +191,104 @@ impl Limits {
             contact_per_hour: self.user_messages_per_hour,
             per_hour: self.account_messages_per_hour,
             private_per_hour: self.private_replies_per_hour,
+            media_per_second: self.media_per_second,
         }
     }
 
     /// From what is kept. What cannot be read is as if it were not set: a newer version may have written it.
     pub fn from_json(text: &str) -> Self {
         serde_json::from_str(text).unwrap_or_default()
+    }
+}
+
+/// What Meta thinks of a WhatsApp number, by what its recipients do (reference `whatsapp.md` 13.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quality {
+    /// All is well.
+    Green,
+    /// Some block or report it.
+    Yellow,
+    /// Many do: Meta may restrict it.
+    Red,
+    /// Meta does not say.
+    Unknown,
+}
+
+impl Quality {
+    /// Every quality.
+    pub const ALL: [Self; 4] = [Self::Green, Self::Yellow, Self::Red, Self::Unknown];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Green => "green",
+            Self::Yellow => "yellow",
+            Self::Red => "red",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// From Meta's word, or ours.
+    pub fn of(word: &str) -> Self {
+        let known = Self::ALL
+            .into_iter()
+            .find(|quality| quality.as_str().eq_ignore_ascii_case(word));
+        known.unwrap_or(Self::Unknown)
+    }
+}
+
+/// Messages a second of a number that the WhatsApp Business app uses as well, whatever its throughput (reference `whatsapp.md` 7, 13.1).
+const SHARED_PER_SECOND: u32 = 20;
+
+/// What Meta allows a WhatsApp number and thinks of it (reference `whatsapp.md` 12.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NumberFacts {
+    /// `STANDARD`, `HIGH`, `NOT_APPLICABLE`.
+    pub throughput: Option<String>,
+    /// Whether the WhatsApp Business app uses it as well.
+    pub is_on_phone_app: bool,
+    /// How many people its portfolio may write to first in 24 hours, as a word, such as `TIER_2K`.
+    pub messaging_limit: Option<String>,
+    /// What Meta thinks of it.
+    pub quality: Quality,
+    /// When that was read.
+    pub read_at: Millis,
+}
+
+impl NumberFacts {
+    /// Messages a second; `None` where Meta does not say.
+    pub fn per_second(&self) -> Option<u32> {
+        if self.is_on_phone_app {
+            return Some(SHARED_PER_SECOND);
+        }
+        match self.throughput.as_deref()? {
+            "STANDARD" => Some(80),
+            "HIGH" => Some(1_000),
+            _ => None,
+        }
+    }
+
+    /// People in 24 hours; 0 for as many as there are, `None` where Meta does not say (reference `whatsapp.md` 8, 13.3).
+    pub fn contacts_per_day(&self) -> Option<u32> {
+        let tier = self.messaging_limit.as_deref()?.strip_prefix("TIER_")?;
+        if tier == "UNLIMITED" {
+            return Some(0);
+        }
+        match tier.strip_suffix('K') {
+            Some(thousands) => thousands.parse::<u32>().ok()?.checked_mul(1_000),
+            None => tier.parse().ok(),
+        }
+        // None would be no limit.
+        .filter(|count| *count > 0)
+    }
+
+    /// Whether it is what was known before, but for when it was read.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let read_at = other.read_at;
+        Self {
+            read_at,
+            ..self.clone()
+        } == *other
     }
 }
 
@@ -275,7 +370,46 @@ fn is_mailbox(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{ChannelKind, Limits, is_account, is_channel_id};
+    use super::{ChannelKind, Limits, NumberFacts, Quality, is_account, is_channel_id};
+
+    #[test]
+    fn what_meta_says_of_a_number_is_a_pace() {
+        let facts = |throughput: &str, is_on_phone_app: bool, tier: &str| NumberFacts {
+            throughput: Some(throughput.to_owned()),
+            is_on_phone_app,
+            messaging_limit: Some(tier.to_owned()),
+            quality: Quality::of("YELLOW"),
+            read_at: 0,
+        };
+        for (throughput, is_on_phone_app, per_second) in [
+            ("STANDARD", false, Some(80)),
+            ("HIGH", false, Some(1_000)),
+            ("NOT_APPLICABLE", false, None),
+            ("HIGHER", false, None),
+            ("STANDARD", true, Some(20)),
+            ("NOT_APPLICABLE", true, Some(20)),
+        ] {
+            let facts = facts(throughput, is_on_phone_app, "TIER_2K");
+            assert_eq!(facts.per_second(), per_second, "{throughput}");
+            assert_eq!(facts.quality, Quality::Yellow);
+        }
+        for (tier, people) in [
+            ("TIER_50", Some(50)),
+            ("TIER_250", Some(250)),
+            ("TIER_1K", Some(1_000)),
+            ("TIER_2K", Some(2_000)),
+            ("TIER_10K", Some(10_000)),
+            ("TIER_100K", Some(100_000)),
+            ("TIER_UNLIMITED", Some(0)),
+            ("TIER_NOT_SET", None),
+            ("TIER_0", None),
+            ("TIER_99999999K", None),
+            ("2000", None),
+        ] {
+            assert_eq!(facts("HIGH", false, tier).contacts_per_day(), people, "{tier}");
+        }
+        assert_eq!(Quality::of("NA"), Quality::Unknown);
+    }
 
     #[test]
     fn ids_of_channels_stand_in_addresses() {

@@ -89,7 +89,8 @@ const CONTACTS_PER_DAY: &str = "contacts_per_day";
 const CONTACT_PER_HOUR: &str = "messages_per_contact_hour";
 const PER_HOUR: &str = "messages_per_hour";
 const PRIVATE_PER_HOUR: &str = "private_replies_per_hour";
-const PACE_FIELDS: [&str; 8] = [
+const MEDIA_PER_SECOND: &str = "media_per_second";
+const PACE_FIELDS: [&str; 9] = [
     PER_SECOND,
     PAIR_PAUSE,
     PAIR_BURST,
@@ -98,8 +99,9 @@ const PACE_FIELDS: [&str; 8] = [
     CONTACT_PER_HOUR,
     PER_HOUR,
     PRIVATE_PER_HOUR,
+    MEDIA_PER_SECOND,
 ];
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 15] = [
     ID,
     PLATFORM,
     ACCOUNT,
@@ -114,6 +116,7 @@ const FIELDS: [&str; 14] = [
     CONTACT_PER_HOUR,
     PER_HOUR,
     PRIVATE_PER_HOUR,
+    MEDIA_PER_SECOND,
 ];
 
 /// The field that holds the credentials of a kind of channel.
@@ -357,6 +360,7 @@ fn pace_of(reading: &mut Reading<'_>, draft: &Draft) -> PaceOverrides {
         contact_per_hour: field_text(reading, given(CONTACT_PER_HOUR), values::pace),
         per_hour: field_text(reading, given(PER_HOUR), values::count),
         private_per_hour: field_text(reading, given(PRIVATE_PER_HOUR), values::pace),
+        media_per_second: field_text(reading, given(MEDIA_PER_SECOND), values::pace),
     }
 }
 

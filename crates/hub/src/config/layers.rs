@@ -102,6 +102,13 @@ impl Layers {
         in_files.map(Cow::Borrowed).into_iter().collect()
     }
 
+    /// Whether somebody has set it.
+    pub(super) fn is_set(&self, setting: &Setting) -> bool {
+        let names = || setting.variables.iter().chain([&setting.key]);
+        names().any(|name| self.overridden(name).is_some() || self.in_environment(name).is_some())
+            || self.file.contains_key(setting.key)
+    }
+
     /// The built-in default, if there is one.
     pub(super) fn default(&self, setting: &Setting) -> Option<&Given> {
         self.defaults.get(setting.key)

@@ -81,6 +81,8 @@ pub struct Config {
     pub instagram_app_id: Option<String>,
     /// How often message templates are read from Meta; zero: only when something asks for it.
     pub templates_sync_every: Duration,
+    /// How often each WhatsApp number is read from Meta; zero: only when an event tells that it has changed.
+    pub numbers_check_every: Duration,
     /// By which words contacts say what they want to be sent.
     pub consent_words: Words,
     /// Signed requests of other systems.
@@ -204,8 +206,12 @@ pub struct SendingConfig {
     pub parallel_total: usize,
     /// How long a node that shows no life keeps the channels that it leads.
     pub lease: Duration,
+    /// How long a person is sent no more advertising once Meta has said that they have had enough; zero: nothing is held.
+    pub marketing_hold: Duration,
     /// The pace of WhatsApp channels that say nothing else.
     pub whatsapp: PaceConfig,
+    /// What of that somebody has set, whatever Meta says of a number.
+    pub whatsapp_by_hand: ByHand,
     /// The pace of Instagram channels that say nothing else.
     pub instagram: PaceConfig,
     /// How long to wait for a status of a message of which it is unknown whether Meta took it.
@@ -248,6 +254,17 @@ pub struct PaceConfig {
     pub per_hour: u32,
     /// Private replies to comments in an hour (Instagram).
     pub private_per_hour: u32,
+    /// Of the messages in any one second those with audio or video (Instagram).
+    pub media_per_second: u32,
+}
+
+/// What somebody has set of the pace of WhatsApp channels, of that which Meta tells of each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ByHand {
+    /// [`PaceConfig::per_second`].
+    pub per_second: bool,
+    /// [`PaceConfig::contacts_per_day`].
+    pub contacts_per_day: bool,
 }
 
 /// What one channel has in place of its platform's pace.
@@ -269,6 +286,8 @@ pub struct PaceOverrides {
     pub per_hour: Option<u32>,
     /// For [`PaceConfig::private_per_hour`].
     pub private_per_hour: Option<u32>,
+    /// For [`PaceConfig::media_per_second`].
+    pub media_per_second: Option<u32>,
 }
 
 impl PaceOverrides {
@@ -283,6 +302,7 @@ impl PaceOverrides {
             contact_per_hour: self.contact_per_hour.unwrap_or(platform.contact_per_hour),
             per_hour: self.per_hour.unwrap_or(platform.per_hour),
             private_per_hour: self.private_per_hour.unwrap_or(platform.private_per_hour),
+            media_per_second: self.media_per_second.unwrap_or(platform.media_per_second),
         }
     }
 }
@@ -513,6 +533,7 @@ impl Config {
             },
             consent_words: consent::read(reading),
             templates_sync_every: reading.required("templates.sync_secs", values::seconds(0..=7 * 86_400)),
+            numbers_check_every: reading.required("numbers.check_secs", values::seconds(0..=7 * 86_400)),
             whatsapp_integration: WhatsAppIntegration {
                 secrets: reading.list("integrations.whatsapp.secrets", values::secret),
                 tolerance_secs: reading.required("integrations.whatsapp.tolerance_secs", values::number(1..=1_800)),
@@ -531,6 +552,8 @@ impl Config {
                     calls_min: reading.required("sending.circuit_calls_min", values::number(1..=1_000_000)),
                     pause: reading.required("sending.circuit_pause_secs", values::seconds(1..=3_600)),
                 },
+                marketing_hold: reading
+                    .required("sending.whatsapp.marketing_hold_secs", values::seconds(0..=30 * 86_400)),
                 whatsapp: PaceConfig {
                     per_second: reading.required("sending.whatsapp.messages_per_second", values::pace),
                     pair_pause: reading.required("sending.whatsapp.pair_pause_secs", values::seconds(0..=3_600)),
@@ -540,6 +563,11 @@ impl Config {
                     contact_per_hour: reading.required("sending.whatsapp.messages_per_contact_hour", values::pace),
                     per_hour: reading.required("sending.whatsapp.messages_per_hour", values::count),
                     private_per_hour: 0,
+                    media_per_second: 0,
+                },
+                whatsapp_by_hand: ByHand {
+                    per_second: reading.is_set("sending.whatsapp.messages_per_second"),
+                    contacts_per_day: reading.is_set("sending.whatsapp.contacts_per_day"),
                 },
                 instagram: PaceConfig {
                     per_second: reading.required("sending.instagram.messages_per_second", values::pace),
@@ -550,6 +578,7 @@ impl Config {
                     contact_per_hour: reading.required("sending.instagram.messages_per_contact_hour", values::pace),
                     per_hour: reading.required("sending.instagram.messages_per_hour", values::count),
                     private_per_hour: reading.required("sending.instagram.private_replies_per_hour", values::pace),
+                    media_per_second: reading.required("sending.instagram.media_per_second", values::pace),
                 },
             },
             media,

@@ -27,6 +27,11 @@ impl Reading<'_> {
         parse(text).unwrap_or_else(|NotAValue(reason)| panic!("the built-in default of {key} {reason}"))
     }
 
+    /// Whether somebody has set a setting that has a default.
+    pub(super) fn is_set(&self, key: &'static str) -> bool {
+        self.layers.is_set(setting(key))
+    }
+
     /// A setting that may be absent.
     pub(super) fn optional<T>(&mut self, key: &'static str, parse: impl Fn(&str) -> Parsed<T>) -> Option<T> {
         let setting = setting(key);

@@ -95,6 +95,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     plain("graph.request_timeout_ms", &["WHATSAPP_REQUEST_TIMEOUT_MS"]),
     plain("graph.connect_timeout_ms", &["TIDINGS_GRAPH_CONNECT_TIMEOUT_MS"]),
     plain("templates.sync_secs", &["TIDINGS_TEMPLATES_SYNC_SECS"]),
+    plain("numbers.check_secs", &["TIDINGS_NUMBERS_CHECK_SECS"]),
     plain("consent.opt_out.en", &["TIDINGS_OPT_OUT_EN"]),
     plain("consent.opt_out.nl", &["TIDINGS_OPT_OUT_NL"]),
     plain("consent.opt_out.de", &["TIDINGS_OPT_OUT_DE"]),
@@ -154,6 +155,10 @@ pub(super) const SETTINGS: &[Setting] = &[
         &["TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_HOUR"],
     ),
     plain(
+        "sending.whatsapp.marketing_hold_secs",
+        &["TIDINGS_SENDING_WHATSAPP_MARKETING_HOLD_SECS"],
+    ),
+    plain(
         "sending.instagram.messages_per_second",
         &["TIDINGS_SENDING_INSTAGRAM_MESSAGES_PER_SECOND"],
     ),
@@ -184,6 +189,10 @@ pub(super) const SETTINGS: &[Setting] = &[
     plain(
         "sending.instagram.private_replies_per_hour",
         &["TIDINGS_SENDING_INSTAGRAM_PRIVATE_REPLIES_PER_HOUR"],
+    ),
+    plain(
+        "sending.instagram.media_per_second",
+        &["TIDINGS_SENDING_INSTAGRAM_MEDIA_PER_SECOND"],
     ),
     plain("media.dir", &["MEDIA_DIR"]),
     plain("media.bytes_max", &["MEDIA_BYTES_MAX"]),

@@ -126,6 +126,8 @@ struct Batch<'a> {
     told_again: BTreeMap<ContactId, ContactNames>,
     /// What contacts have said of being written to, with the event that tells it.
     wishes: Vec<(usize, Statement)>,
+    /// Contacts that get no more advertising, and when Meta said so.
+    capped: Vec<(ContactId, Millis)>,
     /// Contacts that were merged, with the event that tells it.
     merged: Vec<(usize, ContactId)>,
     done: Projected,
@@ -170,6 +172,7 @@ impl<'a> Batch<'a> {
             known: Vec::new(),
             told_again: BTreeMap::new(),
             wishes: Vec::new(),
+            capped: Vec::new(),
             merged: Vec::new(),
             done: Projected::default(),
         }
@@ -577,6 +580,7 @@ impl<'a> Batch<'a> {
             .map(|conversation| (conversation.channel_id.clone(), conversation.id))
             .collect();
         tx.hurry_answers(&opened, self.now)?;
+        tx.note_marketing_caps(&self.capped)?;
         let mut closed: Vec<MessageId> = self.closed.iter().map(|(id, _)| *id).collect();
         closed.sort();
         closed.dedup();

@@ -161,6 +161,9 @@ pub fn bring_in(
     let told: Vec<(EventId, &News)> = new.iter().filter_map(|arrived| arrived.news()).collect();
     let is_about_templates = !told.is_empty();
     let notices = news::hear_all(tx, told.into_iter(), &mut changes, now)?;
+    let meanings = new.iter().filter_map(|arrived| arrived.meaning.as_deref());
+    let numbers: Vec<ChannelId> = meanings.flat_map(|meaning| meaning.numbers.iter().cloned()).collect();
+    tx.want_number_readings(&numbers, now)?;
     let rows: Vec<NewStreamRow> = new
         .iter()
         .filter(|arrived| arrived.meaning.is_some())

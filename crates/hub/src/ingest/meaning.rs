@@ -7,6 +7,7 @@ use tidings_meta::notification::{EventKind, Platform};
 use tokio::time::Instant;
 
 use crate::channels::Channels;
+use crate::channels::numbers;
 use crate::channels::templates::news::{self, News};
 use crate::conversations::consent::words::Words;
 use crate::conversations::model::{ChannelId, Millis};
@@ -29,6 +30,8 @@ pub struct Meaning {
     pub incoming: Option<Incoming>,
     /// What it says of a message template of an account that a channel belongs to.
     pub news: Option<News>,
+    /// The channels that are to be read anew from Meta because of it.
+    pub numbers: Vec<ChannelId>,
     /// How long it took to find out.
     pub took: Duration,
 }
@@ -96,6 +99,7 @@ impl Meaning {
             error: None,
             incoming: None,
             news: None,
+            numbers: Vec::new(),
             took: Duration::ZERO,
         };
         match understood(event) {
@@ -105,6 +109,7 @@ impl Meaning {
                 meaning.is(EventStatus::Ignored, "no event kind that Tidings knows".to_owned());
             }
             Ok((understood, news)) => {
+                meaning.numbers = numbers::concerned(channels, event.platform, event.kind, event.account);
                 meaning.news = news.filter(|news| channels.have_business_account(&news.business_account));
                 match meaning.channel_id.clone() {
                     Some(channel_id) => {

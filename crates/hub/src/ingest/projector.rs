@@ -189,6 +189,7 @@ struct Due {
     incoming: Option<Incoming>,
     /// What it says of a message template.
     news: Option<News>,
+    numbers: Vec<ChannelId>,
     understanding: Duration,
 }
 
@@ -236,6 +237,7 @@ impl Worker {
             event,
             incoming: meaning.incoming,
             news: meaning.news,
+            numbers: meaning.numbers,
             understanding: meaning.took,
         }
     }
@@ -284,6 +286,8 @@ impl Worker {
             .collect();
         let is_about_templates = !told.is_empty();
         let notices = news::hear_all(tx, told.into_iter(), &mut changes, self.now)?;
+        let numbers: Vec<ChannelId> = batch.iter().flat_map(|due| due.numbers.iter().cloned()).collect();
+        tx.want_number_readings(&numbers, self.now)?;
         let rows: Vec<NewStreamRow> = finished
             .iter()
             .map(|(event, _)| NewStreamRow {

@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::channels::Standing;
 use crate::conversations::model::{ChannelId, Failure, Message, Millis, Status};
 use crate::ids::MessageId;
+use crate::sending::marketing;
 use crate::sending::model::{EntryState, OutboxEntry, Wait};
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx};
@@ -25,6 +26,8 @@ const UNITS_MAX: usize = 50;
 pub(super) enum End {
     /// It expired, and Meta never had it.
     NeverSent,
+    /// It expired while its recipient got no more advertising.
+    Capped,
     /// It expired after an attempt of which nobody knows what became.
     ExpiredUnknown,
     /// It was repeated after an unknown outcome, and the outcome of that is unknown too.
@@ -46,6 +49,8 @@ impl End {
             let may_have_arrived = unknown || message.maybe_duplicate;
             Some(if may_have_arrived {
                 Self::ExpiredUnknown
+            } else if entry.waits_for == Wait::MarketingCap {
+                Self::Capped
             } else {
                 Self::NeverSent
             })
@@ -60,6 +65,10 @@ impl End {
     pub(super) fn apply(self, message: &mut Message, now: Millis) {
         let (status, why) = match self {
             Self::NeverSent => (Status::Expired, "it could not be sent before it expired"),
+            Self::Capped => (
+                Status::Failed,
+                "the person gets no more advertising for now, and it expired before it could be sent",
+            ),
             Self::ExpiredUnknown => (
                 Status::Expired,
                 "it is not known whether Meta took it before it expired; it may have arrived",
@@ -82,8 +91,12 @@ impl End {
             ),
         };
         message.status = status;
-        message.failure = Some(Failure::ours(why));
-        if self == Self::NeverSent {
+        message.failure = Some(if self == Self::Capped {
+            Failure::of_meta(marketing::CAPPED, None, why.to_owned())
+        } else {
+            Failure::ours(why)
+        });
+        if matches!(self, Self::NeverSent | Self::Capped) {
             message.receipts.failed_at.get_or_insert(now);
         }
     }

@@ -25,7 +25,7 @@ use crate::ids::AttemptId;
 use crate::sending::circuit::{Circuit, Sign};
 use crate::sending::lease::{Follows, Lead};
 use crate::sending::model::{AttemptEnd, Cause, ChannelPace, EntryState, Outcome, Wait};
-use crate::sending::pace::{Pace, Rate, Reached, SPAN_MILLIS, Shares, Spent, spans_since};
+use crate::sending::pace::{MediaTurns, Pace, Rate, Shares, Spent, spans_since};
 use crate::sending::sender::{Claim, Ended, InHand, Made, Sender, Taken, millis};
 use crate::sending::take_over;
 use crate::store::StoreError;
@@ -39,6 +39,8 @@ const REST: Duration = Duration::from_millis(500);
 const SETTLE_TRIES: u32 = 10;
 /// How often it is looked for messages that this node has lost sight of.
 pub(super) const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// How often it is looked for messages that were set aside and need not be any more.
+const RECALL_EVERY: Duration = Duration::from_millis(250);
 /// After Meta refused the credentials without saying until when.
 const HOLD: Duration = Duration::from_secs(10);
 /// The first pause after Meta was too busy without saying until when; each further one is twice as long.
@@ -49,7 +51,7 @@ const ANSWER_CHARS_MAX: usize = 4_000;
 /// How many seconds' worth of the pace are taken in hand at once.
 const CLAIM_SECS: f64 = 0.1;
 /// How many messages are taken in hand at once where there is no pace.
-const CLAIM_MAX: u32 = 256;
+pub(super) const CLAIM_MAX: u32 = 256;
 /// How many seconds' worth of the pace may be under way at once: calls that take longer slow the channel down.
 const CALLS_SECS: f64 = 0.5;
 /// How many calls may be under way at once however slow the pace.
@@ -169,6 +171,7 @@ pub(super) struct Leader {
     kept_circuit: Option<OpenCircuit>,
     keep_at: Instant,
     shares: Shares,
+    turns: MediaTurns,
     work: JoinSet<Done>,
     /// In hand, not yet called for.
     ready: VecDeque<InHand>,
@@ -189,6 +192,7 @@ pub(super) struct Leader {
     /// Whether the last look left something behind.
     has_backlog: bool,
     look_at: Instant,
+    recall_at: Instant,
     sweeps: Sweeps,
     usage_slower_at: Instant,
     said: Option<(Wait, Option<Millis>, Option<u32>)>,
@@ -221,6 +225,7 @@ impl Leader {
             kept_circuit,
             keep_at: now,
             shares: Shares::default(),
+            turns: MediaTurns::default(),
             work: JoinSet::new(),
             ready: VecDeque::new(),
             ended: Vec::new(),
@@ -235,6 +240,7 @@ impl Leader {
             gaps,
             has_backlog: false,
             look_at: now,
+            recall_at: now,
             sweeps: Sweeps::new(now),
             usage_slower_at: now,
             said: None,
@@ -310,30 +316,14 @@ impl Leader {
         take_up_unknown(app, &self.sender.channel.id, &self.lead).await?;
 
         let channel = self.sender.channel.id.clone();
-        let (counts_calls, counts_contacts, memory) = {
+        let (counts_calls, memory) = {
             let pace = self.pace();
-            (pace.counts_calls(), pace.counts_contacts(), pace.lanes.memory())
+            (pace.counts_calls(), pace.lanes.memory())
         };
-        let (spent, reached) = app
-            .store
-            .read(move |tx| {
-                let spent = if counts_calls {
-                    tx.pace_counts(&channel, spans_since(now))?
-                } else {
-                    Vec::new()
-                };
-                let reached = if counts_contacts {
-                    tx.contacts_reached_by_span(&channel, spans_since(now) * SPAN_MILLIS, SPAN_MILLIS)?
-                } else {
-                    Vec::new()
-                };
-                Ok::<_, StoreError>((spent, reached))
-            })
-            .await?;
-        {
-            let mut pace = self.pace();
-            pace.spent = Spent::new(spent);
-            pace.reached = Reached::new(reached);
+        if counts_calls {
+            let spent = app.store.read(move |tx| tx.pace_counts(&channel, spans_since(now)));
+            let spent = Spent::new(spent.await?);
+            self.pace().spent = spent;
         }
         if memory > 0 {
             self.remember_recipients(now - memory).await?;
@@ -406,7 +396,12 @@ impl Leader {
                     self.say(waits_for, None, now, wall);
                 }
                 // What is in hand is counted already, and goes out.
-                Err((wait, until)) => self.say(wait, Some(until), now, wall),
+                Err((wait, until)) => {
+                    if self.pace().looks_again(wall) {
+                        wake_at = wake_at.min(self.take_more(now, wall, u32::MAX));
+                    }
+                    self.say(wait, Some(until), now, wall);
+                }
             }
         }
         self.settle_ended(wall);
@@ -424,7 +419,10 @@ impl Leader {
     /// Starts as many calls as may be made now; answers with when the next one may be.
     fn call_ready(&mut self, now: Instant, wall: Millis) -> Instant {
         let later = now + LOOK_AGAIN;
-        while let Some(at) = self.ready.iter().position(|in_hand| in_hand.not_before <= wall) {
+        let mut media_at = self.pace().media.next_at(now);
+        let may_go =
+            |in_hand: &InHand, media_at: Instant| in_hand.not_before <= wall && !(in_hand.is_media && media_at > now);
+        while let Some(at) = self.ready.iter().position(|in_hand| may_go(in_hand, media_at)) {
             if self.calls >= self.room(now) || self.circuit.room(wall) == 0 {
                 return later;
             }
@@ -446,14 +444,22 @@ impl Leader {
                 }
             }
             let Some(in_hand) = self.ready.remove(at) else { break };
-            let turn = (Arc::clone(&self.pace), self.pace().rate.note_call(now));
+            let turn = {
+                let mut pace = self.pace();
+                let of_media = in_hand.is_media.then(|| pace.media.note_call(now));
+                media_at = pace.media.next_at(now);
+                (Arc::clone(&self.pace), pace.rate.note_call(now), of_media)
+            };
             self.circuit.note_call(in_hand.attempt_id);
             self.calls += 1;
             let (sender, lead) = (Arc::clone(&self.sender), self.lead.clone());
             self.work.spawn(call(sender, lead, turn, in_hand, permit));
         }
-        let soonest = self.ready.iter().map(|in_hand| in_hand.not_before - wall).min();
-        soonest.map_or(later, |wait| now + positive(wait))
+        let goes_at = |in_hand: &InHand| {
+            let at = now + positive(in_hand.not_before - wall);
+            if in_hand.is_media { at.max(media_at) } else { at }
+        };
+        self.ready.iter().map(goes_at).min().unwrap_or(later)
     }
 
     /// How many calls may be under way at once.
@@ -481,7 +487,10 @@ impl Leader {
         let portion = self.pace().rate.per_second(now).map_or(CLAIM_MAX, |per_second| {
             ((per_second * CLAIM_SECS).ceil() as u32).clamp(1, CLAIM_MAX)
         });
-        let in_hand = self.ready.len() as u32;
+        // What waits for a slower pace is in nobody's way.
+        let media_waits = self.pace().media.next_at(now) > now;
+        let media_in_hand = self.ready.iter().filter(|of| of.is_media).count() as u32;
+        let in_hand = self.ready.len() as u32 - if media_waits { media_in_hand } else { 0 };
         if in_hand > portion / 2 {
             return later;
         }
@@ -498,8 +507,14 @@ impl Leader {
             count,
             lead: self.lead.clone(),
             shares: self.shares,
+            turns: self.turns,
+            media_in_hand,
             has_missed: std::mem::take(&mut self.has_missed),
+            recalls: now >= self.recall_at,
         };
+        if claim.recalls {
+            self.recall_at = now + RECALL_EVERY;
+        }
         let (sender, pace) = (Arc::clone(&self.sender), Arc::clone(&self.pace));
         self.work.spawn(async move {
             let store = sender.app.store.clone();
@@ -572,14 +587,10 @@ impl Leader {
         {
             let mut pace = self.pace();
             pace.spent.add(wall, taken.in_hand.len() as i64);
-            for reached in taken.in_hand.iter().filter_map(|in_hand| in_hand.reached) {
-                if let Some(before) = reached.before {
-                    pace.reached.add(before, -1);
-                }
-                pace.reached.add(reached.at, 1);
-            }
+            pace.note_day(taken.day_over_until, wall);
         }
         self.shares = taken.shares;
+        self.turns = taken.turns;
         self.has_backlog = taken.is_full;
         self.look_at = if taken.is_full {
             now
@@ -669,14 +680,7 @@ impl Leader {
     }
 
     fn unsent(&self, in_hand: InHand) -> Ended {
-        let mut pace = self.pace();
-        pace.spent.add(self.sender.app.clock.now_millis(), -1);
-        if let Some(reached) = in_hand.reached {
-            pace.reached.add(reached.at, -1);
-            if let Some(before) = reached.before {
-                pace.reached.add(before, 1);
-            }
-        }
+        self.pace().spent.add(self.sender.app.clock.now_millis(), -1);
         Ended {
             in_hand,
             made: None,
@@ -790,7 +794,7 @@ fn positive(millis: Millis) -> Duration {
 async fn call(
     sender: Arc<Sender>,
     lead: Lead,
-    turn: (Arc<Mutex<Pace>>, u64),
+    turn: (Arc<Mutex<Pace>>, u64, Option<u64>),
     in_hand: InHand,
     permit: Option<OwnedSemaphorePermit>,
 ) -> Done {
@@ -814,9 +818,12 @@ async fn call(
         }));
     }
     {
-        let (pace, number) = turn;
+        let (pace, number, of_media) = turn;
         let mut pace = pace.lock().expect("no thread panics while it holds this lock");
         pace.rate.note_start(number, Instant::now());
+        if let Some(number) = of_media {
+            pace.media.note_start(number, Instant::now());
+        }
     }
     // The entry is as it was before it was taken: without an attempt, it has never been sent. (`attempts` leaves out held ones.)
     if in_hand.entry.attempt_id.is_none() {

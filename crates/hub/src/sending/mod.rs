@@ -39,6 +39,7 @@ pub mod fallback;
 pub mod fleet;
 mod leader;
 pub mod lease;
+pub mod marketing;
 pub mod model;
 pub mod outbound_api;
 pub mod outcome;
@@ -142,6 +143,7 @@ fn take_over(
             attempts: entry.attempts,
             waits_for: Wait::UnknownOutcome,
             reason: Some("its sender stopped before it knew the outcome".to_owned()),
+            aside: None,
         })
         .collect();
     tx.postpone_entries(&postponed)?;

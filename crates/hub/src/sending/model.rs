@@ -63,7 +63,7 @@ pub enum Wait {
     Media,
     /// A token that works.
     Credentials,
-    /// The channel's pace. Never an entry's own: the channel waits for it.
+    /// The channel's pace: the channel waits for it, and an entry of its own if that goes at a slower one than the others.
     RateLimit,
     /// Somebody to let the channel go on. Never an entry's own.
     Stopped,
@@ -127,6 +127,29 @@ impl Wait {
     /// From the word for it.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|wait| wait.as_str() == word)
+    }
+
+    /// Whether what waits for it is set aside, so that those behind it in its conversation go first.
+    pub fn aside(self) -> Option<Aside> {
+        match self {
+            Self::MarketingCap | Self::TemplatePaused => Some(Aside::UntilDue),
+            Self::TierLimit => Some(Aside::UntilRoom),
+            Self::Turn
+            | Self::Scheduled
+            | Self::Retry
+            | Self::Throttled
+            | Self::PairLimit
+            | Self::HourlyLimit
+            | Self::DailyLimit
+            | Self::Media
+            | Self::Credentials
+            | Self::RateLimit
+            | Self::Stopped
+            | Self::CircuitOpen
+            | Self::Switched
+            | Self::UnknownOutcome
+            | Self::UnknownAfterError => None,
+        }
     }
 }
 
@@ -323,6 +346,18 @@ pub struct Postponement {
     pub waits_for: Wait,
     /// Why, in more words.
     pub reason: Option<String>,
+    /// Whether those behind it in its conversation go first meanwhile.
+    pub aside: Option<Aside>,
+}
+
+/// That an entry does not hold back those behind it in its conversation while it waits: it may not go for hours, for a reason that is not
+/// theirs. Whatever else an entry waits for is over within minutes, and holds its conversation back, so that what is said stays in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aside {
+    /// Until it is due: its template is paused, or its recipient gets no more advertising.
+    UntilDue,
+    /// Until the account may write to more people; when that is due is known to nobody.
+    UntilRoom,
 }
 
 /// How many entries of a channel are in one state and wait for one thing.
@@ -336,6 +371,28 @@ pub struct OutboxFigure {
     pub waits_for: Wait,
     /// How many.
     pub count: i64,
+}
+
+/// Of what there is only so much in 24 hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BudgetKind {
+    /// Messages handed to Meta.
+    Messages,
+    /// People written to outside of a window.
+    People,
+}
+
+impl BudgetKind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Messages, Self::People];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Messages => "messages",
+            Self::People => "people",
+        }
+    }
 }
 
 /// What a whole channel waits for, as its leader last said.

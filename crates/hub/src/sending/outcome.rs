@@ -8,14 +8,12 @@ use tidings_meta::notification::Platform;
 
 use crate::channels::templates::news::CODE_PAUSED;
 use crate::conversations::model::Failure;
+use crate::sending::marketing;
 use crate::sending::model::{Cause, Outcome, Recipient};
 
 /// The account may not message the recipient's country (reference `whatsapp.md` 13.9, 14.2). The catalogue counts it to the account, but
 /// it says nothing about recipients elsewhere: the message fails, and the channel goes on.
 const COUNTRY_NOT_ALLOWED: i64 = 130_497;
-
-/// The recipient gets no more advertising for now, from anybody (reference `whatsapp.md` 13.7).
-pub(super) const MARKETING_CAP: i64 = 131_049;
 
 /// Reads the answer to a send call. What is `repeatable` needs no certainty whether it arrived: it is asked for again.
 pub fn of(platform: Platform, repeatable: bool, exchange: &Exchange<Sent>) -> Outcome {
@@ -76,7 +74,7 @@ fn read(platform: Platform, repeatable: bool, exchange: &Exchange<Sent>) -> Outc
                     answered: true,
                 },
                 // The one error of its class that a day's rest can mend without anybody's doing (reference `whatsapp.md` 13.7).
-                Class::Later if platform == Platform::WhatsApp && refusal.code == MARKETING_CAP => Outcome::Again {
+                Class::Later if platform == Platform::WhatsApp && refusal.code == marketing::CAPPED => Outcome::Again {
                     cause: Cause::MarketingCap,
                     failure,
                     wait,

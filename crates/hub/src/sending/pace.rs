@@ -2,7 +2,7 @@
 //!
 //! - [`Rate`]: so many calls in any one second, and slower for a while after Meta has found it too fast.
 //! - [`Lanes`]: how much one recipient may get.
-//! - [`Spent`], [`Reached`]: what has been used up of an hour and of a day.
+//! - [`Spent`]: what has been used up of an hour. What of a day, the store knows, since all channels of an account share it ([`Left`]).
 //!
 //! Only [`Rate`] measures with the clock that cannot be set; the others reckon with times that the store keeps, so that another node can go
 //! on where the last one stopped. [`Pace`] is all of them together, for one channel.
@@ -327,8 +327,41 @@ pub fn spans_since(now: Millis) -> i64 {
     span_of(now - DAY_MILLIS)
 }
 
-/// How many people were written to outside of a window, by the span in which each was last.
-pub type Reached = Spent;
+/// What is left of a budget of 24 hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// How much.
+    pub count: i64,
+    /// When there is more of it.
+    pub more_at: Millis,
+}
+
+impl Left {
+    /// Where there is no limit.
+    pub const ALL: Self = Self {
+        count: i64::MAX,
+        more_at: 0,
+    };
+
+    /// Where so much is left, and what was used first was used in this span.
+    pub fn new(count: i64, first_used: i64) -> Self {
+        Self {
+            count,
+            more_at: (first_used + 1) * SPAN_MILLIS + DAY_MILLIS,
+        }
+    }
+}
+
+/// How long a channel of an account whose messages of the day are used up waits before it looks whether others have given something back.
+const DAY_LOOK_EVERY: Millis = 60_000;
+
+/// That the messages of the day are used up.
+#[derive(Debug, Clone, Copy)]
+struct DayOver {
+    until: Millis,
+    /// When it is looked again.
+    look_at: Millis,
+}
 
 /// All of it, for one channel.
 #[derive(Debug)]
@@ -336,12 +369,13 @@ pub struct Pace {
     limits: PaceConfig,
     /// The calls.
     pub rate: Rate,
+    /// Of these, those with audio or video.
+    pub media: Rate,
     /// The recipients.
     pub lanes: Lanes,
-    /// The calls of the last day.
+    /// The calls of the last hour.
     pub spent: Spent,
-    /// The people of the last day.
-    pub reached: Reached,
+    day_over: Option<DayOver>,
 }
 
 impl Pace {
@@ -349,48 +383,66 @@ impl Pace {
     pub fn new(limits: PaceConfig, opens_at: Instant) -> Self {
         Self {
             rate: Rate::new(limits.per_second, opens_at),
+            media: Rate::new(limits.media_per_second, opens_at),
             lanes: Lanes::new(&limits),
             spent: Spent::default(),
-            reached: Spent::default(),
+            day_over: None,
             limits,
         }
     }
 
-    /// Whether it matters how many people were written to.
-    pub fn counts_contacts(&self) -> bool {
-        self.limits.contacts_per_day > 0
-    }
-
     /// Whether it matters how many calls there were.
     pub fn counts_calls(&self) -> bool {
-        self.limits.per_day > 0 || self.limits.per_hour > 0
+        self.limits.per_hour > 0
     }
 
-    /// How many calls may be made before the hour's or the day's are used up; and until when nothing may be sent, and why, once they are.
+    /// The messages of the day are used up until a time, or, with `None`, are not.
+    pub fn note_day(&mut self, over_until: Option<Millis>, now: Millis) {
+        self.day_over = over_until.map(|until| DayOver {
+            until,
+            look_at: now + DAY_LOOK_EVERY,
+        });
+    }
+
+    /// Whether it is time to look whether the day's messages are used up still.
+    pub fn looks_again(&self, now: Millis) -> bool {
+        self.day_over.is_some_and(|day| now >= day.look_at)
+    }
+
+    /// How many calls may be made before the hour's are used up; and until when nothing may be sent, and why, once they are, or those of the day.
     pub fn left(&self, now: Millis) -> Result<u32, (Wait, Millis)> {
-        let mut left = i64::from(u32::MAX);
-        for (limit, within, wait) in [
-            (self.limits.per_hour, HOUR_MILLIS, Wait::HourlyLimit),
-            (self.limits.per_day, DAY_MILLIS, Wait::DailyLimit),
-        ] {
-            if limit > 0 {
-                let here = self.spent.left(limit, within, now);
-                if here <= 0 {
-                    return Err((wait, self.spent.more_at(within, now)));
-                }
-                left = left.min(here);
-            }
+        if let Some(day) = self.day_over.filter(|day| now < day.until) {
+            return Err((Wait::DailyLimit, day.until));
+        }
+        if self.limits.per_hour == 0 {
+            return Ok(u32::MAX);
+        }
+        let left = self.spent.left(self.limits.per_hour, HOUR_MILLIS, now);
+        if left <= 0 {
+            return Err((Wait::HourlyLimit, self.spent.more_at(HOUR_MILLIS, now)));
         }
         Ok(u32::try_from(left).unwrap_or(u32::MAX))
     }
+}
 
-    /// How many more people may be written to outside of a window; and when there may be more of them.
-    pub fn contacts_left(&self, now: Millis) -> (i64, Millis) {
-        if self.limits.contacts_per_day == 0 {
-            return (i64::MAX, now);
-        }
-        let left = self.reached.left(self.limits.contacts_per_day, DAY_MILLIS, now);
-        (left, self.reached.more_at(DAY_MILLIS, now))
+/// When those are looked at again that go at a slower pace than the others of their channel, and of which there are enough in hand already: so that
+/// they are in nobody's way, and are not looked at long before their turn. The pace itself is kept to by a [`Rate`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MediaTurns {
+    /// The first turn that is free, of each priority.
+    free: [Millis; 3],
+}
+
+impl MediaTurns {
+    /// The next turn of one of a priority, at so many a second.
+    pub fn next(&mut self, priority: i64, per_second: u32, now: Millis) -> Millis {
+        let apart = i64::try_from(WINDOW.as_millis()).unwrap_or(0) / i64::from(per_second.max(1));
+        let apart = apart.max(1);
+        let own = usize::try_from(priority).unwrap_or(0).min(self.free.len() - 1);
+        // What is less urgent is not waited for.
+        let turn = self.free[..=own].iter().copied().fold(now + apart, Millis::max);
+        self.free[own] = turn + apart;
+        turn
     }
 }
 

@@ -12,7 +12,7 @@ mod calling;
 mod settling;
 mod taking;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,13 +31,13 @@ use crate::channels::{Channel, Standing, follow};
 use crate::config::PaceConfig;
 use crate::conversations::content::{Content, Template};
 use crate::conversations::model::{ChannelId, Failure, Millis};
-use crate::ids::{AttemptId, MessageId};
+use crate::ids::{AttemptId, ContactId, MessageId};
 use crate::media::outbound::Used;
 use crate::sending::email::Mailer;
 use crate::sending::leader::{self, Leader};
 use crate::sending::lease::{Follows, Lead};
-use crate::sending::model::{AttemptEnd, OutboxEntry, Outcome};
-use crate::sending::pace::{self, Rate, Shares};
+use crate::sending::model::{AttemptEnd, BudgetKind, OutboxEntry, Outcome};
+use crate::sending::pace::{self, Left, MediaTurns, Rate, Shares};
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx};
 use crate::stream::model::Change;
@@ -56,6 +56,7 @@ const UNLIMITED: PaceConfig = PaceConfig {
     contact_per_hour: 0,
     per_hour: 0,
     private_per_hour: 0,
+    media_per_second: 0,
 };
 
 /// How long a channel that does not send waits for a change before it looks again.
@@ -236,11 +237,15 @@ pub(super) struct InHand {
     looks_below: bool,
     /// It writes to somebody outside of a window: what was known of that is noted.
     pub(super) reached: Option<Reach>,
+    /// Whether it goes at the pace of audio and video.
+    pub(super) is_media: bool,
 }
 
 /// That somebody is written to outside of a window.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reach {
+    /// Who.
+    pub(super) contact_id: ContactId,
     /// When that is.
     pub(super) at: Millis,
     /// When it was done last before.
@@ -255,8 +260,13 @@ pub(super) struct Claim {
     pub(super) count: u32,
     pub(super) lead: Lead,
     pub(super) shares: Shares,
+    pub(super) turns: MediaTurns,
+    /// How many are in hand that go at the pace of audio and video.
+    pub(super) media_in_hand: u32,
     /// Nobody may have been able to take what Meta had to tell for a while.
     pub(super) has_missed: bool,
+    /// Whether it is looked what was set aside and need not be any more.
+    pub(super) recalls: bool,
 }
 
 /// What came of taking due entries.
@@ -271,10 +281,13 @@ pub(super) struct Taken {
     privately: Vec<AttemptId>,
     /// Files have to be handed to Meta first.
     pub(super) wants_files: bool,
+    /// The account has had its messages of the day, until this time; nothing was taken.
+    pub(super) day_over_until: Option<Millis>,
     /// There may be more that is due.
     pub(super) is_full: bool,
     pub(super) next_due: Option<Millis>,
     pub(super) shares: Shares,
+    pub(super) turns: MediaTurns,
 }
 
 /// A message that is not in hand any more.
@@ -304,25 +317,23 @@ impl Made {
 }
 
 impl Sender {
-    /// The pace that the channel is to keep: its platform's, over which stand the settings' own for it, over which stands what was set while the
-    /// hub runs.
+    /// The pace that the channel is to keep, as it is known at this moment.
     pub(super) fn limits(&self) -> PaceConfig {
-        let config = &self.app.config;
-        let platform = match self.channel.platform() {
-            Some(platform) => config.sending.pace(platform),
-            None => &UNLIMITED,
-        };
-        let own = config.channels.iter().find(|channel| channel.id == self.channel.id.0);
-        let given = own.map_or_else(|| platform.clone(), |channel| channel.pace.over(platform));
-        self.channel.limits.pace().over(&given)
+        match self.app.channels.get(&self.channel.id) {
+            Some(channel) => limits(&self.app, &channel),
+            None => limits(&self.app, &self.channel),
+        }
     }
 
-    /// Whether the channel is still as this sender knows it, and may send.
+    /// Whether the channel is still as this sender knows it, and may send. What it may use up of a day is looked at with each message, and may
+    /// change.
     pub(super) fn is_current(&self) -> bool {
         self.app.channels.get(&self.channel.id).is_some_and(|channel| {
             channel.standing(&self.app.flags).sends()
                 && channel.credentials_version == self.channel.credentials_version
-                && channel.limits == self.channel.limits
+                && (channel.limits == self.channel.limits && channel.number == self.channel.number
+                    || paced_alike(&limits(&self.app, &channel), &limits(&self.app, &self.channel)))
+                && channel.business_account == self.channel.business_account
         })
     }
 
@@ -362,10 +373,38 @@ impl Sender {
     /// Notes calls that are about to be made, or, where it is negative, that were not made after all.
     fn count_calls(&self, tx: &mut Tx<'_>, now: Millis, count: i64) -> Result<(), StoreError> {
         let limits = self.limits();
-        if count == 0 || (limits.per_day == 0 && limits.per_hour == 0) {
+        if count == 0 {
             return Ok(());
         }
-        tx.add_pace_count(&self.channel.id, pace::span_of(now), count)
+        let span = pace::span_of(now);
+        if limits.per_hour > 0 {
+            tx.add_pace_count(&self.channel.id, span, count)?;
+        }
+        if limits.per_day > 0 {
+            let used = BTreeMap::from([(span, count)]);
+            tx.add_to_budget(&self.channel.budget(), BudgetKind::Messages, &used)?;
+        }
+        Ok(())
+    }
+
+    /// What is left of a budget that the channel has, or shares with others of its account, on whichever nodes these are; exact as long as the
+    /// unit lasts. Where there is plenty nobody is waited for: what others take at the same moment is not more than that.
+    fn left(&self, tx: &mut Tx<'_>, kind: BudgetKind, limit: u32, now: Millis) -> Result<Left, StoreError> {
+        if limit == 0 {
+            return Ok(Left::ALL);
+        }
+        let (budget, since) = (self.channel.budget(), pace::spans_since(now));
+        let mut left = i64::from(limit) - tx.budget_used(&budget, kind, since)?;
+        let sharing = self.app.channels.sharing_budget(&self.channel) as i64;
+        if left < sharing * i64::from(leader::CLAIM_MAX) {
+            tx.lock_budget(&budget)?;
+            left = i64::from(limit) - tx.budget_used(&budget, kind, since)?;
+        }
+        if left > 0 {
+            return Ok(Left::new(left, pace::span_of(now)));
+        }
+        let first = tx.budget_first_used(&budget, kind, since)?;
+        Ok(Left::new(left, first.unwrap_or_else(|| pace::span_of(now))))
     }
 
     fn told_of(&self, changes: Vec<Change>, at: Millis) -> Option<NewStreamRow> {
@@ -383,6 +422,43 @@ impl Sender {
             None => Ok(()),
         }
     }
+}
+
+/// The pace that a channel is to keep: its platform's, over which stands what Meta says of its number unless somebody has set the platform's,
+/// over which stand the settings' own for it, over which stands what was set while the hub runs.
+pub fn limits(app: &App, channel: &Channel) -> PaceConfig {
+    let config = &app.config;
+    let mut pace = match channel.platform() {
+        Some(platform) => config.sending.pace(platform).clone(),
+        None => UNLIMITED,
+    };
+    if let Some(number) = &channel.number {
+        let by_hand = config.sending.whatsapp_by_hand;
+        pace.per_second = number
+            .per_second()
+            .filter(|_| !by_hand.per_second)
+            .unwrap_or(pace.per_second);
+        pace.contacts_per_day = number
+            .contacts_per_day()
+            .filter(|_| !by_hand.contacts_per_day)
+            .unwrap_or(pace.contacts_per_day);
+    }
+    let own = config.channels.iter().find(|own| own.id == channel.id.0);
+    if let Some(own) = own {
+        pace = own.pace.over(&pace);
+    }
+    channel.limits.pace().over(&pace)
+}
+
+/// Whether whoever keeps to one pace keeps to another one: to all of it that is not looked up in the store.
+fn paced_alike(one: &PaceConfig, other: &PaceConfig) -> bool {
+    let looked_up = PaceConfig {
+        per_day: other.per_day,
+        contacts_per_day: other.contacts_per_day,
+        private_per_hour: other.private_per_hour,
+        ..one.clone()
+    };
+    looked_up == *other
 }
 
 /// How an attempt ends whose process stopped.

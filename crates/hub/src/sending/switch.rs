@@ -249,6 +249,7 @@ fn waiting_for_the_switch(entry: &OutboxEntry, now: Millis) -> Postponement {
         attempts: entry.attempts,
         waits_for: Wait::Switched,
         reason: entry.reason.clone(),
+        aside: None,
     }
 }
 

@@ -416,6 +416,7 @@ impl Tx<'_> {
             "UPDATE consent_statements SET contact_id = ?2 WHERE contact_id = ?1",
             params![&from, &into],
         )?;
+        self.merge_marketing_caps(from, into)?;
         self.execute(
             "UPDATE contacts SET merged_into = ?2 WHERE merged_into = ?1",
             params![&from, &into],

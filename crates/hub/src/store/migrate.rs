@@ -43,6 +43,8 @@ const MIGRATIONS: &[Migration] = migrations! {
     13 "0013_comments",
     14 "0014_consent",
     15 "0015_looks",
+    16 "0016_budgets",
+    17 "0017_numbers",
     19 "0019_comments_at_meta",
     21 "0021_names_told",
 };

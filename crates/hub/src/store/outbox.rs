@@ -3,16 +3,24 @@
 //! Only the first entry of a conversation is its *head*; only heads are ever looked for. So what is due is found by one walk along an
 //! index, however much waits behind, and the order within a conversation cannot be broken by a query.
 //!
+//! An entry that may not go for long, for a reason that does not concern those behind it, is set *aside*: it is no head, and in nobody's way,
+//! until it is recalled ([`Aside`]). Then it has its old place in the order, before everything that has not gone meanwhile, and so have those
+//! that were set aside before it for the same reason.
+//!
 //! An entry makes those before it in its conversation as urgent as it is itself: else an answer behind a campaign's message would wait for the
-//! whole campaign.
+//! whole campaign. What is set aside becomes so when it is recalled.
 //!
 //! A conversation has at most one head that waits. (It can have two that are under way, when two conversations are merged.)
+//!
+//! The column `head`: 0 behind its head; 1 the head; 2 set aside until it is due; 3 until there is room.
 
 use super::value::{FromValue, Row, Rows, Value, params};
 use super::{StoreError, Tx};
 use crate::conversations::model::{ChannelId, Failure, Millis};
 use crate::ids::{AttemptId, ConversationId, MessageId};
-use crate::sending::model::{Attempt, AttemptEnd, EntryState, OutboxEntry, OutboxFigure, Postponement, Priority, Wait};
+use crate::sending::model::{
+    Aside, Attempt, AttemptEnd, EntryState, OutboxEntry, OutboxFigure, Postponement, Priority, Wait,
+};
 
 /// The columns that [`entry`] reads, of the alias `o`.
 macro_rules! select_entries {
@@ -56,18 +64,18 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Makes what is before a new entry in its conversation as urgent as that is. No entry is less urgent than one behind it, so the last one
-    /// tells whether there is any to be made so.
+    /// Makes what is before a new entry in its conversation as urgent as that is. Of those that are not set aside none is less urgent than one
+    /// behind it, so the last one tells whether there is any to be made so.
     fn hurry_before(&mut self, entry: &OutboxEntry) -> Result<(), StoreError> {
         let last = self.query_opt(
-            "SELECT priority FROM outbox WHERE channel_id = ?1 AND conversation_id = ?2 ORDER BY position DESC LIMIT 1",
+            "SELECT priority FROM outbox WHERE channel_id = ?1 AND conversation_id = ?2 AND head < 2 ORDER BY position DESC LIMIT 1",
             params![&entry.channel_id.0, &entry.conversation_id],
         )?;
         if let Some(last) = last
             && last.get::<i64>(0)? > entry.priority
         {
             self.execute(
-                "UPDATE outbox SET priority = ?3 WHERE channel_id = ?1 AND conversation_id = ?2 AND priority > ?3",
+                "UPDATE outbox SET priority = ?3 WHERE channel_id = ?1 AND conversation_id = ?2 AND priority > ?3 AND head < 2",
                 params![&entry.channel_id.0, &entry.conversation_id, entry.priority],
             )?;
         }
@@ -80,15 +88,15 @@ impl Tx<'_> {
         const LOOKS_MAX: usize = 100;
         for _ in 0..LOOKS_MAX {
             let head = self.query_opt(
-                "SELECT o.message_id FROM outbox AS o WHERE o.channel_id = ?1 AND o.conversation_id = ?2 AND o.head = 1 {lock o}",
+                "SELECT o.message_id FROM outbox AS o WHERE o.channel_id = ?1 AND o.conversation_id = ?2 AND +o.head = 1 {lock o}",
                 params![&channel.0, &conversation],
             )?;
             if head.is_some() {
                 return Ok(true);
             }
-            // The head that was waited for is gone: either another entry is the head now, or none is left.
+            // The head that was waited for is gone: either another entry is the head now, or none is left but those that are set aside.
             let any = self.query_opt(
-                "SELECT o.message_id FROM outbox AS o WHERE o.channel_id = ?1 AND o.conversation_id = ?2 LIMIT 1",
+                "SELECT o.message_id FROM outbox AS o WHERE o.channel_id = ?1 AND o.conversation_id = ?2 AND +o.head < 2 LIMIT 1",
                 params![&channel.0, &conversation],
             )?;
             if any.is_none() {
@@ -248,11 +256,15 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Puts entries back.
+    /// Puts entries back. Behind those that are set aside the next ones of their conversations become the heads.
     pub fn postpone_entries(&mut self, postponed: &[Postponement]) -> Result<(), StoreError> {
         let mut rows = Rows::new();
         let mut waiting = Rows::new();
+        let mut aside = Rows::new();
         for entry in postponed {
+            if entry.aside.is_some() {
+                aside.push(params![&entry.message_id]);
+            }
             rows.push(params![
                 &entry.message_id,
                 entry.state.as_str(),
@@ -260,6 +272,7 @@ impl Tx<'_> {
                 entry.attempts,
                 entry.waits_for.as_str(),
                 &entry.reason,
+                entry.aside.map_or(0, head_of),
             ]);
             if entry.state == EntryState::Waiting {
                 waiting.push(params![&entry.message_id]);
@@ -267,18 +280,92 @@ impl Tx<'_> {
         }
         self.execute_rows(
             "UPDATE outbox SET state = r.state, due_at = r.due_at, attempts = r.attempts, waits_for = r.waits_for, reason = r.reason,
-                owner = NULL, leased_until = NULL
-             {from r: id blob, state text, due_at int, attempts int, waits_for text, reason text} WHERE outbox.message_id = r.id",
+                head = CASE WHEN r.head > 1 THEN r.head ELSE outbox.head END, owner = NULL, leased_until = NULL
+             {from r: id blob, state text, due_at int, attempts int, waits_for text, reason text, head int}
+             WHERE outbox.message_id = r.id",
             &rows,
         )?;
         // After a merge another entry of the conversation may be under way, or wait as its head: this one goes behind it.
         self.execute_rows(
             "UPDATE outbox SET head = 0 {from r: id blob} WHERE outbox.message_id = r.id
                 AND outbox.state {postgres || ''} = 'waiting' AND outbox.head {postgres + 0} = 1 AND EXISTS (SELECT 1 FROM outbox AS o WHERE o.channel_id = outbox.channel_id
-                    AND o.conversation_id = outbox.conversation_id AND o.head = 1 AND o.message_id <> outbox.message_id)",
+                    AND o.conversation_id = outbox.conversation_id AND +o.head = 1 AND o.message_id <> outbox.message_id)",
             &waiting,
         )?;
-        Ok(())
+        let left = self.query_rows(
+            "SELECT o.channel_id, o.conversation_id FROM {each r: id blob} outbox AS o WHERE o.message_id = r.id",
+            &aside,
+        )?;
+        self.promote_heads(&left)
+    }
+
+    /// Recalls entries of a channel that were set aside until they are due, and are, `limit` at most; answers with how many.
+    pub fn recall_entries(&mut self, channel: &ChannelId, now: Millis, limit: u32) -> Result<usize, StoreError> {
+        let rows = self.query(
+            "SELECT o.conversation_id, o.position, o.waits_for FROM outbox AS o
+             WHERE o.channel_id = ?1 AND o.head > 1 AND o.head = 2 AND o.due_at <= ?2 ORDER BY o.due_at LIMIT ?3 {take o}",
+            params![&channel.0, now, limit],
+        )?;
+        self.recall(channel, &rows, now)?;
+        Ok(rows.len())
+    }
+
+    /// Whether an entry of a channel is set aside until there is room.
+    pub fn any_entry_waits_for_room(&mut self, channel: &ChannelId) -> Result<bool, StoreError> {
+        let row = self.query_opt(
+            "SELECT o.message_id FROM outbox AS o
+             WHERE o.channel_id = ?1 AND o.head > 1 AND o.head = 3 ORDER BY o.due_at LIMIT 1",
+            params![&channel.0],
+        )?;
+        Ok(row.is_some())
+    }
+
+    /// Recalls entries of a channel that were set aside until there is room, since there is room for so many: the most urgent first, and of those
+    /// the longest due. Answers with how many.
+    pub fn recall_entries_for_room(&mut self, channel: &ChannelId, now: Millis, room: u32) -> Result<u32, StoreError> {
+        let mut recalled = 0;
+        for priority in Priority::ALL {
+            let left = room.saturating_sub(recalled);
+            if left == 0 {
+                break;
+            }
+            let rows = self.query(
+                "SELECT o.conversation_id, o.position, o.waits_for FROM outbox AS o
+                 WHERE o.channel_id = ?1 AND o.head = 3 AND o.state = 'waiting' AND o.priority = ?2
+                 ORDER BY o.due_at, o.message_id LIMIT ?3 {take o}",
+                params![&channel.0, priority as i32, left],
+            )?;
+            recalled += rows.len() as u32;
+            self.recall(channel, &rows, now)?;
+        }
+        Ok(recalled)
+    }
+
+    /// Gives entries that were set aside their places back, and with each those that were set aside before it in its conversation for the same
+    /// reason: the order of these stays what it was. `found`: conversation, position and reason.
+    fn recall(&mut self, channel: &ChannelId, found: &[Row], now: Millis) -> Result<(), StoreError> {
+        let mut known = Vec::with_capacity(found.len());
+        for row in found {
+            let place: (ConversationId, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            known.push(place);
+        }
+        let (mut rows, mut conversations) = (Rows::new(), Rows::new());
+        for (conversation, position, waits_for) in &known {
+            rows.push(params![&channel.0, conversation, *position, waits_for, now]);
+            conversations.push(params![&channel.0, conversation]);
+        }
+        self.execute_rows(
+            "UPDATE outbox SET head = CASE WHEN outbox.state = 'waiting' THEN 0 ELSE 1 END,
+                waits_for = CASE WHEN outbox.state = 'waiting' THEN 'turn' ELSE outbox.waits_for END,
+                due_at = CASE WHEN outbox.due_at > r.now THEN r.now ELSE outbox.due_at END,
+                priority = (SELECT MIN(o.priority) FROM outbox AS o WHERE o.channel_id = outbox.channel_id
+                    AND o.conversation_id = outbox.conversation_id AND o.position >= outbox.position)
+             {from r: channel_id text, conversation_id blob, position int, waits_for text, now int}
+             WHERE outbox.channel_id = r.channel_id AND outbox.conversation_id = r.conversation_id AND outbox.position <= r.position
+                AND +outbox.head > 1 AND outbox.waits_for = r.waits_for",
+            &rows,
+        )?;
+        self.promote(&conversations)
     }
 
     /// Puts entries back whose attempt was not made after all, as if it had never been begun; answers with how many.
@@ -309,7 +396,7 @@ impl Tx<'_> {
         self.execute_rows(
             "UPDATE outbox SET head = 0 {from r: id blob} WHERE outbox.message_id = r.id
                 AND outbox.state {postgres || ''} = 'waiting' AND outbox.head {postgres + 0} = 1 AND EXISTS (SELECT 1 FROM outbox AS o WHERE o.channel_id = outbox.channel_id
-                    AND o.conversation_id = outbox.conversation_id AND o.head = 1 AND o.message_id <> outbox.message_id)",
+                    AND o.conversation_id = outbox.conversation_id AND +o.head = 1 AND o.message_id <> outbox.message_id)",
             &waiting,
         )?;
         self.execute_rows("DELETE FROM attempts WHERE id {in r.id of r: id blob}", &attempts)?;
@@ -340,32 +427,40 @@ impl Tx<'_> {
             "DELETE FROM outbox WHERE message_id {in r.id of r: id blob} RETURNING channel_id, conversation_id",
             &rows,
         )?;
-        let mut left = Vec::with_capacity(removed.len());
-        for row in &removed {
+        self.promote_heads(&removed)
+    }
+
+    /// Makes the first entry of a conversation its head, if it has entries that are not set aside, and no head.
+    pub fn promote_head(&mut self, channel: &ChannelId, conversation: ConversationId) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        rows.push(params![&channel.0, &conversation]);
+        self.promote(&rows)
+    }
+
+    /// The same, of many: `of` begins with channel and conversation.
+    fn promote_heads(&mut self, of: &[Row]) -> Result<(), StoreError> {
+        let mut left = Vec::with_capacity(of.len());
+        for row in of {
             left.push((row.get::<String>(0)?, row.get::<ConversationId>(1)?));
         }
         let mut rows = Rows::new();
         for (channel, conversation) in &left {
             rows.push(params![channel, conversation]);
         }
+        self.promote(&rows)
+    }
+
+    /// The rows are channel and conversation. (A plus keeps an index of all heads of the channel from being taken for the way to those of one
+    /// conversation.)
+    fn promote(&mut self, conversations: &Rows) -> Result<(), StoreError> {
         self.execute_rows(
             "UPDATE outbox SET head = 1 {from r: channel_id text, conversation_id blob}
              WHERE outbox.channel_id = r.channel_id AND outbox.conversation_id = r.conversation_id AND outbox.position =
-                (SELECT MIN(o.position) FROM outbox AS o WHERE o.channel_id = r.channel_id AND o.conversation_id = r.conversation_id)
+                (SELECT MIN(o.position) FROM outbox AS o WHERE o.channel_id = r.channel_id AND o.conversation_id = r.conversation_id
+                    AND +o.head = 0)
              AND NOT EXISTS (SELECT 1 FROM outbox AS o WHERE o.channel_id = r.channel_id AND o.conversation_id = r.conversation_id
-                AND o.head = 1)",
-            &rows,
-        )?;
-        Ok(())
-    }
-
-    /// Makes the first entry of a conversation its head, if it has entries and no head.
-    pub fn promote_head(&mut self, channel: &ChannelId, conversation: ConversationId) -> Result<(), StoreError> {
-        self.execute(
-            "UPDATE outbox SET head = 1 WHERE channel_id = ?1 AND conversation_id = ?2 AND position =
-                (SELECT MIN(o.position) FROM outbox AS o WHERE o.channel_id = ?1 AND o.conversation_id = ?2)
-             AND NOT EXISTS (SELECT 1 FROM outbox AS o WHERE o.channel_id = ?1 AND o.conversation_id = ?2 AND o.head = 1)",
-            params![&channel.0, &conversation],
+                AND +o.head = 1)",
+            conversations,
         )?;
         Ok(())
     }
@@ -377,9 +472,9 @@ impl Tx<'_> {
         from: ConversationId,
         into: ConversationId,
     ) -> Result<(), StoreError> {
-        // What is under way stays a head until it is done.
+        // What is under way stays a head until it is done, and what is set aside stays so.
         self.execute(
-            "UPDATE outbox SET conversation_id = ?3, head = CASE WHEN state = 'waiting' THEN 0 ELSE head END, position = position +
+            "UPDATE outbox SET conversation_id = ?3, head = CASE WHEN state = 'waiting' AND head = 1 THEN 0 ELSE head END, position = position +
                 COALESCE((SELECT MAX(o.position) FROM outbox AS o WHERE o.channel_id = ?1 AND o.conversation_id = ?3), 0)
              WHERE channel_id = ?1 AND conversation_id = ?2",
             params![&channel.0, &from, &into],
@@ -478,15 +573,16 @@ impl Tx<'_> {
         limit: u32,
     ) -> Result<u64, StoreError> {
         self.execute(
-            "UPDATE outbox SET due_at = ?3, waits_for = 'turn' WHERE message_id IN
+            "UPDATE outbox SET due_at = ?3, waits_for = 'turn', head = CASE WHEN head > 1 THEN 2 ELSE head END WHERE message_id IN
                 (SELECT o.message_id FROM outbox AS o WHERE o.channel_id = ?1 AND o.state = 'waiting' AND o.waits_for = ?2
                  ORDER BY o.message_id LIMIT ?4 {lock o})",
             params![&channel.0, waits_for.as_str(), now, limit],
         )
     }
 
-    /// Makes due what waits in these conversations for a further person to be written to: its contact has written, so it is an answer now. What
-    /// is put back for that at this moment is so, too.
+    /// Makes due what waits in these conversations for a further person to be written to, or for its contact to get more advertising: they have
+    /// written, so it is an answer now, and counts for neither (reference `whatsapp.md` 13.3, 13.7). What is put back for that at this moment is
+    /// so, too.
     pub fn hurry_answers(
         &mut self,
         conversations: &[(ChannelId, ConversationId)],
@@ -496,11 +592,13 @@ impl Tx<'_> {
         for (channel, conversation) in conversations {
             rows.push(params![&channel.0, conversation, now]);
         }
+        // As with the plus: what waits for a reason on the whole channel is no way to what does so in one conversation.
         self.execute_rows(
-            "UPDATE outbox SET due_at = CASE WHEN outbox.due_at > r.now THEN r.now ELSE outbox.due_at END, waits_for = 'turn'
+            "UPDATE outbox SET due_at = CASE WHEN outbox.due_at > r.now THEN r.now ELSE outbox.due_at END, waits_for = 'turn',
+                head = CASE WHEN outbox.head > 1 THEN 2 ELSE outbox.head END
              {from r: channel_id text, conversation_id blob, now int}
-             WHERE outbox.channel_id = r.channel_id AND outbox.conversation_id = r.conversation_id AND outbox.head = 1
-                AND outbox.state = 'waiting' AND outbox.waits_for IN ('turn', 'tier_limit')",
+             WHERE outbox.channel_id = r.channel_id AND outbox.conversation_id = r.conversation_id AND +outbox.head > 0
+                AND outbox.state || '' = 'waiting' AND outbox.waits_for IN ('turn', 'tier_limit', 'marketing_cap')",
             &rows,
         )?;
         Ok(())
@@ -582,6 +680,24 @@ impl Tx<'_> {
             .collect()
     }
 
+    /// Of these messages, those of which an attempt ended so since a place in the order of their making.
+    pub fn messages_with_attempt(
+        &mut self,
+        messages: &[(MessageId, AttemptId)],
+        outcome: &str,
+    ) -> Result<Vec<MessageId>, StoreError> {
+        let mut rows = Rows::new();
+        for (message, since) in messages {
+            rows.push(params![message, since, outcome]);
+        }
+        let found = self.query_rows(
+            "SELECT DISTINCT a.message_id FROM {each r: message_id blob, since blob, outcome text} attempts AS a
+             WHERE a.message_id = r.message_id AND a.id >= r.since AND a.outcome = r.outcome",
+            &rows,
+        )?;
+        found.iter().map(|row| row.get(0)).collect()
+    }
+
     /// Forgets attempts that were begun before a place in the order of their making, a thousand at most; answers with how many.
     pub fn prune_attempts(&mut self, before: AttemptId) -> Result<u64, StoreError> {
         self.execute(
@@ -635,6 +751,14 @@ impl Tx<'_> {
                 (SELECT caller, key FROM idempotency_keys WHERE created_at < ?1 ORDER BY created_at LIMIT 1000)",
             params![before],
         )
+    }
+}
+
+/// As what an entry is kept that is set aside.
+fn head_of(aside: Aside) -> i64 {
+    match aside {
+        Aside::UntilDue => 2,
+        Aside::UntilRoom => 3,
     }
 }
 

@@ -1,10 +1,14 @@
-//! Statements about how much a channel has sent, and what it waits for: so that another node goes on where the last one stopped.
+//! Statements about how much a channel has sent, what its account has used of its budgets, and what it waits for: so that another node goes on
+//! where the last one stopped.
 
+use std::collections::BTreeMap;
+
+use super::tx::AdvisoryLock;
 use super::value::{Row, Rows, params};
 use super::{StoreError, Tx};
 use crate::conversations::model::{ChannelId, Millis};
-use crate::ids::ConversationId;
-use crate::sending::model::ChannelPace;
+use crate::ids::ContactId;
+use crate::sending::model::{BudgetKind, ChannelPace};
 
 impl Tx<'_> {
     /// Adds to the calls that a channel has made in a span of time; takes back where it is negative.
@@ -26,98 +30,136 @@ impl Tx<'_> {
         rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
     }
 
-    /// When the business last wrote to these people outside of a window; those to whom it never did are absent.
-    pub fn contacts_reached(
+    /// Forgets calls from before a span; answers with of how many spans.
+    pub fn prune_pace(&mut self, channel: &ChannelId, span: i64) -> Result<u64, StoreError> {
+        self.execute(
+            "DELETE FROM pace_counts WHERE channel_id = ?1 AND span < ?2",
+            params![&channel.0, span],
+        )
+    }
+
+    /// Has whoever else asks for this wait until the unit ends.
+    pub fn lock_budget(&mut self, budget: &str) -> Result<(), StoreError> {
+        self.lock_name(AdvisoryLock::Budget, budget)
+    }
+
+    /// Adds to what was used of a budget, by span; takes back where it is negative.
+    pub fn add_to_budget(
         &mut self,
-        channel: &ChannelId,
-        conversations: &[ConversationId],
-    ) -> Result<Vec<(ConversationId, Millis)>, StoreError> {
+        budget: &str,
+        kind: BudgetKind,
+        used: &BTreeMap<i64, i64>,
+    ) -> Result<(), StoreError> {
         let mut rows = Rows::new();
-        for conversation in conversations {
-            rows.push(params![&channel.0, conversation]);
+        for (span, count) in used.iter().filter(|(_, count)| **count != 0) {
+            rows.push(params![budget, kind.as_str(), *span, *count]);
+        }
+        self.execute_rows(
+            "INSERT INTO budget_counts (budget, kind, span, count)
+             {insert r.budget, r.kind, r.span, r.count of r: budget text, kind text, span int, count int}
+             ON CONFLICT (budget, kind, span) DO UPDATE SET count = budget_counts.count + EXCLUDED.count",
+            &rows,
+        )?;
+        Ok(())
+    }
+
+    /// How much of a budget was used, from a span on.
+    pub fn budget_used(&mut self, budget: &str, kind: BudgetKind, since: i64) -> Result<i64, StoreError> {
+        let row = self.query_opt(
+            "SELECT CAST(COALESCE(SUM(count), 0) AS BIGINT) FROM budget_counts WHERE budget = ?1 AND kind = ?2 AND span >= ?3",
+            params![budget, kind.as_str(), since],
+        )?;
+        row.map_or(Ok(0), |row| row.get(0))
+    }
+
+    /// The first span, from one on, in which a budget was used; `None` if it was not.
+    pub fn budget_first_used(&mut self, budget: &str, kind: BudgetKind, since: i64) -> Result<Option<i64>, StoreError> {
+        self.query_opt(
+            "SELECT span FROM budget_counts WHERE budget = ?1 AND kind = ?2 AND span >= ?3 AND count > 0 ORDER BY span LIMIT 1",
+            params![budget, kind.as_str(), since],
+        )?
+        .map(|row| row.get(0))
+        .transpose()
+    }
+
+    /// When the business last wrote to these people outside of a window; those to whom it never did are absent.
+    pub fn people_reached(
+        &mut self,
+        budget: &str,
+        contacts: &[ContactId],
+    ) -> Result<Vec<(ContactId, Millis)>, StoreError> {
+        let mut rows = Rows::new();
+        for contact in contacts {
+            rows.push(params![budget, contact]);
         }
         let found = self.query_rows(
-            "SELECT c.conversation_id, c.at FROM {each r: channel_id text, conversation_id blob} contacts_reached AS c
-             WHERE c.channel_id = r.channel_id AND c.conversation_id = r.conversation_id",
+            "SELECT p.contact_id, p.at FROM {each r: budget text, contact_id blob} people_reached AS p
+             WHERE p.budget = r.budget AND p.contact_id = r.contact_id",
             &rows,
         )?;
         found.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
     }
 
     /// The business writes to these people outside of a window.
-    pub fn note_contacts_reached(
-        &mut self,
-        channel: &ChannelId,
-        conversations: &[ConversationId],
-        at: Millis,
-    ) -> Result<(), StoreError> {
+    pub fn note_people_reached(&mut self, budget: &str, contacts: &[ContactId], at: Millis) -> Result<(), StoreError> {
+        let mut contacts = contacts.to_vec();
+        contacts.sort_unstable();
         let mut rows = Rows::new();
-        for conversation in conversations {
-            rows.push(params![&channel.0, conversation, at]);
+        for contact in &contacts {
+            rows.push(params![budget, contact, at]);
         }
         self.execute_rows(
-            "INSERT INTO contacts_reached (channel_id, conversation_id, at)
-             {insert r.channel_id, r.conversation_id, r.at of r: channel_id text, conversation_id blob, at int}
-             ON CONFLICT (channel_id, conversation_id) DO UPDATE SET at = EXCLUDED.at",
+            "INSERT INTO people_reached (budget, contact_id, at)
+             {insert r.budget, r.contact_id, r.at of r: budget text, contact_id blob, at int}
+             ON CONFLICT (budget, contact_id) DO UPDATE SET at = EXCLUDED.at",
             &rows,
         )?;
         Ok(())
     }
 
     /// The business has not written to these people at these times after all: what was known before holds again, unless it has written to them
-    /// since.
-    pub fn take_back_contacts_reached(
+    /// since. Answers with those to whom it has not.
+    pub fn take_back_people_reached(
         &mut self,
-        channel: &ChannelId,
-        unreached: &[(ConversationId, Millis, Option<Millis>)],
-    ) -> Result<(), StoreError> {
+        budget: &str,
+        unreached: &[(ContactId, Millis, Option<Millis>)],
+    ) -> Result<Vec<ContactId>, StoreError> {
         let (mut rows, mut never) = (Rows::new(), Rows::new());
-        for (conversation, at, before) in unreached {
+        for (contact, at, before) in unreached {
             match before {
-                Some(before) => rows.push(params![&channel.0, conversation, *at, *before]),
-                None => never.push(params![&channel.0, conversation, *at]),
+                Some(before) => rows.push(params![budget, contact, *at, *before]),
+                None => never.push(params![budget, contact, *at]),
             }
         }
-        self.execute_rows(
-            "UPDATE contacts_reached SET at = r.before {from r: channel_id text, conversation_id blob, at int, before int}
-             WHERE contacts_reached.channel_id = r.channel_id AND contacts_reached.conversation_id = r.conversation_id
-                AND contacts_reached.at = r.at",
+        let mut taken_back = self.query_rows(
+            "UPDATE people_reached SET at = r.before {from r: budget text, contact_id blob, at int, before int}
+             WHERE people_reached.budget = r.budget AND people_reached.contact_id = r.contact_id AND people_reached.at = r.at
+             RETURNING people_reached.contact_id",
             &rows,
         )?;
-        self.execute_rows(
-            "DELETE FROM contacts_reached WHERE (channel_id, conversation_id, at)
-                {in r.channel_id, r.conversation_id, r.at of r: channel_id text, conversation_id blob, at int}",
+        taken_back.extend(self.query_rows(
+            "DELETE FROM people_reached WHERE (budget, contact_id, at)
+                {in r.budget, r.contact_id, r.at of r: budget text, contact_id blob, at int} RETURNING contact_id",
             &never,
-        )?;
-        Ok(())
+        )?);
+        taken_back.iter().map(|row| row.get(0)).collect()
     }
 
-    /// How many people the business last wrote to outside of a window, by spans of this many milliseconds, since a time.
-    pub fn contacts_reached_by_span(
-        &mut self,
-        channel: &ChannelId,
-        since: Millis,
-        span_millis: i64,
-    ) -> Result<Vec<(i64, i64)>, StoreError> {
-        let rows = self.query(
-            "SELECT at / ?3, COUNT(*) FROM contacts_reached WHERE channel_id = ?1 AND at >= ?2 GROUP BY 1 ORDER BY 1",
-            params![&channel.0, since, span_millis],
+    /// Forgets what was used of a budget before a span, and people from before a time, a thousand at most; answers with how many.
+    pub fn prune_budget(&mut self, budget: &str, span: i64, before: Millis) -> Result<u64, StoreError> {
+        let mut pruned = 0;
+        for kind in BudgetKind::ALL {
+            pruned += self.execute(
+                "DELETE FROM budget_counts WHERE budget = ?1 AND kind = ?2 AND span < ?3",
+                params![budget, kind.as_str(), span],
+            )?;
+        }
+        let people = self.execute(
+            "DELETE FROM people_reached WHERE budget = ?1 AND contact_id IN (SELECT p.contact_id FROM people_reached AS p
+                WHERE p.budget = ?1 AND p.at < ?2 ORDER BY p.at LIMIT 1000)",
+            params![budget, before],
         )?;
-        rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
-    }
-
-    /// Forgets calls and people from before a time, a thousand of each at most; answers with how many.
-    pub fn prune_pace(&mut self, channel: &ChannelId, span: i64, before: Millis) -> Result<u64, StoreError> {
-        let spans = self.execute(
-            "DELETE FROM pace_counts WHERE channel_id = ?1 AND span < ?2",
-            params![&channel.0, span],
-        )?;
-        let contacts = self.execute(
-            "DELETE FROM contacts_reached WHERE channel_id = ?1 AND conversation_id IN (SELECT conversation_id FROM contacts_reached
-                WHERE channel_id = ?1 AND at < ?2 ORDER BY at LIMIT 1000)",
-            params![&channel.0, before],
-        )?;
-        Ok(spans + contacts)
+        Ok(pruned + people)
     }
 
     /// Says what a channel waits for, and how fast it goes.

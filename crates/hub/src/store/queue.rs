@@ -202,8 +202,9 @@ impl Tx<'_> {
     /// outcome stays as it is.
     pub fn release_waiting_entries(&mut self, channel: &ChannelId, now: Millis, limit: u32) -> Result<u64, StoreError> {
         self.execute(
-            "UPDATE outbox SET due_at = ?2, waits_for = 'turn' WHERE message_id IN (SELECT o.message_id FROM outbox AS o
-                WHERE o.channel_id = ?1 AND o.head IN (0, 1) AND o.state = 'waiting' AND o.priority IN (0, 1, 2) AND o.due_at > ?2
+            "UPDATE outbox SET due_at = ?2, waits_for = 'turn', head = CASE WHEN head > 1 THEN 2 ELSE head END
+             WHERE message_id IN (SELECT o.message_id FROM outbox AS o
+                WHERE o.channel_id = ?1 AND o.head IN (0, 1, 2, 3) AND o.state = 'waiting' AND o.priority IN (0, 1, 2) AND o.due_at > ?2
                 LIMIT ?3 {take o})",
             params![&channel.0, now, limit],
         )
@@ -212,7 +213,8 @@ impl Tx<'_> {
     /// Makes one entry that waits due at a time; false if it does not wait (any more).
     pub fn release_entry(&mut self, message: MessageId, now: Millis) -> Result<bool, StoreError> {
         let changed = self.execute(
-            "UPDATE outbox SET due_at = ?2, waits_for = 'turn' WHERE message_id = ?1 AND state = 'waiting'",
+            "UPDATE outbox SET due_at = ?2, waits_for = 'turn', head = CASE WHEN head > 1 THEN 2 ELSE head END
+             WHERE message_id = ?1 AND state = 'waiting'",
             params![&message, now],
         )?;
         Ok(changed == 1)

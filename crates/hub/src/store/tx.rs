@@ -103,6 +103,19 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// The same, of one of many that have names.
+    pub(super) fn lock_name(&mut self, lock: AdvisoryLock, name: &str) -> Result<(), StoreError> {
+        match &mut self.session {
+            Session::Sqlite(_) => Ok(()),
+            Session::Postgres(session) => session
+                .query(
+                    "SELECT pg_advisory_xact_lock(?1::bigint::int, hashtext(?2))::text",
+                    &[Param::Int(lock as i64), Param::Text(name)],
+                )
+                .map(|_| ()),
+        }
+    }
+
     /// Wakes the nodes that listen, once this unit is committed; there are others than this one on Postgres alone.
     pub(super) fn announce(&mut self) -> Result<(), StoreError> {
         match &mut self.session {
@@ -155,6 +168,8 @@ pub(super) enum AdvisoryLock {
     Stream = 7_405_001,
     /// Held while migrating.
     Migration = 7_405_002,
+    /// Held, of an account whose budget is nearly used up, from looking what is left to the commit that uses it.
+    Budget = 7_405_003,
 }
 
 impl rusqlite::ToSql for Param<'_> {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::channels::model::Quality;
 use crate::conversations::model::{ChannelId, Message, Millis, Status};
 use crate::ids::{ContactId, ConversationId, EventId, MessageId, TemplateId};
 
@@ -53,6 +54,13 @@ pub enum Change {
         /// The template.
         template: TemplateId,
     },
+    /// Meta thinks otherwise of a number than before, or the worst of one that is new.
+    ChannelQuality {
+        /// The channel.
+        channel: ChannelId,
+        /// What it thinks.
+        quality: Quality,
+    },
 }
 
 impl Change {
@@ -85,6 +93,7 @@ impl Change {
             Self::ConsentChanged { .. } => "contact.consent",
             Self::ConversationUpdated { .. } => "conversation.updated",
             Self::TemplateUpdated { .. } => "template.updated",
+            Self::ChannelQuality { .. } => "channel.quality",
         }
     }
 
@@ -116,6 +125,10 @@ impl Change {
             Kept::Consent(contact) => Self::ConsentChanged { contact },
             Kept::Conversation(conversation) => Self::ConversationUpdated { conversation },
             Kept::Template(template) => Self::TemplateUpdated { template },
+            Kept::Quality(channel, quality) => Self::ChannelQuality {
+                channel: ChannelId(channel),
+                quality: Quality::of(&quality),
+            },
         })
     }
 }
@@ -131,6 +144,7 @@ enum Kept {
     Consent(ContactId),
     Conversation(ConversationId),
     Template(TemplateId),
+    Quality(String, String),
 }
 
 impl From<&Change> for Kept {
@@ -147,6 +161,9 @@ impl From<&Change> for Kept {
             Change::ConsentChanged { contact } => Self::Consent(*contact),
             Change::ConversationUpdated { conversation } => Self::Conversation(*conversation),
             Change::TemplateUpdated { template } => Self::Template(*template),
+            Change::ChannelQuality { channel, quality } => {
+                Self::Quality(channel.0.clone(), quality.as_str().to_owned())
+            }
         }
     }
 }

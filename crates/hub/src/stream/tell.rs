@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::channels::api::QualityWord;
 use crate::channels::templates::model::Definition;
 use crate::channels::templates::view::TemplateView;
 use crate::conversations::consent::api::ConsentView;
@@ -86,7 +87,7 @@ pub struct Told {
 }
 
 /// What can happen, but for [`RESET`].
-pub const TYPES: [&str; 8] = [
+pub const TYPES: [&str; 9] = [
     "event",
     "message.created",
     "message.status",
@@ -95,6 +96,7 @@ pub const TYPES: [&str; 8] = [
     "contact.consent",
     "conversation.updated",
     "template.updated",
+    "channel.quality",
 ];
 
 /// Tells a subscriber that what it missed cannot be told any more.
@@ -182,6 +184,16 @@ pub enum StreamData {
         /// The template, as it is now.
         template: Box<TemplateView>,
     },
+    /// Meta rates the quality of a WhatsApp number otherwise than before. When it is `red`, Meta may restrict the number.
+    #[serde(rename = "channel.quality", rename_all = "camelCase")]
+    ChannelQuality {
+        /// When that was found.
+        at: Time,
+        /// The channel.
+        channel_id: String,
+        /// What Meta thinks of it.
+        quality: QualityWord,
+    },
     /// What happened since the last id is not kept any more: read the lists again, and go on from here.
     #[serde(rename = "stream.reset")]
     Reset {},
@@ -224,7 +236,7 @@ pub fn load(tx: &mut Tx<'_>, after: i64, limit: u32) -> Result<Rows, StoreError>
                 status: Status::Failed,
                 ..
             } => messages.push(*message),
-            Change::MessageStatus { .. } | Change::ContactMerged { .. } => {}
+            Change::MessageStatus { .. } | Change::ContactMerged { .. } | Change::ChannelQuality { .. } => {}
             Change::ConsentChanged { contact } => consents.push(*contact),
             Change::ConversationUpdated { conversation } => conversations.push(*conversation),
             Change::TemplateUpdated { template } => templates.push(*template),
@@ -359,6 +371,11 @@ impl Rows {
             Change::TemplateUpdated { template } => StreamData::TemplateUpdated {
                 at,
                 template: Box::new(TemplateView::new(self.templates.get(template)?, &app.channels)),
+            },
+            Change::ChannelQuality { channel, quality } => StreamData::ChannelQuality {
+                at,
+                channel_id: channel.0.clone(),
+                quality: (*quality).into(),
             },
         })
     }

@@ -15,6 +15,8 @@ mod kinds;
 mod lead;
 mod limits;
 mod locks;
+mod marketing;
+mod numbers;
 mod onward;
 mod pace;
 mod routes;

@@ -433,6 +433,7 @@ fn messages_that_wait_for_a_file_are_due_once_it_is_there() {
                 attempts: 0,
                 waits_for,
                 reason: Some("its file is being handed to Meta".to_owned()),
+                aside: None,
             };
             tx.postpone_entries(&[put_back(first, Wait::Media), put_back(second, Wait::Retry)])
         })

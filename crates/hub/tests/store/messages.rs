@@ -187,6 +187,7 @@ fn messages_in_flight_are_those_that_meta_may_have() {
                 attempts: 1,
                 waits_for: Wait::Turn,
                 reason: None,
+                aside: None,
             }))
         })
         .await;

@@ -2,9 +2,9 @@
 
 use futures_util::future::join_all;
 use tidings::conversations::model::{ChannelId, Conversation, Failure, Message, Millis};
-use tidings::ids::{AttemptId, ConversationId, MessageId};
+use tidings::ids::{AttemptId, ContactId, ConversationId, MessageId};
 use tidings::ingest::model::NewEvent;
-use tidings::sending::model::{Attempt, AttemptEnd, EntryState, OutboxEntry, Postponement, Priority, Wait};
+use tidings::sending::model::{Aside, Attempt, AttemptEnd, EntryState, OutboxEntry, Postponement, Priority, Wait};
 use tidings::store::{Store, StoreError, Tx};
 
 use crate::harness::{BEGIN, Lab, on_both, on_postgres};
@@ -55,6 +55,7 @@ async fn postpone(lab: &Lab, message: MessageId, state: EntryState, due_at: Mill
             Wait::Retry
         },
         reason: Some("temporary".to_owned()),
+        aside: None,
     };
     lab.write(move |tx| tx.postpone_entries(std::slice::from_ref(&postponement)))
         .await;
@@ -563,6 +564,299 @@ fn what_waits_for_a_further_person_is_due_once_they_have_written() {
     });
 }
 
+async fn put_aside(lab: &Lab, entry: &OutboxEntry, aside: Aside, due_at: Millis) {
+    let postponement = Postponement {
+        message_id: entry.message_id,
+        state: entry.state,
+        due_at,
+        attempts: 0,
+        waits_for: match aside {
+            Aside::UntilDue => Wait::MarketingCap,
+            Aside::UntilRoom => Wait::TierLimit,
+        },
+        reason: None,
+        aside: Some(aside),
+    };
+    lab.write(move |tx| tx.postpone_entries(std::slice::from_ref(&postponement)))
+        .await;
+}
+
+async fn recall(lab: &Lab, now: Millis, limit: u32) -> usize {
+    lab.write(move |tx| tx.recall_entries(&whatsapp(), now, limit)).await
+}
+
+async fn recall_for_room(lab: &Lab, room: u32) -> u32 {
+    lab.write(move |tx| tx.recall_entries_for_room(&whatsapp(), BEGIN, room))
+        .await
+}
+
+#[test]
+fn what_is_set_aside_is_in_nobodys_way_and_has_its_place_again_when_it_is_recalled() {
+    on_both(async |lab| {
+        let conversation: ConversationId = lab.ids.next();
+        let make = |position, priority: Priority| OutboxEntry {
+            priority: priority as i64,
+            ..entry(lab, &whatsapp(), conversation, position)
+        };
+        let ours = [
+            make(1, Priority::Bulk),
+            make(2, Priority::Bulk),
+            make(3, Priority::Bulk),
+            make(4, Priority::Bulk),
+        ];
+        keep(lab, &ours).await;
+        let ids: Vec<MessageId> = ours.iter().map(|entry| entry.message_id).collect();
+        put_aside(lab, &ours[0], Aside::UntilDue, BEGIN + 100).await;
+        assert_eq!(due(lab, &whatsapp(), BEGIN, 10).await, [ids[1]]);
+        // For the same reason, a moment less.
+        put_aside(lab, &ours[1], Aside::UntilDue, BEGIN + 99).await;
+        assert_eq!(due(lab, &whatsapp(), BEGIN, 10).await, [ids[2]]);
+        assert_eq!(
+            lab.read(|tx| tx.next_entry_due(&whatsapp(), BEGIN)).await,
+            None,
+            "it is no head"
+        );
+        // What is urgent hurries what is in its way, and nothing else.
+        let urgent = make(5, Priority::Reply);
+        keep(lab, std::slice::from_ref(&urgent)).await;
+        let priority = async |id: MessageId| locked(lab, id).await.unwrap().priority;
+        assert_eq!(
+            [priority(ids[0]).await, priority(ids[2]).await],
+            [Priority::Bulk as i64, Priority::Reply as i64]
+        );
+
+        assert_eq!(recall(lab, BEGIN + 98, 10).await, 0);
+        // The one before it, which waits for the same, comes with it.
+        assert_eq!(recall(lab, BEGIN + 99, 10).await, 1);
+        assert_eq!(recall(lab, BEGIN + 100, 10).await, 0);
+        let recalled = locked(lab, ids[0]).await.unwrap();
+        assert_eq!((recalled.waits_for, recalled.due_at), (Wait::Turn, BEGIN + 99));
+        assert_eq!(recalled.priority, Priority::Reply as i64, "it is in the way now");
+        // The head that there is goes first; then they, in their order, before what came after them.
+        let mut went = Vec::new();
+        while let Some(next) = due(lab, &whatsapp(), BEGIN + 100, 10).await.first() {
+            went.push(*next);
+            remove(lab, *next).await;
+        }
+        assert_eq!(went, [ids[2], ids[0], ids[1], ids[3], urgent.message_id]);
+    });
+}
+
+#[test]
+fn a_conversation_of_which_everything_is_set_aside_has_no_head() {
+    on_both(async |lab| {
+        let conversation: ConversationId = lab.ids.next();
+        let first = entry(lab, &whatsapp(), conversation, 1);
+        keep(lab, std::slice::from_ref(&first)).await;
+        put_aside(lab, &first, Aside::UntilRoom, BEGIN).await;
+        assert_eq!(due(lab, &whatsapp(), BEGIN + 5, 10).await, []);
+        assert_eq!(recall(lab, BEGIN + 5, 10).await, 0, "that it is due is not enough");
+        let second = entry(lab, &whatsapp(), conversation, 2);
+        keep(lab, std::slice::from_ref(&second)).await;
+        assert_eq!(due(lab, &whatsapp(), BEGIN, 10).await, [second.message_id]);
+        remove(lab, second.message_id).await;
+        assert_eq!(recall_for_room(lab, 1).await, 1);
+        assert_eq!(due(lab, &whatsapp(), BEGIN, 10).await, [first.message_id]);
+
+        // What may have been sent already is set aside likewise, and is of unknown outcome still when it comes back.
+        mark_sending(lab, first.message_id).await;
+        postpone(lab, first.message_id, EntryState::Unknown, BEGIN).await;
+        let unknown = locked(lab, first.message_id).await.unwrap();
+        put_aside(lab, &unknown, Aside::UntilDue, BEGIN + 50).await;
+        let third = entry(lab, &whatsapp(), conversation, 3);
+        keep(lab, std::slice::from_ref(&third)).await;
+        assert_eq!(due(lab, &whatsapp(), BEGIN + 50, 10).await, [third.message_id]);
+        assert_eq!(recall(lab, BEGIN + 50, 10).await, 1);
+        assert_eq!(
+            due(lab, &whatsapp(), BEGIN + 50, 10).await,
+            [first.message_id, third.message_id]
+        );
+        // An event tells of it.
+        put_aside(lab, &unknown, Aside::UntilDue, BEGIN + 90).await;
+        let id = first.message_id;
+        lab.write(move |tx| tx.settle_outbox_by_event(id)).await;
+        assert_eq!(locked(lab, id).await, None);
+    });
+}
+
+#[test]
+fn as_many_are_recalled_as_there_is_room_for_the_most_urgent_first() {
+    on_both(async |lab| {
+        let mut entries = Vec::new();
+        for number in 0..6 {
+            entries.push(OutboxEntry {
+                priority: if number == 4 {
+                    Priority::Notification as i64
+                } else {
+                    Priority::Bulk as i64
+                },
+                ..entry(lab, &whatsapp(), lab.ids.next(), 1)
+            });
+        }
+        keep(lab, &entries).await;
+        let waits = async || lab.read(|tx| tx.any_entry_waits_for_room(&whatsapp())).await;
+        assert!(!waits().await);
+        for (entry, due_at) in entries.iter().zip(0..) {
+            put_aside(lab, entry, Aside::UntilRoom, BEGIN + due_at).await;
+        }
+        assert!(waits().await);
+        assert_eq!(recall_for_room(lab, 0).await, 0);
+        assert_eq!(recall_for_room(lab, 2).await, 2);
+        let ids = |of: &[usize]| of.iter().map(|at| entries[*at].message_id).collect::<Vec<_>>();
+        assert_eq!(due(lab, &whatsapp(), BEGIN, 10).await, ids(&[4, 0]));
+        assert_eq!(recall_for_room(lab, 10).await, 4);
+        assert!(!waits().await);
+        recall(lab, BEGIN, 1).await;
+        for (words, index) in [
+            ("o.head > 1 AND o.head = 2", "outbox_aside"),
+            ("o.head > 1 AND o.head = 3", "outbox_aside"),
+            ("o.head = 3 AND o.state = 'waiting' AND o.priority", "outbox_by_due"),
+        ] {
+            let plans = lab.plans(&["FROM outbox AS o", words]);
+            assert_eq!(plans.len(), 1, "{words}");
+            let is_sorted = plans[0].contains("TEMP B-TREE") || plans[0].contains("Sort");
+            assert!(plans[0].contains(index) && !is_sorted, "{}", plans[0]);
+        }
+    });
+}
+
+#[test]
+fn what_is_set_aside_is_recalled_when_somebody_wants_it_to_go_or_its_contact_has_written() {
+    on_both(async |lab| {
+        let entries: Vec<OutboxEntry> = (0..5).map(|_| entry(lab, &whatsapp(), lab.ids.next(), 1)).collect();
+        keep(lab, &entries).await;
+        let [tier, capped, released, hurried, other] = [0, 1, 2, 3, 4].map(|at: usize| entries[at].clone());
+        put_aside(lab, &tier, Aside::UntilRoom, BEGIN + 9_000).await;
+        for entry in [&capped, &hurried, &other] {
+            put_aside(lab, entry, Aside::UntilDue, BEGIN + 9_000).await;
+        }
+        put_aside(lab, &released, Aside::UntilRoom, BEGIN + 9_000).await;
+        let written = [tier.conversation_id, capped.conversation_id].map(|of| (whatsapp(), of));
+        lab.write(move |tx| tx.hurry_answers(&written, BEGIN + 1)).await;
+        for plan in lab.sqlite_plans(&["UPDATE outbox SET", "waits_for IN ('turn', 'tier_limit'"]) {
+            assert!(plan.contains("outbox_by_conversation"), "{plan}");
+        }
+        assert_eq!(recall(lab, BEGIN + 1, 10).await, 2);
+        assert_eq!(
+            due(lab, &whatsapp(), BEGIN + 1, 10).await,
+            [tier.message_id, capped.message_id]
+        );
+        let id = released.message_id;
+        assert!(lab.write(move |tx| tx.release_entry(id, BEGIN)).await);
+        assert_eq!(recall(lab, BEGIN, 10).await, 1);
+        let one = lab
+            .write(|tx| tx.hurry_entries(&whatsapp(), Wait::MarketingCap, BEGIN, 1))
+            .await;
+        assert_eq!(one, 1);
+        assert_eq!(recall(lab, BEGIN, 10).await, 1);
+        let rest = lab
+            .write(|tx| tx.release_waiting_entries(&whatsapp(), BEGIN + 1, 10))
+            .await;
+        assert_eq!(rest, 1);
+        assert_eq!(recall(lab, BEGIN + 1, 10).await, 1);
+        assert_eq!(due(lab, &whatsapp(), BEGIN + 1, 10).await.len(), 5);
+        // Nobody looks through the heads of the whole channel for those of one conversation.
+        for words in [
+            ["UPDATE outbox SET head = 1", "SELECT MIN(o.position)"],
+            ["UPDATE outbox SET head = CASE", "SELECT MIN(o.priority)"],
+            ["SELECT o.message_id FROM outbox AS o", "+o.head = 1"],
+            ["SELECT o.message_id FROM outbox AS o", "+o.head < 2"],
+        ] {
+            for plan in lab.sqlite_plans(&words) {
+                assert!(
+                    plan.contains("outbox_by_conversation")
+                        && !plan.contains("outbox_by_due")
+                        && !plan.contains("outbox_by_group"),
+                    "{plan}"
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn what_is_set_aside_stays_so_when_its_conversation_is_merged_into_another() {
+    on_both(async |lab| {
+        let from = conversation(lab, &whatsapp(), "Priya").await;
+        let into = conversation(lab, &whatsapp(), "Priya Nair").await;
+        let (aside, behind) = (entry(lab, &whatsapp(), from.id, 1), entry(lab, &whatsapp(), from.id, 2));
+        let theirs = entry(lab, &whatsapp(), into.id, 1);
+        keep(lab, &[aside.clone(), behind.clone(), theirs.clone()]).await;
+        put_aside(lab, &aside, Aside::UntilDue, BEGIN + 50).await;
+        let (one, other) = (from.contact_id, into.contact_id);
+        lab.write(move |tx| {
+            tx.note_marketing_caps(&[(one, BEGIN), (other, BEGIN - 5)])?;
+            tx.merge_contacts(one, other)?;
+            tx.merge_conversations(&from, &into)
+        })
+        .await;
+        assert_eq!(
+            lab.read(move |tx| tx.marketing_caps(&[one, other])).await,
+            [(other, BEGIN)],
+            "what was said of one of them is said of both"
+        );
+        let mut went = Vec::new();
+        recall(lab, BEGIN + 49, 10).await;
+        while let Some(next) = due(lab, &whatsapp(), BEGIN + 49, 10).await.first() {
+            went.push(*next);
+            remove(lab, *next).await;
+        }
+        assert_eq!(went, [theirs.message_id, behind.message_id]);
+        assert_eq!(recall(lab, BEGIN + 50, 10).await, 1);
+        assert_eq!(due(lab, &whatsapp(), BEGIN + 50, 10).await, [aside.message_id]);
+    });
+}
+
+#[test]
+fn of_what_was_said_of_advertising_the_last_stands_and_is_forgotten_by_age() {
+    on_both(async |lab| {
+        let people: [ContactId; 3] = [lab.ids.next(), lab.ids.next(), lab.ids.next()];
+        let [one, two, three] = people;
+        lab.write(move |tx| tx.note_marketing_caps(&[(two, BEGIN), (one, BEGIN + 5), (one, BEGIN + 9)]))
+            .await;
+        lab.write(move |tx| tx.note_marketing_caps(&[(one, BEGIN + 7), (two, BEGIN + 1)]))
+            .await;
+        let known = || lab.read(move |tx| tx.marketing_caps(&[one, two, three]));
+        let mut caps = known().await;
+        caps.sort();
+        let mut expected = vec![(one, BEGIN + 9), (two, BEGIN + 1)];
+        expected.sort();
+        assert_eq!(caps, expected);
+        assert_eq!(lab.write(|tx| tx.prune_marketing_caps(BEGIN + 2)).await, 1);
+        assert_eq!(known().await, [(one, BEGIN + 9)]);
+    });
+}
+
+#[test]
+fn it_is_known_how_an_attempt_of_a_message_ended_before() {
+    on_both(async |lab| {
+        let ids: [MessageId; 3] = [lab.ids.next(), lab.ids.next(), lab.ids.next()];
+        let mut attempts = Vec::new();
+        for (id, outcome) in ids.iter().zip(["marketing_cap", "accepted", "marketing_cap"]) {
+            let attempt: AttemptId = lab.ids.next();
+            let (attempt, id) = (self::attempt(lab, *id, attempt, BEGIN).await, *id);
+            let end = AttemptEnd {
+                at: BEGIN,
+                outcome: outcome.to_owned(),
+                http_status: Some(400),
+                failure: None,
+                answer: None,
+                duration_micros: 1,
+            };
+            attempts.push((id, attempt.id));
+            lab.write(move |tx| tx.finish_attempts(&[(attempt.id, end.clone())]))
+                .await;
+        }
+        // The last one has begun anew since.
+        let asked = [attempts[0], attempts[1], (ids[2], lab.ids.next())];
+        assert_eq!(
+            lab.write(move |tx| tx.messages_with_attempt(&asked, "marketing_cap"))
+                .await,
+            [ids[0]]
+        );
+    });
+}
+
 #[test]
 fn entries_are_locked_together() {
     on_both(async |lab| {
@@ -839,6 +1133,35 @@ fn an_entry_put_behind_a_head_that_is_just_being_taken_out_is_sent_all_the_same(
                 "position {position}"
             );
             head = next;
+        }
+    });
+}
+
+#[test]
+fn an_entry_put_behind_another_one_that_is_just_becoming_the_head_is_no_head_beside_it() {
+    on_postgres(async |lab| {
+        for round in 0..60 {
+            let conversation = conversation(lab, &whatsapp(), "Priya Shah").await;
+            let id = conversation.id;
+            let entries: Vec<OutboxEntry> = (1..=3).map(|position| entry(lab, &whatsapp(), id, position)).collect();
+            keep(lab, &entries[..2]).await;
+            let (gone, behind) = (entries[0].clone(), entries[2].clone());
+            let takes_out = lab.store.write(move |tx| tx.remove_entry(&gone));
+            let puts_behind = lab.store.write(move |tx| {
+                tx.lock_conversation(id)?;
+                tx.insert_outbox(&behind)
+            });
+            let (taken_out, put_behind) = tokio::join!(takes_out, puts_behind);
+            taken_out.unwrap();
+            put_behind.unwrap();
+            assert_eq!(
+                due(lab, &whatsapp(), BEGIN, 10).await,
+                [entries[1].message_id],
+                "round {round}"
+            );
+            for entry in &entries[1..] {
+                remove(lab, entry.message_id).await;
+            }
         }
     });
 }

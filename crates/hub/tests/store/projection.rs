@@ -252,6 +252,7 @@ async fn come_in_at_once(lab: &Lab, events: &[(Platform, &Event)]) {
                 error: None,
                 incoming: Some(incoming),
                 news: None,
+                numbers: Vec::new(),
                 took: Duration::ZERO,
             };
             Arrived::new(event, Some(Box::new(meaning)))

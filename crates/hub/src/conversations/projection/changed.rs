@@ -8,6 +8,7 @@ use crate::conversations::content::Content;
 use crate::conversations::model::{Millis, Receipt, Status};
 use crate::ids::MessageId;
 use crate::sending::fallback;
+use crate::sending::marketing;
 use crate::sending::model::Purpose;
 use crate::store::messages::ReactionRow;
 use crate::store::{StoreError, Tx};
@@ -27,6 +28,11 @@ impl Batch<'_> {
         at: Millis,
     ) {
         self.park_for_person(index, event);
+        if let (Receipt::Failed(Some(failure)), Some(contact)) = (receipt, self.contacts[index])
+            && failure.code == marketing::CAPPED
+        {
+            self.capped.push((contact, at));
+        }
         let key = (event.channel_id.clone(), external_id.to_owned());
         if let Some(id) = self.former.get(&key).copied() {
             self.receive_of_earlier(index, event, id, receipt, at);

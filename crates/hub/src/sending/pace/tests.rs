@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::{HOUR_MILLIS, Pace, Rate, SPAN_MILLIS, Shares, Spent, Wait};
+use super::{HOUR_MILLIS, Left, MediaTurns, Pace, Rate, SPAN_MILLIS, Shares, Spent, Wait, span_of};
 use crate::clock::{Clock, from_millis};
 use crate::config::PaceConfig;
 use crate::ids::{ConversationId, Ids};
@@ -22,6 +22,7 @@ fn limits() -> PaceConfig {
         contact_per_hour: 0,
         per_hour: 0,
         private_per_hour: 0,
+        media_per_second: 0,
     }
 }
 
@@ -261,6 +262,18 @@ fn a_burst_is_paid_back_before_anything_follows() {
 }
 
 #[test]
+fn what_goes_at_a_pace_of_its_own_has_its_turn_the_urgent_before_the_others() {
+    let mut turns = MediaTurns::default();
+    let mut next = |priority: i64, now: i64| turns.next(priority, 10, now) - NOW;
+    assert_eq!([next(2, NOW), next(2, NOW), next(2, NOW)], [101, 202, 303]);
+    // An answer waits for other answers alone.
+    assert_eq!([next(0, NOW), next(0, NOW)], [101, 202]);
+    assert_eq!(next(1, NOW), 303, "and what is less urgent for those");
+    assert_eq!(next(2, NOW), 404);
+    assert_eq!(next(7, NOW + 5_000), 5_101, "nobody has saved up turns");
+}
+
+#[test]
 fn idle_recipients_are_forgotten() {
     let ids = Ids::seeded(Clock::frozen_at(from_millis(NOW)), 2);
     let mut pace = Pace::new(limits(), Instant::now());
@@ -275,11 +288,10 @@ fn idle_recipients_are_forgotten() {
 }
 
 #[test]
-fn the_calls_of_an_hour_and_of_a_day_are_used_up_and_come_back() {
+fn the_calls_of_an_hour_are_used_up_and_come_back() {
     let mut pace = Pace::new(
         PaceConfig {
             per_hour: 200,
-            per_day: 300,
             ..limits()
         },
         Instant::now(),
@@ -289,10 +301,23 @@ fn the_calls_of_an_hour_and_of_a_day_are_used_up_and_come_back() {
     let (wait, until) = pace.left(NOW).unwrap_err();
     assert_eq!(wait, Wait::HourlyLimit);
     assert!((NOW + HOUR_MILLIS..=NOW + HOUR_MILLIS + SPAN_MILLIS).contains(&until));
-    assert_eq!(pace.left(until), Ok(100));
-    pace.spent.add(until, 100);
-    assert_eq!(pace.left(until).unwrap_err().0, Wait::DailyLimit);
-    assert_eq!(pace.left(NOW + 25 * HOUR_MILLIS + SPAN_MILLIS), Ok(200));
+    assert_eq!(pace.left(until), Ok(200));
+}
+
+#[test]
+fn a_channel_rests_when_the_messages_of_its_account_are_used_up_and_looks_now_and_then() {
+    let mut pace = Pace::new(limits(), Instant::now());
+    assert!(!pace.looks_again(NOW));
+    let until = Left::new(0, span_of(NOW)).more_at;
+    assert!((NOW + 24 * HOUR_MILLIS..=NOW + 24 * HOUR_MILLIS + SPAN_MILLIS).contains(&until));
+    pace.note_day(Some(until), NOW);
+    assert_eq!(pace.left(NOW), Err((Wait::DailyLimit, until)));
+    assert!(!pace.looks_again(NOW + 59_999));
+    assert!(pace.looks_again(NOW + 60_000));
+    assert_eq!(pace.left(until - 1), Err((Wait::DailyLimit, until)));
+    assert_eq!(pace.left(until), Ok(u32::MAX));
+    pace.note_day(None, NOW);
+    assert_eq!(pace.left(NOW), Ok(u32::MAX));
 }
 
 #[test]

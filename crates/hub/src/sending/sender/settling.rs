@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use super::{Ended, InHand, Made, PAUSED_WAIT, Sender, millis, template_of};
+use super::taking::is_new;
+use super::{Ended, InHand, Made, PAUSED_WAIT, Reach, Sender, millis, template_of};
 use crate::channels::hold;
 use crate::channels::model::ChannelKind;
 use crate::channels::templates::news;
@@ -17,9 +18,9 @@ use crate::conversations::{consent, phone};
 use crate::ids::{AttemptId, ConsentId, ContactId, ConversationId, MessageId};
 use crate::media::outbound::Used;
 use crate::sending::model::{
-    self, AttemptEnd, Cause, EntryState, OutboxEntry, Outcome, Postponement, Purpose, Terms, Wait,
+    self, AttemptEnd, BudgetKind, Cause, EntryState, OutboxEntry, Outcome, Postponement, Purpose, Terms, Wait,
 };
-use crate::sending::{fallback, outcome, request};
+use crate::sending::{fallback, marketing, outcome, pace, request};
 use crate::store::messages::ReactionRow;
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx};
@@ -27,10 +28,6 @@ use crate::stream::model::Change;
 
 /// Why a message of unknown outcome is not sent again yet.
 const SILENT: &str = "it is not known whether Meta took it, and Meta does not answer: it is sent again when it does";
-/// Over how long messages are spread that were held back for a day (reference `whatsapp.md` 13.9: "with jitter over hours").
-const CAP_SPREAD: Duration = Duration::from_hours(4);
-/// How long the recipient gets no more advertising where Meta does not say (reference `whatsapp.md` 13.7).
-const CAP_WAIT: Duration = Duration::from_hours(24);
 
 /// What a unit that settles a group has in hand, and is going to write.
 #[derive(Default)]
@@ -42,6 +39,8 @@ struct Settling {
     replaced: Vec<MessageId>,
     /// Files that Meta does not know any more.
     forgotten: Vec<Used>,
+    /// How long those wait whose recipients get no more advertising; what has waited for that before is not among them.
+    capped: HashMap<MessageId, Duration>,
     /// What Meta said if it refused the credentials.
     refused: Option<(Failure, Millis)>,
     finished: Vec<(AttemptId, AttemptEnd)>,
@@ -57,6 +56,15 @@ struct Settling {
     reactions: BTreeMap<MessageId, (Option<String>, Millis)>,
 }
 
+/// A message that Meta did not pass on since its contact gets no (more) advertising.
+struct RefusedAdvertising<'e> {
+    in_hand: &'e InHand,
+    contact_id: ContactId,
+    at: Millis,
+    /// They have said that they want none; else they have had enough for now.
+    is_by_wish: bool,
+}
+
 impl Sender {
     /// What became of messages that were in hand, several in one unit. The one place for it.
     pub(in crate::sending) fn settle(&self, tx: &mut Tx<'_>, group: &[Ended], now: Millis) -> Result<(), StoreError> {
@@ -69,13 +77,15 @@ impl Sender {
             .map(|ended| ended.in_hand.entry.message_id)
             .collect();
         ids.sort_unstable();
-        let unwilling = self.unwilling(tx, group)?;
+        let refused = self.refused_advertising(tx, group)?;
+        let capped = self.capped(tx, &refused)?;
         let mut settling = Settling {
             messages: tx
                 .lock_messages(&ids)?
                 .into_iter()
                 .map(|message| (message.id, message))
                 .collect(),
+            capped,
             ..Settling::default()
         };
         let mut entries: HashMap<MessageId, OutboxEntry> = tx
@@ -139,7 +149,7 @@ impl Sender {
             tx.settle_outbox_by_event(*id)?;
         }
         rows.extend(self.told_of(reacted, now));
-        rows.extend(self.note_unwilling(tx, unwilling, now)?);
+        rows.extend(self.note_refused_advertising(tx, &refused, now)?);
         // After everything that concerns messages, as the order of locks has it.
         rows.extend(self.learn_of_templates(tx, group, &settling, now)?);
         if !rows.is_empty() {
@@ -148,39 +158,71 @@ impl Sender {
         Ok(())
     }
 
-    /// Contacts to whom Meta passes on no advertising, by their own wish, with the attempts that say so. They are locked, before any message is.
-    fn unwilling(&self, tx: &mut Tx<'_>, group: &[Ended]) -> Result<Vec<(AttemptId, ContactId, Millis)>, StoreError> {
-        let mut unwilling = Vec::new();
+    /// Messages that Meta did not pass on since their contacts get no (more) advertising. The contacts are locked, before any message is.
+    fn refused_advertising<'e>(
+        &self,
+        tx: &mut Tx<'_>,
+        group: &'e [Ended],
+    ) -> Result<Vec<RefusedAdvertising<'e>>, StoreError> {
+        let mut refused = Vec::new();
         for ended in group {
             let Some(made) = &ended.made else { continue };
-            let code = made.outcome.failure().map(|failure| failure.code);
-            if self.channel.kind != ChannelKind::WhatsApp || code != Some(REFUSES_MARKETING) {
+            let code = made.outcome.failure().map_or(0, |failure| failure.code);
+            if self.channel.kind != ChannelKind::WhatsApp || !matches!(code, REFUSES_MARKETING | marketing::CAPPED) {
                 continue;
             }
             let conversation = tx.conversation_by_id(ended.in_hand.entry.conversation_id)?;
             if let Some(conversation) = conversation
-                && let Some(contact) = tx.lock_contact(conversation.contact_id)?
+                && let Some(contact_id) = tx.lock_contact(conversation.contact_id)?
             {
-                unwilling.push((ended.in_hand.attempt_id, contact, made.end.at));
+                refused.push(RefusedAdvertising {
+                    in_hand: &ended.in_hand,
+                    contact_id,
+                    at: made.end.at,
+                    is_by_wish: code == REFUSES_MARKETING,
+                });
             }
         }
-        Ok(unwilling)
+        Ok(refused)
     }
 
-    fn note_unwilling(
+    /// How long those of them wait that have met the cap for the first time.
+    fn capped(
         &self,
         tx: &mut Tx<'_>,
-        unwilling: Vec<(AttemptId, ContactId, Millis)>,
+        refused: &[RefusedAdvertising<'_>],
+    ) -> Result<HashMap<MessageId, Duration>, StoreError> {
+        let hold = self.app.config.sending.marketing_hold;
+        let mut capped: HashMap<MessageId, Duration> = HashMap::new();
+        let mut tried = Vec::new();
+        for of in refused.iter().filter(|of| !of.is_by_wish && !hold.is_zero()) {
+            let entry = &of.in_hand.entry;
+            capped.insert(entry.message_id, marketing::length(hold, of.contact_id));
+            tried.push((entry.message_id, AttemptId::first_of(entry.queued_at)));
+        }
+        for again in tx.messages_with_attempt(&tried, Cause::MarketingCap.as_str())? {
+            capped.remove(&again);
+        }
+        Ok(capped)
+    }
+
+    /// Keeps what that says of the contacts.
+    fn note_refused_advertising(
+        &self,
+        tx: &mut Tx<'_>,
+        refused: &[RefusedAdvertising<'_>],
         now: Millis,
     ) -> Result<Option<NewStreamRow>, StoreError> {
-        let said = unwilling.into_iter().filter_map(|(attempt, contact_id, at)| {
+        let capped = refused.iter().filter(|of| !of.is_by_wish);
+        tx.note_marketing_caps(&capped.map(|of| (of.contact_id, of.at)).collect::<Vec<_>>())?;
+        let said = refused.iter().filter(|of| of.is_by_wish).filter_map(|of| {
             Some(Statement {
-                id: ConsentId::from_slice(attempt.as_bytes())?,
-                contact_id,
+                id: ConsentId::from_slice(of.in_hand.attempt_id.as_bytes())?,
+                contact_id: of.contact_id,
                 purpose: Purpose::Marketing,
                 opted_out: true,
                 source: Source::Refusal,
-                at,
+                at: of.at,
                 channel_id: Some(self.channel.id.clone()),
                 detail: None,
                 actor: None,
@@ -251,15 +293,9 @@ impl Sender {
             .collect();
         tx.release_entries(&unsent, now)?;
         self.count_calls(tx, now, -(unsent.len() as i64))?;
-        let unreached: Vec<(ConversationId, Millis, Option<Millis>)> = group
-            .iter()
-            .filter(|ended| ended.made.is_none())
-            .filter_map(|ended| {
-                let reached = ended.in_hand.reached?;
-                Some((ended.in_hand.entry.conversation_id, reached.at, reached.before))
-            })
-            .collect();
-        tx.take_back_contacts_reached(&self.channel.id, &unreached)?;
+        let unsent = group.iter().filter(|ended| ended.made.is_none());
+        let unreached: Vec<Reach> = unsent.filter_map(|ended| ended.in_hand.reached).collect();
+        self.take_back_reached(tx, &unreached, now)?;
         let (mut queued, mut sending) = (Vec::new(), Vec::new());
         let released = |ended: &&Ended| ended.made.is_none() && ours.contains(&ended.in_hand.attempt_id);
         for ended in group.iter().filter(released) {
@@ -280,9 +316,28 @@ impl Sender {
                 attempts: entry.attempts,
                 waits_for: entry.waits_for,
                 reason: Some(SILENT.to_owned()),
+                aside: None,
             })
         });
         tx.postpone_entries(&silent.collect::<Vec<_>>())
+    }
+
+    /// Those people were not written to after all: they count where they counted before.
+    fn take_back_reached(&self, tx: &mut Tx<'_>, reached: &[Reach], now: Millis) -> Result<(), StoreError> {
+        let budget = self.channel.budget();
+        let unreached: Vec<_> = reached
+            .iter()
+            .map(|reach| (reach.contact_id, reach.at, reach.before))
+            .collect();
+        let taken_back: HashSet<ContactId> = tx.take_back_people_reached(&budget, &unreached)?.into_iter().collect();
+        let mut used = BTreeMap::new();
+        for reach in reached.iter().filter(|reach| taken_back.contains(&reach.contact_id)) {
+            *used.entry(pace::span_of(reach.at)).or_default() -= 1;
+            if let Some(before) = reach.before.filter(|before| !is_new(Some(*before), now)) {
+                *used.entry(pace::span_of(before)).or_default() += 1;
+            }
+        }
+        tx.add_to_budget(&budget, BudgetKind::People, &used)
     }
 
     fn settle_one(&self, settling: &mut Settling, in_hand: &InHand, entry: Option<OutboxEntry>, made: &Made) {
@@ -318,6 +373,7 @@ impl Sender {
                 attempts,
                 waits_for,
                 reason: Some(reason),
+                aside: waits_for.aside(),
             });
         };
         match outcome {
@@ -347,14 +403,13 @@ impl Sender {
                 cause: Cause::MarketingCap,
                 failure,
                 ..
-            } if in_hand.entry.waits_for == Wait::MarketingCap
-                || again(&entry, Cause::MarketingCap, None, made).1 >= entry.expires_at =>
-            {
+            } if !settling.capped.contains_key(&id) => {
                 message.receive(&Receipt::Failed(Some(failure.clone())), at);
                 settling.removed.push(id);
             }
             Outcome::Again { cause, failure, wait } => {
-                let (attempts, due_at) = again(&entry, *cause, *wait, made);
+                let capped = settling.capped.get(&id).copied();
+                let (attempts, due_at) = again(&entry, *cause, capped.or(*wait), made);
                 message.status = Status::Queued;
                 if *cause == Cause::Credentials {
                     // All of the channel waits, on every node, until the credentials work again.
@@ -451,10 +506,7 @@ fn again(entry: &OutboxEntry, cause: Cause, wait: Option<Duration>, made: &Made)
             let pause = Duration::from_secs(4_u64.saturating_pow(attempts.min(6).saturating_sub(1)));
             (attempts, at + millis(wait.unwrap_or(pause)))
         }
-        Cause::MarketingCap => {
-            let spread = CAP_SPREAD.mul_f64(made.fraction.clamp(0.0, 1.0));
-            (entry.attempts + 1, at + millis(wait.unwrap_or(CAP_WAIT) + spread))
-        }
+        Cause::MarketingCap => (entry.attempts + 1, at + millis(wait.unwrap_or_default())),
     }
 }
 

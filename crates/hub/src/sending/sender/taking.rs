@@ -1,6 +1,6 @@
 //! Messages are taken in hand: which go next, whether each may be sent as it is now, and what Meta is told.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::channels::model::ChannelKind;
 use crate::channels::templates::model::Standing as TemplateStanding;
 use crate::channels::templates::{model as template_model, news};
 use crate::conversations::consent::model::{Consents, Statement};
-use crate::conversations::content::Content;
+use crate::conversations::content::{Content, Template};
 use crate::conversations::model::{
     Comment, CommentKind, Conversation, Failure, Identity, Message, Millis, Receipt, Status, Venue,
 };
@@ -19,8 +19,11 @@ use crate::media::model::Upload;
 use crate::media::outbound::{self, Resolved};
 use crate::sending::comments::PRIVATE_SPAN_MILLIS;
 use crate::sending::end::End;
-use crate::sending::model::{Attempt, EntryState, OutboxEntry, Postponement, Priority, Purpose, Terms, Wait};
-use crate::sending::pace::{self, Pace};
+use crate::sending::marketing::Caps;
+use crate::sending::model::{
+    Aside, Attempt, BudgetKind, EntryState, OutboxEntry, Postponement, Priority, Purpose, Terms, Wait,
+};
+use crate::sending::pace::{self, Left, Pace};
 use crate::sending::request::{self, Address};
 use crate::sending::window::{self, AtSend, Permit};
 use crate::sending::{cancel, email, fallback, route};
@@ -33,8 +36,19 @@ const LEASE_MARGIN: Duration = Duration::from_secs(30);
 const SHORT_WAIT: Millis = 1_000;
 /// Meta's code for a message that cannot go to a business-scoped user id (reference `whatsapp.md` 14.2).
 const NOT_FOR_USER_IDS: i64 = 131_062;
+/// How many entries that were set aside are recalled by one unit.
+const RECALLED_AT_ONCE: u32 = 256;
+/// How many portions of what waits for room are recalled by one: about as many as go out until the next ones are.
+const RECALLED_FOR_ROOM: u32 = 3;
 /// When it is looked again whether a file is in Meta's hands; whoever hands it over tells sooner.
 const MEDIA_LOOK_AGAIN: Millis = 5_000;
+
+/// Why advertising waits whose recipient has had enough of it.
+const CAPPED_REASON: &str =
+    "marketing_cap (131049): Meta passes on no more advertising to this person for now, from anybody";
+
+/// Why audio and video wait while others go.
+const MEDIA_REASON: &str = "audio and video go at a pace of their own";
 
 /// What a unit that takes entries has found out about them.
 struct Known {
@@ -45,11 +59,15 @@ struct Known {
     /// The files of messages.
     files: outbound::Known,
     /// When those were last written to outside of a window to whom that is about to be done.
-    reached: HashMap<ConversationId, Millis>,
+    reached: HashMap<ContactId, Millis>,
+    /// How many more people may be written to so.
+    people: Left,
     /// Of e-mails whose policy names one.
     subjects: HashMap<MessageId, String>,
     /// What contacts have said of being written to.
     consents: Consents,
+    /// Who gets no more advertising.
+    caps: Caps,
     /// How the templates stand that messages are, or may become; by name and language.
     templates: HashMap<(String, String), templates::TemplateStanding>,
     /// The comments that are answered.
@@ -103,9 +121,18 @@ impl Sender {
         }
         let mut taken = Taken {
             shares: claim.shares,
+            turns: claim.turns,
             ..Taken::default()
         };
-        let entries = self.claim(tx, claim, &mut taken)?;
+        let is_recalled = claim.recalls && self.recall(tx, claim)?;
+        let day = self.left(tx, BudgetKind::Messages, self.limits().per_day, claim.now)?;
+        if day.count <= 0 {
+            taken.day_over_until = Some(day.more_at);
+            return Ok(taken);
+        }
+        let count = u32::try_from(day.count).unwrap_or(u32::MAX).min(claim.count);
+        let entries = self.claim(tx, claim, count, &mut taken)?;
+        taken.is_full |= is_recalled;
         let known = self.look_up(tx, &entries, claim.now)?;
         let mut writes = Writes::default();
         {
@@ -129,24 +156,46 @@ impl Sender {
         Ok(taken)
     }
 
+    /// Gives those that were set aside, and need not be any more, their places back; answers whether there may be more of them. Of those that wait
+    /// for room there come as many as there is room for, and no more than go out until it is looked again: so that a campaign that waits for days is
+    /// not gone through again and again.
+    fn recall(&self, tx: &mut Tx<'_>, claim: &Claim) -> Result<bool, StoreError> {
+        let (channel, now) = (&self.channel.id, claim.now);
+        let due = tx.recall_entries(channel, now, RECALLED_AT_ONCE)?;
+        if !tx.any_entry_waits_for_room(channel)? {
+            return Ok(due >= RECALLED_AT_ONCE as usize);
+        }
+        let left = self.left(tx, BudgetKind::People, self.limits().contacts_per_day, now)?;
+        let go_out = claim.count.saturating_mul(RECALLED_FOR_ROOM);
+        let room = left.count.clamp(0, i64::from(go_out)) as u32;
+        let recalled = tx.recall_entries_for_room(channel, now, room)?;
+        Ok(due >= RECALLED_AT_ONCE as usize || (recalled > 0 && recalled >= go_out))
+    }
+
     /// Those that go next: of unknown outcome a quarter at most (but one at least), so that no backlog starves them; then those that wait,
     /// each priority by its share.
-    fn claim(&self, tx: &mut Tx<'_>, claim: &Claim, taken: &mut Taken) -> Result<Vec<OutboxEntry>, StoreError> {
+    fn claim(
+        &self,
+        tx: &mut Tx<'_>,
+        claim: &Claim,
+        count: u32,
+        taken: &mut Taken,
+    ) -> Result<Vec<OutboxEntry>, StoreError> {
         let channel = &self.channel.id;
-        let mut entries = tx.take_unknown_entries(channel, claim.now, (claim.count / 4).max(1))?;
-        let room = claim.count.saturating_sub(entries.len() as u32);
+        let mut entries = tx.take_unknown_entries(channel, claim.now, (count / 4).max(1))?;
+        let room = count.saturating_sub(entries.len() as u32);
         let mut queues: [VecDeque<OutboxEntry>; 3] = Default::default();
         for (queue, priority) in queues.iter_mut().zip(Priority::ALL) {
             *queue = tx.take_due_entries(channel, priority, claim.now, room)?.into();
         }
-        while entries.len() < claim.count as usize
+        while entries.len() < count as usize
             && let Some(next) = taken
                 .shares
                 .next([0, 1, 2].map(|index: usize| !queues[index].is_empty()))
         {
             entries.extend(queues[next].pop_front());
         }
-        taken.is_full = entries.len() >= claim.count as usize;
+        taken.is_full = entries.len() >= count as usize;
         Ok(entries)
     }
 
@@ -180,16 +229,12 @@ impl Sender {
         for (contact, identity) in tx.identities_of_contacts(&contacts)? {
             identities.entry(contact).or_default().push(identity);
         }
-        let initiated: Vec<ConversationId> = conversations
-            .iter()
-            .filter(|(_, conversation)| !conversation.window_is_open(now))
-            .map(|(id, _)| *id)
+        let initiated: HashSet<ContactId> = conversations
+            .values()
+            .filter(|conversation| !conversation.window_is_open(now))
+            .map(|conversation| conversation.contact_id)
             .collect();
-        let reached = if self.limits().contacts_per_day > 0 {
-            tx.contacts_reached(&self.channel.id, &initiated)?.into_iter().collect()
-        } else {
-            HashMap::new()
-        };
+        let (reached, people) = self.reached(tx, &initiated.into_iter().collect::<Vec<_>>(), now)?;
         let mut subjects = HashMap::new();
         if self.channel.kind == ChannelKind::Email {
             for leg in tx.legs_of_messages(&ids)? {
@@ -198,6 +243,7 @@ impl Sender {
             }
         }
         let consents = Consents::of(tx.standing_consent_statements(&contacts)?);
+        let caps = self.caps(tx, &messages, &terms, &contacts)?;
         let answered: Vec<MessageId> = messages
             .iter()
             .filter_map(|message| message.content.answers_comment())
@@ -212,6 +258,7 @@ impl Sender {
         };
         Ok(Known {
             consents,
+            caps,
             comments: comments_of(tx, &answered)?,
             private,
             subjects,
@@ -221,8 +268,53 @@ impl Sender {
             identities,
             terms: terms.into_iter().map(|terms| (terms.message_id, terms)).collect(),
             reached,
+            people,
             templates,
         })
+    }
+
+    /// When these people were last written to outside of a window, and how many more may be; where it is limited, and one of them is new.
+    fn reached(
+        &self,
+        tx: &mut Tx<'_>,
+        contacts: &[ContactId],
+        now: Millis,
+    ) -> Result<(HashMap<ContactId, Millis>, Left), StoreError> {
+        let limit = self.limits().contacts_per_day;
+        if limit == 0 || contacts.is_empty() {
+            return Ok((HashMap::new(), Left::ALL));
+        }
+        let budget = self.channel.budget();
+        let known: HashMap<_, _> = tx.people_reached(&budget, contacts)?.into_iter().collect();
+        if contacts
+            .iter()
+            .all(|contact| known.get(contact).is_some_and(|at| !is_new(Some(*at), now)))
+        {
+            return Ok((known, Left::ALL));
+        }
+        let left = self.left(tx, BudgetKind::People, limit, now)?;
+        // Whoever was waited for may have written to some of them.
+        let known = tx.people_reached(&budget, contacts)?;
+        Ok((known.into_iter().collect(), left))
+    }
+
+    /// Who of these contacts gets no more advertising, where any of these messages may be that.
+    fn caps(
+        &self,
+        tx: &mut Tx<'_>,
+        messages: &[Message],
+        terms: &[Terms],
+        contacts: &[ContactId],
+    ) -> Result<Caps, StoreError> {
+        let may_advertise = messages.iter().any(|message| template_of(&message.content).is_some())
+            || terms.iter().any(|terms| terms.purpose == Purpose::Marketing);
+        if self.channel.kind != ChannelKind::WhatsApp || !may_advertise {
+            return Ok(Caps::default());
+        }
+        Ok(Caps::new(
+            self.app.config.sending.marketing_hold,
+            tx.marketing_caps(contacts)?,
+        ))
     }
 
     /// How many private replies may be made now (reference `instagram.md` 6), and when more.
@@ -301,7 +393,11 @@ impl Sender {
         writes: &mut Writes,
     ) {
         let now = claim.now;
-        let (mut contacts_left, contacts_more_at) = pace.contacts_left(now);
+        let limits = self.limits();
+        let (counts_people, media_per_second) = (limits.contacts_per_day > 0, limits.media_per_second);
+        // Of these a second's worth is in hand at most.
+        let mut media_in_hand = claim.media_in_hand;
+        let mut people_left = known.people.count;
         let mut reached_now = HashSet::new();
         for entry in entries {
             let Some(mut message) = known.messages.remove(&entry.message_id) else {
@@ -375,9 +471,18 @@ impl Sender {
                 writes.end(entry.message_id, message);
                 continue;
             };
+            if known.advertises(&message.content, terms.as_ref())
+                && let Some(conversation) = conversation
+                && let Some(until) =
+                    known
+                        .caps
+                        .hold_until(conversation.contact_id, conversation.may_be_answered_since(now), now)
+            {
+                writes.put_back_because(&entry, Wait::MarketingCap, until, Some(CAPPED_REASON.to_owned()));
+                continue;
+            }
             match known.stops(&message.content, &address, now) {
                 Some(Stop::Until(until, reason)) => {
-                    let until = until.min(entry.expires_at);
                     writes.put_back_because(&entry, Wait::TemplatePaused, until, Some(reason));
                     continue;
                 }
@@ -416,17 +521,36 @@ impl Sender {
                     continue;
                 }
             };
-            let is_initiated = conversation.is_some_and(|conversation| !conversation.window_is_open(now));
-            let mut reached = None;
-            if pace.counts_contacts() && is_initiated && reached_now.insert(entry.conversation_id) {
-                let before = known.reached.get(&entry.conversation_id).copied();
-                let is_new = before.is_none_or(|at| pace::span_of(at) < pace::spans_since(now));
-                if is_new && contacts_left <= 0 {
-                    writes.put_back(&entry, Wait::TierLimit, contacts_more_at.max(now + SHORT_WAIT));
+            let is_media = media_per_second > 0 && is_audio_or_video(&message.content);
+            if is_media {
+                if media_in_hand >= media_per_second {
+                    let turn = taken.turns.next(entry.priority, media_per_second, now);
+                    writes.put_back_because(&entry, Wait::RateLimit, turn, Some(MEDIA_REASON.to_owned()));
                     continue;
                 }
-                contacts_left -= i64::from(is_new);
-                reached = Some(Reach { at: now, before });
+                media_in_hand += 1;
+            }
+            let initiated = conversation
+                .filter(|conversation| !conversation.window_is_open(now))
+                .map(|conversation| conversation.contact_id);
+            let mut reached = None;
+            if let Some(contact_id) = initiated
+                && counts_people
+                && !reached_now.contains(&contact_id)
+            {
+                let before = known.reached.get(&contact_id).copied();
+                let is_new = is_new(before, now);
+                if is_new && people_left <= 0 {
+                    writes.put_back(&entry, Wait::TierLimit, known.people.more_at.max(now + SHORT_WAIT));
+                    continue;
+                }
+                people_left -= i64::from(is_new);
+                reached_now.insert(contact_id);
+                reached = Some(Reach {
+                    contact_id,
+                    at: now,
+                    before,
+                });
             }
             let counts_as_private =
                 matches!(&message.content, Content::PrivateReply(answer) if !known.is_live(answer.message_id));
@@ -464,6 +588,7 @@ impl Sender {
                 below,
                 looks_below,
                 reached,
+                is_media,
                 entry,
             });
             if message.content != said {
@@ -473,6 +598,26 @@ impl Sender {
                 writes.taken_up.extend(terms);
             }
         }
+    }
+
+    /// Counts whom the business writes to, each in the span of now and no more in that of the last time before.
+    fn note_reached(
+        &self,
+        tx: &mut Tx<'_>,
+        reached: impl Iterator<Item = Reach>,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        let (mut used, mut contacts) = (BTreeMap::new(), Vec::new());
+        for reach in reached {
+            contacts.push(reach.contact_id);
+            *used.entry(pace::span_of(reach.at)).or_default() += 1;
+            if let Some(before) = reach.before.filter(|before| !is_new(Some(*before), now)) {
+                *used.entry(pace::span_of(before)).or_default() -= 1;
+            }
+        }
+        let budget = self.channel.budget();
+        tx.note_people_reached(&budget, &contacts, now)?;
+        tx.add_to_budget(&budget, BudgetKind::People, &used)
     }
 
     /// Writes down what was taken in hand.
@@ -509,9 +654,11 @@ impl Sender {
             .collect();
         tx.insert_attempts(&attempts)?;
         self.count_calls(tx, claim.now, marks.len() as i64)?;
-        let reached = taken.in_hand.iter().filter(|in_hand| in_hand.reached.is_some());
-        let reached: Vec<ConversationId> = reached.map(|in_hand| in_hand.entry.conversation_id).collect();
-        tx.note_contacts_reached(channel, &reached, claim.now)?;
+        self.note_reached(
+            tx,
+            taken.in_hand.iter().filter_map(|in_hand| in_hand.reached),
+            claim.now,
+        )?;
         tx.insert_private_calls(channel, &taken.privately, claim.now)
     }
 }
@@ -529,6 +676,21 @@ impl Known {
             purpose,
             conversation.may_be_answered_since(now),
         )
+    }
+
+    /// Whether a message advertises, as it is sent now: what was found when it was accepted, or its template has become advertising since. That the
+    /// template does which stands ready for a message does not make the message itself advertising.
+    fn advertises(&self, content: &Content, terms: Option<&Terms>) -> bool {
+        let is_advertising = |template: &Template| {
+            let key = (template.name.clone(), template.language.clone());
+            (self.templates.get(&key)).is_some_and(|known| known.category == template_model::MARKETING)
+        };
+        let is_for_marketing = terms.is_some_and(|terms| terms.purpose == Purpose::Marketing);
+        let ready = terms.and_then(|terms| terms.fallback.as_ref());
+        match content {
+            Content::Template(template) => is_for_marketing || is_advertising(template),
+            _ => is_for_marketing && !ready.is_some_and(|ready| is_advertising(&ready.template)),
+        }
     }
 
     /// Where an answer to a comment goes; `None` if the comment is gone.
@@ -596,6 +758,16 @@ impl Known {
     }
 }
 
+/// Whether a message goes at the pace of audio and video, where there is one (reference `instagram.md` 6).
+fn is_audio_or_video(content: &Content) -> bool {
+    matches!(content, Content::Audio(_) | Content::Video(_))
+}
+
+/// Whether somebody who was last written to at a time outside of a window counts anew.
+pub(super) fn is_new(before: Option<Millis>, now: Millis) -> bool {
+    before.is_none_or(|at| pace::span_of(at) < pace::spans_since(now))
+}
+
 /// These comments, each with its message.
 fn comments_of(tx: &mut Tx<'_>, ids: &[MessageId]) -> Result<HashMap<MessageId, (Comment, Message)>, StoreError> {
     let messages = tx.messages_by_ids(ids)?;
@@ -643,6 +815,11 @@ impl Writes {
                 entry.waits_for
             },
             reason,
+            aside: match entry.state {
+                EntryState::Waiting => waits_for.aside(),
+                // Whether there is room is not asked for what may have been sent.
+                EntryState::Sending | EntryState::Unknown => waits_for.aside().map(|_| Aside::UntilDue),
+            },
         });
     }
 }

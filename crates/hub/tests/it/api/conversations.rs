@@ -448,10 +448,10 @@ async fn channels_say_whether_they_can_send_and_when_they_were_last_heard() {
     let expected = json!({"channels": [
         {"id": "instagram", "kind": "instagram", "platform": "instagram", "account": ACCOUNT, "businessAccount": null,
             "name": null, "source": "settings", "backupFor": null, "limits": {}, "usable": false, "status": "receive_only",
-            "held": null, "circuit": null, "switched": null, "credentials": null, "lastEventAt": null, "lastEventOccurredAt": null},
+            "held": null, "circuit": null, "switched": null, "number": null, "messagesPerSecond": 100, "credentials": null, "lastEventAt": null, "lastEventOccurredAt": null},
         {"id": "whatsapp", "kind": "whatsapp", "platform": "whatsapp", "account": NUMBER, "businessAccount": null,
             "name": null, "source": "settings", "backupFor": null, "limits": {}, "usable": true, "status": "ready", "held": null, "circuit": null, "switched": null,
-            "credentials": {"endsWith": "sapp", "version": 1, "changedAt": "2026-11-22T08:00:00.000Z"},
+            "number": null, "messagesPerSecond": 80, "credentials": {"endsWith": "sapp", "version": 1, "changedAt": "2026-11-22T08:00:00.000Z"},
             "lastEventAt": "2026-11-22T08:00:00.000Z", "lastEventOccurredAt": "2026-11-22T07:59:00.000Z"},
     ], "nextCursor": null});
     assert_eq!(channels, expected);

@@ -61,36 +61,6 @@ async fn a_page_in_place_of_an_error_leaves_the_outcome_unknown() {
 }
 
 #[tokio::test]
-async fn a_recipient_with_enough_advertising_is_left_alone_for_a_day_and_tried_once_more() {
-    let graph = Graph::answering(|_, _| Some(error(400, 131_049))).await;
-    let setup = through(&graph).with("TIDINGS_SENDING_EXPIRES_AFTER_SECS", "259200");
-    on_both_with(setup, async |harness| {
-        let before = graph.calls().len();
-        let sent = write_first(harness, "+447700900001").await;
-        let waiting = waits_for(harness, &sent, "marketing_cap").await;
-        assert_eq!(waiting["attempts"], 1);
-        harness.pass(Duration::from_hours(23)).await;
-        assert_eq!(graph.calls().len() - before, 1);
-        harness.pass(Duration::from_hours(6)).await;
-        let failed = harness.message_until(&sent, "failed").await;
-        assert_eq!(failed["error"]["code"], 131_049);
-        assert_eq!(graph.calls().len() - before, 2);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn where_a_day_is_too_long_enough_advertising_is_a_failure() {
-    let graph = Graph::answering(|_, _| Some(error(400, 131_049))).await;
-    on_both_with(through(&graph), async |harness| {
-        let sent = write_first(harness, "+447700900001").await;
-        let failed = harness.message_until(&sent, "failed").await;
-        assert_eq!(failed["error"]["code"], 131_049);
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn the_pair_limit_holds_one_recipient_longer_each_time() {
     let graph = Graph::answering(|_, to| (to == "447700900001").then(|| error(400, 131_056))).await;
     on_both_with(through(&graph), async |harness| {

@@ -6,12 +6,12 @@ use serde_json::json;
 use tidings::conversations::model::ChannelId;
 use tidings::sending::model::Priority;
 use tidings::store::StoreError;
-use tidings_sandbox::{FaultKind, FaultRequest};
+use tidings_sandbox::{AccountLimits, Channel, FaultKind, FaultRequest, NewCustomer};
 
 use super::answers::{self, waits_for};
 use super::graph::{Call, Graph};
-use super::routes::stop;
-use crate::harness::{Harness, NUMBER, Setup, fault, on_both_with, text};
+use super::routes::{OTHER_NUMBER, stop, two_numbers};
+use crate::harness::{ACCOUNT, Harness, NUMBER, Setup, fault, on_both_with, text};
 
 fn paced(graph: &Graph, per_second: u32) -> Setup {
     Setup::default()
@@ -200,6 +200,136 @@ async fn what_an_hour_and_a_day_allow_is_kept_over_a_restart() {
     }
 }
 
+/// Two numbers of one account: the channels `whatsapp` and `second`.
+fn of_one_account(graph: &Graph) -> Setup {
+    let setup = two_numbers()
+        .with("WHATSAPP_API_BASE_URL", &graph.url())
+        .without("WHATSAPP_BACKUP_PHONE_NUMBER_ID")
+        .without("WHATSAPP_BACKUP_ACCESS_TOKEN");
+    let world = &setup.sandbox.world;
+    let account = &world.numbers[1].business_account_id;
+    let token = &world.tokens[0].value;
+    let second = format!(
+        "[[channels]]\nid = \"second\"\nplatform = \"whatsapp\"\naccount = \"{OTHER_NUMBER}\"\n\
+         business_account = \"{account}\"\naccess_token = \"{token}\"\n"
+    );
+    setup.with_file(&second)
+}
+
+#[tokio::test]
+async fn what_a_day_allows_is_shared_by_the_numbers_of_an_account() {
+    for (variable, waits_for) in [
+        ("TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_DAY", "daily_limit"),
+        ("TIDINGS_SENDING_WHATSAPP_CONTACTS_PER_DAY", "tier_limit"),
+    ] {
+        let graph = Graph::start().await;
+        let setup = of_one_account(&graph).with(variable, "5");
+        on_both_with(setup, async |harness| {
+            let other_node = if harness.is_shared() {
+                Some(harness.another_node().await)
+            } else {
+                None
+            };
+            let before = graph.calls().len();
+            let mut sent = Vec::new();
+            for index in 0..4 {
+                for from in ["whatsapp", "second"] {
+                    let body = json!({"from": from, "to": format!("+44770090{index}{:03}", from.len()),
+                        "content": {"type": "template", "name": "hello_world", "language": "en_US"}});
+                    sent.push(harness.send(body).await);
+                }
+            }
+            until_called(harness, &graph, before + 5).await;
+            let mut waiting = 0;
+            for id in &sent {
+                waiting += harness
+                    .until("it is called for, or waits", async |harness| {
+                        if harness.message(id).await["status"] == "accepted" {
+                            return Some(0);
+                        }
+                        let (_, document) = harness.timeline(id).await;
+                        (document["waiting"]["waitsFor"] == waits_for).then_some(1)
+                    })
+                    .await;
+            }
+            assert_eq!((waiting, graph.calls().len()), (3, before + 5));
+            if let Some(node) = other_node {
+                node.stop().await;
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn one_person_counts_once_however_many_numbers_write_to_them() {
+    let graph = Graph::start().await;
+    let setup = of_one_account(&graph).with("TIDINGS_SENDING_WHATSAPP_CONTACTS_PER_DAY", "1");
+    on_both_with(setup, async |harness| {
+        let write = async |from: &str, to: &str| {
+            let body = json!({"from": from, "to": to,
+                "content": {"type": "template", "name": "hello_world", "language": "en_US"}});
+            harness.send(body).await
+        };
+        for from in ["whatsapp", "second", "whatsapp"] {
+            let sent = write(from, "+447700900101").await;
+            harness.message_until(&sent, "accepted").await;
+        }
+        let other = write("second", "+447700900102").await;
+        waits_for(harness, &other, "tier_limit").await;
+        // There is room again a day later, and what waits for it goes out.
+        harness.pass(Duration::from_hours(12)).await;
+        let patient = json!({"from": "whatsapp", "to": "+447700900103", "expiresAt": "2030-01-01T00:00:00Z",
+            "content": {"type": "template", "name": "hello_world", "language": "en_US"}});
+        let patient = harness.send(patient).await;
+        waits_for(harness, &patient, "tier_limit").await;
+        harness.pass(Duration::from_hours(12) + Duration::from_mins(6)).await;
+        harness.message_until(&other, "expired").await;
+        harness.message_until(&patient, "accepted").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reply_does_not_wait_behind_what_waits_for_the_tier() {
+    let graph = Graph::start().await;
+    let setup = paced(&graph, 0).with("TIDINGS_SENDING_WHATSAPP_CONTACTS_PER_DAY", "1");
+    on_both_with(setup, async |harness| {
+        let first = answers::write_first(harness, "+447700900001").await;
+        harness.message_until(&first, "accepted").await;
+        let waiting = answers::write_first(harness, "+447700900002").await;
+        waits_for(harness, &waiting, "tier_limit").await;
+        let conversation = harness.message(&waiting).await["conversationId"].clone();
+        // Also what waits for the same goes in its order; who has been written to already is no further person.
+        let second = answers::write_first(harness, "+447700900002").await;
+        waits_for(harness, &second, "tier_limit").await;
+        let again = answers::write_first(harness, "+447700900001").await;
+        harness.message_until(&again, "accepted").await;
+        let before = graph.calls().len();
+        let app = harness.hub().app();
+        let now = app.clock.now_millis();
+        let id: tidings::ids::ConversationId = conversation.as_str().unwrap().parse().unwrap();
+        // Their window opens, as when they write, but nobody is told: what waits stays where it is until it is recalled.
+        app.store
+            .write(move |tx| {
+                let mut conversation = tx.lock_conversation(id)?.expect("it is there");
+                conversation.window_ends_at = Some(now + 3_600_000);
+                tx.update_conversations(&[&conversation])
+            })
+            .await
+            .unwrap();
+        let reply = harness
+            .send(json!({"to": {"conversation": conversation}, "message": "at once"}))
+            .await;
+        harness.message_until(&reply, "accepted").await;
+        assert_eq!(graph.calls()[before..].len(), 1);
+        for id in [&waiting, &second] {
+            waits_for(harness, id, "tier_limit").await;
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn whoever_writes_is_answered_although_nobody_else_may_be_written_to() {
     let graph = Graph::start().await;
@@ -259,6 +389,70 @@ async fn who_was_not_written_to_after_all_does_not_count_as_reached() {
         }
         let fourth = answers::write_first(harness, "+447700900199").await;
         waits_for(harness, &fourth, "tier_limit").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn on_instagram_audio_and_video_go_at_a_pace_of_their_own_and_hold_nothing_else_up() {
+    const VIDEOS: usize = 3;
+    let mut setup = Setup::default().with("TIDINGS_SENDING_INSTAGRAM_MEDIA_PER_SECOND", "1");
+    let names: Vec<String> = (0..=VIDEOS).map(|number| format!("viewer{number}")).collect();
+    let world = &mut setup.sandbox.world;
+    // Time stands still on that side: what goes out in any second of ours would come too fast there.
+    world.instagram_accounts[0].limits = AccountLimits::none();
+    world.customers.extend(names.iter().map(|name| NewCustomer {
+        id: Some(name.clone()),
+        name: name.clone(),
+        username: Some(name.clone()),
+        kind: Some(Channel::Instagram),
+        ..NewCustomer::default()
+    }));
+    on_both_with(setup, async |harness| {
+        for name in &names {
+            harness.sandbox.write(name, ACCOUNT, text("hello")).unwrap();
+        }
+        harness.projected().await;
+        // Who somebody is Meta has to be asked first.
+        let mut conversations = Vec::new();
+        for name in &names {
+            let found = harness.until("they are known", async |harness| {
+                let named = |of: &serde_json::Value| of["contact"]["username"] == name.as_str();
+                harness.conversations().await.into_iter().find(named)
+            });
+            conversations.push(found.await["id"].clone());
+        }
+        let begun = std::time::Instant::now();
+        let mut videos = Vec::new();
+        for conversation in &conversations[..VIDEOS] {
+            let content = json!({"type": "video", "link": "https://cdn.example.com/v.mp4"});
+            let body = json!({"to": {"conversation": conversation}, "content": content});
+            videos.push(harness.send(body).await);
+        }
+        let words = json!({"to": {"conversation": conversations[VIDEOS]}, "message": "at once"});
+        let words = harness.send(words).await;
+        harness.message_until(&words, "accepted").await;
+        let statuses = async || {
+            let mut accepted = 0;
+            for id in &videos {
+                accepted += usize::from(harness.message(id).await["status"] == "accepted");
+            }
+            accepted
+        };
+        // However slow the machine is: not all of them have gone before the pace allows it.
+        let gone = statuses().await;
+        assert!(gone < VIDEOS || begun.elapsed() > Duration::from_secs(2), "{gone}");
+        for id in &videos {
+            // What waits longer is due by the clock of the hub, which stands still but for this.
+            harness
+                .until("the video went out", async |harness| {
+                    harness.clock.advance(Duration::from_millis(50));
+                    harness.nudge();
+                    (harness.message(id).await["status"] == "accepted").then_some(())
+                })
+                .await;
+        }
+        assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
     })
     .await;
 }
