@@ -338,7 +338,15 @@ impl Harness {
 
     /// Waits until a message has this status, or has got further than it, and answers with the message.
     pub async fn message_until(&self, id: &str, status: &str) -> Value {
+        self.message_while_time_passes(id, status, Duration::ZERO).await
+    }
+
+    /// The same, with a step of time before each look.
+    pub async fn message_while_time_passes(&self, id: &str, status: &str, step: Duration) -> Value {
         let found = self.found_in_time(async |harness| {
+            if !step.is_zero() {
+                harness.pass(step).await;
+            }
             let message = harness.message(id).await;
             let is = message["status"].as_str().unwrap_or_default();
             (is == status || is_beyond(is, status)).then_some(message)

@@ -72,10 +72,7 @@ async fn two_answers_alike_that_are_under_way_do_not_swap_their_ids() {
             // When a delay begins is up to the machine: it may be after a step of time.
             for (id, step_ms) in [(&other, 250), (&one, 5_000)] {
                 harness
-                    .until("it is accepted", async |harness| {
-                        harness.pass(Duration::from_millis(step_ms)).await;
-                        (harness.message(id).await["status"] == "accepted").then_some(())
-                    })
+                    .message_while_time_passes(id, "accepted", Duration::from_millis(step_ms))
                     .await;
             }
             harness.pass(MINUTE).await;
@@ -110,10 +107,7 @@ async fn two_answers_alike_of_unknown_outcome_are_two() {
             calls_under_way(harness, 2).await;
             for id in [&one, &other] {
                 harness
-                    .until("it is settled", async |harness| {
-                        harness.pass(Duration::from_secs(10)).await;
-                        (harness.message(id).await["status"] == "accepted").then_some(())
-                    })
+                    .message_while_time_passes(id, "accepted", Duration::from_secs(10))
                     .await;
             }
             for _ in 0..3 {
@@ -154,10 +148,7 @@ async fn an_answer_that_is_being_posted_is_not_taken_for_one_that_never_arrived(
         assert!(why.contains("said to somebody else"), "{why}");
         for id in [&one, &other] {
             harness
-                .until("it is settled", async |harness| {
-                    harness.pass(Duration::from_secs(10)).await;
-                    (harness.message(id).await["status"] == "accepted").then_some(())
-                })
+                .message_while_time_passes(id, "accepted", Duration::from_secs(10))
                 .await;
         }
         each_is_there_once(harness, &post, &people, [&one, &other]).await;
