@@ -43,6 +43,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     13 "0013_comments",
     14 "0014_consent",
     15 "0015_looks",
+    18 "0018_asked_channels",
 };
 
 impl Tx<'_> {

@@ -19,3 +19,4 @@ mod onward;
 mod pace;
 mod routes;
 mod switch;
+mod usual;

@@ -252,7 +252,7 @@ impl Inner {
             Platform::WhatsApp => body["to"].as_str().or(body["recipient"].as_str()),
             Platform::Instagram => body["recipient"]["id"].as_str(),
         };
-        let is_right = line == Some(Line::of(platform)) || line == Some(Line::Backup) && self.orders[order].is_routed;
+        let is_right = line == Some(Line::of(platform)) || line == Some(Line::Backup) && self.orders[order].is_routed();
         let customer = &self.customers[self.orders[order].customer];
         let is_theirs = to.is_some_and(|to| {
             to.trim_start_matches('+') == customer.address || Some(to) == customer.user_id.as_deref()

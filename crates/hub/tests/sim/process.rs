@@ -19,7 +19,7 @@ use tidings::config::{Config, Sources};
 use tidings::crypto::Keyring;
 use tidings::ids::Ids;
 use tidings::routes;
-use tidings::sending::route::model::{Policy, Success};
+use tidings::sending::route::model::{Policy, RouteOrder, Success};
 use tidings::server::Works;
 use tidings::store::{Around, Happening as StoreHappening, InlineDatabase, Store, StoreError};
 use tidings::tasks::Tasks;
@@ -33,7 +33,7 @@ use tower::ServiceExt;
 
 use crate::meta::{ACCOUNT, BUSINESS_ACCOUNT, Line, NUMBER, OTHER_NUMBER, REQUEST_TIMEOUT, Wire};
 use crate::plan::{Fault, PROMISES, Plan};
-use crate::world::{Answer, FIRST_TOKEN, Happening, Inner, UnderWay, World};
+use crate::world::{Answer, FIRST_TOKEN, Happening, Inner, UnderWay, Way, World};
 
 pub(crate) const ADMIN_KEY: &str = "a-key-for-simulations-alone";
 pub(crate) const MASTER_KEY: &str = "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
@@ -416,8 +416,10 @@ impl Inner {
             known.not_before = Some(now + after);
             body["sendAt"] = json!(from_millis(wall + after).to_string());
         }
-        if known.is_routed {
-            body["route"] = json!(POLICY);
+        match known.way {
+            Way::Alone => body["route"] = json!("none"),
+            Way::Usual => {}
+            Way::Named => body["route"] = json!(POLICY),
         }
         let body = body.to_string();
         known.body = Some(body.clone());
@@ -577,7 +579,7 @@ impl Inner {
         }
         self.orders[order].message_id = id;
         self.orders[order].answer = Answer::Accepted;
-        if known.is_none() && !self.orders[order].is_routed && self.hits(Fault::Cancelled) {
+        if known.is_none() && !self.orders[order].is_routed() && self.hits(Fault::Cancelled) {
             self.plan_in(0..6_000, Happening::Cancel { order });
         }
     }
@@ -694,9 +696,11 @@ fn config(plan: &Plan) -> Config {
             let mut config = TWO_NUMBERS.clone();
             config.routes = vec![Policy {
                 name: POLICY.to_owned(),
-                order: [Line::Main, Line::Backup]
-                    .map(|line| line.channel().to_owned())
-                    .to_vec(),
+                order: RouteOrder::Named(
+                    [Line::Main, Line::Backup]
+                        .map(|line| line.channel().to_owned())
+                        .to_vec(),
+                ),
                 success: Success::Delivered,
                 fallback_after: backup
                     .late_after_secs

@@ -8,7 +8,7 @@ use tidings::store::InlineDatabase;
 
 use crate::meta::{Call, Line, Of};
 use crate::plan::{Fault, PROMISES};
-use crate::world::{Answer, Inner, Order, TURN};
+use crate::world::{Answer, Inner, Order, TURN, Way};
 
 /// How long after a sign was acknowledged the hub may still not know of it.
 const KNOWN_WITHIN: i64 = 3_000;
@@ -174,7 +174,7 @@ fn what_was_ordered_was_sent(world: &mut Inner, messages: &[Message]) {
             says_what_became_of_it(world, number, message, line, &taken);
             is_repeated_only_blindly(world, number, message, &calls);
         }
-        if order.is_routed {
+        if order.is_routed() {
             goes_on_only_where_it_did_not_serve(world, number, &calls);
         }
         is_sent_in_its_time(world, number, &order, &calls);
@@ -198,7 +198,7 @@ fn it_was_taken_as_it_was_said(world: &mut Inner, order: &Order, found: &[&Messa
         world.violated("one key is one message", format_args!("{order:?}"));
     }
     // Routes add messages, one for each further number.
-    if order.is_routed && found.is_empty() && order.answer == Answer::Accepted {
+    if order.is_routed() && found.is_empty() && order.answer == Answer::Accepted {
         world.violated("no accepted message is missing", format_args!("{order:?}"));
     }
 }
@@ -213,7 +213,7 @@ fn says_what_became_of_it(world: &mut Inner, number: usize, message: &Message, l
         return;
     }
     // That somebody withdrew it is reason enough.
-    let was_cancelled = message.status == "cancelled" && !world.orders[number].is_routed;
+    let was_cancelled = message.status == "cancelled" && !world.orders[number].is_routed();
     if ended && !was_cancelled && message.error.as_ref().is_none_or(String::is_empty) {
         world.violated("a message that failed says why", says);
         return;
@@ -305,7 +305,8 @@ fn is_repeated_only_blindly(world: &mut Inner, number: usize, message: &Message,
 
 /// By another number a message goes only if it is not known to have served by the first.
 fn goes_on_only_where_it_did_not_serve(world: &mut Inner, number: usize, calls: &[(usize, Call)]) {
-    let is_given_time = world.plan.backup.is_some_and(|backup| backup.late_after_secs.is_some());
+    let is_given_time = world.orders[number].way == Way::Named
+        && world.plan.backup.is_some_and(|backup| backup.late_after_secs.is_some());
     let signs: &[&str] = if is_given_time {
         &["delivered", "read"]
     } else {

@@ -96,6 +96,17 @@ pub(crate) enum Answer {
     Unsure,
 }
 
+/// By which numbers a message may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// By the one that it asks for.
+    Alone,
+    /// By another where the first does not serve, as the hub has it of itself.
+    Usual,
+    /// The same, by a policy of the settings.
+    Named,
+}
+
 /// A message that a caller wants sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Order {
@@ -113,8 +124,8 @@ pub(crate) struct Order {
     pub(crate) not_before: Option<i64>,
     /// When it was first asked for.
     pub(crate) asked_at: Option<i64>,
-    /// Whether it goes by another number where the first does not serve.
-    pub(crate) is_routed: bool,
+    /// By which numbers it may go.
+    pub(crate) way: Way,
     /// When somebody was told that it is withdrawn.
     pub(crate) cancelled_at: Option<i64>,
     /// Whether it was asked for twice at the same time: the one may be refused, and the other not.
@@ -128,6 +139,13 @@ pub(crate) struct Order {
     pub(crate) asked: u32,
     /// Asked again although it was answered.
     pub(crate) repeating: bool,
+}
+
+impl Order {
+    /// Whether it goes by another number where the first does not serve.
+    pub(crate) fn is_routed(&self) -> bool {
+        self.way != Way::Alone
+    }
 }
 
 /// The world. Cheap to clone; every clone is the same world.
@@ -366,7 +384,7 @@ impl Inner {
             sent_after,
             not_before: None,
             asked_at: None,
-            is_routed: self.plan.backup.is_some() && known.platform == Platform::WhatsApp && self.rng.random_bool(0.7),
+            way: self.way(known.platform),
             cancelled_at: None,
             was_asked_twice: false,
             twin_ids: Vec::new(),
@@ -375,6 +393,17 @@ impl Inner {
             message_id: None,
             asked: 0,
             repeating: false,
+        }
+    }
+
+    fn way(&mut self, platform: Platform) -> Way {
+        if self.plan.backup.is_none() || platform != Platform::WhatsApp {
+            return Way::Alone;
+        }
+        match self.rng.random_range(0..10) {
+            0..3 => Way::Alone,
+            3..6 => Way::Usual,
+            _ => Way::Named,
         }
     }
 
