@@ -17,6 +17,7 @@ mod limits;
 mod locks;
 mod onward;
 mod pace;
+mod real_time;
 mod routes;
 mod switch;
 mod usual;

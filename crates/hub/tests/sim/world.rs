@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 use tidings::clock::Clock;
-use tidings::store::InlineDatabase;
 use tidings_meta::notification::Platform;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::database::Database;
 use crate::meta::{Call, Event, Line, Post};
 use crate::plan::{Fault, Plan};
 
@@ -141,6 +141,11 @@ pub(crate) struct Order {
     pub(crate) repeating: bool,
 }
 
+/// What was ordered, without what the contact is told before it on another way.
+pub(crate) fn ordered(text: &str) -> &str {
+    text.rsplit("\n\n").next().unwrap_or(text)
+}
+
 impl Order {
     /// Whether it goes by another number where the first does not serve.
     pub(crate) fn is_routed(&self) -> bool {
@@ -155,7 +160,7 @@ pub(crate) struct World(Arc<Mutex<Inner>>);
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) plan: Plan,
-    database: InlineDatabase,
+    database: Database,
     pub(crate) rng: ChaCha12Rng,
     /// The time, where no process is looked at.
     base: i64,
@@ -228,7 +233,7 @@ pub(crate) enum UnderWay {
 }
 
 impl World {
-    pub(crate) fn new(plan: Plan, database: InlineDatabase) -> Self {
+    pub(crate) fn new(plan: Plan, database: Database) -> Self {
         let world = Inner {
             database,
             rng: ChaCha12Rng::seed_from_u64(plan.seed ^ 0x5EED_0F7E_1113_2026),
@@ -480,10 +485,11 @@ impl Inner {
 
     /// Whether the running process leads a channel at this moment, as the store has it.
     pub(crate) fn leads(&self, line: Line) -> bool {
-        let owner: Option<String> = self.database.ask(|connection| {
-            let sql = "SELECT owner FROM channel_leases WHERE channel_id = ?1";
-            connection.query_row(sql, [line.channel()], |row| row.get(0)).unwrap()
-        });
+        let channel = line.channel();
+        let found = self.database.rows(&format!(
+            "SELECT owner FROM channel_leases WHERE channel_id = '{channel}'"
+        ));
+        let owner = found.into_iter().flatten().next().flatten();
         owner.is_some() && owner == self.running_frame().name
     }
 
