@@ -877,7 +877,7 @@ subject = "News"
     assert_eq!(first.order, order(&["whatsapp-nl", "email"]));
     assert_eq!(
         (first.fallback_after, &first.told, first.success),
-        (Some(Duration::from_secs(60)), &None, Success::Delivered)
+        (Some(Duration::from_mins(1)), &None, Success::Delivered)
     );
     assert_eq!(second.order, order(&["whatsapp"]));
     assert_eq!((second.fallback_after, second.success), (None, Success::Read));
