@@ -526,6 +526,29 @@ pub struct Conversation {
     pub next_position: i64,
     /// When it began.
     pub created_at: Millis,
+    /// When their names, as the contact bears them, were told in it last.
+    pub names_told: NamesTold,
+}
+
+/// When the names that a contact bears were told last, where that was later than when they were told first. Names that are known are told with nearly every
+/// message: the row of the conversation is written then anyway, so that the contact's own need not be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NamesTold {
+    /// As they call themselves.
+    pub name_at: Option<Millis>,
+    /// Their user name.
+    pub username_at: Option<Millis>,
+}
+
+impl NamesTold {
+    /// The later of each.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            name_at: self.name_at.max(other.name_at),
+            username_at: self.username_at.max(other.username_at),
+        }
+    }
 }
 
 impl Conversation {
@@ -548,6 +571,7 @@ impl Conversation {
             last_message_id: None,
             next_position: 1,
             created_at,
+            names_told: NamesTold::default(),
         }
     }
 
@@ -613,6 +637,7 @@ impl Conversation {
         self.next_position += other.next_position;
         self.created_at = self.created_at.min(other.created_at);
         self.answered_comment = self.answered_comment.max(other.answered_comment);
+        self.names_told = self.names_told.max(other.names_told);
         if other.status == ConversationStatus::Open {
             self.status = ConversationStatus::Open;
         }

@@ -36,6 +36,9 @@ pub struct People {
     pub new: Vec<IdentityKey>,
     /// Conversations that were merged, with what they were merged into.
     pub merged_conversations: Vec<(ConversationId, ConversationId)>,
+    /// Names that were told once more, and are known: when that was has yet to be written, with the conversation that it was told in or by
+    /// [`Tx::update_contact_names`].
+    pub told_again: BTreeMap<ContactId, ContactNames>,
 }
 
 impl People {
@@ -61,6 +64,7 @@ impl People {
             people.event = index;
             resolved.push(people.resolve_one(tx, understood, *at, ids, now)?);
         }
+        people.set_known_names_apart(tx)?;
         people.save(tx, now)?;
         for contact in &mut resolved {
             *contact = contact.map(|id| people.current(id));
@@ -299,6 +303,7 @@ impl People {
         let (into, from) = if a < b { (a, b) } else { (b, a) };
         // What this batch has made so far has to be there before it can be merged.
         self.save(tx, now)?;
+        tx.gather_names_told(&[from, into])?;
         let theirs = tx.lock_conversations_of_contact(from)?;
         let ours = tx.lock_conversations_of_contact(into)?;
         for conversation in &theirs {
@@ -322,6 +327,17 @@ impl People {
         Ok(into)
     }
 
+    /// Most names that are told are those that are known.
+    fn set_known_names_apart(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        let ids: Vec<ContactId> = self.named.keys().copied().collect();
+        let known = tx.names_of_contacts(&ids)?;
+        self.told_again = self
+            .named
+            .extract_if(.., |id, told| known.get(id).is_some_and(|known| known.are(told)))
+            .collect();
+        Ok(())
+    }
+
     fn save(&mut self, tx: &mut Tx<'_>, now: Millis) -> Result<(), StoreError> {
         let bindings: Vec<(Identity, ContactId)> = std::mem::take(&mut self.bindings).into_values().collect();
         // Instagram's webhooks carry no name: ask for it.
@@ -340,6 +356,8 @@ impl People {
             .collect();
         tx.insert_contacts(&created)?;
         let named: Vec<ContactNames> = std::mem::take(&mut self.named).into_values().collect();
+        let anew: Vec<ContactId> = named.iter().map(|named| named.contact_id).collect();
+        tx.gather_names_told(&anew)?;
         tx.update_contact_names(&named)?;
         let bindings: Vec<(Identity, ContactId)> = bindings
             .into_iter()

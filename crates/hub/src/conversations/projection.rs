@@ -28,6 +28,7 @@ use crate::media::inbound;
 use crate::sending::model::Purpose;
 use crate::sending::{cancel, fallback};
 use crate::store::comments::Mention;
+use crate::store::contacts::ContactNames;
 use crate::store::messages::{MessageFact, ReactionRow};
 use crate::store::{StoreError, Tx};
 use crate::stream::model::Change;
@@ -121,6 +122,8 @@ struct Batch<'a> {
     with_files: Vec<MessageId>,
     parked: Vec<(ChannelId, String, EventId)>,
     known: Vec<(ChannelId, String)>,
+    /// Names that are known, and were told again.
+    told_again: BTreeMap<ContactId, ContactNames>,
     /// What contacts have said of being written to, with the event that tells it.
     wishes: Vec<(usize, Statement)>,
     /// Contacts that were merged, with the event that tells it.
@@ -165,6 +168,7 @@ impl<'a> Batch<'a> {
             with_files: Vec::new(),
             parked: Vec::new(),
             known: Vec::new(),
+            told_again: BTreeMap::new(),
             wishes: Vec::new(),
             merged: Vec::new(),
             done: Projected::default(),
@@ -175,6 +179,7 @@ impl<'a> Batch<'a> {
         let people: Vec<(&Understood, Millis)> = incoming.iter().map(|event| (&event.understood, event.at)).collect();
         let (people, contacts) = People::resolve(tx, &people, self.ids, self.now)?;
         self.contacts = contacts;
+        self.told_again = people.told_again;
         self.done.changes = incoming.iter().map(|_| Vec::new()).collect();
         for (event, from, into) in people.merges {
             self.change(event, Change::ContactMerged { from, into });
@@ -508,7 +513,21 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// When names that are known were told is written with the conversations that are written anyway, and with contacts where there is none.
+    fn save_names_told(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        for conversation in self.conversations.values_mut() {
+            if self.touched_conversations.contains(&conversation.id)
+                && let Some(told) = self.told_again.remove(&conversation.contact_id)
+            {
+                conversation.names_told = conversation.names_told.max(told.times());
+            }
+        }
+        let elsewhere: Vec<ContactNames> = std::mem::take(&mut self.told_again).into_values().collect();
+        tx.update_contact_names(&elsewhere)
+    }
+
     fn save(mut self, tx: &mut Tx<'_>, incoming: &[&Incoming]) -> Result<Projected, StoreError> {
+        self.save_names_told(tx)?;
         let (new, known): (Vec<&Conversation>, Vec<&Conversation>) = self
             .conversations
             .values()

@@ -1,8 +1,10 @@
 //! Statements about contacts and their identities.
 
+use std::collections::HashMap;
+
 use super::value::{FromValue, Row, Rows, Value, params};
 use super::{StoreError, Tx};
-use crate::conversations::model::{Contact, Identity, IdentityKey, IdentityKind, Millis};
+use crate::conversations::model::{Contact, Identity, IdentityKey, IdentityKind, Millis, NamesTold};
 use crate::ids::ContactId;
 
 /// What Meta called a contact, and when; the latest of all that is told stands.
@@ -14,6 +16,40 @@ pub struct ContactNames {
     pub name: Option<(Millis, String)>,
     /// Their user name: it stands in fewer of Meta's payloads than the name, so it has a time of its own.
     pub username: Option<(Millis, String)>,
+}
+
+impl ContactNames {
+    /// When each was told.
+    pub fn times(&self) -> NamesTold {
+        NamesTold {
+            name_at: self.name.as_ref().map(|(at, _)| *at),
+            username_at: self.username.as_ref().map(|(at, _)| *at),
+        }
+    }
+}
+
+/// The names that a contact bears, and when each was told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KnownNames {
+    /// As they call themselves.
+    pub name: Option<String>,
+    /// Since when.
+    pub name_at: Millis,
+    /// Their user name.
+    pub username: Option<String>,
+    /// Since when.
+    pub username_at: Millis,
+}
+
+impl KnownNames {
+    /// Whether nothing else was told.
+    pub fn are(&self, told: &ContactNames) -> bool {
+        let is = |known: &Option<String>, told: &Option<(Millis, String)>| match told {
+            Some((_, told)) => known.as_ref() == Some(told),
+            None => true,
+        };
+        is(&self.name, &told.name) && is(&self.username, &told.username)
+    }
 }
 
 /// Whether a name that is told is to stand in place of the one that is known.
@@ -224,6 +260,49 @@ impl Tx<'_> {
             "INSERT INTO contacts (id, name, name_searched, name_at, username, username_at, picture_url, profile_due_at, profile_stale_at, created_at)
              {insert r.id, r.name, r.name_searched, r.name_at, r.username, r.name_at, r.picture_url, r.profile_due_at, r.profile_stale_at, r.created_at of r: id blob, name text, name_searched text, name_at int, username text, picture_url text, profile_due_at int,
                 profile_stale_at int, created_at int}",
+            &rows,
+        )?;
+        Ok(())
+    }
+
+    /// The names of these contacts.
+    pub fn names_of_contacts(&mut self, ids: &[ContactId]) -> Result<HashMap<ContactId, KnownNames>, StoreError> {
+        let mut rows = Rows::new();
+        for id in ids {
+            rows.push(params![id]);
+        }
+        let found = self.query_rows(
+            "SELECT c.id, c.name, c.name_at, c.username, c.username_at FROM {each r: id blob} contacts AS c WHERE c.id = r.id",
+            &rows,
+        )?;
+        found
+            .iter()
+            .map(|row| {
+                let known = KnownNames {
+                    name: row.get(1)?,
+                    name_at: row.get(2)?,
+                    username: row.get(3)?,
+                    username_at: row.get(4)?,
+                };
+                Ok((row.get(0)?, known))
+            })
+            .collect()
+    }
+
+    /// Brings together when the names of these contacts were told last: with the contacts, and in their conversations
+    /// ([`NamesTold`](crate::conversations::model::NamesTold)). Needed before anything is compared with names that are told.
+    pub fn gather_names_told(&mut self, ids: &[ContactId]) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        for id in ids {
+            rows.push(params![id]);
+        }
+        self.execute_rows(
+            "UPDATE contacts SET
+                name_at = {sqlite MAX}{postgres GREATEST}(name_at, COALESCE(
+                    (SELECT MAX(v.name_told_at) FROM conversations AS v WHERE v.contact_id = contacts.id), 0)),
+                username_at = {sqlite MAX}{postgres GREATEST}(username_at, COALESCE(
+                    (SELECT MAX(v.username_told_at) FROM conversations AS v WHERE v.contact_id = contacts.id), 0))
+             {from r: id blob} WHERE contacts.id = r.id",
             &rows,
         )?;
         Ok(())

@@ -7,7 +7,7 @@ use super::events::escaped;
 use super::value::{FromValue, Row, Rows, Value, by_channel, params};
 use super::{StoreError, Tx};
 use crate::conversations::model::{
-    ChannelId, Conversation, ConversationKind, ConversationStatus, Handler, Millis, Venue,
+    ChannelId, Conversation, ConversationKind, ConversationStatus, Handler, Millis, NamesTold, Venue,
 };
 use crate::ids::{ContactId, ConversationId};
 
@@ -84,7 +84,8 @@ macro_rules! select_conversations {
     ($($rest:expr),*) => {
         concat!(
             "SELECT c.id, c.channel_id, c.contact_id, c.status, c.handler, c.assignee, c.unread, c.read_up_to, c.last_inbound_at,
-                c.window_ends_at, c.last_message_at, c.last_message_id, c.next_position, c.created_at, c.merged_into, c.kind, c.media_id, c.answered_comment ",
+                c.window_ends_at, c.last_message_at, c.last_message_id, c.next_position, c.created_at, c.merged_into, c.kind, c.media_id, c.answered_comment,
+                c.name_told_at, c.username_told_at ",
             $($rest),*
         )
     };
@@ -233,14 +234,19 @@ impl Tx<'_> {
                 conversation.venue.kind().as_str(),
                 conversation.venue.media_id().unwrap_or_default(),
                 &conversation.answered_comment,
+                conversation.names_told.name_at,
+                conversation.names_told.username_at,
             ]);
         }
         self.execute_rows(
             "INSERT INTO conversations (id, channel_id, contact_id, status, handler, assignee, unread, read_up_to, last_inbound_at,
-                window_ends_at, last_message_at, last_message_id, next_position, created_at, kind, media_id, answered_comment)
+                window_ends_at, last_message_at, last_message_id, next_position, created_at, kind, media_id, answered_comment,
+                name_told_at, username_told_at)
              {insert r.id, r.channel_id, r.contact_id, r.status, r.handler, r.assignee, r.unread, r.read_up_to, r.last_inbound_at,
-                r.window_ends_at, r.last_message_at, r.last_message_id, r.next_position, r.created_at, r.kind, r.media_id, r.answered_comment of r: id blob, channel_id text, contact_id blob, status text, handler text, assignee text, unread int, read_up_to int,
-                last_inbound_at int, window_ends_at int, last_message_at int, last_message_id blob, next_position int, created_at int, kind text, media_id text, answered_comment blob}",
+                r.window_ends_at, r.last_message_at, r.last_message_id, r.next_position, r.created_at, r.kind, r.media_id, r.answered_comment,
+                r.name_told_at, r.username_told_at of r: id blob, channel_id text, contact_id blob, status text, handler text, assignee text, unread int, read_up_to int,
+                last_inbound_at int, window_ends_at int, last_message_at int, last_message_id blob, next_position int, created_at int, kind text, media_id text, answered_comment blob,
+                name_told_at int, username_told_at int}",
             &rows,
         )?;
         Ok(())
@@ -264,15 +270,19 @@ impl Tx<'_> {
                 conversation.next_position,
                 conversation.created_at,
                 &conversation.answered_comment,
+                conversation.names_told.name_at,
+                conversation.names_told.username_at,
             ]);
         }
         self.execute_rows(
             "UPDATE conversations SET status = r.status, handler = r.handler, assignee = r.assignee, unread = r.unread,
                 read_up_to = r.read_up_to, last_inbound_at = r.last_inbound_at, window_ends_at = r.window_ends_at,
                 last_message_at = r.last_message_at, last_message_id = r.last_message_id, next_position = r.next_position,
-                created_at = r.created_at, answered_comment = r.answered_comment
+                created_at = r.created_at, answered_comment = r.answered_comment,
+                name_told_at = r.name_told_at, username_told_at = r.username_told_at
              {from r: id blob, status text, handler text, assignee text, unread int, read_up_to int, last_inbound_at int,
-                window_ends_at int, last_message_at int, last_message_id blob, next_position int, created_at int, answered_comment blob}
+                window_ends_at int, last_message_at int, last_message_id blob, next_position int, created_at int, answered_comment blob,
+                name_told_at int, username_told_at int}
              WHERE conversations.id = r.id",
             &rows,
         )?;
@@ -504,6 +514,10 @@ fn conversation(row: &Row) -> Result<Conversation, StoreError> {
         last_message_id: row.get(11)?,
         next_position: row.get(12)?,
         created_at: row.get(13)?,
+        names_told: NamesTold {
+            name_at: row.get(18)?,
+            username_at: row.get(19)?,
+        },
     })
 }
 

@@ -7,7 +7,7 @@ use tidings::store::StoreError;
 use tidings::store::contacts::ContactNames;
 
 use crate::harness::{BEGIN, Lab, on_both, on_postgres};
-use crate::samples::{contact, igsid, phone, user_id};
+use crate::samples::{channels, contact, conversation_with, igsid, phone, user_id, whatsapp};
 
 async fn keep(lab: &Lab, contact: &Contact, identities: &[Identity]) {
     let (contact, identities) = (contact.clone(), identities.to_vec());
@@ -155,6 +155,52 @@ fn the_latest_name_stands_in_whatever_order_they_are_told() {
                 "of two of one time the greater one"
             );
             assert_eq!((known.name_at, known.username.as_deref()), (BEGIN + 30, Some("p.shah")));
+        }
+    });
+}
+
+#[test]
+fn a_name_that_was_told_again_in_a_conversation_yields_to_later_ones_only() {
+    on_both(async |lab| {
+        channels(lab).await;
+        let channel = whatsapp();
+        let someone = Contact {
+            username: Some("priya".to_owned()),
+            ..contact(lab, "Priya")
+        };
+        keep(lab, &someone, &[]).await;
+        let id = someone.id;
+        let names = lab.read(move |tx| tx.names_of_contacts(&[id])).await;
+        let known = names[&id].clone();
+        assert!(known.are(&named(id, Some((BEGIN + 90, "Priya")), None)));
+        assert!(known.are(&named(id, None, Some((BEGIN + 90, "priya")))));
+        assert!(!known.are(&named(id, Some((BEGIN + 90, "Priya")), Some((BEGIN + 90, "p.shah")))));
+
+        let mut conversation = conversation_with(lab, &channel, id);
+        conversation.names_told.name_at = Some(BEGIN + 20);
+        let kept = conversation.clone();
+        lab.write(move |tx| tx.insert_conversations(&[&kept])).await;
+        conversation.names_told.name_at = Some(BEGIN + 50);
+        conversation.names_told.username_at = Some(BEGIN + 50);
+        let told = conversation.clone();
+        lab.write(move |tx| tx.update_conversations(&[&told])).await;
+        assert_eq!(
+            lab.read(move |tx| tx.conversations_of_contact(id)).await,
+            [conversation]
+        );
+
+        for (at, name, username) in [(30, "Priya", "priya"), (50, "Priya", "priya"), (60, "Anna", "anna")] {
+            lab.write(move |tx| {
+                tx.gather_names_told(&[id])?;
+                tx.update_contact_names(&[named(id, Some((BEGIN + at, "Anna")), Some((BEGIN + at, "anna")))])
+            })
+            .await;
+            let left = by_id(lab, id).await.unwrap();
+            assert_eq!(
+                (left.name.as_deref(), left.username.as_deref()),
+                (Some(name), Some(username)),
+                "{at}"
+            );
         }
     });
 }

@@ -598,6 +598,32 @@ fn what_changes_nothing_names_nobody_whatever_comes_first() {
 }
 
 #[test]
+fn the_name_that_was_told_last_stands_whatever_comes_first() {
+    let called = |mut value: Value, address: &Value, name: &str| {
+        let mut told = json!({ "profile": { "name": name } });
+        for (key, value) in address.as_object().unwrap() {
+            told[key] = value.clone();
+        }
+        value["contacts"] = json!([told]);
+        value
+    };
+    on_both(async |lab| {
+        let (by_phone, wa_id) = (json!({ "from": PHONE }), json!({ "wa_id": PHONE }));
+        let (by_id, user_id) = (json!({ "from_user_id": USER_ID }), json!({ "user_id": USER_ID }));
+        // They take an earlier name again; the other one is told in between, and by another address, which is theirs as is told later.
+        let events = [
+            called(written("wamid.1", 0, &by_phone), &wa_id, "Priya"),
+            called(written("wamid.2", 10, &by_id), &user_id, "P. Shah"),
+            called(written("wamid.3", 20, &by_phone), &wa_id, "Priya"),
+            written("wamid.4", 5, &json!({ "from": PHONE, "from_user_id": USER_ID })),
+        ];
+        let left = in_every_order(lab, &events).await;
+        assert_eq!(left.matches("contact [").count(), 1, "{left}");
+        assert!(left.contains("name Some(\"Priya\")"), "{left}");
+    });
+}
+
+#[test]
 fn a_status_binds_two_addresses_whatever_comes_first() {
     on_both(async |lab| {
         let status = json!({"statuses": [{"id": "wamid.elsewhere", "status": "delivered", "recipient_id": PHONE,
