@@ -85,10 +85,9 @@ impl Database {
         } else {
             ""
         };
-        let statements: String = tables
-            .iter()
-            .map(|table| format!("DELETE FROM {table}; INSERT INTO {table} {overriding} SELECT * FROM first_{table};"))
-            .collect();
+        let statements = tables.iter().fold(String::new(), |statements, table| {
+            statements + &format!("DELETE FROM {table}; INSERT INTO {table} {overriding} SELECT * FROM first_{table};")
+        });
         self.perform(&format!("BEGIN; {statements} COMMIT;"));
     }
 
@@ -110,24 +109,22 @@ impl Database {
 
     /// What a question finds. `{hex id}` is an id in hexadecimal digits, `{text content}` what a message says.
     pub(crate) fn rows(&self, sql: &str) -> Vec<Words> {
-        match &self.server {
-            Some(server) => server.ask(translated(sql, |token, of| match token {
+        if let Some(server) = &self.server {
+            return server.ask(translated(sql, |token, of| match token {
                 "hex" => format!("encode({of}, 'hex')"),
                 _ => format!("COALESCE({of}::jsonb ->> 'text', '')"),
-            })),
-            None => {
-                let sql = translated(sql, |token, of| match token {
-                    "hex" => format!("lower(hex({of}))"),
-                    _ => format!("COALESCE(json_extract({of}, '$.text'), '')"),
-                });
-                self.inline.ask(|connection| {
-                    let mut statement = connection.prepare_cached(&sql).unwrap();
-                    let columns = statement.column_count();
-                    let rows = statement.query_map([], |row| (0..columns).map(|column| word(row, column)).collect());
-                    rows.unwrap().map(Result::unwrap).collect()
-                })
-            }
+            }));
         }
+        let sql = translated(sql, |token, of| match token {
+            "hex" => format!("lower(hex({of}))"),
+            _ => format!("COALESCE(json_extract({of}, '$.text'), '')"),
+        });
+        self.inline.ask(|connection| {
+            let mut statement = connection.prepare_cached(&sql).unwrap();
+            let columns = statement.column_count();
+            let rows = statement.query_map([], |row| (0..columns).map(|column| word(row, column)).collect());
+            rows.unwrap().map(Result::unwrap).collect()
+        })
     }
 
     /// The one number that a question finds.
