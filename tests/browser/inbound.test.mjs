@@ -294,6 +294,36 @@ for (const store of stores()) {
       assert.deepEqual(phone.troubles, []);
     });
 
+    test("a comment on a broadcast comes in as one, and is answered in a message while that lasts", async () => {
+      const phone = phones.instagram;
+      await phone.page.locator("#open-posts").click();
+      // Who has the posts open sees that it begins, and that it is over.
+      const { id: mediaId } = await customers.call("POST", `/sandbox/instagram-accounts/${accounts.instagram}/posts`, { kind: "video", caption: "Live from the shop", live: true });
+      const post = phone.page.locator("#posts > li", { hasText: "Live from the shop" });
+      await post.getByText("Live now").waitFor();
+      const say = (text) => phone.posted(async () => {
+        await post.locator("input").fill(text);
+        await post.locator("input").press("Enter");
+      });
+      const comment = await business.byMeta("instagram", await say("How much is the red one?"));
+      says(comment, { content: { type: "text", text: "How much is the red one?" }, comment: { kind: "live", hidden: false } });
+      const conversation = await business.call("GET", `/api/v1/conversations/${comment.conversationId}`);
+      says(conversation, { kind: "comments", post: { mediaId }, directConversation: conversations.instagram });
+      const refused = await business.ask("POST", "/api/v1/messages/send", { content: { type: "comment_reply", messageId: comment.id, text: "29 euros." } });
+      says(refused, { status: 409, body: { error: "comment_not_answerable" } });
+      const answer = await business.accepted(await business.send({ content: { type: "private_reply", messageId: comment.id, text: "29 euros." } }));
+      assert.equal(answer.conversationId, conversations.instagram);
+      await post.locator(".comment[data-by=me]").getByText("Answered in a message").waitFor();
+
+      await customers.call("PATCH", `/sandbox/posts/${mediaId}`, { live: false });
+      await post.getByText("Live now").waitFor({ state: "detached" });
+      const late = await business.byMeta("instagram", await say("And in blue?"));
+      says(late, { comment: { kind: "comment" }, conversationId: comment.conversationId });
+      await phone.page.locator("#sheet-close").click();
+      await phone.row(answer.externalId).getByText("29 euros.").waitFor();
+      assert.deepEqual(phone.troubles, []);
+    });
+
     // Last: from here on she has another number.
     test("a customer moves to another number and stays the same contact", async () => {
       const phone = phones.whatsapp;

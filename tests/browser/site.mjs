@@ -130,7 +130,7 @@ async function subscribe({ url, environment }, hub) {
   const of = (name) => environment[name];
   for (const [object, channel, app, fields] of [
     ["whatsapp_business_account", "whatsapp", "META_APP_ID", "messages"],
-    ["instagram", "instagram", "INSTAGRAM_APP_ID", "messages,messaging_postbacks,messaging_seen,message_reactions,message_edit,messaging_referral,comments,mentions"],
+    ["instagram", "instagram", "INSTAGRAM_APP_ID", "messages,messaging_postbacks,messaging_seen,message_reactions,message_edit,messaging_referral,comments,live_comments,mentions"],
   ]) {
     const name = channel.toUpperCase();
     const answer = await fetch(`${url}/${of("META_GRAPH_API_VERSION")}/${of(app)}/subscriptions`, {

@@ -162,6 +162,7 @@ async fn prune(app: &App) -> Result<(), StoreError> {
                     + tx.prune_attempts(AttemptId::first_of(before(retention.attempts)))?;
                 for channel in &channels {
                     pruned += tx.prune_pace(channel, pace::spans_since(now), now - PACE_KEPT)?;
+                    pruned += tx.prune_private_calls(channel, now - PACE_KEPT)?;
                     pruned += tx.prune_channel_hours(channel, silence::hour_of(now) - silence::HOURS_KEPT)?;
                 }
                 Ok::<_, StoreError>(pruned)

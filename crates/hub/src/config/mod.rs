@@ -306,6 +306,8 @@ pub struct MediaConfig {
     pub downloads_parallel: usize,
     /// How many files are handed to Meta at once; at least 1.
     pub uploads_parallel: usize,
+    /// How many files callers may upload at once; at least 1.
+    pub intakes_parallel: usize,
     /// How long a link to a file holds, at least.
     pub link: Duration,
     /// How long a file is kept that was uploaded and that no message refers to.
@@ -419,6 +421,7 @@ fn read_media(reading: &mut Reading<'_>, data_dir: &str) -> MediaConfig {
         bytes_max: reading.required("media.bytes_max", values::number(1..=4 * 1024 * 1024 * 1024)),
         downloads_parallel: reading.required("media.downloads_parallel", values::number(1..=256)),
         uploads_parallel: reading.required("media.uploads_parallel", values::number(1..=256)),
+        intakes_parallel: reading.required("media.intakes_parallel", values::number(1..=256)),
         link: reading.required("media.link_secs", values::seconds(1..=30 * 86_400)),
         unused: reading.required("media.unused_hours", values::hours),
         bucket: name.map(|name| BucketConfig {

@@ -188,6 +188,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     plain("media.bytes_max", &["MEDIA_BYTES_MAX"]),
     plain("media.downloads_parallel", &["MEDIA_DOWNLOADS_PARALLEL"]),
     plain("media.uploads_parallel", &["MEDIA_UPLOADS_PARALLEL"]),
+    plain("media.intakes_parallel", &["MEDIA_INTAKES_PARALLEL"]),
     plain("media.link_secs", &["MEDIA_LINK_SECS"]),
     plain("media.unused_hours", &["MEDIA_UNUSED_HOURS"]),
     plain("media.s3.bucket", &["MEDIA_S3_BUCKET"]),

@@ -1,8 +1,8 @@
 //! Asks Meta what was said in mentions, and by whom: their webhooks bear ids alone (reference `instagram.md` 2.7, 4).
 //!
 //! Guarantee: which mentions are to be asked about stands in the store, so a crash only makes it later. What Meta answers goes through the projection like an
-//! event, under the id of the event that told of it: however often it is asked, it is said once. Meta tells the author's user name and no id, so that
-//! a contact is made by that name, which is never taken for somebody who is known by an id.
+//! event, under the id of the event that told of it: however often it is asked, it is said once. Meta tells the author's user name and no id. Where one
+//! contact alone is known to the account by that name, it is they; else a contact is made by the name.
 
 use std::time::Duration;
 
@@ -18,9 +18,9 @@ use crate::conversations::content::Content;
 use crate::conversations::model::{CommentKind, Identity, IdentityKey, IdentityKind, Millis, Sender};
 use crate::conversations::projection::{self, Incoming};
 use crate::conversations::understand::{Effect, Person, Said, UnderPost, Understood};
-use crate::store::StoreError;
 use crate::store::comments::Mention;
 use crate::store::stream::NewStreamRow;
+use crate::store::{StoreError, Tx};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How many are asked about at once, one after the other.
@@ -146,13 +146,14 @@ async fn take(
     };
     let (ids, now) = (app.ids.clone(), app.clock.now_millis());
     let write = app.store.write(move |tx| {
-        if let Some(incoming) = &incoming {
-            let mut projected = projection::project(tx, &[incoming], &ids, now)?;
+        if let Some(mut incoming) = incoming.clone() {
+            recognise(tx, &mut incoming)?;
+            let mut projected = projection::project(tx, &[&incoming], &ids, now)?;
             let changes = projected.changes.pop().unwrap_or_default();
             if !changes.is_empty() {
                 tx.insert_stream(&[NewStreamRow {
                     at: now,
-                    channel_id: Some(incoming.channel_id.clone()),
+                    channel_id: Some(incoming.channel_id),
                     event_id: Some(incoming.event_id),
                     changes,
                 }])?;
@@ -162,6 +163,23 @@ async fn take(
     });
     write.await?;
     app.stream.nudge();
+    Ok(())
+}
+
+/// The author is whoever alone is known to the account by their user name.
+fn recognise(tx: &mut Tx<'_>, incoming: &mut Incoming) -> Result<(), StoreError> {
+    let identities = incoming
+        .understood
+        .person
+        .iter_mut()
+        .flat_map(|person| &mut person.identities);
+    for identity in identities.filter(|identity| identity.key.kind == IdentityKind::Username) {
+        if let Some(igsid) = tx.igsid_of_username(&identity.key.scope, &identity.key.value)? {
+            identity.key.kind = IdentityKind::Igsid;
+            identity.key.value.clone_from(&igsid);
+            identity.shown = igsid;
+        }
+    }
     Ok(())
 }
 

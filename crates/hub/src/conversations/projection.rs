@@ -244,6 +244,10 @@ impl<'a> Batch<'a> {
                     keys.extend(said.reply_to.clone().map(|comment| (event.channel_id.clone(), comment)));
                     posts.extend((said.comment.iter()).map(|post| (event.channel_id.clone(), post.media_id.clone())));
                 }
+                // What it is below may have been deleted.
+                Effect::Said(said) if said.comment.is_some() => {
+                    keys.extend(said.reply_to.clone().map(|comment| (event.channel_id.clone(), comment)));
+                }
                 Effect::Said(said) if said.outbound && !said.inert && is_on_instagram(event) => {
                     let place = contact.map(|contact| (event.channel_id.clone(), contact, Venue::Direct));
                     let conversation = place.and_then(|place| self.conversations.get(&place));

@@ -15,6 +15,7 @@ use tidings_meta::signature;
 use tokio::sync::SemaphorePermit;
 
 use crate::app::App;
+use crate::http::drain::drain;
 use crate::http::problem::{Code, Problem};
 use crate::ingest::Refusal;
 use crate::metrics::NotificationResult;
@@ -225,17 +226,6 @@ async fn read<'a>(
             None => room = Some(more),
         }
         read.extend_from_slice(data);
-    }
-}
-
-/// Lets more of a body pass, up to as much again. Whoever still writes does not read: an answer given now would be lost with the
-/// connection.
-async fn drain(mut body: Body, limit: usize, deadline: tokio::time::Instant) {
-    let mut passed = 0;
-    while passed <= limit
-        && let Ok(Some(Ok(frame))) = tokio::time::timeout_at(deadline, body.frame()).await
-    {
-        passed += frame.data_ref().map_or(0, Bytes::len);
     }
 }
 

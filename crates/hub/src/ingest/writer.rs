@@ -33,7 +33,7 @@ const LOCKED_MAX: Duration = Duration::from_millis(250);
 
 /// Runs until the way in is closed, or until told to stop and nothing waits any more.
 pub async fn run(app: App, pending: &mut mpsc::Receiver<Pending>, stop: CancellationToken) {
-    let turns = Arc::new(Semaphore::new(1));
+    let turns = Arc::new(Semaphore::new(app.store.urgent_units()));
     let mut turn: Option<Turn> = None;
     let mut under_way = FuturesUnordered::new();
     let mut kept_alone_until: Option<Instant> = None;

@@ -37,8 +37,6 @@ use crate::media::depot::{Depot, Finished};
 use crate::media::links::Links;
 use crate::store::StoreError;
 
-/// How many files callers may upload at once.
-const INTAKES_MAX: usize = 32;
 /// When it is looked whether anything refers to a file that was put into the media store: by then whoever put it there has said so.
 const LOOK_AFTER: Duration = Duration::from_hours(1);
 /// How long to wait for a file that is being removed, to put it there anew.
@@ -56,6 +54,7 @@ pub struct MediaStore {
     pub depot: Depot,
     /// How they are seen.
     pub links: Links,
+    /// The places of callers who upload.
     intakes: Semaphore,
     /// Wakes the task that fetches.
     wanted: Notify,
@@ -84,7 +83,7 @@ impl MediaStore {
         Ok(Self {
             depot: Depot::new(media)?,
             links: Links::new(link_key, config.public_url.as_deref(), media.link),
-            intakes: Semaphore::new(INTAKES_MAX),
+            intakes: Semaphore::new(media.intakes_parallel),
             wanted: Notify::new(),
             outgoing: Notify::new(),
         })

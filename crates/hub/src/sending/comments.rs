@@ -2,7 +2,7 @@
 //!
 //! An answer is a message, and goes through the outbox like any other. What is done to a comment itself is a call, made while the request waits: whoever
 //! asks wants to see it done, and done twice is done once. Once Meta has said yes it is noted here, since no webhook tells of it (reference
-//! `instagram.md` 2.7); and where Meta says that a comment is gone, it is gone here too.
+//! `instagram.md` 2.7); and where Meta says that a comment is gone, it is gone here too, with whatever is below it.
 //!
 //! Why it is so: `docs/decisions/0018-comments-are-conversations-under-a-post.md`.
 
@@ -16,15 +16,20 @@ use crate::app::App;
 use crate::audit::Auditor;
 use crate::channels::{Channel, Standing, check};
 use crate::conversations::content::Content;
-use crate::conversations::model::{Comment, CommentKind, Message, Millis, Status};
+use crate::conversations::model::{Comment, CommentKind, Message, Millis, Status, Venue};
 use crate::conversations::projection;
-use crate::ids::{EventId, MessageId};
+use crate::ids::{ConversationId, EventId, MessageId};
 use crate::sending::sender::millis;
 use crate::store::messages::MessageFact;
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx, UnitError};
 use crate::stream::model::Change;
 
+/// Private replies keep to their number an hour in every span of this length. A call counts from when its answer came, or from when nobody can be
+/// making it any more, so that it was at Meta by then; the hundredth more is for one that is still under way when it is given up.
+pub(super) const PRIVATE_SPAN_MILLIS: Millis = 3_636_000;
+/// How much of what is below a comment is deleted in one unit.
+const BELOW_MAX: u32 = 200;
 /// How long after a comment it may be answered privately (reference `instagram.md` 3.6).
 pub const PRIVATE_REPLY_WITHIN: Duration = Duration::from_hours(7 * 24);
 /// How long Meta's answer is waited for.
@@ -110,21 +115,25 @@ fn find(tx: &mut Tx<'_>, id: MessageId) -> Result<Option<(Message, Comment)>, St
     let Some(message) = tx.lock_messages(&[id])?.into_iter().next() else {
         return Ok(None);
     };
-    Ok(match tx.lock_comment(id)? {
-        Some(comment) => Some((message, comment)),
-        // An answer of the business's own that was sent from here is one too, once it is there.
-        None if matches!(message.content, Content::CommentReply(_)) => {
-            let comment = Comment {
-                message_id: id,
-                channel_id: message.channel_id.clone(),
-                kind: CommentKind::Comment,
-                hidden_at: None,
-                private_reply: None,
-            };
-            Some((message, comment))
-        }
-        None => None,
-    })
+    if let Some(comment) = tx.lock_comment(id)? {
+        return Ok(Some((message, comment)));
+    }
+    // An answer of the business's own that was sent from here is one too, also once it is deleted.
+    let is_own = message.outbound
+        && tx
+            .conversation_by_id(message.conversation_id)?
+            .is_some_and(|conversation| conversation.venue != Venue::Direct);
+    if !is_own {
+        return Ok(None);
+    }
+    let comment = Comment {
+        message_id: id,
+        channel_id: message.channel_id.clone(),
+        kind: CommentKind::Comment,
+        hidden_at: None,
+        private_reply: None,
+    };
+    Ok(Some((message, comment)))
 }
 
 /// What can be done to a comment.
@@ -223,6 +232,10 @@ pub async fn act(app: &App, caller: &str, id: MessageId, deed: Deed) -> Result<M
         }
         Err(error) => return Err(error),
     };
+    if done == Deed::Delete {
+        // Before the comment itself: should this end in between, whoever asks again finds the rest.
+        delete_all_below(app, &message, now).await?;
+    }
     let unit = app.clone();
     let kept = app
         .store
@@ -316,14 +329,7 @@ fn keep(
         Deed::Delete => {}
     }
     let (audited, fact) = deed.words();
-    tx.insert_message_facts(&[MessageFact {
-        message_id: id,
-        at: now,
-        // Nothing of Meta's told it.
-        event_id: EventId::MIN,
-        kind: fact.to_owned(),
-        detail: "{}".to_owned(),
-    }])?;
+    tx.insert_message_facts(&[done_here(id, fact, "{}".to_owned(), now)])?;
     let audit = Auditor::new(&app.ids, caller, now);
     tx.insert_audit(&audit.message(audited, id, serde_json::json!({})))?;
     tx.insert_stream(&[NewStreamRow {
@@ -333,6 +339,60 @@ fn keep(
         changes: vec![Change::updated(&message)],
     }])?;
     Ok(Some(message))
+}
+
+/// What was done here, and nothing of Meta's told.
+fn done_here(message_id: MessageId, kind: &str, detail: String, now: Millis) -> MessageFact {
+    MessageFact {
+        message_id,
+        at: now,
+        event_id: EventId::MIN,
+        kind: kind.to_owned(),
+        detail,
+    }
+}
+
+/// What is below a comment goes with it, wherever its conversation is. Below an answer there is nothing: Meta puts all of them below the first
+/// comment (reference `instagram.md` 4).
+async fn delete_all_below(app: &App, comment: &Message, now: Millis) -> Result<(), StoreError> {
+    if comment.reply_to.is_some() {
+        return Ok(());
+    }
+    loop {
+        let comment = comment.clone();
+        let deleted = app.store.write(move |tx| delete_below(tx, &comment, now)).await?;
+        if deleted < BELOW_MAX as usize {
+            return Ok(());
+        }
+    }
+}
+
+/// Some of it; answers with how much.
+fn delete_below(tx: &mut Tx<'_>, comment: &Message, now: Millis) -> Result<usize, StoreError> {
+    let external_id = comment.external_id.as_deref().unwrap_or_default();
+    let below = tx.messages_below_comment(&comment.channel_id, external_id, BELOW_MAX)?;
+    let (mut ids, mut conversations): (Vec<MessageId>, Vec<ConversationId>) = below.into_iter().unzip();
+    ids.sort_unstable();
+    conversations.sort_unstable();
+    conversations.dedup();
+    tx.lock_conversations_by_ids(&conversations)?;
+    let detail = serde_json::json!({ "with": comment.id }).to_string();
+    let (mut facts, mut changes) = (Vec::new(), Vec::new());
+    for mut message in tx.lock_messages(&ids)? {
+        delete(tx, &mut message, now)?;
+        facts.push(done_here(message.id, "deleted", detail.clone(), now));
+        changes.push(Change::updated(&message));
+    }
+    tx.insert_message_facts(&facts)?;
+    if !changes.is_empty() {
+        tx.insert_stream(&[NewStreamRow {
+            at: now,
+            channel_id: Some(comment.channel_id.clone()),
+            event_id: None,
+            changes,
+        }])?;
+    }
+    Ok(ids.len())
 }
 
 /// What it said is gone: from the message, and from the events that told it.

@@ -868,6 +868,7 @@ async fn settle(sender: &Arc<Sender>, group: Vec<Ended>, now: Millis, stop: &Can
             Ok(()) => {}
         }
     }
+    sender.note_kept(&all);
     let is_refused = |ended: &Ended| {
         let outcome = ended.made.as_ref().map(|made| &made.outcome);
         matches!(

@@ -151,6 +151,8 @@ fn take_over(
         .map(|attempt| (attempt, sender::interrupted(now)))
         .collect();
     tx.finish_attempts(&ended)?;
+    let called: Vec<_> = ended.iter().map(|(attempt, _)| (*attempt, now)).collect();
+    tx.note_private_calls_made(&called)?;
     for message in told {
         // An event that came before the answer left the entry to its sender, and no further one may come.
         tx.settle_outbox_by_event(message)?;

@@ -12,7 +12,8 @@ mod calling;
 mod settling;
 mod taking;
 
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -165,6 +166,7 @@ impl Turn {
                 line,
                 channel,
                 answers: tokio::sync::Mutex::default(),
+                below: Mutex::default(),
             })),
             (Standing::Held, Some(_)) => Self::Probe(channel),
             _ => Self::Rest,
@@ -179,6 +181,16 @@ pub(super) struct Sender {
     line: Line,
     /// Whether Meta answered when it was last asked, and when that was.
     answers: tokio::sync::Mutex<Option<(Instant, bool)>>,
+    below: Mutex<Below>,
+}
+
+/// What is going on below comments, and may not be kept yet: no two messages are to be taken for the same one.
+#[derive(Default)]
+struct Below {
+    /// Answers that are being posted: below which comment, and what they say.
+    posting: HashMap<MessageId, (String, String)>,
+    /// Ids of Meta's that were found to be answers of unknown outcome.
+    found: VecDeque<String>,
 }
 
 /// How a channel's messages go out.
@@ -218,8 +230,10 @@ pub(super) struct InHand {
     is_maybe_double: bool,
     /// Its recipient is not to get it before.
     pub(super) not_before: Millis,
-    /// Where to look for what an attempt before has left, if there was one: below this comment.
-    look_below: Option<String>,
+    /// Of a public answer that can be looked for: the comment that it is found below.
+    below: Option<String>,
+    /// Whether it is looked there for what an attempt before may have left.
+    looks_below: bool,
     /// It writes to somebody outside of a window: what was known of that is noted.
     pub(super) reached: Option<Reach>,
 }
@@ -253,8 +267,8 @@ pub(super) struct Taken {
     pub(super) in_hand: Vec<InHand>,
     /// The kinds of the messages that failed or expired instead; counted once the unit is committed, since a unit may be run again.
     pub(super) ended: Vec<&'static str>,
-    /// Comments that are answered privately.
-    privately: Vec<MessageId>,
+    /// Those of the attempts in hand that count among the private replies of an hour.
+    privately: Vec<AttemptId>,
     /// Files have to be handed to Meta first.
     pub(super) wants_files: bool,
     /// There may be more that is due.
@@ -280,6 +294,13 @@ pub(super) struct Made {
     pub(super) hold_until: Option<Millis>,
     /// A number from 0 to 1, for jitter.
     pub(super) fraction: f64,
+}
+
+impl Made {
+    /// Whether it is certain that Meta knows nothing of it: nothing was answered, and it may be sent again.
+    fn never_got_there(&self) -> bool {
+        self.end.http_status.is_none() && matches!(self.outcome, Outcome::Again { .. })
+    }
 }
 
 impl Sender {

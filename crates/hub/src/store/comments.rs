@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::value::{FromValue, Row, Rows, Value, by_channel, params};
 use super::{StoreError, Tx};
 use crate::conversations::model::{ChannelId, Comment, CommentKind, Millis};
-use crate::ids::{ConversationId, EventId, MessageId};
+use crate::ids::{AttemptId, ConversationId, EventId, MessageId};
 
 /// A mention of which only ids are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,40 +87,81 @@ impl Tx<'_> {
         Ok(changed > 0)
     }
 
-    /// Notes by which message a comment is answered privately. It has not been handed to Meta.
+    /// Notes by which message a comment is answered privately.
     pub fn set_private_reply(&mut self, id: MessageId, reply: MessageId) -> Result<(), StoreError> {
         self.execute(
-            "UPDATE comments SET private_reply = ?2, privately_at = NULL WHERE message_id = ?1",
+            "UPDATE comments SET private_reply = ?2 WHERE message_id = ?1",
             params![&id, &reply],
         )?;
         Ok(())
     }
 
-    /// Notes that private replies to these comments are handed to Meta.
-    pub fn note_private_replies(&mut self, ids: &[MessageId], now: Millis) -> Result<(), StoreError> {
+    /// Notes attempts at private replies that are about to be made.
+    pub fn insert_private_calls(
+        &mut self,
+        channel: &ChannelId,
+        attempts: &[AttemptId],
+        now: Millis,
+    ) -> Result<(), StoreError> {
         let mut rows = Rows::new();
-        for id in ids {
-            rows.push(params![id, now]);
+        for attempt in attempts {
+            rows.push(params![attempt, &channel.0, now]);
         }
         self.execute_rows(
-            "UPDATE comments SET privately_at = r.now {from r: id blob, now int} WHERE comments.message_id = r.id",
+            "INSERT INTO private_calls (attempt_id, channel_id, at) {insert r.attempt_id, r.channel_id, r.at of r: attempt_id blob, channel_id text, at int}",
             &rows,
         )?;
         Ok(())
     }
 
-    /// When private replies of a channel were handed to Meta after a time, the latest first, `limit` at most.
-    pub fn private_replies_since(
+    /// Those of these attempts that are among them were at Meta by these times, if at all; a later time stands.
+    pub fn note_private_calls_made(&mut self, made: &[(AttemptId, Millis)]) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        for (attempt, at) in made {
+            rows.push(params![attempt, *at]);
+        }
+        self.execute_rows(
+            "UPDATE private_calls SET at = r.at {from r: attempt_id blob, at int}
+             WHERE private_calls.attempt_id = r.attempt_id AND private_calls.at < r.at",
+            &rows,
+        )?;
+        Ok(())
+    }
+
+    /// These attempts never reached Meta.
+    pub fn forget_private_calls(&mut self, attempts: &[AttemptId]) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        for attempt in attempts {
+            rows.push(params![attempt]);
+        }
+        self.execute_rows(
+            "DELETE FROM private_calls WHERE attempt_id {in r.attempt_id of r: attempt_id blob}",
+            &rows,
+        )?;
+        Ok(())
+    }
+
+    /// When private replies of a channel were at Meta at the latest, of those since a time: the latest first, `limit` at most. One that is under way
+    /// counts from when it was taken in hand.
+    pub fn private_calls_since(
         &mut self,
         channel: &ChannelId,
         after: Millis,
         limit: u32,
     ) -> Result<Vec<Millis>, StoreError> {
         let rows = self.query(
-            "SELECT privately_at FROM comments WHERE channel_id = ?1 AND privately_at > ?2 ORDER BY privately_at DESC LIMIT ?3",
+            "SELECT at FROM private_calls WHERE channel_id = ?1 AND at > ?2 ORDER BY at DESC LIMIT ?3",
             params![&channel.0, after, limit],
         )?;
         rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// Forgets private replies from before a time; answers with how many.
+    pub fn prune_private_calls(&mut self, channel: &ChannelId, before: Millis) -> Result<u64, StoreError> {
+        self.execute(
+            "DELETE FROM private_calls WHERE channel_id = ?1 AND at < ?2",
+            params![&channel.0, before],
+        )
     }
 
     /// In which conversations the messages with these ids of Meta's are; ids that no message has are absent.
@@ -134,6 +175,30 @@ impl Tx<'_> {
             &rows,
         )?;
         by_channel(&found)
+    }
+
+    /// What hangs below a comment of the first level at Meta, and is not deleted yet: the answers to it, and ours to those, which Meta puts below the
+    /// first one too (reference `instagram.md` 4). Ids of messages and their conversations, in no particular order, `limit` at most.
+    pub fn messages_below_comment(
+        &mut self,
+        channel: &ChannelId,
+        external_id: &str,
+        limit: u32,
+    ) -> Result<Vec<(MessageId, ConversationId)>, StoreError> {
+        // A private reply names the comment, and is not below it.
+        let rows = self.query(
+            "SELECT m.id, m.conversation_id FROM messages AS m
+             JOIN conversations AS c ON c.id = m.conversation_id AND c.kind = 'comments'
+             WHERE m.channel_id = ?1 AND m.reply_to = ?2 AND m.external_id IS NOT NULL AND m.deleted_at IS NULL
+             UNION
+             SELECT m.id, m.conversation_id FROM messages AS a
+             JOIN messages AS m ON m.channel_id = a.channel_id AND m.reply_to = a.external_id
+             JOIN conversations AS c ON c.id = m.conversation_id AND c.kind = 'comments'
+             WHERE a.channel_id = ?1 AND a.reply_to = ?2 AND a.external_id IS NOT NULL AND m.external_id IS NOT NULL AND m.deleted_at IS NULL
+             LIMIT ?3",
+            params![&channel.0, external_id, limit],
+        )?;
+        rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
     }
 
     /// The ids of messages that Meta may have, but has not told us the id of, to conversations under these posts, whoever they are with.

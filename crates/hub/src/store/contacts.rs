@@ -219,6 +219,27 @@ impl Tx<'_> {
         Ok(None)
     }
 
+    /// The Instagram-scoped id, within an account, of the one contact that has this user name; `None` where nobody is known by it, or several are: user
+    /// names change hands.
+    pub fn igsid_of_username(&mut self, account: &str, username: &str) -> Result<Option<String>, StoreError> {
+        let rows = self.query(
+            "SELECT i.contact_id, i.value FROM contacts AS c
+             JOIN contact_identities AS i ON i.contact_id = c.id AND i.kind = 'igsid' AND i.scope = ?1
+             WHERE c.username = ?2 AND c.merged_into IS NULL ORDER BY i.seen_at DESC, i.value LIMIT 10",
+            params![account, username],
+        )?;
+        let mut found: Option<(ContactId, String)> = None;
+        for row in &rows {
+            let contact: ContactId = row.get(0)?;
+            match &found {
+                Some((known, _)) if *known != contact => return Ok(None),
+                Some(_) => {}
+                None => found = Some((contact, row.get(1)?)),
+            }
+        }
+        Ok(found.map(|(_, igsid)| igsid))
+    }
+
     /// Locks a contact until the unit ends; answers with its id, which of one that was merged into another is that other one's.
     pub fn lock_contact(&mut self, id: ContactId) -> Result<Option<ContactId>, StoreError> {
         let mut id = id;
@@ -290,7 +311,7 @@ impl Tx<'_> {
     }
 
     /// Brings together when the names of these contacts were told last: with the contacts, and in their conversations
-    /// ([`NamesTold`](crate::conversations::model::NamesTold)). Needed before anything is compared with names that are told.
+    /// ([`NamesTold`]). Needed before anything is compared with names that are told.
     pub fn gather_names_told(&mut self, ids: &[ContactId]) -> Result<(), StoreError> {
         let mut rows = Rows::new();
         for id in ids {

@@ -288,7 +288,7 @@ impl Tx<'_> {
         }
         self.execute_rows(
             "UPDATE media SET due_at = r.until {from r: id blob, until int, node blob}
-             WHERE media.id = r.id AND media.taken_by = r.node AND media.status = 'pending'",
+             WHERE media.id = r.id AND media.taken_by = r.node AND media.status {postgres || ''} = 'pending'",
             &rows,
         )?;
         Ok(())
@@ -543,7 +543,7 @@ impl Tx<'_> {
             "UPDATE media_uploads SET due_at = r.until, taken_by = r.node
              {from r: channel_id text, account text, sha256 blob, kind text, until int, node blob}
              WHERE media_uploads.channel_id = r.channel_id AND media_uploads.account = r.account AND media_uploads.sha256 = r.sha256
-                AND media_uploads.kind = r.kind AND media_uploads.status = 'wanted'",
+                AND media_uploads.kind = r.kind AND media_uploads.status {postgres || ''} = 'wanted'",
             &rows,
         )?;
         Ok(taken)
@@ -571,7 +571,7 @@ impl Tx<'_> {
             "UPDATE media_uploads SET due_at = r.until
              {from r: channel_id text, account text, sha256 blob, kind text, until int, node blob}
              WHERE media_uploads.channel_id = r.channel_id AND media_uploads.account = r.account AND media_uploads.sha256 = r.sha256
-                AND media_uploads.kind = r.kind AND media_uploads.status = 'wanted' AND media_uploads.taken_by = r.node",
+                AND media_uploads.kind = r.kind AND media_uploads.status {postgres || ''} = 'wanted' AND media_uploads.taken_by = r.node",
             &rows,
         )?;
         Ok(())

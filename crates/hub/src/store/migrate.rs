@@ -44,6 +44,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     14 "0014_consent",
     15 "0015_looks",
     18 "0018_asked_channels",
+    19 "0019_comments_at_meta",
     21 "0021_names_told",
 };
 

@@ -193,6 +193,14 @@ impl Store {
         }
     }
 
+    /// How many units of [`write_urgent`](Self::write_urgent) are at work at once.
+    pub fn urgent_units(&self) -> usize {
+        match &*self.backend {
+            Backend::Sqlite(_) | Backend::Inline(_) => 1,
+            Backend::Postgres(_) => postgres_store::URGENT_CONNECTIONS,
+        }
+    }
+
     /// Ready when a node, this one or another, may have changed channels or flags. Only makes a look at the revision sooner: on SQLite it
     /// is never ready, and on Postgres it may be ready for nothing.
     pub async fn changed(&self) {

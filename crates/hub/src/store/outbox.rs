@@ -273,8 +273,8 @@ impl Tx<'_> {
         )?;
         // After a merge another entry of the conversation may be under way, or wait as its head: this one goes behind it.
         self.execute_rows(
-            "UPDATE outbox SET head = 0 {from r: id blob} WHERE outbox.message_id = r.id AND outbox.state = 'waiting' AND outbox.head = 1
-                AND EXISTS (SELECT 1 FROM outbox AS o WHERE o.channel_id = outbox.channel_id
+            "UPDATE outbox SET head = 0 {from r: id blob} WHERE outbox.message_id = r.id
+                AND outbox.state {postgres || ''} = 'waiting' AND outbox.head {postgres + 0} = 1 AND EXISTS (SELECT 1 FROM outbox AS o WHERE o.channel_id = outbox.channel_id
                     AND o.conversation_id = outbox.conversation_id AND o.head = 1 AND o.message_id <> outbox.message_id)",
             &waiting,
         )?;
@@ -307,8 +307,8 @@ impl Tx<'_> {
             &rows,
         )?;
         self.execute_rows(
-            "UPDATE outbox SET head = 0 {from r: id blob} WHERE outbox.message_id = r.id AND outbox.state = 'waiting' AND outbox.head = 1
-                AND EXISTS (SELECT 1 FROM outbox AS o WHERE o.channel_id = outbox.channel_id
+            "UPDATE outbox SET head = 0 {from r: id blob} WHERE outbox.message_id = r.id
+                AND outbox.state {postgres || ''} = 'waiting' AND outbox.head {postgres + 0} = 1 AND EXISTS (SELECT 1 FROM outbox AS o WHERE o.channel_id = outbox.channel_id
                     AND o.conversation_id = outbox.conversation_id AND o.head = 1 AND o.message_id <> outbox.message_id)",
             &waiting,
         )?;

@@ -1,15 +1,19 @@
-//! Postgres: a fixed number of threads, each with a connection of its own, one more for notifications from Meta, and one that listens to what
+//! Postgres: a fixed number of threads, each with a connection of its own, some of them for notifications from Meta, and one that listens to what
 //! other nodes announce.
 //!
 //! A unit is one transaction (`READ COMMITTED`, rows locked where they are read to be changed). One that loses to another transaction
 //! (deadlock, serialization) is run again. A connection that broke is opened anew for the next unit; the unit that it broke under
 //! fails as [`StoreError::Unavailable`], and its caller must take it as undone.
 //!
+//! Postgres plans a statement by how long its tables are at that moment, and keeps the plan until the tables are analyzed, which may be a minute
+//! and a hundred thousand rows later. So plans are made anew whenever the store has done as much again as it had when they were made.
+//!
 //! After a statement has failed, Postgres refuses all further ones of a transaction, and answers a `COMMIT` by taking it back without
 //! calling that an error. So a unit that goes on after a failed statement and calls itself done is failed with that statement's error.
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -29,6 +33,11 @@ use super::{OpenError, StoreError, postgres_tls};
 
 const QUEUE_UNITS_MAX: usize = 1_024;
 const CONNECTIONS: usize = 6;
+/// Before so many units nothing has become long.
+const UNITS_BEFORE_PLANNING: u64 = 64;
+/// Those that are kept for notifications from Meta: a unit is some fifteen statements one after the other, and while it waits for the server the next one
+/// can go on.
+pub(super) const URGENT_CONNECTIONS: usize = 3;
 /// How often a unit is run again after it lost to another transaction.
 const CONFLICTS_MAX: u32 = 8;
 /// How soon the thread that listens notices that it is to end.
@@ -76,15 +85,25 @@ impl PostgresStore {
         let (units, unit_jobs) = mpsc::channel(QUEUE_UNITS_MAX);
         let urgent_jobs = Arc::new(Mutex::new(urgent_jobs));
         let unit_jobs = Arc::new(Mutex::new(unit_jobs));
-        let mut threads = Vec::with_capacity(CONNECTIONS + 1);
-        for index in 0..=CONNECTIONS {
-            let mut session = PostgresSession::new(config.clone(), tls.clone(), Arc::clone(&translations));
+        let units_run = Arc::new(AtomicU64::new(0));
+        let mut threads = Vec::with_capacity(URGENT_CONNECTIONS + CONNECTIONS + 1);
+        for index in 0..URGENT_CONNECTIONS + CONNECTIONS {
+            let mut session = PostgresSession::new(
+                config.clone(),
+                tls.clone(),
+                Arc::clone(&translations),
+                Arc::clone(&units_run),
+            );
             if index == 0 {
                 session
                     .connect()
                     .map_err(|source| OpenError::Postgres(Box::new(source)))?;
             }
-            let jobs = Arc::clone(if index == 0 { &urgent_jobs } else { &unit_jobs });
+            let jobs = Arc::clone(if index < URGENT_CONNECTIONS {
+                &urgent_jobs
+            } else {
+                &unit_jobs
+            });
             threads.push(super::thread("store-postgres", move || work(&mut session, &jobs))?);
         }
         let heard = Arc::new(Notify::new());
@@ -285,6 +304,10 @@ pub(super) struct PostgresSession {
     client: Option<Client>,
     statements: HashMap<(usize, usize), Statement>,
     translations: Arc<Translations>,
+    /// By all sessions of the store.
+    units_run: Arc<AtomicU64>,
+    /// How many those were when the plans of this session were made.
+    planned_at: u64,
     /// What the first failed statement of the present transaction failed with.
     failed: Option<StoreError>,
 }
@@ -299,13 +322,20 @@ impl std::fmt::Debug for PostgresSession {
 }
 
 impl PostgresSession {
-    fn new(config: Config, tls: Option<MakeRustlsConnect>, translations: Arc<Translations>) -> Self {
+    fn new(
+        config: Config,
+        tls: Option<MakeRustlsConnect>,
+        translations: Arc<Translations>,
+        units_run: Arc<AtomicU64>,
+    ) -> Self {
         Self {
             config,
             tls,
             client: None,
             statements: HashMap::new(),
             translations,
+            units_run,
+            planned_at: 0,
             failed: None,
         }
     }
@@ -360,6 +390,7 @@ impl PostgresSession {
         };
         self.failed = None;
         self.connect()?;
+        self.plan_anew_if_due();
         match self.control(begin) {
             Err(StoreError::Unavailable(_)) => {
                 self.client = None;
@@ -367,6 +398,15 @@ impl PostgresSession {
                 self.control(begin)
             }
             other => other,
+        }
+    }
+
+    /// A connection that turns out to be dead is noticed by what follows.
+    fn plan_anew_if_due(&mut self) {
+        let units = self.units_run.fetch_add(1, Ordering::Relaxed) + 1;
+        if units >= UNITS_BEFORE_PLANNING.max(2 * self.planned_at) {
+            self.planned_at = units;
+            let _ = self.control("DISCARD PLANS");
         }
     }
 

@@ -2,7 +2,7 @@
 //! acknowledged is missing and nothing is doubled, whether it came in or went out.
 //!
 //! The real binary runs against the simulated Meta, which lives in the test's process, over real sockets. [`process`] starts and ends
-//! hubs, [`media`] does the same with files, [`stores`] makes what they crash on, [`nodes`] has two of them on one Postgres, [`meta`] and [`load`] are the world around them, [`verdict`] compares the sandbox's
+//! hubs, [`media`] does the same with files, in a folder or a [`bucket`], [`stores`] makes what they crash on, [`nodes`] has two of them on one Postgres, [`meta`] and [`load`] are the world around them, [`verdict`] compares the sandbox's
 //! ledger with what was kept.
 //!
 //! Moments are chosen by a seed, which is printed; `TIDINGS_TEST_SEED` repeats one. A run with the same seed has the same customers, texts
@@ -15,6 +15,9 @@
     reason = "a test says what it does, and fails where something is missing"
 )]
 
+#[path = "../it/harness/bucket.rs"]
+#[expect(unreachable_pub, reason = "it is a module of other tests too")]
+mod bucket;
 mod load;
 mod media;
 mod meta;

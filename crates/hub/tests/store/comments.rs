@@ -2,9 +2,9 @@
 
 use tidings::conversations::content::{CommentAnswer, Content};
 use tidings::conversations::model::{
-    ChannelId, Comment, CommentKind, Conversation, ConversationKind, ConversationStatus, Venue,
+    ChannelId, Comment, CommentKind, Conversation, ConversationKind, ConversationStatus, Message, Venue,
 };
-use tidings::ids::{EventId, MessageId};
+use tidings::ids::{AttemptId, EventId, MessageId};
 use tidings::sending::model::EntryState;
 use tidings::store::comments::Mention;
 use tidings::store::conversations::ConversationFilter;
@@ -182,20 +182,94 @@ fn what_is_known_of_a_comment_is_kept_beside_its_message() {
         let found = lab.write(move |tx| tx.lock_comment(id)).await;
         assert_eq!(found.unwrap().private_reply, Some(reply));
         assert_eq!(lab.write(|tx| tx.lock_comment(MessageId::MIN)).await, None);
-        let since = async |after: i64| {
-            lab.read(move |tx| tx.private_replies_since(&instagram(), after, 5))
-                .await
-        };
-        assert_eq!(since(0).await, [] as [i64; 0], "it is not with Meta yet");
-        lab.write(move |tx| tx.note_private_replies(&[id], BEGIN + 5)).await;
-        assert_eq!(since(BEGIN).await, [BEGIN + 5]);
-        assert_eq!(since(BEGIN + 5).await, [] as [i64; 0]);
 
         let key = (instagram(), "17".to_owned());
         let unknown = (instagram(), "18".to_owned());
         let asked = [key.clone(), unknown];
         let found = lab.read(move |tx| tx.conversations_of_external_ids(&asked)).await;
         assert_eq!(found.into_iter().collect::<Vec<_>>(), [(key, all[1].id)]);
+    });
+}
+
+#[test]
+fn what_is_below_a_comment_is_found_in_whatever_conversation() {
+    on_both(async |lab| {
+        let all = conversations(lab, &["1", "2"]).await;
+        let [direct, here, elsewhere] = <[Conversation; 3]>::try_from(all).unwrap();
+        let mut kept = Vec::new();
+        let mut add = |mut message: Message, external_id: Option<&str>, reply_to: Option<&str>| {
+            message.external_id = external_id.map(str::to_owned);
+            message.reply_to = reply_to.map(str::to_owned);
+            kept.push(message.clone());
+            message.id
+        };
+        add(inbound(lab, &here, "1", BEGIN), Some("1"), None);
+        let answer = add(inbound(lab, &elsewhere, "2", BEGIN), Some("2"), Some("1"));
+        let ours = add(outbound(lab, &here, BEGIN), Some("3"), Some("1"));
+        let further = add(outbound(lab, &elsewhere, BEGIN), Some("4"), Some("2"));
+        // Private, not sent yet, below another comment.
+        add(outbound(lab, &direct, BEGIN), Some("5"), Some("1"));
+        add(outbound(lab, &here, BEGIN), None, Some("1"));
+        add(outbound(lab, &here, BEGIN), Some("6"), Some("other"));
+        lab.write(move |tx| tx.insert_messages(&kept.iter().collect::<Vec<_>>()))
+            .await;
+        let below = async |external_id: &'static str, limit: u32| {
+            let found = lab.read(move |tx| tx.messages_below_comment(&instagram(), external_id, limit));
+            let mut ids: Vec<MessageId> = found.await.into_iter().map(|(id, _)| id).collect();
+            ids.sort_unstable();
+            ids
+        };
+        let mut expected = vec![answer, ours, further];
+        expected.sort_unstable();
+        assert_eq!(below("1", 10).await, expected);
+        assert_eq!(below("1", 2).await.len(), 2);
+        assert_eq!(below("2", 10).await, [further]);
+        assert_eq!(below("4", 10).await, [] as [MessageId; 0]);
+        let mut gone = lab.write(move |tx| tx.lock_messages(&[answer])).await.remove(0);
+        gone.deleted_at = Some(BEGIN);
+        lab.write(move |tx| tx.update_messages(&[&gone])).await;
+        let mut expected = vec![ours, further];
+        expected.sort_unstable();
+        assert_eq!(
+            below("1", 10).await,
+            expected,
+            "what answers an answer is found also when that is gone"
+        );
+        let of = lab
+            .read(move |tx| tx.messages_below_comment(&instagram(), "2", 1))
+            .await;
+        assert_eq!(of, [(further, elsewhere.id)]);
+    });
+}
+
+#[test]
+fn private_replies_are_counted_from_when_they_were_at_meta() {
+    on_both(async |lab| {
+        let [one, two, three]: [AttemptId; 3] = std::array::from_fn(|_| lab.ids.next());
+        let since = async |after: i64, limit: u32| {
+            lab.read(move |tx| tx.private_calls_since(&instagram(), after, limit))
+                .await
+        };
+        lab.write(move |tx| tx.insert_private_calls(&instagram(), &[one, two], BEGIN))
+            .await;
+        lab.write(move |tx| tx.insert_private_calls(&ChannelId("other".to_owned()), &[three], BEGIN))
+            .await;
+        assert_eq!(since(BEGIN - 1, 5).await, [BEGIN, BEGIN]);
+        assert_eq!(since(BEGIN, 5).await, [] as [i64; 0]);
+        let unknown: AttemptId = lab.ids.next();
+        lab.write(move |tx| tx.note_private_calls_made(&[(one, BEGIN + 5), (unknown, BEGIN + 9)]))
+            .await;
+        assert_eq!(since(0, 5).await, [BEGIN + 5, BEGIN]);
+        assert_eq!(since(0, 1).await, [BEGIN + 5], "the latest");
+        // Whoever took it over knew less.
+        lab.write(move |tx| tx.note_private_calls_made(&[(one, BEGIN + 4), (two, BEGIN + 2)]))
+            .await;
+        assert_eq!(since(0, 5).await, [BEGIN + 5, BEGIN + 2]);
+        lab.write(move |tx| tx.forget_private_calls(&[two, unknown])).await;
+        assert_eq!(since(0, 5).await, [BEGIN + 5]);
+        assert_eq!(lab.write(|tx| tx.prune_private_calls(&instagram(), BEGIN + 5)).await, 0);
+        assert_eq!(lab.write(|tx| tx.prune_private_calls(&instagram(), BEGIN + 6)).await, 1);
+        assert_eq!(since(0, 5).await, [] as [i64; 0]);
     });
 }
 

@@ -443,3 +443,33 @@ fn the_addresses_of_several_people_are_found_at_once() {
         assert_eq!(found, expected);
     });
 }
+
+#[test]
+fn a_user_name_leads_to_whoever_alone_has_it_on_the_account() {
+    on_both(async |lab| {
+        let account = "17841470000000101";
+        let of = async |username: &'static str| lab.read(move |tx| tx.igsid_of_username(account, username)).await;
+        let called = |name: &str, username: &str| Contact {
+            username: Some(username.to_owned()),
+            ..contact(lab, name)
+        };
+        let (lucia, elsewhere) = (called("Lucia", "lucia.m"), called("Lucia too", "lucia.m"));
+        keep(lab, &lucia, &[igsid(account, "5550001110001"), phone("447700900123")]).await;
+        keep(lab, &elsewhere, &[igsid("another", "5550001110002")]).await;
+        assert_eq!(of("lucia.m").await.as_deref(), Some("5550001110001"));
+        assert_eq!(of("lucia").await, None);
+        // She has given it up, or somebody took it: Meta has not told yet which of them has it now.
+        let noor = called("Noor", "lucia.m");
+        keep(lab, &noor, &[igsid(account, "5550001110003")]).await;
+        assert_eq!(of("lucia.m").await, None);
+        lab.write(move |tx| tx.update_contact_names(&[named(lucia.id, None, Some((BEGIN + 1_000_000, "lucia.l")))]))
+            .await;
+        assert_eq!(of("lucia.m").await.as_deref(), Some("5550001110003"));
+        lab.write(move |tx| tx.merge_contacts(noor.id, elsewhere.id)).await;
+        assert_eq!(
+            of("lucia.m").await.as_deref(),
+            Some("5550001110003"),
+            "by whom they were merged into"
+        );
+    });
+}

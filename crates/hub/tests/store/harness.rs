@@ -103,19 +103,7 @@ impl Lab {
                          SET plan_cache_mode = force_generic_plan",
                     )
                     .unwrap();
-                let explained = statements.iter().map(|sql| {
-                    let parameters = (1..100)
-                        .take_while(|number| sql.contains(&format!("${number}")))
-                        .count();
-                    let nulls = vec!["NULL"; parameters].join(", ");
-                    let asked = format!("PREPARE asked AS {sql}; EXPLAIN EXECUTE asked ({nulls}); DEALLOCATE asked");
-                    let messages = client.simple_query(&asked).unwrap();
-                    let lines = messages.iter().filter_map(|message| match message {
-                        postgres::SimpleQueryMessage::Row(row) => row.get(0),
-                        _ => None,
-                    });
-                    lines.collect::<Vec<_>>().join("\n")
-                });
+                let explained = statements.iter().map(|sql| explained(&mut client, sql).join("\n"));
                 explained.collect()
             }),
         };
@@ -206,7 +194,8 @@ pub(crate) fn on_postgres(test: impl AsyncFn(&Lab)) {
     let Some(database) = postgres_address().map(|address| Database::new(&address)) else {
         return;
     };
-    run(Place::Postgres(database.url.clone()), &test);
+    let statements = run(Place::Postgres(database.url.clone()), &test);
+    check_joins(&database.url, &statements);
 }
 
 fn run(place: Place, test: &impl AsyncFn(&Lab)) -> Vec<String> {
@@ -282,6 +271,98 @@ impl Drop for Database {
             println!("database {} is left behind: {error}", self.name);
         }
     }
+}
+
+/// Looks at how Postgres goes about each statement that is given many rows: it may not go through a table, looking at the rows for each of the
+/// table's. That is cheap while tables are as short as here, and a plan is kept while they grow.
+fn check_joins(url: &str, statements: &[String]) {
+    let mut client = postgres::Client::connect(url, postgres::NoTls).unwrap();
+    client
+        .batch_execute(
+            "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;
+             SET plan_cache_mode = force_generic_plan",
+        )
+        .unwrap();
+    for sql in statements.iter().filter(|sql| sql.contains("UNNEST(")) {
+        let plan = explained(&mut client, sql);
+        assert!(
+            !goes_through_a_table(&plan),
+            "for each row of a table this looks at those that it is given:\n{sql}\n{}",
+            plan.join("\n")
+        );
+    }
+}
+
+fn explained(client: &mut postgres::Client, sql: &str) -> Vec<String> {
+    let parameters = (1..100)
+        .take_while(|number| sql.contains(&format!("${number}")))
+        .count();
+    let nulls = vec!["NULL"; parameters].join(", ");
+    let asked = format!("PREPARE asked AS {sql}; EXPLAIN EXECUTE asked ({nulls}); DEALLOCATE asked");
+    let messages = client.simple_query(&asked).unwrap();
+    let lines = messages.iter().filter_map(|message| match message {
+        postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    });
+    lines.collect()
+}
+
+/// Whether the rows that a statement is given are the inner side of a loop.
+fn goes_through_a_table(plan: &[String]) -> bool {
+    let nodes: Vec<(usize, &str)> = plan
+        .iter()
+        .filter_map(|line| {
+            let indent = line.len() - line.trim_start().len();
+            let (depth, node) = match line.trim_start().strip_prefix("->") {
+                Some(node) => (indent + 1, node.trim_start()),
+                None if indent == 0 => (0, line.as_str()),
+                None => return None,
+            };
+            Some((depth, node))
+        })
+        .collect();
+    (0..nodes.len())
+        .filter(|at| nodes[*at].1.starts_with("Function Scan"))
+        .any(|mut at| {
+            // Up through the nodes that it is a part of.
+            loop {
+                let depth = nodes[at].0;
+                let Some(parent) = (0..at).rev().find(|above| nodes[*above].0 < depth) else {
+                    return false;
+                };
+                let is_second = (parent + 1..at).any(|sibling| nodes[sibling].0 == depth);
+                if is_second && nodes[parent].1.starts_with("Nested Loop") {
+                    return true;
+                }
+                at = parent;
+            }
+        })
+}
+
+#[test]
+fn a_loop_over_a_table_is_told_from_one_over_the_rows() {
+    let plan = |outer: &str, inner: &str| {
+        let lines = [
+            "LockRows  (cost=1)",
+            "  ->  Sort  (cost=1)",
+            "        ->  Nested Loop  (cost=1)",
+        ];
+        let mut plan: Vec<String> = lines.map(str::to_owned).into();
+        plan.extend([
+            format!("              ->  {outer}"),
+            "                    Index Cond: (a = b)".to_owned(),
+        ]);
+        plan.push(format!("              ->  {inner}"));
+        plan
+    };
+    assert!(goes_through_a_table(&plan(
+        "Index Scan using i on t",
+        "Function Scan on r"
+    )));
+    assert!(!goes_through_a_table(&plan(
+        "Function Scan on r",
+        "Index Scan using i on t"
+    )));
 }
 
 /// Looks at how SQLite goes about each statement. An index may be walked, a large table may not be read through.

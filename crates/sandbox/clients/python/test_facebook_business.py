@@ -11,6 +11,7 @@ import unittest
 import warnings
 
 from facebook_business.adobjects.application import Application
+from facebook_business.adobjects.igcomment import IGComment
 from facebook_business.adobjects.igmedia import IGMedia
 from facebook_business.adobjects.iguser import IGUser
 from facebook_business.adobjects.whatsappbusinessaccount import WhatsAppBusinessAccount
@@ -179,6 +180,31 @@ class Instagram(Case):
         self.assertEqual(self.instagram.get_content_publishing_limit(fields=["quota_usage"])[0]["quota_usage"], 0)
         container = self.instagram.create_media(params={"image_url": PHOTO, "caption": "Another"})
         self.assertTrue(container["id"])
+
+    def test_comments_are_read_answered_hidden_and_deleted(self) -> None:
+        post = self.sandbox.control("POST", f"/sandbox/instagram-accounts/{INSTAGRAM}/posts", {"kind": "image", "caption": "New lamps"})["id"]
+        written = self.sandbox.write("lucia", INSTAGRAM, type="comment", text="Do you ship to Lyon?", mediaId=post)
+        media = IGMedia(post, api=self.instagram._api)
+        found = media.get_comments(fields=["id", "text", "username", "hidden"])
+        self.assertEqual([(one["id"], one["text"], one["hidden"]) for one in found], [(written, "Do you ship to Lyon?", False)])
+        comment = IGComment(written, api=self.instagram._api)
+        reply = comment.create_reply(params={"message": "We do."})
+        self.assertEqual([(one["id"], one["text"]) for one in comment.get_replies(fields=["id", "text"])], [(reply["id"], "We do.")])
+        comment.api_update(params={"hide": True})
+        self.assertTrue(IGComment(written, api=self.instagram._api).api_get(fields=["hidden"])["hidden"])
+        self.instagram.create_message(params={"recipient": {"comment_id": written}, "message": {"text": "Here is the link."}})
+        self.assertIn("Here is the link.", [one.get("text") for one in self.sandbox.thread("lucia", INSTAGRAM)])
+        media.create_comment(params={"message": "Back on Monday"})
+        comment.api_delete()
+        self.assertEqual([one["text"] for one in media.get_comments(fields=["text"])], ["Back on Monday"])
+
+    def test_a_mention_is_read_and_answered(self) -> None:
+        written = self.sandbox.write("lucia", INSTAGRAM, type="mention", text="@sandbox.records again")
+        field = f"mentioned_comment.comment_id({written}){{text,username,media}}"
+        found = self.instagram.api_get(fields=[field])["mentioned_comment"]
+        self.assertEqual((found["text"], found["username"]), ("@sandbox.records again", self.sandbox.customer("lucia")["username"]))
+        answered = self.instagram.create_mention(params={"media_id": found["media"]["id"], "comment_id": written, "message": "Thank you!"})
+        self.assertTrue(answered["id"])
 
     def test_conversations_are_read_back(self) -> None:
         lucia = self.sandbox.customer("lucia")["igsid"]

@@ -377,17 +377,21 @@ impl Core {
             .map(|account| account.id.clone())
             .ok_or_else(|| PostError::UnknownAccount(new.account.clone().unwrap_or_default()))?;
         let post = state.posts.add(state.ids, new, &account, now)?;
+        self.changes.tell_state();
         Ok(post.id.clone())
     }
 
     pub(crate) fn change_post(&self, id: &str, change: PostChange) -> Result<Post, PostError> {
         let mut state = lock(&self.state);
         let changed = state.posts.change(id, change).cloned();
-        changed.ok_or_else(|| PostError::UnknownPost(id.to_owned()))
+        let changed = changed.ok_or_else(|| PostError::UnknownPost(id.to_owned()))?;
+        self.changes.tell_state();
+        Ok(changed)
     }
 
     pub(crate) fn remove_post(&self, id: &str) -> Result<(), PostError> {
         if lock(&self.state).posts.remove(id) {
+            self.changes.tell_state();
             Ok(())
         } else {
             Err(PostError::UnknownPost(id.to_owned()))

@@ -1,8 +1,8 @@
 //! What was said: a new message, one that is told again, or the echo of one of ours; and what a contact wants to be sent.
 
 use super::{
-    Batch, CLOCKS_APART, Heard, Incoming, Place, conversation_mark, is_on_instagram, own_comment, redact, wording,
-    wording_detail,
+    Batch, CLOCKS_APART, Heard, Incoming, Place, conversation_mark, forget_words, is_on_instagram, own_comment, redact,
+    wording, wording_detail,
 };
 use crate::conversations::consent::model::{Source, Statement};
 use crate::conversations::consent::words::Wish;
@@ -127,10 +127,43 @@ impl Batch<'_> {
                 private_reply: None,
             });
         }
-        self.new_messages.push(message.id);
-        self.with_files.push(message.id);
+        let id = message.id;
+        self.new_messages.push(id);
+        self.with_files.push(id);
         self.known.push((event.channel_id.clone(), said.external_id.clone()));
         self.remember(message);
+        self.go_with_its_comment(tx, index, event, said, id)
+    }
+
+    /// What is below a comment that was deleted is gone with it, also where Meta tells of it only now.
+    fn go_with_its_comment(
+        &mut self,
+        tx: &mut Tx<'_>,
+        index: usize,
+        event: &Incoming,
+        said: &Said,
+        id: MessageId,
+    ) -> Result<(), StoreError> {
+        let below = said.comment.as_ref().and(said.reply_to.as_deref());
+        let comment = below.and_then(|comment| self.find(&event.channel_id, comment));
+        let Some(gone_at) = comment.and_then(|comment| self.messages.get(&comment)?.deleted_at) else {
+            return Ok(());
+        };
+        let Some(message) = self
+            .messages
+            .get_mut(&id)
+            .filter(|message| message.deleted_at.is_none())
+        else {
+            return Ok(());
+        };
+        message.deleted_at = Some(gone_at);
+        message.content = Content::Deleted;
+        let (brought_by, change) = (message.event_id, Change::updated(message));
+        self.touched_messages.insert(id);
+        redact(tx, &mut self.done.redacted, event.event_id)?;
+        self.done.redacted.extend(forget_words(tx, id, brought_by, self.now)?);
+        self.change(index, change);
+        self.note(id, gone_at, event.event_id, "deleted", "{}".to_owned());
         Ok(())
     }
 
@@ -207,7 +240,7 @@ impl Batch<'_> {
         }
         let kind = if said.outbound { "echo" } else { "again" };
         self.note(known, said.at, event.event_id, kind, "{}".to_owned());
-        Ok(())
+        self.go_with_its_comment(tx, index, event, said, known)
     }
 
     /// The first wording of an edited message may come after those that replaced it.
@@ -257,26 +290,33 @@ impl Batch<'_> {
         under_way.find(|id| like(id, Likeness::Kind) && may_be(id))
     }
 
-    /// Our answer under a post that an own comment is the echo of: one that says the same under the same comment.
+    /// Our answer under a post that an own comment is the echo of: the only one that says the same under the same comment. Where there are several,
+    /// as when two people get the same answer, nothing tells which of them it is but what Meta answers to the calls themselves; until then it is
+    /// something that was said elsewhere, which the right one takes in.
     pub(super) fn in_flight_under_post(&self, event: &Incoming, said: &Said) -> Option<MessageId> {
         let answered = said.reply_to.as_ref()?;
-        let says_the_same = |message: &&Message| {
-            message.channel_id == event.channel_id
-                && message.external_id.is_none()
-                && message.content.likeness_of(&said.content) == Likeness::Words
+        let says_the_same = |id: &MessageId| {
+            self.messages.get(id).filter(|message| {
+                message.channel_id == event.channel_id
+                    && message.external_id.is_none()
+                    && message.content.likeness_of(&said.content) == Likeness::Words
+            })
         };
         let under_way = self.under_posts.iter().filter_map(|(id, first)| {
-            let message = self.messages.get(id).filter(says_the_same)?;
-            let is_under = message.reply_to.as_ref() == Some(answered) || first.as_ref() == Some(answered);
-            is_under.then_some((message.reply_to.as_ref() != Some(answered), *id))
+            let message = says_the_same(id)?;
+            (message.reply_to.as_ref() == Some(answered) || first.as_ref() == Some(answered)).then_some(*id)
         });
-        if let Some((_, id)) = under_way.min() {
-            return Some(id);
+        let given_up = self.given_up.iter().filter_map(|id| {
+            let message = says_the_same(id)?;
+            (message.reply_to.as_ref() == Some(answered)).then_some(*id)
+        });
+        let mut may_be: Vec<MessageId> = under_way.chain(given_up).collect();
+        may_be.sort_unstable();
+        may_be.dedup();
+        match may_be[..] {
+            [id] => Some(id),
+            _ => None,
         }
-        let mut given_up = self.given_up.iter().filter_map(|id| self.messages.get(id));
-        given_up
-            .find(|message| says_the_same(message) && message.reply_to.as_ref() == Some(answered))
-            .map(|message| message.id)
     }
 
     pub(super) fn settle_by_echo(
@@ -298,7 +338,7 @@ impl Batch<'_> {
         }
         self.note(ours, said.at, event.event_id, "echo", "{}".to_owned());
         self.done.settled.push(ours);
-        Ok(())
+        self.go_with_its_comment(tx, index, event, said, ours)
     }
 
     /// Meta's id of a message of ours has become known.

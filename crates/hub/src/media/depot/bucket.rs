@@ -18,8 +18,8 @@ use super::{Chunks, path_of};
 use crate::config::BucketConfig;
 use crate::media::model::FileHash;
 
-/// How much of a file is sent at once: S3 takes parts from 5 MiB on, 10,000 of them.
-const PART_BYTES: usize = 8 * 1024 * 1024;
+/// How much of a file is sent at once, and so in memory, about twice: S3 takes parts from 5 MiB on, 10,000 of them, which is more than the largest file.
+const PART_BYTES: usize = 5 * 1024 * 1024;
 /// How long one request may take, and how often it is made before it has failed.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 const TRIES_MAX: usize = 3;

@@ -1,5 +1,6 @@
 //! Meta is called, or the SMTP server, and what it answers is counted.
 
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -8,7 +9,7 @@ use tidings_meta::error;
 use tidings_meta::notification::Platform;
 use tokio::time::Instant;
 
-use super::{Answer, InHand, Line, Sender};
+use super::{Answer, Below, Ended, InHand, Line, Sender};
 use crate::channels::check::{self, CheckError};
 use crate::channels::model::ChannelKind;
 use crate::conversations::model::{ChannelId, Failure};
@@ -21,6 +22,8 @@ use crate::store::StoreError;
 const ANSWERS_FRESH: Duration = Duration::from_secs(1);
 /// How long it may take to answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+/// How many ids that were found below comments are remembered: more than may be in hand at once, and so not be kept yet.
+const FOUND_BELOW_MAX: usize = 4_096;
 /// How many pages of answers are looked through for one of ours.
 const LOOK_PAGES_MAX: usize = 4;
 
@@ -31,6 +34,7 @@ impl Sender {
         if let Some(answer) = self.look_below(in_hand).await {
             return answer;
         }
+        self.note_posting(in_hand);
         let (platform, exchange) = match &self.line {
             Line::Meta {
                 platform: platform @ Platform::WhatsApp,
@@ -150,8 +154,8 @@ impl Sender {
         }
     }
 
-    /// The first of these ids of Meta's that is not another message of ours: the same may have been answered to two people.
-    async fn first_of_nobody(&self, ids: Vec<String>) -> Result<Option<String>, StoreError> {
+    /// Those of these ids of Meta's that are not another message of ours: the same may have been answered to two people.
+    async fn of_nobody(&self, ids: Vec<String>) -> Result<Vec<String>, StoreError> {
         let keys: Vec<(ChannelId, String)> = ids.iter().map(|id| (self.channel.id.clone(), id.clone())).collect();
         let ours = self
             .app
@@ -164,13 +168,52 @@ impl Sender {
                 Ok::<_, StoreError>(ours.filter_map(|message| message.external_id).collect::<Vec<_>>())
             })
             .await?;
-        Ok(ids.into_iter().find(|id| !ours.contains(id)))
+        Ok(ids.into_iter().filter(|id| !ours.contains(id)).collect())
+    }
+
+    /// The first of these that is not taken for another message by somebody who looks at the same time, and may not have kept it yet.
+    fn claim_one(&self, ids: Vec<String>) -> Option<String> {
+        let found = &mut self.below().found;
+        let first = ids.into_iter().find(|id| !found.contains(id))?;
+        found.push_back(first.clone());
+        if found.len() > FOUND_BELOW_MAX {
+            found.pop_front();
+        }
+        Some(first)
+    }
+
+    /// An answer is about to be posted; it is until its outcome is kept.
+    fn note_posting(&self, in_hand: &InHand) {
+        if let (Some(comment), Some(words)) = (&in_hand.below, in_hand.body["message"].as_str()) {
+            let posting = (comment.clone(), words.to_owned());
+            self.below().posting.insert(in_hand.entry.message_id, posting);
+        }
+    }
+
+    fn is_being_posted(&self, comment: &str, words: Option<&str>) -> bool {
+        let below = self.below();
+        let mut posting = below.posting.values();
+        posting.any(|(under, says)| under == comment && Some(says.as_str()) == words)
+    }
+
+    /// What became of these is kept, or will not be.
+    pub(in crate::sending) fn note_kept(&self, group: &[Ended]) {
+        let mut below = self.below();
+        if !below.posting.is_empty() {
+            for ended in group {
+                below.posting.remove(&ended.in_hand.entry.message_id);
+            }
+        }
+    }
+
+    fn below(&self) -> MutexGuard<'_, Below> {
+        self.below.lock().expect("no thread panics while it holds this lock")
     }
 
     /// Looks whether an attempt whose outcome stayed unknown has left its answer below the comment: then nothing is said again. `None` if there is
     /// none. Instagram's requests bear no mark, and the webhook of an own comment may be lost.
     async fn look_below(&self, in_hand: &InHand) -> Option<Answer> {
-        let comment_id = in_hand.look_below.as_deref()?;
+        let comment_id = in_hand.below.as_deref().filter(|_| in_hand.looks_below)?;
         let Line::Meta { client, token, .. } = &self.line else {
             return None;
         };
@@ -205,9 +248,13 @@ impl Sender {
                     && comment.at.is_none_or(|at| at >= since)
                     && comment.from_id.as_deref().is_none_or(|from| from == account)
             });
-            let ids = like_ours.filter_map(|comment| comment.id.clone()).collect();
-            let found = match self.first_of_nobody(ids).await {
-                Ok(found) => found,
+            let ids: Vec<String> = like_ours.filter_map(|comment| comment.id.clone()).collect();
+            if !ids.is_empty() && self.is_being_posted(comment_id, words) {
+                let why = "the same is being said to somebody else below the comment: which of them is there is not known yet";
+                return Some(as_unknown_as_before(why.to_owned()));
+            }
+            let found = match self.of_nobody(ids).await {
+                Ok(ids) => self.claim_one(ids),
                 Err(error) => {
                     let why = format!("whose the answers below the comment are could not be read: {error}");
                     return Some(as_unknown_as_before(why));

@@ -19,7 +19,7 @@ use crate::media::outbound::Used;
 use crate::sending::model::{
     self, AttemptEnd, Cause, EntryState, OutboxEntry, Outcome, Postponement, Purpose, Terms, Wait,
 };
-use crate::sending::{fallback, outcome};
+use crate::sending::{fallback, outcome, request};
 use crate::store::messages::ReactionRow;
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx};
@@ -129,6 +129,7 @@ impl Sender {
             })
             .collect();
         tx.finish_attempts(&settling.finished)?;
+        count_private_calls(tx, group)?;
         for file in &settling.forgotten {
             tx.renew_media_upload(&file.key, &file.meta_id, now)?;
         }
@@ -412,6 +413,23 @@ impl Sender {
         }
         settling.changed.push(id);
     }
+}
+
+/// Private replies count from when they were at Meta; those that never got there do not.
+fn count_private_calls(tx: &mut Tx<'_>, group: &[Ended]) -> Result<(), StoreError> {
+    let (mut made, mut unmade) = (Vec::new(), Vec::new());
+    for ended in group
+        .iter()
+        .filter(|ended| request::is_private_reply(&ended.in_hand.body))
+    {
+        let attempt = ended.in_hand.attempt_id;
+        match &ended.made {
+            Some(call) if !call.never_got_there() => made.push((attempt, call.end.at)),
+            Some(_) | None => unmade.push(attempt),
+        }
+    }
+    tx.note_private_calls_made(&made)?;
+    tx.forget_private_calls(&unmade)
 }
 
 /// How often a message has been tried, and when it is due again.

@@ -17,6 +17,7 @@ use crate::conversations::understand::callback_of;
 use crate::ids::{AttemptId, ContactId, ConversationId, MessageId};
 use crate::media::model::Upload;
 use crate::media::outbound::{self, Resolved};
+use crate::sending::comments::PRIVATE_SPAN_MILLIS;
 use crate::sending::end::End;
 use crate::sending::model::{Attempt, EntryState, OutboxEntry, Postponement, Priority, Purpose, Terms, Wait};
 use crate::sending::pace::{self, Pace};
@@ -230,9 +231,9 @@ impl Sender {
         if limit == 0 {
             return Ok((i64::MAX, now));
         }
-        let made = tx.private_replies_since(&self.channel.id, now - pace::HOUR_MILLIS, limit)?;
+        let made = tx.private_calls_since(&self.channel.id, now - PRIVATE_SPAN_MILLIS, limit)?;
         let oldest = made.last().copied().unwrap_or(now);
-        Ok((i64::from(limit) - made.len() as i64, oldest + pace::HOUR_MILLIS))
+        Ok((i64::from(limit) - made.len() as i64, oldest + PRIVATE_SPAN_MILLIS))
     }
 
     /// How the templates stand that these messages are, or may become.
@@ -427,21 +428,22 @@ impl Sender {
                 contacts_left -= i64::from(is_new);
                 reached = Some(Reach { at: now, before });
             }
-            if let Content::PrivateReply(answer) = &message.content
-                && !known.is_live(answer.message_id)
-            {
+            let counts_as_private =
+                matches!(&message.content, Content::PrivateReply(answer) if !known.is_live(answer.message_id));
+            if counts_as_private {
                 let (left, more_at) = &mut known.private;
                 if *left <= 0 {
                     writes.put_back(&entry, Wait::HourlyLimit, (*more_at).max(now + SHORT_WAIT));
                     continue;
                 }
                 *left -= 1;
-                taken.privately.push(answer.message_id);
             }
-            let look_below = (entry.state == EntryState::Unknown || was_duplicate)
-                .then(|| known.found_below(&message.content))
-                .flatten();
+            let below = known.found_below(&message.content);
+            let looks_below = entry.state == EntryState::Unknown || was_duplicate;
             let attempt_id: AttemptId = self.app.ids.next();
+            if counts_as_private {
+                taken.privately.push(attempt_id);
+            }
             let callback = callback_of(message.id, attempt_id);
             let mut body = request::body(&address, &sent, message.reply_to.as_deref(), &callback);
             if permit == Permit::HumanAgent {
@@ -459,7 +461,8 @@ impl Sender {
                 was_duplicate,
                 is_maybe_double,
                 not_before: wait.map_or(now, |(_, until)| until),
-                look_below,
+                below,
+                looks_below,
                 reached,
                 entry,
             });
@@ -509,7 +512,7 @@ impl Sender {
         let reached = taken.in_hand.iter().filter(|in_hand| in_hand.reached.is_some());
         let reached: Vec<ConversationId> = reached.map(|in_hand| in_hand.entry.conversation_id).collect();
         tx.note_contacts_reached(channel, &reached, claim.now)?;
-        tx.note_private_replies(&taken.privately, claim.now)
+        tx.insert_private_calls(channel, &taken.privately, claim.now)
     }
 }
 

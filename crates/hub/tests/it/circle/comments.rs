@@ -1,5 +1,9 @@
 //! Comments and mentions on Instagram: from the customer into a conversation of their own, and every answer to them back to the post.
 
+mod alike;
+mod deleted;
+mod hour;
+
 use std::time::Duration;
 
 use reqwest::Method;
@@ -35,6 +39,18 @@ fn post(harness: &Harness) -> String {
         ..NewPost::default()
     };
     harness.sandbox.post(new).unwrap()
+}
+
+/// Somebody else on Instagram.
+fn add_noor(harness: &Harness) {
+    let noor = NewCustomer {
+        id: Some("noor".to_owned()),
+        name: "Noor".to_owned(),
+        kind: Some(Channel::Instagram),
+        username: Some("noor.k".to_owned()),
+        ..NewCustomer::default()
+    };
+    harness.sandbox.add_customer(noor).unwrap();
 }
 
 /// Conversations of a kind, those with the newest message first.
@@ -193,14 +209,7 @@ async fn an_answer_to_an_answer_is_put_under_the_first_comment_and_is_one_messag
         let mut setup = Setup::default();
         setup.sandbox.rules.echo = echo;
         on_both_with(setup, async |harness| {
-            let other = NewCustomer {
-                id: Some("noor".to_owned()),
-                name: "Noor".to_owned(),
-                kind: Some(Channel::Instagram),
-                username: Some("noor.k".to_owned()),
-                ..NewCustomer::default()
-            };
-            harness.sandbox.add_customer(other).unwrap();
+            add_noor(harness);
             let post = post(harness);
             let (first, question) = commented(harness, "lucia", comment("Is it waterproof?", &post)).await;
             let parent = question["externalId"].as_str().unwrap();
@@ -608,32 +617,6 @@ async fn an_answer_that_never_got_there_is_sent_again() {
 }
 
 #[tokio::test]
-async fn private_replies_keep_to_their_number_an_hour() {
-    let setup = Setup::default().with("TIDINGS_SENDING_INSTAGRAM_PRIVATE_REPLIES_PER_HOUR", "1");
-    on_both_with(setup, async |harness| {
-        let post = post(harness);
-        let (_, one) = commented(harness, "lucia", comment("Link please", &post)).await;
-        let (_, two) = commented(harness, "lucia", comment("And the price?", &post)).await;
-        let first = answer(harness, "private_reply", &one, "Here you are.").await;
-        harness.message_until(&first, "accepted").await;
-        let second = answer(harness, "private_reply", &two, "29 euros.").await;
-        harness
-            .until("it waits for the hour to pass", async |harness| {
-                let (_, document) = harness.timeline(&second).await;
-                (document["waiting"]["waitsFor"] == "hourly_limit").then_some(())
-            })
-            .await;
-        assert_eq!(harness.accepted("lucia"), ["Here you are."]);
-        // A public answer is not among them.
-        let public = answer(harness, "comment_reply", &two, "We will write to you.").await;
-        harness.message_until(&public, "accepted").await;
-        harness.pass(Duration::from_hours(1)).await;
-        harness.message_until(&second, "accepted").await;
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_broadcast_is_answered_privately_while_it_lasts() {
     on_both(async |harness| {
         harness.foresee_refusals(&[10]);
@@ -710,6 +693,49 @@ async fn mentions_are_read_and_answered_under_the_post_of_somebody_else() {
             1,
             "both are by one user name"
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_mentions_the_business_is_who_is_known_by_that_user_name() {
+    on_both(async |harness| {
+        let post = post(harness);
+        let (thread, _) = commented(harness, "lucia", comment("Do you ship to Lyon?", &post)).await;
+        let mention = |words: &str| Content::Mention {
+            text: words.to_owned(),
+            media_id: None,
+        };
+        let who_said = async |words: &str| {
+            harness
+                .until("Meta was asked what was said", async |harness| {
+                    for thread in conversations(harness, "kind=comments").await {
+                        let messages = harness.messages(&thread).await;
+                        if messages[0]["content"]["text"] == words {
+                            return Some(thread["contact"].clone());
+                        }
+                    }
+                    None
+                })
+                .await
+        };
+        harness
+            .sandbox
+            .write("lucia", ACCOUNT, mention("Look at @sandbox.records"))
+            .unwrap();
+        harness.projected().await;
+        let who = who_said("Look at @sandbox.records").await;
+        assert_eq!(who["id"], thread["contact"]["id"], "{who:#}");
+        // Of somebody who has never written nothing but the name is known.
+        add_noor(harness);
+        harness
+            .sandbox
+            .write("noor", ACCOUNT, mention("@sandbox.records again"))
+            .unwrap();
+        harness.projected().await;
+        let who = who_said("@sandbox.records again").await;
+        assert_ne!(who["id"], thread["contact"]["id"]);
+        assert_eq!(who["username"], "noor.k");
     })
     .await;
 }

@@ -8,6 +8,7 @@
 //! nothing that the test did not foresee ([`Harness::foresee_refusals`]), and gave up no notification.
 
 mod answer;
+mod bucket;
 mod database;
 mod held;
 mod meta;
@@ -28,6 +29,7 @@ use tidings_sandbox::{Delays, LedgerEntry, LedgerKind, Object, Options, Sandbox,
 use tokio::time::MissedTickBehavior;
 
 pub use answer::Answer;
+pub use bucket::Bucket;
 pub use database::{Database, Engine};
 pub use meta::{Fixture, Notification, fault, fixtures, text, whatsapp_text, whatsapp_value};
 pub use running::Running;
