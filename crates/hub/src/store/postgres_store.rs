@@ -176,7 +176,7 @@ impl PostgresInline {
     pub(super) fn open(url: &str) -> Result<Self, OpenError> {
         let (config, tls) = postgres_tls::settings_of(url, None)?;
         let translations = Arc::new(Translations::new(Dialect::Postgres));
-        let mut session = PostgresSession::new(config, tls, Arc::clone(&translations));
+        let mut session = PostgresSession::new(config, tls, Arc::clone(&translations), Arc::default());
         let (jobs, waited) = std::sync::mpsc::channel::<Waited>();
         let thread = super::thread("store-inline", move || {
             for Waited { job, runtime, done } in waited {
