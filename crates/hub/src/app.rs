@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::flags::Flags;
 use crate::ids::Ids;
 use crate::ingest::Ingest;
-use crate::ingest::silence::Silences;
+use crate::ingest::silence::Hearings;
 use crate::integrations::reels::Reels;
 use crate::media::MediaStore;
 use crate::metrics::Metrics;
@@ -52,8 +52,8 @@ pub struct Parts {
     pub workers: Workers,
     /// Wakes the projector.
     pub projector: Notify,
-    /// Channels from which nothing comes any more.
-    pub silences: Silences,
+    /// How each channel is heard of.
+    pub hearings: Hearings,
     /// Wakes whoever reads templates from Meta.
     pub templates: Notify,
     /// Wakes the senders.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use crate::access::MetricsReader;
 use crate::app::App;
 use crate::http::timestamp::Time;
+use crate::metrics::Exposition;
 
 /// A store that answers more slowly than this is not ready.
 const STORE_WITHIN: Duration = Duration::from_secs(1);
@@ -37,6 +38,25 @@ pub struct Ready {
     checks: Vec<Check>,
     /// What does not keep the hub from its work, but should not stay so.
     warnings: Vec<String>,
+    /// How each channel of Meta's is heard of; looked at every 15 s.
+    channels: Vec<ChannelFigures>,
+}
+
+/// How a channel is heard of.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ChannelFigures {
+    /// Its id.
+    channel: String,
+    /// When its last event came.
+    last_event_at: Option<Time>,
+    /// How long after it had happened, by Meta's clock, in seconds.
+    ingest_lag_seconds: Option<f64>,
+    /// How many events usually come in the time in which none has.
+    missed_events: f64,
+    /// Whether so many are missing that something must be wrong.
+    silent: bool,
+    /// Whether its last event came late, in the last hour.
+    late: bool,
 }
 
 /// One thing that was looked at.
@@ -79,6 +99,7 @@ pub async fn ready(State(app): State<App>) -> Response {
         status,
         checks,
         warnings: warnings(&app),
+        channels: channels(&app),
     };
     (code, Json(ready)).into_response()
 }
@@ -118,8 +139,22 @@ fn warnings(app: &App) -> Vec<String> {
             ));
         }
     }
-    warnings.extend(app.silences.warnings());
+    warnings.extend(app.hearings.warnings());
     warnings
+}
+
+fn channels(app: &App) -> Vec<ChannelFigures> {
+    let heard = app.hearings.all().into_iter();
+    heard
+        .map(|(channel, hearing)| ChannelFigures {
+            channel: channel.0,
+            last_event_at: hearing.last_event_at.map(Time),
+            ingest_lag_seconds: hearing.lag.map(|lag| lag as f64 / 1_000.0),
+            missed_events: hearing.missed,
+            silent: hearing.is_silent(),
+            late: hearing.is_late,
+        })
+        .collect()
 }
 
 #[expect(
@@ -150,16 +185,17 @@ fn workers_run(app: &App) -> bool {
     }
 }
 
-/// Counters and gauges, as Prometheus reads them. Takes a key, unless the settings name the address that asks.
+/// Counters and gauges, as Prometheus reads them: OpenMetrics for whoever asks for it, and Prometheus's text format for all others. Takes a key,
+/// unless the settings name the address that asks.
 #[utoipa::path(get, path = "/metrics", tag = "Health",
-    responses((status = 200, description = "All counters and gauges", body = String, content_type = "application/openmetrics-text")))]
-pub async fn metrics(_: MetricsReader, State(app): State<App>) -> Response {
+    responses((status = 200, description = "All counters and gauges",
+        content((String = "text/plain"), (String = "application/openmetrics-text")))))]
+pub async fn metrics(_: MetricsReader, State(app): State<App>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let exposition = Exposition::accepted(accept);
     (
-        [(
-            header::CONTENT_TYPE,
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        )],
-        app.metrics.render(),
+        [(header::CONTENT_TYPE, exposition.content_type())],
+        app.metrics.render(exposition),
     )
         .into_response()
 }

@@ -20,6 +20,10 @@ use crate::conversations::model::ChannelId;
 use crate::ingest::model::{EventStatus, NewEvent, StoredEvent};
 use crate::sending::model::EntryState;
 
+pub use exposition::Exposition;
+
+mod exposition;
+
 /// What became of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotificationResult {
@@ -180,6 +184,7 @@ pub struct Metrics {
     ingest_lag: Family<ChannelLabel, Gauge<f64, AtomicU64>>,
     channel_missed: Family<ChannelLabel, Gauge<f64, AtomicU64>>,
     channel_silent: Family<ChannelLabel, Gauge>,
+    channel_late: Family<ChannelLabel, Gauge>,
     channel_up: Family<ChannelLabel, Gauge>,
     circuit_open: Family<ChannelLabel, Gauge>,
     stream_subscribers: Gauge,
@@ -223,6 +228,7 @@ impl Metrics {
             ingest_lag: Family::default(),
             channel_missed: Family::default(),
             channel_silent: Family::default(),
+            channel_late: Family::default(),
             channel_up: Family::default(),
             circuit_open: Family::default(),
             stream_subscribers: Gauge::default(),
@@ -326,6 +332,11 @@ impl Metrics {
             metrics.channel_silent.clone(),
         );
         registry.register(
+            "tidings_channel_late",
+            "Whether the last event of a channel came late, in the last hour",
+            metrics.channel_late.clone(),
+        );
+        registry.register(
             "tidings_channel_up",
             "Whether a channel can send: it has credentials, and Meta has not refused them",
             metrics.channel_up.clone(),
@@ -379,12 +390,12 @@ impl Metrics {
         }
     }
 
-    /// As Prometheus reads it.
-    pub fn render(&self) -> String {
+    /// As it is read.
+    pub fn render(&self, exposition: Exposition) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = encode(&mut text, &self.registry);
-        text
+        exposition.write(text)
     }
 
     /// A try to carry a file has ended.
@@ -510,24 +521,31 @@ impl Metrics {
         self.oldest_event_waiting.set(oldest.as_secs_f64());
     }
 
-    /// The last event of a channel came then, this long after it happened.
+    /// The last event of a channel came then, this long after it happened, if Meta says when that was.
     pub fn set_channel_activity(&self, channel: &ChannelId, came_at: Duration, lag: Option<Duration>) {
         let label = ChannelLabel {
             channel: channel.0.clone(),
         };
         self.last_event.get_or_create(&label).set(came_at.as_secs_f64());
-        if let Some(lag) = lag {
-            self.ingest_lag.get_or_create(&label).set(lag.as_secs_f64());
+        match lag {
+            Some(lag) => {
+                self.ingest_lag.get_or_create(&label).set(lag.as_secs_f64());
+            }
+            // That of an earlier one says nothing of this one.
+            None => {
+                self.ingest_lag.remove(&label);
+            }
         }
     }
 
-    /// So many events are missing of a channel, and that means that it is silent, or does not.
-    pub fn set_channel_silence(&self, channel: &ChannelId, missed: f64, is_silent: bool) {
+    /// So many events are missing of a channel, which means that it is silent, or does not; and its last one came late, or in time.
+    pub fn set_channel_hearing(&self, channel: &ChannelId, missed: f64, is_silent: bool, is_late: bool) {
         let label = ChannelLabel {
             channel: channel.0.clone(),
         };
         self.channel_missed.get_or_create(&label).set(missed);
         self.channel_silent.get_or_create(&label).set(is_silent.into());
+        self.channel_late.get_or_create(&label).set(is_late.into());
     }
 
     /// A channel can send, or cannot.
@@ -557,6 +575,7 @@ impl Metrics {
         self.ingest_lag.remove(&label);
         self.channel_missed.remove(&label);
         self.channel_silent.remove(&label);
+        self.channel_late.remove(&label);
         for state in EntryState::ALL {
             self.queue_length.remove(&QueueLabels {
                 channel: channel.0.clone(),
@@ -625,7 +644,7 @@ impl PlatformCounters {
 mod tests {
     use std::time::Duration;
 
-    use super::Metrics;
+    use super::{Exposition, Metrics};
     use crate::conversations::model::ChannelId;
 
     #[test]
@@ -637,7 +656,7 @@ mod tests {
             Duration::from_millis(1_700_000_000_500),
             Some(Duration::from_millis(1_250)),
         );
-        let text = metrics.render();
+        let text = metrics.render(Exposition::OpenMetrics);
         for line in [
             "whatsapp_api_calls_total{status=\"success\",endpoint=\"messages\"} 0",
             "whatsapp_api_errors_total{code=\"0\",class=\"temporary\"} 0",

@@ -2,12 +2,13 @@
 //!
 //! The OpenAPI document is made from the same table, so that it has every route, and `docs/reference/openapi.json` is that document.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
-use axum::http::header;
+use axum::http::{Method, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
@@ -24,7 +25,7 @@ use crate::channels::templates::api as templates;
 use crate::conversations::api as conversations;
 use crate::conversations::consent::api as consent;
 use crate::flags::api as flags;
-use crate::http::{problem, request};
+use crate::http::{extract, problem, request};
 use crate::ingest::{events_api, webhooks};
 use crate::integrations::embed;
 use crate::integrations::reels::api as reels;
@@ -205,11 +206,21 @@ impl Table {
     }
 
     fn add(mut self, access: Access, mut routes: UtoipaMethodRouter<App>) -> Self {
+        let mut without_query = Vec::new();
         for (path, item) in &mut routes.1.paths {
             for operation in operations(item) {
                 describe(operation, access);
             }
+            without_query.extend(methods_without_query(item));
             self.access.push((path.clone(), access));
+        }
+        // Meta, browsers and Prometheus may add what they like.
+        let is_told = access == Access::Key && !routes.1.paths.contains_key("/metrics");
+        if is_told && !without_query.is_empty() {
+            let methods: Arc<[Method]> = without_query.into();
+            routes.2 = routes
+                .2
+                .layer(middleware::from_fn_with_state(methods, extract::refuse_query));
         }
         self.router = self.router.routes(routes);
         self
@@ -249,6 +260,25 @@ fn describe(operation: &mut Operation, access: Access) {
         "default".to_owned(),
         RefOr::T(problem_response("Any other problem").build()),
     );
+}
+
+/// The methods of a path that take no parameters in the query.
+fn methods_without_query(item: &PathItem) -> impl Iterator<Item = Method> {
+    let takes_query = |operation: &Operation| {
+        let mut parameters = operation.parameters.iter().flatten();
+        parameters
+            .any(|parameter| matches!(parameter, RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query))
+    };
+    [
+        (Method::GET, &item.get),
+        (Method::PUT, &item.put),
+        (Method::POST, &item.post),
+        (Method::PATCH, &item.patch),
+        (Method::DELETE, &item.delete),
+    ]
+    .into_iter()
+    .filter(move |(_, operation)| operation.as_ref().is_some_and(|operation| !takes_query(operation)))
+    .map(|(method, _)| method)
 }
 
 fn problem_response(description: &str) -> ResponseBuilder {

@@ -32,7 +32,7 @@ enum Task {
     Expired,
     /// Messages that may have to go on by another route.
     Routes,
-    /// Channels from which nothing comes any more.
+    /// Channels from which nothing comes any more, or late.
     Silence,
     /// What is kept for a while only.
     Prune,

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::crypto::Keyring;
 use crate::flags::Flags;
 use crate::ids::Ids;
-use crate::ingest::silence::Silences;
+use crate::ingest::silence::Hearings;
 use crate::ingest::{Ingest, Pending, projector, writer};
 use crate::integrations::reels::{self, Reels};
 use crate::media::{self, MediaStore};
@@ -197,7 +197,7 @@ impl Works {
             reels,
             workers: Workers::default(),
             projector: Notify::new(),
-            silences: Silences::default(),
+            hearings: Hearings::default(),
             templates: Notify::new(),
             media,
             config,

@@ -136,6 +136,8 @@ pub struct WebhookConfig {
     pub retry_delay: Duration,
     /// How many notifications may wait in memory; at least 1.
     pub max_queue: usize,
+    /// How long a notification may take to be kept; at most 5 s.
+    pub answer_within: Duration,
     /// The largest notification that is taken.
     pub body_bytes_max: usize,
 }
@@ -490,6 +492,8 @@ impl Config {
                 retry_attempts: reading.required("webhooks.retry_attempts", values::number(0..=100)),
                 retry_delay: reading.required("webhooks.retry_delay_ms", values::milliseconds(1..=3_600_000)),
                 max_queue: reading.required("webhooks.max_queue", values::number(1..=1_000_000)),
+                // Meta wants an answer within 5 s (reference `graph-api.md` 9.3).
+                answer_within: reading.required("webhooks.answer_within_ms", values::milliseconds(50..=5_000)),
                 body_bytes_max: reading.required("webhooks.body_bytes_max", values::number(1024..=64 * 1024 * 1024)),
                 whatsapp: PlatformConfig {
                     app_secrets: reading.list("webhooks.whatsapp.app_secrets", values::secret),

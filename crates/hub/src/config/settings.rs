@@ -67,6 +67,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     plain("webhooks.retry_attempts", &["WEBHOOK_RETRY_ATTEMPTS"]),
     plain("webhooks.retry_delay_ms", &["WEBHOOK_RETRY_DELAY"]),
     plain("webhooks.max_queue", &["WEBHOOK_MAX_QUEUE"]),
+    plain("webhooks.answer_within_ms", &["WEBHOOK_ANSWER_WITHIN_MS"]),
     plain("webhooks.body_bytes_max", &["WEBHOOK_BODY_BYTES_MAX"]),
     secret(
         "webhooks.whatsapp.app_secrets",

@@ -3,15 +3,21 @@
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query as Pairs, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query as Pairs, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use bytes::BytesMut;
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use crate::app::App;
+use crate::http::drain::drain;
 use crate::http::problem::{Code, Problem};
 use crate::http::timestamp;
 
@@ -61,9 +67,35 @@ impl<T: FromParameters> FromRequestParts<App> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let Pairs(pairs) = Pairs::<Vec<(String, String)>>::from_request_parts(parts, app)
             .await
-            .map_err(|_| Problem::new(Code::InvalidParameter, "The query cannot be read."))?;
+            .map_err(|_| unreadable_query())?;
         Parameters::new(pairs)?.read().map(Self)
     }
+}
+
+/// Refuses parameters with methods that take none: they would have no effect, and whoever has misspelt something would not know.
+pub async fn refuse_query(State(methods): State<Arc<[Method]>>, request: Request, next: Next) -> Response {
+    if request.uri().query().is_some() && methods.contains(request.method()) {
+        match Pairs::<Vec<(String, String)>>::try_from_uri(request.uri()) {
+            Ok(Pairs(pairs)) => {
+                if let Some((name, _)) = pairs.first() {
+                    return not_a_parameter(shortened(name)).into_response();
+                }
+            }
+            Err(_) => return unreadable_query().into_response(),
+        }
+    }
+    next.run(request).await
+}
+
+fn unreadable_query() -> Problem {
+    Problem::new(
+        Code::InvalidParameter,
+        "The query cannot be read: it is NAME=VALUE, percent-encoded in UTF-8, with & in between.",
+    )
+}
+
+fn not_a_parameter(name: String) -> Problem {
+    Problem::of_field(Code::InvalidParameter, name, "is not a parameter of this address")
 }
 
 /// Parameters by their names, each at most once. An empty value is the same as none.
@@ -92,11 +124,7 @@ impl Parameters {
         let value = T::from_parameters(&mut self)?;
         match self.left.into_keys().next() {
             None => Ok(value),
-            Some(name) => Err(Problem::of_field(
-                Code::InvalidParameter,
-                name,
-                "is not a parameter of this address",
-            )),
+            Some(name) => Err(not_a_parameter(name)),
         }
     }
 
@@ -241,8 +269,7 @@ pub struct BulkJson<T>(pub RawJson<T>);
 impl<T: DeserializeOwned> FromRequest<App> for BulkJson<T> {
     type Rejection = Problem;
 
-    async fn from_request(mut request: Request, app: &App) -> Result<Self, Problem> {
-        DefaultBodyLimit::max(BULK_BYTES_MAX).apply(&mut request);
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         let raw = read_json_within(request, app, BULK_BYTES_MAX).await?;
         Ok(Self(RawJson {
             value: parse(&raw)?,
@@ -252,8 +279,7 @@ impl<T: DeserializeOwned> FromRequest<App> for BulkJson<T> {
 }
 
 /// A body as it came, of so many bytes at most.
-pub async fn body_within(mut request: Request, app: &App, bytes_max: usize) -> Result<Bytes, Problem> {
-    DefaultBodyLimit::max(bytes_max).apply(&mut request);
+pub async fn body_within(request: Request, app: &App, bytes_max: usize) -> Result<Bytes, Problem> {
     read_body(request, app, bytes_max).await
 }
 
@@ -276,11 +302,26 @@ fn not_json() -> Problem {
 }
 
 async fn read_body(request: Request, app: &App, bytes_max: usize) -> Result<Bytes, Problem> {
-    let limit = app.config.http.body_timeout;
-    tokio::time::timeout(limit, Bytes::from_request(request, app))
-        .await
-        .map_err(|_| Problem::new(Code::RequestTimeout, "The body did not come in time."))?
-        .map_err(|rejection| unreadable(&rejection, bytes_max))
+    let deadline = Instant::now() + app.config.http.body_timeout;
+    let mut body = request.into_body();
+    let mut read = BytesMut::new();
+    loop {
+        let frame = match tokio::time::timeout_at(deadline, body.frame()).await {
+            Ok(None) => return Ok(read.freeze()),
+            Ok(Some(Ok(frame))) => frame,
+            Ok(Some(Err(_))) => return Err(Problem::new(Code::InvalidJson, "The body broke off.")),
+            Err(_) => return Err(Problem::new(Code::RequestTimeout, "The body did not come in time.")),
+        };
+        let Some(data) = frame.data_ref() else { continue };
+        if read.len() + data.len() > bytes_max {
+            drain(body, DRAINED_BYTES_MAX, deadline).await;
+            return Err(Problem::new(
+                Code::PayloadTooLarge,
+                format!("A body has {bytes_max} bytes at most."),
+            ));
+        }
+        read.extend_from_slice(data);
+    }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -291,18 +332,8 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
 }
 
-fn unreadable(rejection: &BytesRejection, bytes_max: usize) -> Problem {
-    // The rejection's own text tells of our inside; its status tells the two cases apart.
-    match rejection.status() {
-        axum::http::StatusCode::PAYLOAD_TOO_LARGE => too_large(bytes_max),
-        _ => Problem::new(Code::InvalidJson, "The body broke off."),
-    }
-}
-
-fn too_large(bytes_max: usize) -> Problem {
-    Problem::new(Code::PayloadTooLarge, format!("A body has {bytes_max} bytes at most."))
-}
-
+/// How much of a body that nobody wants is let pass before it is refused.
+pub const DRAINED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How large a body may be that brings many things at once.
 pub const BULK_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How large a body may be, but for notifications, which have a limit of their own.

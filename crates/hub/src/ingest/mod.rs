@@ -12,9 +12,11 @@
 //!
 //! Repeats cost a look at one index: an event's identity is unique in the store.
 
+use std::sync::Arc;
+
 use tidings_meta::notification::{self, EventKind, Platform};
 use tidings_meta::signature::SignatureError;
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::channels::Channels;
 use crate::config::WebhookConfig;
@@ -47,8 +49,13 @@ const UNDERSTOOD_AT_ONCE_MAX: usize = 100;
 #[derive(Debug)]
 pub struct Pending {
     events: Vec<Arrived>,
+    /// What it takes of the room for bodies, as long as it is here: also when whoever brought it has given up waiting.
+    room: Option<Room>,
     answer: oneshot::Sender<Result<Kept, StoreError>>,
 }
+
+/// Room for a body, until it is dropped.
+pub type Room = OwnedSemaphorePermit;
 
 /// What became of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +74,7 @@ pub struct Ingest {
     signature_required: bool,
     queue: mpsc::Sender<Pending>,
     /// What is left of the room for bodies, in KiB.
-    room: Semaphore,
+    room: Arc<Semaphore>,
     channels: Channels,
     words: Words,
     ids: Ids,
@@ -88,6 +95,9 @@ pub enum Refusal {
     /// As much waits as may wait.
     #[error("too many notifications are waiting")]
     Full,
+    /// The store has not said in time whether it keeps it.
+    #[error("the store did not keep it in time")]
+    Late,
     /// The store did not keep it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -101,7 +111,9 @@ impl Ingest {
             trusts: Trusts::new(config),
             signature_required: config.signature_required,
             queue,
-            room: Semaphore::new(BODIES_BYTES_MAX.max(config.body_bytes_max).div_ceil(1024)),
+            room: Arc::new(Semaphore::new(
+                BODIES_BYTES_MAX.max(config.body_bytes_max).div_ceil(1024),
+            )),
             channels,
             words,
             ids,
@@ -110,9 +122,10 @@ impl Ingest {
     }
 
     /// Room for so many KiB of a body, until it is dropped; never waits.
-    fn take_room(&self, kibibytes: usize) -> Result<SemaphorePermit<'_>, Refusal> {
+    fn take_room(&self, kibibytes: usize) -> Result<Room, Refusal> {
         let kibibytes = u32::try_from(kibibytes).map_err(|_| Refusal::Full)?;
-        self.room.try_acquire_many(kibibytes).map_err(|_| Refusal::Full)
+        let room = Arc::clone(&self.room).try_acquire_many_owned(kibibytes);
+        room.map_err(|_| Refusal::Full)
     }
 
     /// Whether a body is Meta's; `Ok(false)` where signatures are not checked.
@@ -168,8 +181,9 @@ impl Ingest {
         }
     }
 
-    /// Keeps the events of one notification, all or none; answers once they are on disk.
-    pub async fn keep(&self, events: Vec<NewEvent>) -> Result<Kept, Refusal> {
+    /// Keeps the events of one notification, all or none; answers once they are on disk. `room` is what its body takes, if it had one: it is
+    /// given back when nothing of the notification is in memory any more.
+    pub async fn keep(&self, events: Vec<NewEvent>, room: Option<Room>) -> Result<Kept, Refusal> {
         let place = self.queue.try_reserve().map_err(|error| match error {
             mpsc::error::TrySendError::Full(()) => Refusal::Full,
             mpsc::error::TrySendError::Closed(()) => Refusal::Store(StoreError::Closed),
@@ -184,7 +198,7 @@ impl Ingest {
             })
             .collect();
         let (answer, kept) = oneshot::channel();
-        place.send(Pending { events, answer });
+        place.send(Pending { events, room, answer });
         Ok(kept.await.map_err(|_| StoreError::Closed)??)
     }
 }

@@ -12,17 +12,14 @@ use http_body_util::BodyExt;
 use serde::Deserialize;
 use tidings_meta::notification::Platform;
 use tidings_meta::signature;
-use tokio::sync::SemaphorePermit;
 
 use crate::app::App;
 use crate::http::drain::drain;
 use crate::http::problem::{Code, Problem};
-use crate::ingest::Refusal;
+use crate::ingest::{Refusal, Room};
 use crate::metrics::NotificationResult;
 use crate::store::events::QuarantinedNotification;
 
-/// Meta wants an answer within 5 s (reference `graph-api.md` 9.3); whoever waits longer is told to come again.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// When to come again.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
@@ -145,8 +142,7 @@ async fn receive(
     body: Body,
 ) -> Result<Response, Problem> {
     let began = std::time::Instant::now();
-    // The room that the body takes is given back with the answer.
-    let (body, _room) = match read(app, platform, source, body).await {
+    let (body, room) = match read(app, platform, source, body).await {
         Ok(read) => read,
         Err(problem) => {
             let mut response = problem.into_response();
@@ -169,13 +165,14 @@ async fn receive(
     let events = match app.ingest.split(platform, &body, signed, now) {
         Ok(events) => events,
         Err(refusal) => {
-            quarantine(app, platform, source, now, &refusal, body).await?;
+            quarantine(app, platform, source, now, &refusal, body, room).await?;
             return Err(refuse(app, platform, source, 0, &refusal));
         }
     };
-    let kept = tokio::time::timeout(ANSWER_WITHIN, app.ingest.keep(events))
+    drop(body);
+    let kept = tokio::time::timeout(app.config.webhooks.answer_within, app.ingest.keep(events, room))
         .await
-        .unwrap_or(Err(Refusal::Full))
+        .unwrap_or(Err(Refusal::Late))
         .map_err(|refusal| refuse(app, platform, source, 0, &refusal))?;
     let result = if kept.new == 0 && kept.repeats > 0 {
         NotificationResult::Duplicate
@@ -188,16 +185,16 @@ async fn receive(
 }
 
 /// Reads a body, and takes room for what has come of it: who only says that much will come keeps nobody else out.
-async fn read<'a>(
-    app: &'a App,
+async fn read(
+    app: &App,
     platform: Platform,
     source: SocketAddr,
     mut body: Body,
-) -> Result<(Bytes, Option<SemaphorePermit<'a>>), Problem> {
+) -> Result<(Bytes, Option<Room>), Problem> {
     let deadline = tokio::time::Instant::now() + app.config.http.body_timeout;
     let limit = app.config.webhooks.body_bytes_max;
     let mut read = Vec::new();
-    let mut room: Option<SemaphorePermit<'a>> = None;
+    let mut room: Option<Room> = None;
     loop {
         let frame = match tokio::time::timeout_at(deadline, body.frame()).await {
             Ok(None) => return Ok((read.into(), room)),
@@ -215,7 +212,7 @@ async fn read<'a>(
                 format!("A notification has {limit} bytes at most."),
             ));
         }
-        let has = room.as_ref().map_or(0, SemaphorePermit::num_permits);
+        let has = room.as_ref().map_or(0, Room::num_permits);
         let more = (read.len() + data.len()).div_ceil(1024).saturating_sub(has);
         let more = app
             .ingest
@@ -237,6 +234,7 @@ async fn quarantine(
     now: i64,
     refusal: &Refusal,
     body: Bytes,
+    room: Option<Room>,
 ) -> Result<(), Problem> {
     let notification = QuarantinedNotification {
         id: app.ids.next(),
@@ -251,11 +249,15 @@ async fn quarantine(
         body_bytes = notification.body.len(),
         "notification quarantined: it is not what Meta sends; the list of quarantined notifications says why"
     );
-    let kept = app.store.write(move |tx| tx.insert_quarantined(&notification));
-    match tokio::time::timeout(ANSWER_WITHIN, kept).await {
+    let kept = app.store.write(move |tx| {
+        // As long as the unit waits, so does the body.
+        let _room = &room;
+        tx.insert_quarantined(&notification)
+    });
+    match tokio::time::timeout(app.config.webhooks.answer_within, kept).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(refuse(app, platform, source, 0, &Refusal::Store(error))),
-        Err(_) => Err(refuse(app, platform, source, 0, &Refusal::Full)),
+        Err(_) => Err(refuse(app, platform, source, 0, &Refusal::Late)),
     }
 }
 
@@ -291,6 +293,12 @@ fn refuse(app: &App, platform: Platform, source: SocketAddr, body_bytes: usize, 
                 "More notifications are waiting than can be kept in time.",
             )
             .retry_after(RETRY_AFTER);
+            (NotificationResult::Unavailable, problem)
+        }
+        Refusal::Late => {
+            tracing::warn!(%platform, "notification refused: the store has not kept it in time; if it does so yet, Meta's next try is a repeat");
+            let problem =
+                Problem::new(Code::StoreUnavailable, "The notification was not kept in time.").retry_after(RETRY_AFTER);
             (NotificationResult::Unavailable, problem)
         }
         Refusal::Store(error) => {

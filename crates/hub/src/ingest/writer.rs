@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::ingest::arrival::{self, Arrived};
+use crate::ingest::model::NewEvent;
 use crate::ingest::projector::{self, Done};
 use crate::ingest::{Kept, Pending};
 use crate::store::StoreError;
@@ -126,7 +127,8 @@ async fn bring_in(app: &App, group: Vec<Pending>, turn: Option<Turn>) -> Result<
                 notices: brought.notices,
                 is_about_templates: brought.is_about_templates,
             };
-            for Pending { events, answer } in group {
+            for Pending { events, room, answer } in group {
+                drop(room);
                 let all = events.len();
                 let new: Vec<Arrived> = events
                     .into_iter()
@@ -138,7 +140,7 @@ async fn bring_in(app: &App, group: Vec<Pending>, turn: Option<Turn>) -> Result<
                     repeats: all - new.len(),
                 }));
                 for arrived in new {
-                    app.metrics.count_kept(&arrived.event);
+                    note_kept(app, &arrived.event);
                     let micros = brought.new.get(&arrived.event.id).copied().flatten();
                     done.events
                         .extend(arrived.processed(micros, now).map(|event| (event, None)));
@@ -163,13 +165,14 @@ async fn keep(app: &App, group: Vec<Pending>, turn: Option<Turn>) {
     let (group, kept) = write(app, group, turn, arrival::keep).await;
     match kept {
         Ok(new) => {
-            for Pending { events, answer } in group {
+            for Pending { events, room, answer } in group {
+                drop(room);
                 let fresh: Vec<&Arrived> = events
                     .iter()
                     .filter(|arrived| new.contains(&arrived.event.id))
                     .collect();
                 for arrived in &fresh {
-                    app.metrics.count_kept(&arrived.event);
+                    note_kept(app, &arrived.event);
                 }
                 let _ = answer.send(Ok(Kept {
                     new: fresh.len(),
@@ -188,6 +191,22 @@ async fn keep(app: &App, group: Vec<Pending>, turn: Option<Turn>) {
                 Box::pin(keep(app, vec![pending], None)).await;
             }
         }
+    }
+}
+
+/// Counts an event that is on disk now, and tells of one with which nothing more will be done.
+fn note_kept(app: &App, event: &NewEvent) {
+    app.metrics.count_kept(event);
+    if let Some(because) = event.ignored_because {
+        tracing::debug!(
+            event = %event.id,
+            kind = event.kind.as_str(),
+            account = event.account,
+            occurred_at = event.occurred_at,
+            signed = event.signed,
+            because,
+            "event kept and ignored"
+        );
     }
 }
 

@@ -89,7 +89,7 @@ pub struct SendRequest {
     route: Option<String>,
     /// A document of your own that comes back with the message; 4 KiB at most.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = serde_json::Value)]
     metadata: Option<serde_json::Value>,
     /// The same key and body is one message; the same as the header `Idempotency-Key`, and for a message of a batch the place for it.
     #[serde(default)]

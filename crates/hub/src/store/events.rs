@@ -705,7 +705,7 @@ impl Tx<'_> {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
-    /// Notes when a channel was last heard of.
+    /// Notes when a channel was last heard of, and when what was told had happened, if that is known.
     pub fn note_channel_activity(
         &mut self,
         channel: &ChannelId,
@@ -713,7 +713,7 @@ impl Tx<'_> {
         occurred_at: Option<Millis>,
     ) -> Result<(), StoreError> {
         self.execute(
-            "UPDATE channels SET last_event_at = ?2, last_event_occurred_at = COALESCE(?3, last_event_occurred_at)
+            "UPDATE channels SET last_event_at = ?2, last_event_occurred_at = ?3
              WHERE id = ?1 AND (last_event_at IS NULL OR last_event_at < ?2)",
             params![&channel.0, received_at, occurred_at],
         )?;

@@ -297,6 +297,14 @@ fn connect(config: &Config, tls: Option<&MakeRustlsConnect>) -> Result<Client, p
     }
 }
 
+/// Whatever a server says to whoever connects (it starts, it stops, this database is closed for a while), no unit is at fault.
+fn out_of_reach(error: postgres::Error) -> StoreError {
+    match StoreError::from(error) {
+        StoreError::Refused(text) | StoreError::Conflict(text) => StoreError::Unavailable(text),
+        other => other,
+    }
+}
+
 /// A connection that is opened when it is needed, and the statements that it has prepared.
 pub(super) struct PostgresSession {
     config: Config,
@@ -389,12 +397,12 @@ impl PostgresSession {
             Mode::Write(_) => "BEGIN",
         };
         self.failed = None;
-        self.connect()?;
+        self.connect().map_err(out_of_reach)?;
         self.plan_anew_if_due();
         match self.control(begin) {
             Err(StoreError::Unavailable(_)) => {
                 self.client = None;
-                self.connect()?;
+                self.connect().map_err(out_of_reach)?;
                 self.control(begin)
             }
             other => other,

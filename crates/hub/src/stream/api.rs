@@ -41,10 +41,9 @@ pub struct StreamQuery {
 
 impl FromParameters for StreamQuery {
     fn from_parameters(parameters: &mut Parameters) -> Result<Self, Problem> {
+        let expected = format!("a list of types ({}) with commas between them", TYPES.join(", "));
         Ok(Self {
-            types: parameters
-                .parsed("types", "a list of types with commas between them", types)?
-                .unwrap_or_default(),
+            types: parameters.parsed("types", &expected, types)?.unwrap_or_default(),
             channel: parameters.text("channel").map(ChannelId),
             after: parameters
                 .text("after")

@@ -1,22 +1,54 @@
 //! The binary, as people use it: commands against a running hub, and a hub in a process of its own that is told to read its settings again.
 
-use std::fs::File;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use tidings_sandbox::{FaultKind, FaultRequest, LedgerKind, NewPost, Options, Sandbox};
 
-use crate::harness::{ADMIN_KEY, Harness, LOOK_EVERY, NUMBER, WITHIN, fault, on_both, text};
+use crate::harness::{ADMIN_KEY, Harness, NUMBER, Process, WITHIN, fault, on_both, text};
+
+mod alone;
+mod events;
+mod send;
+mod settings;
+
+/// What a command needs to know of the hub.
+fn environment(harness: &Harness) -> [(&'static str, String); 2] {
+    [
+        ("TIDINGS_URL", harness.url("")),
+        ("TIDINGS_ADMIN_KEY", ADMIN_KEY.to_owned()),
+    ]
+}
 
 /// Runs a command against the hub, with something on its standard input.
-async fn run(harness: &Harness, arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tidings"))
+async fn ask(harness: &Harness, arguments: &[&str], input: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+    command.args(arguments).env_clear().envs(environment(harness));
+    finished(command, input).await
+}
+
+/// Runs a command with this in its environment.
+async fn ask_with(environment: &[(&str, &str)], arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+    command.args(arguments).env_clear().envs(environment.iter().copied());
+    finished(command, "").await
+}
+
+/// Runs a command in a folder, with this in its environment.
+async fn alone(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+    command
         .args(arguments)
         .env_clear()
-        .env("TIDINGS_URL", harness.url(""))
-        .env("TIDINGS_ADMIN_KEY", ADMIN_KEY)
+        .envs(environment.iter().copied())
+        .current_dir(folder);
+    finished(command, "").await
+}
+
+async fn finished(mut command: Command, input: &str) -> Output {
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -31,14 +63,31 @@ async fn run(harness: &Harness, arguments: &[&str], input: &str) -> Output {
         .unwrap()
 }
 
-async fn done(harness: &Harness, arguments: &[&str], input: &str) -> String {
-    let output = run(harness, arguments, input).await;
+/// What a command has printed that ended with this code.
+#[track_caller]
+fn told(output: &Output, code: i32) -> String {
     let (told, failed) = (
-        String::from_utf8(output.stdout).unwrap(),
-        String::from_utf8(output.stderr).unwrap(),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
     );
-    assert!(output.status.success(), "{arguments:?}: {told}{failed}");
-    told
+    assert_eq!(output.status.code(), Some(code), "{told}{failed}");
+    told.into_owned()
+}
+
+/// That a command ended with this code and told all of this of why, on standard error, and nothing of a panic.
+#[track_caller]
+fn fails(output: &Output, code: i32, parts: &[&str]) {
+    let failed = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{failed}");
+    for part in parts {
+        assert!(failed.contains(part), "{part:?} is not in: {failed}");
+    }
+    assert!(!failed.contains("panicked"), "{failed}");
+}
+
+async fn done(harness: &Harness, arguments: &[&str], input: &str) -> String {
+    let output = ask(harness, arguments, input).await;
+    told(&output, 0)
 }
 
 async fn document(harness: &Harness, arguments: &[&str], input: &str) -> Value {
@@ -63,7 +112,7 @@ async fn templates_have_commands() {
         let id = listed["templates"][0]["id"].as_str().unwrap();
         let shown = document(harness, &["template", "show", id], "").await;
         assert_eq!(shown["name"], "hello_world");
-        let missing = run(harness, &["template", "show", "nowhere"], "").await;
+        let missing = ask(harness, &["template", "show", "nowhere"], "").await;
         assert_eq!(missing.status.code(), Some(2));
     })
     .await;
@@ -82,7 +131,7 @@ async fn channels_flags_and_the_stop_switch_have_commands() {
             .unwrap();
         let swapped = document(harness, &["channel", "set-token", "whatsapp"], &format!("{token}\n")).await;
         assert_eq!(swapped["credentials"]["version"], 2);
-        let refused = run(
+        let refused = ask(
             harness,
             &["channel", "set-token", "whatsapp"],
             "EAAwrongTokenOfSomeLength",
@@ -161,7 +210,7 @@ async fn the_queue_has_commands() {
         let retried = document(harness, &["queue", "retry", &failed[0]], "").await;
         assert_eq!(retried["id"], failed[0].as_str());
         harness.message_until(&failed[0], "accepted").await;
-        let refused = run(harness, &["queue", "retry", &failed[0]], "").await;
+        let refused = ask(harness, &["queue", "retry", &failed[0]], "").await;
         assert!(!refused.status.success());
         let told = String::from_utf8(refused.stderr).unwrap();
         assert!(told.contains("it has not failed"), "{told}");
@@ -210,7 +259,7 @@ async fn the_queue_has_commands() {
         let told = done(harness, &["queue", "process", "--channel", "whatsapp"], "").await;
         assert_eq!(told, "Messages that are due now: 1\n");
         harness.message_until(&paused, "accepted").await;
-        let nowhere = run(harness, &["queue", "process", "--channel", "nowhere"], "").await;
+        let nowhere = ask(harness, &["queue", "process", "--channel", "nowhere"], "").await;
         assert!(!nowhere.status.success());
         let told = String::from_utf8(nowhere.stderr).unwrap();
         assert!(told.contains("no channel `nowhere`"), "{told}");
@@ -242,59 +291,11 @@ async fn the_reels_have_a_command() {
             lines[0].starts_with("ID") && lines[1].contains("1500") && lines[1].ends_with("First reel"),
             "{table}"
         );
-        let refused = run(harness, &["reels", "--after", "nothing"], "").await;
+        let refused = ask(harness, &["reels", "--after", "nothing"], "").await;
         assert_eq!(refused.status.code(), Some(4));
         assert!(String::from_utf8(refused.stderr).unwrap().contains("invalid_cursor"));
     })
     .await;
-}
-
-/// `tidings serve` in a folder of its own, whose `.env` is all that it is told.
-struct Served(Child);
-
-impl Served {
-    fn start(folder: &Path) -> Self {
-        let log = File::create(folder.join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_tidings"))
-            .arg("serve")
-            .env_clear()
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.0.id().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        // It has ended, unless the test failed.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-async fn until<T>(folder: &Path, what: &str, condition: impl AsyncFn(&str) -> Option<T>) -> T {
-    let mut looks = tokio::time::interval(LOOK_EVERY);
-    let log = || std::fs::read_to_string(folder.join("log")).unwrap_or_default();
-    let found = tokio::time::timeout(WITHIN, async {
-        loop {
-            looks.tick().await;
-            if let Some(found) = condition(&log()).await {
-                return found;
-            }
-        }
-    });
-    found
-        .await
-        .unwrap_or_else(|_| panic!("waited in vain until {what}:\n{}", log()))
 }
 
 #[tokio::test]
@@ -322,15 +323,8 @@ async fn a_corrected_env_file_is_taken_over_on_sighup() {
         std::fs::write(folder.join(".env"), lines.concat()).unwrap();
     };
     write_env(Some("EAAwrongTokenOfTheFile"));
-    let mut served = Served::start(folder);
-    let url = until(folder, "it runs", async |log| {
-        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let mut running = lines.filter(|line| line["message"] == "the hub is running");
-        running
-            .next()
-            .map(|line| format!("http://{}", line["address"].as_str().unwrap()))
-    })
-    .await;
+    let mut served = Process::start(folder, &["serve"], []);
+    let url = served.url().await;
     let http = reqwest::Client::builder().no_proxy().timeout(WITHIN).build().unwrap();
     let ask = async |path: &str| -> Value {
         let request = http.get(format!("{url}{path}")).bearer_auth(ADMIN_KEY);
@@ -347,11 +341,12 @@ async fn a_corrected_env_file_is_taken_over_on_sighup() {
         .await
         .unwrap();
     sandbox.write("amara", NUMBER, text("hello")).unwrap();
-    let conversation = until(folder, "she has written", async |_| {
-        let listed = ask("/api/v1/conversations").await;
-        listed["conversations"].get(0).cloned()
-    })
-    .await;
+    let conversation = served
+        .until("she has written", async |_| {
+            let listed = ask("/api/v1/conversations").await;
+            listed["conversations"].get(0).cloned()
+        })
+        .await;
     let body = json!({"to": {"conversation": conversation["id"]}, "message": "at last"});
     let sent = http
         .post(format!("{url}/api/v1/messages/send"))
@@ -361,35 +356,38 @@ async fn a_corrected_env_file_is_taken_over_on_sighup() {
         .await
         .unwrap();
     assert_eq!(sent.status(), 202);
-    until(folder, "the channel is held", async |_| {
-        (ask("/api/v1/channels/whatsapp").await["status"] == "held").then_some(())
-    })
-    .await;
+    served
+        .until("the channel is held", async |_| {
+            (ask("/api/v1/channels/whatsapp").await["status"] == "held").then_some(())
+        })
+        .await;
 
     // A file with a mistake changes nothing.
     std::fs::write(folder.join(".env"), "WHATSAPP_PHONE_NUMBER_ID=x\n").unwrap();
     served.signal("-HUP");
-    until(folder, "the mistake is told", async |log| {
-        log.contains("the settings were not taken over").then_some(())
-    })
-    .await;
+    served
+        .until("the mistake is told", async |served| {
+            let told = served
+                .lines()
+                .into_iter()
+                .any(|line| line.contains("the settings were not taken over"));
+            told.then_some(())
+        })
+        .await;
     write_env(None);
     served.signal("-HUP");
-    until(folder, "it is out", async |_| {
-        let accepted = sandbox.ledger();
-        accepted
-            .iter()
-            .any(|entry| entry.kind == LedgerKind::Accepted)
-            .then_some(())
-    })
-    .await;
+    served
+        .until("it is out", async |_| {
+            let accepted = sandbox.ledger();
+            accepted
+                .iter()
+                .any(|entry| entry.kind == LedgerKind::Accepted)
+                .then_some(())
+        })
+        .await;
     assert_eq!(ask("/api/v1/channels/whatsapp").await["status"], "ready");
-    served.signal("-TERM");
-    until(folder, "it has ended", async |log| {
-        log.contains("stopping").then_some(())
-    })
-    .await;
-    assert!(served.0.wait().unwrap().success());
+    let lines = served.stop().await;
+    assert!(lines.iter().any(|line| line.contains("stopping")));
     sandbox.stop().await;
 }
 
@@ -411,7 +409,7 @@ async fn a_request_is_signed_by_command() {
             (secrets, "0", "from 1 to 2"),
             ("WHATSAPP_INTEGRATION_SECRETS=", "1", "there is no secret"),
         ] {
-            let refused = run(harness, &["sign", "--set", set, "--secret", number], body).await;
+            let refused = ask(harness, &["sign", "--set", set, "--secret", number], body).await;
             let failed = String::from_utf8(refused.stderr).unwrap();
             assert_eq!(refused.status.code(), Some(2), "{failed}");
             assert!(failed.contains(told) && !failed.contains("two"), "{failed}");

@@ -3,10 +3,6 @@
 //! The binary itself runs here, with everything logged that any of its parts can log, and is led through everything that has to do with
 //! a secret, also in the wrong place.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tidings::clock::Clock;
@@ -14,7 +10,9 @@ use tidings::integrations::whatsapp::signature as integration;
 use tidings_meta::signature::sign;
 use tidings_sandbox::{Channel, FaultKind, FaultRequest, NewCustomer, Object, Options, Sandbox, TokenKind};
 
-use crate::harness::{ACCOUNT, Database, Engine, LOOK_EVERY, NUMBER, START, WITHIN, fault, text, whatsapp_text};
+use crate::harness::{
+    ACCOUNT, Database, Engine, LOOK_EVERY, NUMBER, Process, START, WITHIN, fault, text, whatsapp_text,
+};
 
 /// What must not be seen. Letters and digits alone, so that they look the same however they are written down.
 const WHATSAPP_SECRET: &str = "plantedWhatsAppSecret0a1b2c";
@@ -42,82 +40,6 @@ const SECRETS: [&str; 10] = [
 ];
 /// What people say, and to whom it is of no concern.
 const WORDS: &str = "plantedWordsOfAPerson0d1e2f";
-
-/// `tidings serve` in a process of its own, and what it logs.
-struct Served {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        // It has ended, unless the test failed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Served {
-    fn start(environment: &[(&str, String)], folder: &Path) -> Self {
-        let log = folder.join("log");
-        let file = File::create(&log).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_tidings"))
-            .arg("serve")
-            .env_clear()
-            .envs(environment.iter().map(|(name, value)| (name, value)))
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(file.try_clone().unwrap())
-            .stderr(file)
-            .spawn()
-            .unwrap();
-        Self { child, log }
-    }
-
-    fn lines(&self) -> Vec<String> {
-        let log = std::fs::read(&self.log).unwrap();
-        String::from_utf8(log).unwrap().lines().map(str::to_owned).collect()
-    }
-
-    async fn url(&mut self) -> String {
-        self.until("it runs", |served| {
-            let lines = served.lines();
-            let parsed = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let mut running = parsed.filter(|line| line["message"] == "the hub is running");
-            running
-                .next()
-                .map(|line| format!("http://{}", line["address"].as_str().unwrap()))
-        })
-        .await
-    }
-
-    /// Ends it in order, and answers with all that it logged.
-    async fn stop(mut self) -> Vec<String> {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        let ended = self
-            .until("it has ended", |served| served.child.try_wait().unwrap())
-            .await;
-        assert!(ended.success(), "{ended}");
-        self.lines()
-    }
-
-    async fn until<T>(&mut self, what: &str, mut condition: impl FnMut(&mut Self) -> Option<T>) -> T {
-        let mut looks = tokio::time::interval(LOOK_EVERY);
-        let found = tokio::time::timeout(WITHIN, async {
-            loop {
-                looks.tick().await;
-                if let Some(found) = condition(self) {
-                    return found;
-                }
-            }
-        });
-        let Ok(found) = found.await else {
-            panic!("waited in vain until {what}:\n{}", self.lines().join("\n"));
-        };
-        found
-    }
-}
 
 /// A Meta whose secrets and tokens are the planted ones.
 fn options() -> Options {
@@ -417,13 +339,15 @@ async fn none_stands_in_the_log_at_any_level() {
         let told = sandbox.environment();
         environment.extend(told.iter().map(|(name, value)| (name.as_str(), value.clone())));
 
-        let mut served = Served::start(&environment, folder.path());
+        let variables = environment.iter().map(|(name, value)| (*name, value.as_str()));
+        let mut served = Process::start(folder.path(), &["serve"], variables);
         let http = Client::builder().no_proxy().timeout(WITHIN).build().unwrap();
         let caller = Caller {
             http,
             url: served.url().await,
         };
         exercise(&caller, &sandbox).await;
+        assert_eq!(served.printed(), "");
         let lines = served.stop().await;
 
         assert!(lines.len() > 100, "{}", lines.join("\n"));

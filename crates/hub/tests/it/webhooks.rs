@@ -3,6 +3,8 @@
 mod accounts;
 mod duplicates;
 mod kinds;
+mod late;
 mod load;
+mod logged;
 mod signature;
 mod verification;

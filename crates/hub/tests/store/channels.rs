@@ -44,11 +44,17 @@ fn a_channel_was_last_heard_of_when_its_latest_event_came() {
             last_event_occurred_at: occurred_at,
         };
         assert_eq!(lab.read(|tx| tx.channel_activity()).await, [last(None, None)]);
-        for (received_at, occurred_at) in [(100, Some(90)), (50, Some(40)), (200, None)] {
+        for (received_at, occurred_at, noted) in [
+            (100, Some(90), last(Some(100), Some(90))),
+            (50, Some(40), last(Some(100), Some(90))),
+            // When an earlier one happened says nothing of how late this one came.
+            (200, None, last(Some(200), None)),
+            (300, Some(40), last(Some(300), Some(40))),
+        ] {
             lab.write(move |tx| tx.note_channel_activity(&whatsapp(), received_at, occurred_at))
                 .await;
+            assert_eq!(lab.read(|tx| tx.channel_activity()).await, [noted]);
         }
-        assert_eq!(lab.read(|tx| tx.channel_activity()).await, [last(Some(200), Some(90))]);
         lab.write(|tx| tx.note_channel_activity(&backup(), 1, None)).await;
         assert_eq!(
             lab.read(|tx| tx.channel_activity()).await.len(),

@@ -452,7 +452,7 @@ pub async fn show_template_sync(_: Caller, State(app): State<App>) -> Result<Jso
 }
 
 /// Reads templates from Meta now; answers when that is done.
-#[utoipa::path(post, path = "/api/v1/templates/sync", tag = "Templates", request_body = SyncRequest, responses(
+#[utoipa::path(post, path = "/api/v1/templates/sync", tag = "Templates", request_body = Option<SyncRequest>, responses(
     (status = 200, description = "How they stand now", body = SyncList),
     (status = 422, description = "There is no such channel, or it is of no account", body = Problem, content_type = "application/problem+json")))]
 pub async fn sync_templates(

@@ -21,11 +21,20 @@ pub(in crate::cli) struct Arguments {
     #[arg(long)]
     channel: Option<String>,
     /// Begin after the event with this id of the stream [default: begin now]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = id_of_the_stream)]
     after: Option<String>,
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
+}
+
+fn id_of_the_stream(text: &str) -> Result<String, String> {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if text.split('.').all(is_number) {
+        Ok(text.to_owned())
+    } else {
+        Err("is not an id of the stream, such as 17.1; `--json` prints them".to_owned())
+    }
 }
 
 pub(in crate::cli) async fn run(settings: &SettingsArguments, arguments: Arguments) -> Result<(), Failure> {

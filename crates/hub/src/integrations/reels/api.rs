@@ -1,6 +1,6 @@
 //! `GET /integrations/instagram/reels`: public, cacheable, for scripts of the websites that are allowed.
 
-use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -12,7 +12,7 @@ use super::model::{LIMIT_DEFAULT, LIMIT_MAX, Reel};
 use super::paging::Place;
 use super::{FeedError, files, log, source};
 use crate::app::App;
-use crate::http::extract::{FromParameters, Parameters, Query};
+use crate::http::extract::{FromParameters, Id, Parameters, Query};
 use crate::http::problem::{Code, MetaProblem, Problem};
 use crate::integrations::origins;
 
@@ -226,7 +226,7 @@ fn show(page: &Page, cache: &'static str, request: &HeaderMap, now: i64) -> Resp
     ))]
 pub async fn show_reel_file(
     State(app): State<App>,
-    Path(hash): Path<String>,
+    Id(hash): Id<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let missing = || Problem::not_found("file");

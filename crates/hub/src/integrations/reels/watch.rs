@@ -93,7 +93,7 @@ async fn look(app: &App, channel: &Channel, every: Millis) -> Result<Millis, Wat
     for post in new {
         let body = notification(&channel.account, &post, now).to_string();
         let events = app.ingest.split(Platform::Instagram, body.as_bytes(), false, now)?;
-        kept_new += app.ingest.keep(events).await?.new;
+        kept_new += app.ingest.keep(events, None).await?.new;
     }
     if kept_new > 0 {
         tracing::info!(channel = %channel.id, posts = kept_new, "new posts were found");

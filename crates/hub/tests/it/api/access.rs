@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use tidings::access::Access;
 use tidings::routes;
 
-use super::{Hub, KEY, request};
+use super::{KEY, on_each, on_each_with, request};
 
 fn methods() -> [Method; 5] {
     [Method::GET, Method::PUT, Method::POST, Method::PATCH, Method::DELETE]
@@ -60,99 +60,106 @@ fn nothing_but_webhooks_signed_endpoints_health_and_what_websites_show_is_withou
 
 #[tokio::test]
 async fn every_route_asks_for_a_key_unless_it_is_declared_not_to() {
-    let hub = Hub::start().await;
-    let access: std::collections::BTreeMap<String, Access> = routes::access().into_iter().collect();
-    let operations = operations();
-    assert!(
-        operations.len() >= 25,
-        "only {} operations in the document",
-        operations.len()
-    );
-    for (method, template, path) in operations {
-        let mut request = request(method.clone(), &path, Body::empty());
-        request.headers_mut().remove(header::AUTHORIZATION);
-        let answer = hub.call(request).await;
-        let is_refused = answer.status == StatusCode::UNAUTHORIZED && answer.text().contains("\"unauthorized\"");
-        assert_eq!(
-            is_refused,
-            access[&template] == Access::Key,
-            "{method} {path}: {}",
-            answer.text()
+    on_each(async |hub| {
+        let access: std::collections::BTreeMap<String, Access> = routes::access().into_iter().collect();
+        let operations = operations();
+        assert!(
+            operations.len() >= 25,
+            "only {} operations in the document",
+            operations.len()
         );
-        if is_refused {
-            assert!(
-                answer.headers[header::WWW_AUTHENTICATE]
-                    .to_str()
-                    .unwrap()
-                    .starts_with("Bearer"),
-                "{path}"
+        for (method, template, path) in operations {
+            let mut request = request(method.clone(), &path, Body::empty());
+            request.headers_mut().remove(header::AUTHORIZATION);
+            let answer = hub.call(request).await;
+            let is_refused = answer.status == StatusCode::UNAUTHORIZED && answer.body.contains("\"unauthorized\"");
+            assert_eq!(
+                is_refused,
+                access[&template] == Access::Key,
+                "{method} {path}: {}",
+                answer.body
             );
+            if is_refused {
+                assert!(
+                    answer.headers[header::WWW_AUTHENTICATE]
+                        .to_str()
+                        .unwrap()
+                        .starts_with("Bearer"),
+                    "{path}"
+                );
+            }
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn only_the_key_itself_opens() {
-    let hub = Hub::start().await;
-    let cases = [
-        (format!("Bearer {KEY}"), 200),
-        (format!("bearer {KEY}"), 200),
-        ("Bearer another-key-of-nobody".to_owned(), 401),
-        (format!("Basic {KEY}"), 401),
-        (KEY.to_owned(), 401),
-        ("Bearer".to_owned(), 401),
-        (String::new(), 401),
-    ];
-    for (header, status) in cases {
-        let mut request = request(Method::GET, "/api/v1/channels", Body::empty());
-        request
-            .headers_mut()
-            .insert(header::AUTHORIZATION, header.parse().unwrap());
-        assert_eq!(hub.call(request).await.status, status, "{header}");
-    }
+    on_each(async |hub| {
+        let cases = [
+            (format!("Bearer {KEY}"), 200),
+            (format!("bearer {KEY}"), 200),
+            ("Bearer another-key-of-nobody".to_owned(), 401),
+            (format!("Basic {KEY}"), 401),
+            (KEY.to_owned(), 401),
+            ("Bearer".to_owned(), 401),
+            (String::new(), 401),
+        ];
+        for (header, status) in cases {
+            let mut request = request(Method::GET, "/api/v1/channels", Body::empty());
+            request
+                .headers_mut()
+                .insert(header::AUTHORIZATION, header.parse().unwrap());
+            assert_eq!(hub.call(request).await.status, status, "{header}");
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn metrics_are_read_with_a_key_or_from_a_listed_address() {
-    let hub = Hub::start_with(&[("TIDINGS_METRICS_ALLOW", "10.0.0.7")]).await;
-    for (address, with_key, status) in [
-        ("10.0.0.7:4000", false, 200),
-        ("[::ffff:10.0.0.7]:4000", false, 200),
-        ("10.0.0.8:4000", false, 401),
-        ("10.0.0.8:4000", true, 200),
-    ] {
-        let mut request = request(Method::GET, "/metrics", Body::empty());
-        request
-            .extensions_mut()
-            .insert(ConnectInfo(address.parse::<SocketAddr>().unwrap()));
-        if !with_key {
-            request.headers_mut().remove(header::AUTHORIZATION);
+    on_each_with(&[("TIDINGS_METRICS_ALLOW", "10.0.0.7")], async |hub| {
+        for (address, with_key, status) in [
+            ("10.0.0.7:4000", false, 200),
+            ("[::ffff:10.0.0.7]:4000", false, 200),
+            ("10.0.0.8:4000", false, 401),
+            ("10.0.0.8:4000", true, 200),
+        ] {
+            let mut request = request(Method::GET, "/metrics", Body::empty());
+            request
+                .extensions_mut()
+                .insert(ConnectInfo(address.parse::<SocketAddr>().unwrap()));
+            if !with_key {
+                request.headers_mut().remove(header::AUTHORIZATION);
+            }
+            let answer = hub.call(request).await;
+            assert_eq!(answer.status, status, "{address}, with a key: {with_key}");
+            if status == 200 {
+                assert!(
+                    answer.body.contains("whatsapp_messages_received_total"),
+                    "{}",
+                    answer.body
+                );
+            }
         }
-        let answer = hub.call(request).await;
-        assert_eq!(answer.status, status, "{address}, with a key: {with_key}");
-        if status == 200 {
-            assert!(
-                answer.text().contains("whatsapp_messages_received_total"),
-                "{}",
-                answer.text()
-            );
-        }
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_hub_that_lives_says_so_to_anyone() {
-    let hub = Hub::start().await;
+    on_each(async |hub| {
     for (path, body) in [
         ("/health/live", r#"{"status":"live"}"#),
         (
             "/health/ready",
-            r#"{"status":"ready","checks":[{"name":"store","ok":true},{"name":"workers","ok":true}],"warnings":[]}"#,
+            r#"{"status":"ready","checks":[{"name":"store","ok":true},{"name":"workers","ok":true}],"warnings":[],"channels":[]}"#,
         ),
     ] {
         let mut request = request(Method::GET, path, Body::empty());
         request.headers_mut().remove(header::AUTHORIZATION);
         let answer = hub.call(request).await;
-        assert_eq!((answer.status, answer.text().as_str()), (StatusCode::OK, body));
+        assert_eq!((answer.status, answer.body.as_str()), (StatusCode::OK, body));
     }
+    }).await;
 }

@@ -17,7 +17,7 @@ pub(super) fn knows(method: &Method, path: &str, answer: &Answer) {
         return;
     };
     let status = answer.status.as_u16().to_string();
-    let what = format!("{method} {path} answered {status}: {}", answer.text());
+    let what = format!("{method} {path} answered {status}: {}", answer.body);
     let responses = &operation["responses"];
     let response = responses.get(&status).unwrap_or(&responses["default"]);
     if answer.body.is_empty()
@@ -36,7 +36,7 @@ pub(super) fn knows(method: &Method, path: &str, answer: &Answer) {
         .get(kind)
         .unwrap_or_else(|| panic!("no answer of type `{kind}` is documented; {what}"));
     if kind.ends_with("json") {
-        let body: Value = serde_json::from_slice(&answer.body).unwrap();
+        let body: Value = serde_json::from_str(&answer.body).unwrap();
         fits(&content["schema"], &body, "").unwrap_or_else(|misfit| panic!("{misfit}; {what}"));
     }
 }

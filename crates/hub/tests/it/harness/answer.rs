@@ -19,8 +19,25 @@ pub struct Answer {
 
 impl Answer {
     /// The body, which has to be JSON.
+    #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+
+    /// The document of a request that was done.
+    #[track_caller]
+    pub fn done(&self) -> Value {
+        assert!(self.status.is_success(), "{}: {}", self.status, self.body);
+        self.json()
+    }
+
+    /// Of a request that was refused: the status, the code, and the whole document.
+    #[track_caller]
+    pub fn refused(&self) -> (u16, String, Value) {
+        let status = self.status.as_u16();
+        let code = self.json()["error"].as_str().unwrap_or_default().to_owned();
+        let document = self.problem(status, &code);
+        (status, code, document)
     }
 
     /// A header, which has to be there.

@@ -76,6 +76,37 @@ impl Database {
         }))
     }
 
+    /// Runs a statement on it, beside whoever uses it.
+    pub async fn execute(&self, statement: &str) {
+        if let Some((client, connection)) = self.connect().await {
+            tokio::select! {
+                done = client.batch_execute(statement) => done.unwrap(),
+                () = connection => panic!("the connection ended before the statement"),
+            }
+        } else {
+            let path = self.url.strip_prefix("sqlite://").expect("it is a file");
+            let connection = rusqlite::Connection::open(path).unwrap();
+            connection.busy_timeout(super::WITHIN).unwrap();
+            connection.execute_batch(statement).unwrap();
+        }
+    }
+
+    /// Ends every connection to it, and lets nobody connect.
+    pub(super) async fn shut(&self) {
+        let name = self.name.as_ref().expect("it is on a server");
+        execute(&format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")).await;
+        execute(&format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        ))
+        .await;
+    }
+
+    /// Undoes [`Database::shut`].
+    pub(super) async fn open(&self) {
+        let name = self.name.as_ref().expect("it is on a server");
+        execute(&format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true")).await;
+    }
+
     /// Removes it, whoever is still connected.
     pub async fn remove(self) {
         if let Some(name) = self.name {

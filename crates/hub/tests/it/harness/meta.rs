@@ -66,14 +66,21 @@ impl Harness {
 
     /// Signs a notification with the secret of its app, and posts it.
     pub async fn post_signed(&self, notification: Notification) -> Answer {
-        let name = if notification.path.ends_with("instagram") {
+        let signature = self.signature(notification.path, &notification.body);
+        self.post_as_is(notification.header(signature::HEADER, &signature))
+            .await
+    }
+
+    /// Meta's signature of a body that is posted to this address.
+    pub fn signature(&self, path: &str, body: &[u8]) -> String {
+        let name = if path.ends_with("instagram") {
             "INSTAGRAM_APP_SECRET"
         } else {
             "WHATSAPP_APP_SECRET"
         };
         let environment = self.sandbox.environment();
         let (_, secret) = environment.iter().find(|(known, _)| known == name).unwrap();
-        self.post_as_is(notification.signed_with(secret)).await
+        sign(secret.as_bytes(), body)
     }
 
     /// Posts a WhatsApp notification, which has to be taken, and waits until it was processed.

@@ -11,7 +11,9 @@ mod answer;
 mod bucket;
 mod database;
 mod held;
+pub mod in_process;
 mod meta;
+mod process;
 mod running;
 
 use std::collections::BTreeMap;
@@ -32,6 +34,7 @@ pub use answer::Answer;
 pub use bucket::Bucket;
 pub use database::{Database, Engine};
 pub use meta::{Fixture, Notification, fault, fixtures, text, whatsapp_text, whatsapp_value};
+pub use process::Process;
 pub use running::Running;
 
 /// When tests begin: a whole second, since WhatsApp tells no finer time.

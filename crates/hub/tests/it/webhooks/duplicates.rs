@@ -4,7 +4,10 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tidings_sandbox::{FaultKind, FaultRequest};
 
-use crate::harness::{Harness, NUMBER, Notification, START, fault, on_both, text, whatsapp_text};
+use crate::harness::{
+    ACCOUNT, BUSINESS_ACCOUNT, Harness, NUMBER, Notification, START, fault, on_both, text, whatsapp_text,
+    whatsapp_value,
+};
 
 async fn duplicates(harness: &Harness) -> u64 {
     harness
@@ -83,6 +86,193 @@ async fn written_in_another_way() {
         harness.projected().await;
         assert_eq!(harness.events("").await.len(), 2);
         assert_eq!(harness.messages(&harness.conversation().await).await.len(), 2);
+    })
+    .await;
+}
+
+/// An Instagram notification with one thing that happened in a thread.
+fn in_thread(what: &Value) -> Value {
+    let mut item = json!({"sender": {"id": "5550001110001"}, "recipient": {"id": ACCOUNT}, "timestamp": START});
+    for (name, part) in what.as_object().unwrap() {
+        item[name] = part.clone();
+    }
+    json!({"object": "instagram", "entry": [{"id": ACCOUNT, "time": START, "messaging": [item]}]})
+}
+
+/// An Instagram notification with one change of a field.
+fn changed(field: &str, value: &Value) -> Value {
+    let change = json!({"field": field, "value": value});
+    json!({"object": "instagram", "entry": [{"id": ACCOUNT, "time": START / 1000, "changes": [change]}]})
+}
+
+/// A WhatsApp notification with one change of a field of the account as a whole.
+fn of_account(field: &str, value: &Value) -> Value {
+    let change = json!({"field": field, "value": value});
+    json!({"object": "whatsapp_business_account", "entry": [{"id": BUSINESS_ACCOUNT, "time": START / 1000, "changes": [change]}]})
+}
+
+/// Something else in a notification, and where it stands.
+type Other = (&'static str, Value);
+
+/// What an event is, and what makes it another one.
+fn identities() -> Vec<(&'static str, Value, Vec<Other>)> {
+    let comment = json!({"id": "179", "text": "Love it", "from": {"id": "5550001110001", "username": "marie.d"},
+        "media": {"id": "178", "media_product_type": "REELS"}});
+    let sent = json!({"id": "wamid.out", "recipient_id": "447700900123", "timestamp": "1795400000", "status": "sent"});
+    let template = json!({"event": "PAUSED", "message_template_id": 7, "message_template_name": "x", "message_template_language": "en_US",
+        "reason": "NONE"});
+    vec![
+        (
+            "a message",
+            whatsapp_text("wamid.identity", "447700900123", "hello", START),
+            vec![("/entry/0/changes/0/value/messages/0/id", json!("wamid.identity2"))],
+        ),
+        (
+            "a status",
+            whatsapp_value(&json!({ "statuses": [sent] })),
+            vec![
+                ("/entry/0/changes/0/value/statuses/0/status", json!("delivered")),
+                ("/entry/0/changes/0/value/statuses/0/id", json!("wamid.out2")),
+            ],
+        ),
+        (
+            "news of a template",
+            of_account("message_template_status_update", &template),
+            vec![
+                ("/entry/0/changes/0/value/event", json!("APPROVED")),
+                ("/entry/0/changes/0/value/message_template_id", json!(8)),
+                ("/entry/0/time", json!(START / 1000 + 1)),
+            ],
+        ),
+        (
+            "a message on Instagram",
+            in_thread(&json!({"message": {"mid": "aWdf1", "text": "hello"}})),
+            vec![("/entry/0/messaging/0/message/mid", json!("aWdf2"))],
+        ),
+        (
+            "an edit",
+            in_thread(&json!({"message_edit": {"mid": "aWdf1", "text": "hullo", "num_edit": 1}})),
+            vec![("/entry/0/messaging/0/message_edit/num_edit", json!(2))],
+        ),
+        (
+            "a reaction",
+            in_thread(
+                &json!({"reaction": {"mid": "aWdf1", "action": "react", "reaction": "love", "emoji": "\u{2764}"}}),
+            ),
+            vec![
+                ("/entry/0/messaging/0/reaction/mid", json!("aWdf2")),
+                ("/entry/0/messaging/0/sender/id", json!("5550001110002")),
+                ("/entry/0/messaging/0/reaction/emoji", json!("\u{1f600}")),
+                ("/entry/0/messaging/0/reaction/action", json!("unreact")),
+                ("/entry/0/messaging/0/timestamp", json!(START + 1)),
+            ],
+        ),
+        (
+            "a postback",
+            in_thread(&json!({"postback": {"mid": "aWdfP", "title": "Hours", "payload": "HOURS"}})),
+            vec![("/entry/0/messaging/0/postback/mid", json!("aWdfQ"))],
+        ),
+        (
+            "a look at what was written",
+            in_thread(&json!({"read": {"mid": "aWdfR"}})),
+            vec![
+                ("/entry/0/messaging/0/read/mid", json!("aWdfS")),
+                ("/entry/0/messaging/0/sender/id", json!("5550001110002")),
+            ],
+        ),
+        (
+            "a comment",
+            changed("comments", &comment),
+            vec![
+                ("/entry/0/changes/0/value/id", json!("180")),
+                ("/entry/0/changes/0/value/verb", json!("remove")),
+                ("/entry/0/changes/0/field", json!("live_comments")),
+            ],
+        ),
+        (
+            "a mention",
+            changed("mentions", &json!({"media_id": "178", "comment_id": "181"})),
+            vec![
+                ("/entry/0/changes/0/value/media_id", json!("177")),
+                ("/entry/0/changes/0/value/comment_id", json!("182")),
+            ],
+        ),
+        (
+            "a handover, which has no id",
+            in_thread(&json!({"pass_thread_control": {"new_owner_app_id": "1", "metadata": "x"}})),
+            vec![
+                ("/entry/0/messaging/0/pass_thread_control/metadata", json!("y")),
+                ("/entry/0/messaging/0/timestamp", json!(START + 1)),
+            ],
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn what_an_event_says_makes_it_the_same_or_another_one() {
+    on_both(async |harness| {
+        // People and posts who are in these notifications alone.
+        harness.foresee_refusals(&[100]);
+        let mut known = 0;
+        for (what, body, others) in identities() {
+            let is_instagram = body["object"] == "instagram";
+            let post = async |body: &Value| {
+                if is_instagram {
+                    harness.instagram(body).await;
+                } else {
+                    harness.whatsapp(body).await;
+                }
+                harness.events("").await.len()
+            };
+            known += 1;
+            assert_eq!(post(&body).await, known, "{what}");
+            assert_eq!(post(&body).await, known, "{what}, told again");
+            for (place, other) in others {
+                let mut another = body.clone();
+                let (above, name) = place.rsplit_once('/').unwrap();
+                let Some(Value::Object(object)) = another.pointer_mut(above) else {
+                    panic!("{place} is not in {what}")
+                };
+                object.insert(name.to_owned(), other.clone());
+                known += 1;
+                assert_eq!(post(&another).await, known, "{what} with {other} at {place}");
+                assert_eq!(
+                    post(&another).await,
+                    known,
+                    "{what} with {other} at {place}, told again"
+                );
+            }
+        }
+        let result =
+            |result: &str| format!(r#"tidings_webhook_notifications_total{{channel="instagram",result="{result}"}}"#);
+        let (accepted, repeats) = (
+            harness.metric(&result("accepted")).await,
+            harness.metric(&result("duplicate")).await,
+        );
+        assert_eq!(accepted, repeats, "each was told twice");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn on_another_node() {
+    on_both(async |harness| {
+        if !harness.is_shared() {
+            return;
+        }
+        let other = harness.another_node().await;
+        let body = notification().to_string();
+        let signature = harness.signature("/api/webhooks/whatsapp", body.as_bytes());
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let addresses = [harness.url(""), format!("http://{}", other.hub().address())];
+        let posts = (0..20).map(|number| {
+            let request = http.post(format!("{}/api/webhooks/whatsapp", addresses[number % 2]));
+            let request = request.header("x-hub-signature-256", &signature).body(body.clone());
+            async move { request.send().await.unwrap().status().as_u16() }
+        });
+        assert_eq!(join_all(posts).await, [200; 20]);
+        assert_said_once(harness).await;
+        other.stop().await;
     })
     .await;
 }

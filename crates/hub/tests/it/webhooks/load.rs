@@ -9,19 +9,45 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Notification, START, Setup, WITHIN, on_both, on_both_with, whatsapp_text, whatsapp_value};
+use crate::harness::{
+    Harness, Notification, START, Setup, WITHIN, on_both, on_both_with, whatsapp_text, whatsapp_value,
+};
+
+/// A thousand messages of ten people.
+fn a_thousand() -> Value {
+    let people = 10;
+    let messages: Vec<Value> = (0..1_000)
+        .map(|number| {
+            json!({"id": format!("wamid.{number}"), "from": format!("44770090{:04}", number % people), "type": "text",
+                "timestamp": (START / 1000 + number).to_string(), "text": {"body": format!("message {number}")}})
+        })
+        .collect();
+    whatsapp_value(&json!({ "messages": messages }))
+}
+
+/// Others are served: a customer is heard, and seen by whoever reads.
+async fn assert_others_are_served(harness: &Harness, number: usize) {
+    let words = format!("of somebody else, {number}");
+    let from = format!("4479{number:08}");
+    let body = whatsapp_text(&format!("wamid.other.{number}"), &from, &words, START);
+    harness.post_signed(Notification::whatsapp(&body)).await.expect(200);
+    // Next to very many events it may be understood a little after it was kept.
+    harness
+        .until("it is seen", async |harness| {
+            let conversations = harness.conversations().await;
+            let theirs = |conversation: &&Value| conversation["lastMessage"]["content"]["text"] == words.as_str();
+            (conversations.iter().filter(theirs).count() == 1).then_some(())
+        })
+        .await;
+    for path in ["/api/webhooks/events?limit=1", "/api/v1/channels", "/health/ready"] {
+        harness.get(path).await.expect(200);
+    }
+}
 
 #[tokio::test]
 async fn a_thousand_events_in_one_notification() {
     on_both(async |harness| {
-        let people = 10;
-        let messages: Vec<Value> = (0..1_000)
-            .map(|number| {
-                json!({"id": format!("wamid.{number}"), "from": format!("44770090{:04}", number % people), "type": "text",
-                    "timestamp": (START / 1000 + number).to_string(), "text": {"body": format!("message {number}")}})
-            })
-            .collect();
-        harness.whatsapp(&whatsapp_value(&json!({ "messages": messages }))).await;
+        harness.whatsapp(&a_thousand()).await;
 
         assert_eq!(harness.events("").await.len(), 1_000);
         assert!(harness.events("status=processed").await.len() == 1_000);
@@ -31,6 +57,71 @@ async fn a_thousand_events_in_one_notification() {
             assert_eq!(conversation["unread"], 100);
             assert_eq!(harness.messages(conversation).await.len(), 100);
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn while_a_thousand_events_are_taken_in_others_are_served() {
+    on_both(async |harness| {
+        let thousand = a_thousand();
+        let posted = harness.post_signed(Notification::whatsapp(&thousand));
+        let others = async {
+            for number in 0..10 {
+                assert_others_are_served(harness, number).await;
+            }
+        };
+        let (answer, ()) = tokio::join!(posted, others);
+        answer.expect(200);
+        // They are kept, and may still be understood: who comes now does not wait for that.
+        assert_others_are_served(harness, 10).await;
+        harness.projected().await;
+        assert_eq!(harness.events("").await.len(), 1_011);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn while_a_large_body_is_on_its_way_others_are_served() {
+    const BODY: usize = 3 * 1024 * 1024;
+    on_both(async |harness| {
+        let empty = whatsapp_text("wamid.large", "447700900123", "", START).to_string().len();
+        let body = whatsapp_text("wamid.large", "447700900123", &"x".repeat(BODY - empty), START).to_string();
+        let signature = harness.signature("/api/webhooks/whatsapp", body.as_bytes());
+        let head = format!(
+            "POST /api/webhooks/whatsapp HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-hub-signature-256: {signature}\r\n\
+             content-length: {BODY}\r\n\r\n"
+        );
+        let mut connection = TcpStream::connect(harness.hub().address()).await.unwrap();
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let (most, rest) = body.as_bytes().split_at(BODY - 1);
+        connection.write_all(most).await.unwrap();
+        for number in 0..3 {
+            assert_others_are_served(harness, number).await;
+        }
+        connection.write_all(rest).await.unwrap();
+        let mut said = String::new();
+        connection.read_to_string(&mut said).await.unwrap();
+        assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
+        harness.projected().await;
+        assert_eq!(harness.events("").await.len(), 4);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn where_silent_connections_are_all_that_there_may_be_others_come_in_once_those_are_closed() {
+    let setup = Setup::default()
+        .unsubscribed()
+        .with("TIDINGS_HTTP_CONNECTIONS_MAX", "50")
+        .with("TIDINGS_HTTP_HEADER_TIMEOUT_SECS", "1");
+    on_both_with(setup, async |harness| {
+        let mut silent = Vec::new();
+        for _ in 0..100 {
+            silent.push(TcpStream::connect(harness.hub().address()).await.unwrap());
+        }
+        assert_others_are_served(harness, 0).await;
+        drop(silent);
     })
     .await;
 }
@@ -53,8 +144,7 @@ async fn connections_that_send_nothing_are_closed_and_disturb_nobody() {
             silent.push(connection);
         }
         for number in 0..20 {
-            let body = whatsapp_text(&format!("wamid.{number}"), "447700900123", "hello", START);
-            harness.post_signed(Notification::whatsapp(&body)).await.expect(200);
+            assert_others_are_served(harness, number).await;
         }
         let closed = join_all(silent.iter_mut().map(async |connection| {
             let mut said = Vec::new();
