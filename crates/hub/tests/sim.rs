@@ -6,19 +6,22 @@
 //! [`verdict`] holds what happened at Meta against what the hub promises and has in its store.
 //!
 //! - [`plan`]: what is drawn from the seed.
+//! - [`database`]: where the hub keeps things, in memory or on a Postgres, and how it is asked past the hub.
 //! - [`world`]: everything outside the hub: the time, what is to happen, customers, callers, the log.
 //! - [`meta`]: Meta, as the hub sees it.
 //! - [`process`]: one process of the hub, from its start to its end, whichever it is.
 //! - [`history`]: one history, from its beginning to its verdict.
 //! - [`scale`]: much at once, in the same time, where nothing fails.
 //!
-//! `TIDINGS_SIM_HISTORIES` says how many there are, `TIDINGS_SIM_SEED` runs one alone and prints its log (with `-- --nocapture`).
+//! `TIDINGS_SIM_HISTORIES` says how many there are (`TIDINGS_SIM_HISTORIES_POSTGRES` on a Postgres), `TIDINGS_SIM_SEED` runs one alone and prints its log (with `-- --nocapture`).
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+#[path = "sim/database.rs"]
+mod database;
 #[path = "sim/history.rs"]
 mod history;
 #[path = "sim/meta.rs"]
@@ -34,10 +37,13 @@ mod verdict;
 #[path = "sim/world.rs"]
 mod world;
 
-use history::{Report, run};
+use database::Engine;
+use history::{Report, run, run_on};
 
 /// How many histories there are where nothing else is said.
 const HISTORIES: u64 = 1_000;
+/// The same on a Postgres, where each takes many times as long.
+const HISTORIES_POSTGRES: u64 = 50;
 /// How many of those that went wrong are shown.
 const SHOWN_MAX: usize = 3;
 /// How many histories are told twice, to see whether they are the same.
@@ -45,6 +51,23 @@ const TOLD_TWICE: u64 = 10;
 
 #[test]
 fn what_was_promised_holds_through_every_history() {
+    let histories = variable("TIDINGS_SIM_HISTORIES").unwrap_or(HISTORIES);
+    hold(histories, run);
+}
+
+/// The first of them, on the other engine: the statements are others there, and so is the order in which rows come.
+#[test]
+fn the_same_holds_on_postgres() {
+    if database::server().is_none() {
+        println!("there is no Postgres: on SQLite only");
+        return;
+    }
+    let histories = variable("TIDINGS_SIM_HISTORIES_POSTGRES").unwrap_or(HISTORIES_POSTGRES);
+    hold(histories, |seed| run_on(Engine::Postgres, seed));
+}
+
+/// Runs so many histories, or the one that is asked for alone.
+fn hold(histories: u64, run: impl Fn(u64) -> Report + Sync) {
     if let Some(seed) = variable("TIDINGS_SIM_SEED") {
         let report = run(seed);
         report.log.iter().for_each(|line| println!("{line}"));
@@ -52,7 +75,6 @@ fn what_was_promised_holds_through_every_history() {
         println!("{report}");
         return;
     }
-    let histories = variable("TIDINGS_SIM_HISTORIES").unwrap_or(HISTORIES);
     let next = AtomicU64::new(0);
     let failed: Mutex<Vec<Report>> = Mutex::default();
     let (sends, crashes, doubles) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));

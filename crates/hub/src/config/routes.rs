@@ -6,7 +6,7 @@ use super::layers::did_you_mean;
 use super::mistakes::Mistake;
 use super::reading::Reading;
 use crate::channels::model::is_channel_id;
-use crate::sending::route::model::{Policy, Success, TOLD};
+use crate::sending::route::model::{NONE, Policy, RouteOrder, Success, TOLD};
 use std::time::Duration;
 
 const FIELDS: [&str; 6] = [
@@ -80,6 +80,10 @@ fn policy(value: &Value) -> Result<Policy, (&'static str, String)> {
             "is small letters, digits and hyphens, such as \"default\"".to_owned(),
         )
     })?;
+    if name == NONE {
+        let problem = "stands in a request for no policy: call it something else".to_owned();
+        return Err(("name", problem));
+    }
     let order: Option<Vec<String>> = table.get("order").and_then(Value::as_array).and_then(|order| {
         order
             .iter()
@@ -136,7 +140,7 @@ fn policy(value: &Value) -> Result<Policy, (&'static str, String)> {
     };
     Ok(Policy {
         name: name.to_owned(),
-        order,
+        order: RouteOrder::Named(order),
         success,
         fallback_after,
         told,

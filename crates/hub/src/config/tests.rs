@@ -11,6 +11,7 @@ use super::layers::DEFAULTS;
 use super::settings::SETTINGS;
 use super::{Config, ConfigFile, Loaded, LogFormat, Sources};
 use crate::channels::model::ChannelKind;
+use crate::sending::route::model::{RouteOrder, Success, TOLD};
 
 fn variables(list: &[(&str, &str)]) -> BTreeMap<String, String> {
     list.iter()
@@ -848,5 +849,80 @@ fn a_channel_has_its_own_pace_where_it_names_one() {
             .iter()
             .any(|setting| setting.key == "channels.shop.messages_per_day"),
         "what it does not name is shown where its platform names it"
+    );
+}
+
+// Routes.
+
+#[test]
+fn a_policy_has_a_name_an_order_and_what_it_says_of_the_rest() {
+    let text = r#"
+[[routes]]
+name = "default"
+order = ["whatsapp-nl", "email"]
+fallback_after_secs = 60
+told = ""
+
+[[routes]]
+name = "slow"
+order = ["whatsapp"]
+success_status = "read"
+subject = "News"
+"#;
+    let policies = load(file(text)).config.routes;
+    let [first, second] = &policies[..] else {
+        panic!("two policies: {policies:?}")
+    };
+    let order = |words: &[&str]| RouteOrder::Named(words.iter().map(|word| (*word).to_owned()).collect());
+    assert_eq!(first.order, order(&["whatsapp-nl", "email"]));
+    assert_eq!(
+        (first.fallback_after, &first.told, first.success),
+        (Some(Duration::from_mins(1)), &None, Success::Delivered)
+    );
+    assert_eq!(second.order, order(&["whatsapp"]));
+    assert_eq!((second.fallback_after, second.success), (None, Success::Read));
+    assert_eq!(
+        (second.told.as_deref(), second.subject.as_deref()),
+        (Some(TOLD), Some("News"))
+    );
+}
+
+#[test]
+fn every_mistake_in_a_policy_is_told() {
+    for (lines, told) in [
+        (
+            "name = \"none\"\norder = [\"email\"]",
+            "name (tidings.toml): stands in a request for no policy: call it something else",
+        ),
+        (
+            "name = \"The usual\"\norder = [\"email\"]",
+            "name (tidings.toml): is small letters, digits and hyphens, such as \"default\"",
+        ),
+        (
+            "name = \"default\"\norder = []",
+            "order (tidings.toml): is a list of 1 to 10 ids or kinds of channels, such as [\"whatsapp\", \"email\"]",
+        ),
+        (
+            "name = \"default\"\norder = [\"email\"]\nsuccess_status = \"seen\"",
+            "success_status (tidings.toml): is not \"accepted\", \"sent\", \"delivered\" or \"read\"",
+        ),
+        (
+            "name = \"default\"\norder = [\"email\"]\nfallback_after_secs = 0",
+            "fallback_after_secs (tidings.toml): is a number from 1 to 2592000",
+        ),
+        (
+            "name = \"default\"\norder = [\"email\"]\nsubject = \" \"",
+            "subject (tidings.toml): is a line of 1 to 200 characters",
+        ),
+    ] {
+        is_refused(
+            file(&format!("[[routes]]\n{lines}\n")),
+            &format!("routes, no. 1: {told}"),
+        );
+    }
+    let twice = "[[routes]]\nname = \"a\"\norder = [\"email\"]\n".repeat(2);
+    is_refused(
+        file(&twice),
+        "routes, no. 2: name (tidings.toml): another policy is called \"a\" already",
     );
 }

@@ -3,6 +3,7 @@
 //! Of each message everything is looked up and checked before anything is written, so that in a batch one that is refused leaves its
 //! neighbours, which are kept by the same transaction, as they are.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -19,6 +20,7 @@ use crate::media::outbound;
 use crate::sending::model::{Fallback, Priority, Purpose, Scheduled, Terms};
 use crate::sending::recipient::{self, Found, Newcomer};
 use crate::sending::request::{self, Fault};
+use crate::sending::route::UnknownPolicy;
 use crate::sending::route::model::{Leg, Policy, further};
 use crate::sending::{comments, route, window};
 use crate::store::stream::NewStreamRow;
@@ -55,7 +57,7 @@ pub struct Order {
     pub expires_at: Option<Millis>,
     /// What to send in its place where the window has closed.
     pub fallback: Option<Template>,
-    /// The policy that it follows where its way does not serve; `None`: the usual one, if there is one.
+    /// The policy that it follows where its way does not serve; `None`: the usual one, if there is one; `none`: no other way is wanted.
     pub route: Option<String>,
     /// A document of the caller's own.
     pub metadata: Option<String>,
@@ -348,10 +350,8 @@ impl Acceptor {
         }
         let order = &self.order;
         let found = recipient::find(tx, &self.app, order, self.now)?;
-        let policy = match &order.route {
-            None => route::usual_policy(&self.app, &found.asked.id),
-            Some(name) => Some(route::policy(&self.app, name).ok_or_else(|| AcceptError::UnknownRoute(name.clone()))?),
-        };
+        let policy = route::followed(&self.app, order.route.as_deref(), &found.asked)
+            .map_err(|UnknownPolicy(name)| AcceptError::UnknownRoute(name))?;
         // Elsewhere there is no message to do it to.
         let policy = policy.filter(|_| !order.content.is_aside() && order.content.answers_comment().is_none());
         // As the caller knows it: what is wrong with it depends on no switch.
@@ -368,7 +368,10 @@ impl Acceptor {
         if channel.credentials.is_none() {
             return Err(AcceptError::ChannelNotUsable(channel.id.clone()));
         }
-        self.refuse_while_stopped(tx, &channel, policy.as_ref(), &conversation, newcomer.as_ref())?;
+        let routes = policy
+            .as_ref()
+            .map_or_else(Vec::new, |policy| route::channels_of(&self.app, policy, &asked.id));
+        self.refuse_while_stopped(tx, &channel, &routes, &conversation, newcomer.as_ref())?;
         let mut faults = request::check(kind, &order.content);
         if faults.is_empty() {
             faults = outbound::check(tx, &self.app, kind, &order.content)?;
@@ -438,6 +441,7 @@ impl Acceptor {
         let leg = policy.map(|policy| Leg {
             expires_at: order.expires_at,
             email_first,
+            asked: (asked.id != channel.id).then(|| asked.id.clone()),
             ..Leg::first(message.id, channel.id.clone(), &policy, due_at)
         });
         Ok(Plan::New(Box::new(Planned {
@@ -538,7 +542,7 @@ impl Acceptor {
         &self,
         tx: &mut Tx<'_>,
         channel: &Channel,
-        policy: Option<&Policy>,
+        routes: &[Arc<Channel>],
         conversation: &Conversation,
         newcomer: Option<&Newcomer>,
     ) -> Result<(), AcceptError> {
@@ -551,9 +555,8 @@ impl Acceptor {
         if self.app.flags.channel_enabled(&channel.id) {
             return Ok(());
         }
-        let routes = policy.map_or_else(Vec::new, |policy| route::channels_of(&self.app, policy));
         let identities = identities_of(tx, conversation, newcomer)?;
-        let is_open = further(&routes, |route| &route.id, &[], &channel.id)
+        let is_open = further(routes, |route| &route.id, &[], &channel.id)
             .iter()
             .any(|route| {
                 let route = self.app.channels.sending_for(route);
@@ -569,7 +572,7 @@ impl Acceptor {
     }
 
     /// Puts e-mail before the order of the policy, where the flag says so and the contact can be written to. Without a policy that is done for
-    /// those alone who leave the choice of the channel to Tidings.
+    /// those alone who leave the choice of the channel to Tidings, and not for whoever wants no other way.
     fn with_email_first(
         &self,
         tx: &mut Tx<'_>,
@@ -582,13 +585,13 @@ impl Acceptor {
         }
         let followed = match &policy {
             Some(policy) => Some(policy.clone()),
-            None if order.by == By::Auto => Some(Policy::built_in()),
+            None if order.by == By::Auto && order.route.is_none() => Some(Policy::built_in()),
             None => None,
         };
         let Some(followed) = followed else {
             return Ok((found, policy, false));
         };
-        for channel in route::channels_of(&self.app, &followed) {
+        for channel in route::channels_of(&self.app, &followed, &found.asked.id) {
             if channel.kind == ChannelKind::Email
                 && route::down(&self.app, &channel.id).is_none()
                 && route::worded(channel.kind, None, &order.content).is_ok()

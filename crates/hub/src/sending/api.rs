@@ -83,7 +83,8 @@ pub struct SendRequest {
     /// A template to send in its place, once, where the window for free-form messages has closed (WhatsApp).
     #[serde(default)]
     fallback_template: Option<Template>,
-    /// The policy of routes that it follows where its channel does not serve: one of the settings' `[[routes]]`, or `default`.
+    /// The policy of routes that it follows where its channel does not serve: one of the settings' `[[routes]]`, or `default`, which messages by
+    /// WhatsApp follow if this is left out: the channel, its backups, then e-mail. `none` for no other way.
     #[serde(default)]
     route: Option<String>,
     /// A document of your own that comes back with the message; 4 KiB at most.
@@ -455,7 +456,7 @@ impl From<AcceptError> for Problem {
             AcceptError::UnknownRoute(name) => Self::of_field(
                 Code::InvalidField,
                 "route",
-                format!("there is no policy `{name}`: name one of the settings' `[[routes]]`, or `default`"),
+                format!("there is no policy `{name}`: name one of the settings' `[[routes]]`, `default`, or `none`"),
             ),
             AcceptError::OutboundStopped(channel) => {
                 let what = channel.map_or_else(|| "Sending".to_owned(), |id| format!("Sending by channel `{id}`"));

@@ -45,8 +45,9 @@ const MIGRATIONS: &[Migration] = migrations! {
     15 "0015_looks",
     16 "0016_budgets",
     17 "0017_numbers",
+    18 "0018_asked_channels",
     19 "0019_comments_at_meta",
-    21 "0021_names_told",
+    20 "0020_names_told",
 };
 
 impl Tx<'_> {

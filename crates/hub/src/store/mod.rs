@@ -73,7 +73,8 @@ impl fmt::Debug for Store {
         f.write_str(match &*self.backend {
             Backend::Sqlite(_) => "Store(SQLite)",
             Backend::Postgres(_) => "Store(Postgres)",
-            Backend::Inline(_) => "Store(SQLite, inline)",
+            Backend::Inline(inline) if inline.engine() == "sqlite" => "Store(SQLite, inline)",
+            Backend::Inline(_) => "Store(Postgres, inline)",
         })
     }
 }
@@ -106,7 +107,7 @@ impl Store {
         .map_err(|_| OpenError::Interrupted)?
     }
 
-    /// A store for simulations: SQLite in memory, without threads.
+    /// A store for simulations, which runs each unit while its caller stands still.
     pub fn inline(database: &InlineDatabase, around: Arc<dyn Around>) -> Self {
         Self {
             backend: Arc::new(Backend::Inline(InlineStore::new(database.clone(), around, false))),
@@ -132,7 +133,8 @@ impl Store {
     /// `sqlite` or `postgres`.
     pub fn engine(&self) -> &'static str {
         match &*self.backend {
-            Backend::Sqlite(_) | Backend::Inline(_) => "sqlite",
+            Backend::Sqlite(_) => "sqlite",
+            Backend::Inline(inline) => inline.engine(),
             Backend::Postgres(_) => "postgres",
         }
     }

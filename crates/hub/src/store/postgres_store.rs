@@ -21,6 +21,7 @@ use std::time::Duration;
 use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::ToSql;
 use postgres::{Client, Config, NoTls, Statement};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -150,6 +151,77 @@ impl PostgresStore {
         drop((urgent, units, listening));
         for thread in threads.into_inner().expect("no thread panics while it holds this lock") {
             // A panic inside a unit is caught where it runs, so there is nothing to learn from the thread's own result.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// One connection, for whoever stands still until each unit is done: for simulations. The units run in a thread of its own, since the client
+/// cannot wait within a runtime, and there in the time of whoever waits.
+pub(super) struct PostgresInline {
+    /// There until the thread is to end.
+    jobs: Option<std::sync::mpsc::Sender<Waited>>,
+    translations: Arc<Translations>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A unit that is waited for.
+struct Waited {
+    job: Job,
+    runtime: Option<Handle>,
+    done: std::sync::mpsc::Sender<()>,
+}
+
+impl PostgresInline {
+    pub(super) fn open(url: &str) -> Result<Self, OpenError> {
+        let (config, tls) = postgres_tls::settings_of(url, None)?;
+        let translations = Arc::new(Translations::new(Dialect::Postgres));
+        let mut session = PostgresSession::new(config, tls, Arc::clone(&translations), Arc::default());
+        let (jobs, waited) = std::sync::mpsc::channel::<Waited>();
+        let thread = super::thread("store-inline", move || {
+            for Waited { job, runtime, done } in waited {
+                let _within = runtime.as_ref().map(Handle::enter);
+                session.run(job);
+                // Whoever waits may be gone by now.
+                let _ = done.send(());
+            }
+        })?;
+        Ok(Self {
+            jobs: Some(jobs),
+            translations,
+            thread: Some(thread),
+        })
+    }
+
+    /// Runs a unit, and has it answered.
+    pub(super) fn run(&self, job: Job) {
+        let (done, is_done) = std::sync::mpsc::channel();
+        let waited = Waited {
+            job,
+            runtime: Handle::try_current().ok(),
+            done,
+        };
+        // Without its thread the unit is dropped, and with it whoever is to be answered.
+        if self.jobs.as_ref().is_some_and(|jobs| jobs.send(waited).is_ok()) {
+            let _ = is_done.recv();
+        }
+    }
+
+    pub(super) fn translations(&self) -> &Translations {
+        &self.translations
+    }
+}
+
+impl std::fmt::Debug for PostgresInline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PostgresInline")
+    }
+}
+
+impl Drop for PostgresInline {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }

@@ -10,7 +10,7 @@ macro_rules! select_legs {
     ($rest:literal) => {
         concat!(
             "SELECT l.origin_id, l.leg, l.message_id, l.channel_id, l.policy, l.state, l.reason, l.at, l.due_at, l.looked_at, l.late_at,
-                l.no_route, l.expires_at, l.email_first ",
+                l.no_route, l.expires_at, l.email_first, l.asked_channel_id ",
             $rest
         )
     };
@@ -21,8 +21,8 @@ impl Tx<'_> {
     pub fn insert_leg(&mut self, leg: &Leg) -> Result<(), StoreError> {
         self.execute(
             "INSERT INTO message_routes (origin_id, leg, message_id, channel_id, policy, state, reason, at, due_at, looked_at, late_at, no_route,
-                expires_at, email_first)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                expires_at, email_first, asked_channel_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             params![
                 &leg.origin_id,
                 leg.number,
@@ -38,6 +38,7 @@ impl Tx<'_> {
                 &leg.no_route,
                 leg.expires_at,
                 leg.email_first,
+                leg.asked.as_ref().map(|channel| &channel.0),
             ],
         )?;
         Ok(())
@@ -45,10 +46,14 @@ impl Tx<'_> {
 
     /// Keeps what has changed of a leg.
     pub fn update_leg(&mut self, leg: &Leg) -> Result<(), StoreError> {
-        self.execute(
-            "UPDATE message_routes SET state = ?3, due_at = ?4, looked_at = ?5, late_at = ?6, no_route = ?7, at = ?8
-             WHERE origin_id = ?1 AND leg = ?2",
-            params![
+        self.update_legs(std::slice::from_ref(leg))
+    }
+
+    /// The same of many.
+    pub fn update_legs(&mut self, legs: &[Leg]) -> Result<(), StoreError> {
+        let mut rows = Rows::new();
+        for leg in legs {
+            rows.push(params![
                 &leg.origin_id,
                 leg.number,
                 leg.state.as_str(),
@@ -57,7 +62,14 @@ impl Tx<'_> {
                 leg.late_at,
                 &leg.no_route,
                 leg.at,
-            ],
+            ]);
+        }
+        self.execute_rows(
+            "UPDATE message_routes SET state = r.state, due_at = r.due_at, looked_at = r.looked_at, late_at = r.late_at,
+                no_route = r.no_route, at = r.at
+             {from r: origin_id blob, leg int, state text, due_at int, looked_at int, late_at int, no_route text, at int}
+             WHERE message_routes.origin_id = r.origin_id AND message_routes.leg = r.leg",
+            &rows,
         )?;
         Ok(())
     }
@@ -97,6 +109,21 @@ impl Tx<'_> {
             params![&origin],
         )?;
         rows.iter().map(leg).collect()
+    }
+
+    /// The legs of many messages, locked until the unit ends: each named by the message that was accepted, and those of one beside each other.
+    pub fn lock_legs_of_origins(&mut self, origins: &[MessageId]) -> Result<Vec<Leg>, StoreError> {
+        let mut rows = Rows::new();
+        for origin in origins {
+            rows.push(params![origin]);
+        }
+        let found = self.query_rows(
+            select_legs!(
+                "FROM {each r: id blob} message_routes AS l WHERE l.origin_id = r.id ORDER BY l.origin_id, l.leg {lock l}"
+            ),
+            &rows,
+        )?;
+        found.iter().map(leg).collect()
     }
 
     /// Of which message each of these is a later leg; those that are none are left out.
@@ -171,6 +198,7 @@ fn leg(row: &Row) -> Result<Leg, StoreError> {
         no_route: row.get(11)?,
         expires_at: row.get(12)?,
         email_first: row.get(13)?,
+        asked: row.get::<Option<String>>(14)?.map(ChannelId),
     })
 }
 

@@ -19,5 +19,7 @@ mod marketing;
 mod numbers;
 mod onward;
 mod pace;
+mod real_time;
 mod routes;
 mod switch;
+mod usual;

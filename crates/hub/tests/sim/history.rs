@@ -1,15 +1,15 @@
 //! One history: processes of the hub, one after the other, on one database, until nothing moves any more; and what is wrong then.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::ready;
-use std::sync::{Arc, Once};
+use std::sync::Once;
 
 use rand::Rng;
-use tidings::clock::from_millis;
-use tidings::store::{Around, Happening as StoreHappening, InlineDatabase, Store};
+use tidings::store::{Around, Happening as StoreHappening};
 
+use crate::database::{Database, Engine};
 use crate::meta::Call;
 use crate::plan::{Fault, Plan};
 use crate::process::{Ending, LOOK_EVERY, Process, SETTLED_WITHIN, is_empty, waiting};
@@ -23,6 +23,7 @@ const LINES_SHOWN_MAX: usize = 60;
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) seed: u64,
+    engine: Engine,
     plan: Plan,
     /// Every call that was made.
     pub(crate) calls: Vec<Call>,
@@ -42,14 +43,14 @@ impl fmt::Display for Report {
         let (plan, hidden) = (&self.plan, self.log.len().saturating_sub(LINES_SHOWN_MAX));
         writeln!(
             f,
-            "\nseed {}: {} messages taken, {} ends of a process",
-            self.seed, self.sends, self.crashes
+            "\nseed {} on {:?}: {} messages taken, {} ends of a process",
+            self.seed, self.engine, self.sends, self.crashes
         )?;
         writeln!(f, "  faults, and how often they hit: {:?}", self.met)?;
         writeln!(
             f,
-            "  outages {:?}, tokens expired {:?}, the clock set {:?}, unknown for {} s, {} calls at once, {} nodes",
-            plan.outages, plan.expired, plan.jumps, plan.unknown_after_secs, plan.parallel, plan.nodes
+            "  outages {:?}, the store away {:?}, tokens expired {:?}, the clock set {:?}, unknown for {} s, {} calls at once, {} nodes",
+            plan.outages, plan.away, plan.expired, plan.jumps, plan.unknown_after_secs, plan.parallel, plan.nodes
         )?;
         writeln!(f, "  … {hidden} lines before these")?;
         for line in self.log.iter().skip(hidden) {
@@ -58,9 +59,13 @@ impl fmt::Display for Report {
         for violation in &self.violations {
             writeln!(f, "  WRONG: {violation}")?;
         }
+        let test = match self.engine {
+            Engine::Sqlite => "what_was_promised",
+            Engine::Postgres => "the_same_holds_on_postgres",
+        };
         write!(
             f,
-            "  again, with all of it: TIDINGS_SIM_SEED={} cargo test -p tidings --test sim -- --nocapture what_was_promised",
+            "  again, with all of it: TIDINGS_SIM_SEED={} cargo test -p tidings --test sim -- --nocapture {test}",
             self.seed
         )
     }
@@ -71,10 +76,19 @@ pub(crate) fn run(seed: u64) -> Report {
     run_planned(Plan::of(seed))
 }
 
+/// The same on another engine.
+pub(crate) fn run_on(engine: Engine, seed: u64) -> Report {
+    run_planned_on(engine, Plan::of(seed))
+}
+
 /// Runs a history.
 pub(crate) fn run_planned(plan: Plan) -> Report {
+    run_planned_on(Engine::Sqlite, plan)
+}
+
+fn run_planned_on(engine: Engine, plan: Plan) -> Report {
     let panics = count_panics();
-    let database = database();
+    let database = Database::of_this_thread(engine);
     let world = World::new(plan.clone(), database.clone());
     let crashes = Running::new(&world, &database).run_until_settled();
     let mut world = world.lock();
@@ -90,6 +104,7 @@ pub(crate) fn run_planned(plan: Plan) -> Report {
     let distinct: std::collections::BTreeSet<&usize> = taken.iter().collect();
     Report {
         seed: plan.seed,
+        engine,
         calls: world.calls.clone(),
         plan,
         met: world.met.clone(),
@@ -104,14 +119,14 @@ pub(crate) fn run_planned(plan: Plan) -> Report {
 /// The processes that are there now.
 struct Running<'h> {
     world: &'h World,
-    database: &'h InlineDatabase,
+    database: &'h Database,
     processes: Vec<Option<Process>>,
     ends: usize,
     round: usize,
 }
 
 impl<'h> Running<'h> {
-    fn new(world: &'h World, database: &'h InlineDatabase) -> Self {
+    fn new(world: &'h World, database: &'h Database) -> Self {
         let nodes = world.lock().plan.nodes;
         Self {
             world,
@@ -217,7 +232,7 @@ impl<'h> Running<'h> {
             world.crashed_at.push(now);
             if self.processes.len() == 1 && world.rng.random_bool(0.3) {
                 world.note("and the power is cut");
-                self.database.cut_power().unwrap();
+                self.database.inline.cut_power().unwrap();
             }
         }
         world.break_off(node);
@@ -225,50 +240,6 @@ impl<'h> Running<'h> {
         let pause = world.rng.random_range(0..12_000);
         world.plan_at(now + pause, Happening::Start { node });
     }
-}
-
-/// A store as it is before anything has happened. Each thread has one, and empties it again and again, since what costs the most is to make
-/// its schema, and then to plan every statement anew.
-fn database() -> InlineDatabase {
-    DATABASE.with_borrow_mut(|kept| match kept {
-        Some(database) => {
-            database.cut_power().unwrap();
-            database.ask(|connection| connection.execute_batch(&empty(connection)).unwrap());
-            database.clone()
-        }
-        None => kept.insert(new_database()).clone(),
-    })
-}
-
-fn new_database() -> InlineDatabase {
-    let database = InlineDatabase::new().expect("a database in memory needs nothing that could be missing");
-    let store = Store::inline(&database, Arc::new(FairWeather));
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(store.migrate(from_millis(START))).unwrap();
-    database.ask(|connection| {
-        for table in tables(connection) {
-            let copy = format!("CREATE TEMP TABLE first_{table} AS SELECT * FROM {table}");
-            connection.execute_batch(&copy).unwrap();
-        }
-    });
-    database
-}
-
-/// What brings every table back to what it was at first. Entries of the outbox go before their counts, which triggers keep.
-fn empty(connection: &rusqlite::Connection) -> String {
-    let mut tables = tables(connection);
-    tables.sort_by_key(|table| table != "outbox");
-    let statements = tables
-        .iter()
-        .map(|table| format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM first_{table};"));
-    format!("BEGIN; {} COMMIT;", statements.collect::<String>())
-}
-
-fn tables(connection: &rusqlite::Connection) -> Vec<String> {
-    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name";
-    let mut statement = connection.prepare(sql).unwrap();
-    let names = statement.query_map([], |row| row.get(0)).unwrap();
-    names.map(Result::unwrap).collect()
 }
 
 /// Nothing happens around a unit.
@@ -286,7 +257,6 @@ impl Around for FairWeather {
 }
 
 thread_local! {
-    static DATABASE: RefCell<Option<InlineDatabase>> = const { RefCell::new(None) };
     /// How often something panicked in this thread.
     static PANICS: Cell<usize> = const { Cell::new(0) };
 }

@@ -13,7 +13,7 @@ use tidings_meta::notification::Platform;
 use tokio::time::sleep_until;
 
 use crate::plan::Fault;
-use crate::world::{Happening, Inner, START, World};
+use crate::world::{Happening, Inner, START, World, ordered};
 
 /// The WhatsApp number.
 pub(crate) const NUMBER: &str = "200000000000001";
@@ -242,6 +242,7 @@ impl Inner {
     /// A call has arrived, or was about to; `None` where the process dies at it.
     fn receive(&mut self, path: &str, body: &Value, token: &str) -> Option<(usize, Fate)> {
         let text = body["text"]["body"].as_str().or(body["message"]["text"].as_str());
+        let text = text.map(ordered);
         let Some(order) = text.and_then(|text| self.orders.iter().position(|order| order.text == text)) else {
             self.violated("only what was ordered is sent", body);
             return None;
@@ -252,7 +253,7 @@ impl Inner {
             Platform::WhatsApp => body["to"].as_str().or(body["recipient"].as_str()),
             Platform::Instagram => body["recipient"]["id"].as_str(),
         };
-        let is_right = line == Some(Line::of(platform)) || line == Some(Line::Backup) && self.orders[order].is_routed;
+        let is_right = line == Some(Line::of(platform)) || line == Some(Line::Backup) && self.orders[order].is_routed();
         let customer = &self.customers[self.orders[order].customer];
         let is_theirs = to.is_some_and(|to| {
             to.trim_start_matches('+') == customer.address || Some(to) == customer.user_id.as_deref()

@@ -206,6 +206,8 @@ pub(crate) struct Plan {
     pub(crate) backup: Option<Backup>,
     /// When nobody reaches Meta.
     pub(crate) outages: Vec<Stretch>,
+    /// When nobody reaches the store.
+    pub(crate) away: Vec<Stretch>,
     /// When the tokens do not work.
     pub(crate) expired: Vec<Stretch>,
     /// When nothing may be sent.
@@ -226,6 +228,7 @@ impl Plan {
             rotations: Vec::new(),
             backup: None,
             outages: Vec::new(),
+            away: Vec::new(),
             expired: Vec::new(),
             stopped: Vec::new(),
             jumps: Vec::new(),
@@ -267,7 +270,7 @@ impl Plan {
             Some(_) => &[Line::Main, Line::Backup, Line::Instagram],
             None => &[Line::Main, Line::Instagram],
         };
-        Self {
+        let mut plan = Self {
             seed,
             nodes,
             skew: if nodes > 1 && rng.random_bool(0.3) {
@@ -306,6 +309,11 @@ impl Plan {
                     (rng.random_bool(0.3) && fault.is_foreseen()).then_some((fault, rate))
                 })
                 .collect(),
-        }
+            away: Vec::new(),
+        };
+        // Drawn last: so the other draws of a seed are what they were before there was this.
+        let away = times(&mut rng, 0.25, 2);
+        plan.away = stretches(&mut rng, away);
+        plan
     }
 }

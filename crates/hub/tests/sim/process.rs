@@ -19,9 +19,9 @@ use tidings::config::{Config, Sources};
 use tidings::crypto::Keyring;
 use tidings::ids::Ids;
 use tidings::routes;
-use tidings::sending::route::model::{Policy, Success};
+use tidings::sending::route::model::{Policy, RouteOrder, Success};
 use tidings::server::Works;
-use tidings::store::{Around, Happening as StoreHappening, InlineDatabase, Store, StoreError};
+use tidings::store::{Around, Happening as StoreHappening, Store, StoreError};
 use tidings::tasks::Tasks;
 use tidings_meta::client::{Carrier, ClientOptions, GraphClient};
 use tidings_meta::notification::Platform;
@@ -31,9 +31,10 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 use tower::ServiceExt;
 
+use crate::database::Database;
 use crate::meta::{ACCOUNT, BUSINESS_ACCOUNT, Line, NUMBER, OTHER_NUMBER, REQUEST_TIMEOUT, Wire};
 use crate::plan::{Fault, PROMISES, Plan};
-use crate::world::{Answer, FIRST_TOKEN, Happening, Inner, UnderWay, World};
+use crate::world::{Answer, FIRST_TOKEN, Happening, Inner, START, UnderWay, Way, World};
 
 pub(crate) const ADMIN_KEY: &str = "a-key-for-simulations-alone";
 pub(crate) const MASTER_KEY: &str = "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
@@ -70,7 +71,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn begin(world: &World, database: &InlineDatabase, node: usize) -> Self {
+    pub(crate) fn begin(world: &World, database: &Database, node: usize) -> Self {
         let runtime = Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
@@ -126,7 +127,7 @@ struct Life {
 }
 
 impl Life {
-    async fn run(world: World, database: InlineDatabase, node: usize) -> Ending {
+    async fn run(world: World, database: Database, node: usize) -> Ending {
         let (clock, plan, seed) = {
             let mut world = world.lock();
             world.note(format_args!("node {node} starts"));
@@ -134,10 +135,11 @@ impl Life {
         };
         let config = config(&plan);
         let around = Arc::new(Weather(world.clone()));
-        let store = if plan.nodes > 1 {
-            Store::inline_shared(&database, around)
+        // Whoever has a Postgres never knows whether others have it too.
+        let store = if plan.nodes > 1 || database.is_on_a_server() {
+            Store::inline_shared(&database.inline, around)
         } else {
-            Store::inline(&database, around)
+            Store::inline(&database.inline, around)
         };
         // Another process makes other ids.
         let ids = Ids::seeded(clock.clone(), seed);
@@ -416,8 +418,10 @@ impl Inner {
             known.not_before = Some(now + after);
             body["sendAt"] = json!(from_millis(wall + after).to_string());
         }
-        if known.is_routed {
-            body["route"] = json!(POLICY);
+        match known.way {
+            Way::Alone => body["route"] = json!("none"),
+            Way::Usual => {}
+            Way::Named => body["route"] = json!(POLICY),
         }
         let body = body.to_string();
         known.body = Some(body.clone());
@@ -577,7 +581,7 @@ impl Inner {
         }
         self.orders[order].message_id = id;
         self.orders[order].answer = Answer::Accepted;
-        if known.is_none() && !self.orders[order].is_routed && self.hits(Fault::Cancelled) {
+        if known.is_none() && !self.orders[order].is_routed() && self.hits(Fault::Cancelled) {
             self.plan_in(0..6_000, Happening::Cancel { order });
         }
     }
@@ -616,6 +620,8 @@ enum Turn {
     On,
     After(i64),
     Refused,
+    /// After so long.
+    Away(i64),
     Dead,
 }
 
@@ -623,16 +629,23 @@ impl Weather {
     fn take(&self, turn: impl FnOnce(&mut Inner) -> Turn) -> StoreHappening {
         let turn = turn(&mut self.0.lock());
         let world = self.0.clone();
+        let after = async move |millis: i64| {
+            let until = {
+                let world = world.lock();
+                world.instant(world.now() + millis)
+            };
+            sleep_until(until).await;
+        };
         Box::pin(async move {
             match turn {
                 Turn::On => Ok(()),
                 Turn::After(millis) => {
-                    let until = {
-                        let world = world.lock();
-                        world.instant(world.now() + millis)
-                    };
-                    sleep_until(until).await;
+                    after(millis).await;
                     Ok(())
+                }
+                Turn::Away(millis) => {
+                    after(millis).await;
+                    Err(StoreError::Unavailable("nobody reaches it".to_owned()))
                 }
                 Turn::Refused => Err(StoreError::Unavailable("as the seed wills it".to_owned())),
                 Turn::Dead => std::future::pending().await,
@@ -652,8 +665,19 @@ impl Around for Weather {
 }
 
 impl Inner {
+    fn is_store_away(&self) -> bool {
+        let at = self.now() - START;
+        !self.is_calm && self.plan.away.iter().any(|stretch| stretch.contains(&at))
+    }
+
     fn turn(&mut self, refusing: Fault, place: &str, writes: bool) -> Turn {
         let what = if writes { "write" } else { "read" };
+        // What was under way when it went is kept, and nobody is told.
+        if self.is_store_away() {
+            self.note(format_args!("the store is away {place} a {what}"));
+            let longest = if self.rng.random_bool(0.1) { 2_000 } else { 50 };
+            return Turn::Away(self.rng.random_range(1..longest));
+        }
         if self.hits(Fault::StoreCrash) {
             self.note(format_args!("the process dies {place} a {what}"));
             self.crash();
@@ -694,9 +718,11 @@ fn config(plan: &Plan) -> Config {
             let mut config = TWO_NUMBERS.clone();
             config.routes = vec![Policy {
                 name: POLICY.to_owned(),
-                order: [Line::Main, Line::Backup]
-                    .map(|line| line.channel().to_owned())
-                    .to_vec(),
+                order: RouteOrder::Named(
+                    [Line::Main, Line::Backup]
+                        .map(|line| line.channel().to_owned())
+                        .to_vec(),
+                ),
                 success: Success::Delivered,
                 fallback_after: backup
                     .late_after_secs
@@ -761,31 +787,20 @@ pub(crate) fn channels_by(config: &Config, carrier: Arc<dyn Carrier>) -> Channel
     Channels::new(keyring, client.clone(), client)
 }
 
-pub(crate) fn is_empty(database: &InlineDatabase) -> bool {
-    let rows: i64 = database.ask(|connection| {
-        connection
-            .query_row(
-                "SELECT (SELECT COUNT(*) FROM outbox) + (SELECT COUNT(*) FROM event_queue) + (SELECT COUNT(*) FROM scheduled_messages)",
-                [],
-                |row| row.get(0),
-            )
-            .unwrap()
-    });
+pub(crate) fn is_empty(database: &Database) -> bool {
+    let rows = database.number(
+        "SELECT (SELECT COUNT(*) FROM outbox) + (SELECT COUNT(*) FROM event_queue) + (SELECT COUNT(*) FROM scheduled_messages)",
+    );
     rows == 0
 }
 
 /// What waits, for whoever has to find out why.
-pub(crate) fn waiting(database: &InlineDatabase) -> String {
-    let entries: Vec<String> = database.ask(|connection| {
-        let mut statement = connection
-            .prepare(
-                "SELECT json_extract(m.content, '$.text') || ' is ' || o.state || ', head ' || o.head || ', due at ' || o.due_at || ', '
-                    || COALESCE(o.reason, '') FROM outbox AS o JOIN messages AS m ON m.id = o.message_id
-                 UNION ALL SELECT 'event ' || e.external_id || ' due at ' || q.due_at FROM event_queue AS q JOIN events AS e ON e.id = q.event_id",
-            )
-            .unwrap();
-        let rows = statement.query_map([], |row| row.get(0)).unwrap();
-        rows.map(Result::unwrap).collect()
-    });
+pub(crate) fn waiting(database: &Database) -> String {
+    let entries = database.rows(
+        "SELECT {text m.content} || ' is ' || o.state || ', head ' || o.head || ', due at ' || o.due_at || ', ' || COALESCE(o.reason, '')
+            FROM outbox AS o JOIN messages AS m ON m.id = o.message_id
+         UNION ALL SELECT 'event ' || e.external_id || ' due at ' || q.due_at FROM event_queue AS q JOIN events AS e ON e.id = q.event_id",
+    );
+    let entries: Vec<String> = entries.into_iter().flatten().flatten().collect();
     entries.join("; ")
 }

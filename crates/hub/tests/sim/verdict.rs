@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tidings::store::InlineDatabase;
 
+use crate::database::{Database, Words};
 use crate::meta::{Call, Line, Of};
 use crate::plan::{Fault, PROMISES};
-use crate::world::{Answer, Inner, Order, TURN};
+use crate::world::{Answer, Inner, Order, TURN, Way, ordered};
 
 /// How long after a sign was acknowledged the hub may still not know of it.
 const KNOWN_WITHIN: i64 = 3_000;
@@ -36,7 +36,7 @@ struct Message {
 }
 
 /// Looks through everything.
-pub(crate) fn check(world: &mut Inner, database: &InlineDatabase) {
+pub(crate) fn check(world: &mut Inner, database: &Database) {
     let messages = messages(database);
     events_are_kept_once(world, database);
     what_was_written_is_there_once(world, &messages, database);
@@ -53,44 +53,47 @@ pub(crate) fn check(world: &mut Inner, database: &InlineDatabase) {
     }
 }
 
-fn messages(database: &InlineDatabase) -> Vec<Message> {
-    database.ask(|connection| {
-        let mut statement = connection
-            .prepare(
-                "SELECT lower(hex(m.id)), m.outbound, COALESCE(json_extract(m.content, '$.text'), ''), m.external_id, m.status,
-                    m.maybe_duplicate, m.error_text, lower(hex(c.contact_id)), m.channel_id
-                 FROM messages AS m JOIN conversations AS c ON c.id = m.conversation_id ORDER BY m.id",
-            )
-            .unwrap();
-        let rows = statement
-            .query_map([], |row| {
-                Ok(Message {
-                    id: row.get(0)?,
-                    outbound: row.get(1)?,
-                    text: row.get(2)?,
-                    external_id: row.get(3)?,
-                    status: row.get(4)?,
-                    maybe_duplicate: row.get(5)?,
-                    error: row.get(6)?,
-                    contact: row.get(7)?,
-                    channel: row.get(8)?,
-                })
-            })
-            .unwrap();
-        rows.map(Result::unwrap).collect()
-    })
+fn messages(database: &Database) -> Vec<Message> {
+    let rows = database.rows(
+        "SELECT {hex m.id}, m.outbound, {text m.content}, m.external_id, m.status, m.maybe_duplicate, m.error_text, {hex c.contact_id},
+            m.channel_id
+         FROM messages AS m JOIN conversations AS c ON c.id = m.conversation_id ORDER BY m.id",
+    );
+    let message = |row: Words| {
+        let [
+            id,
+            outbound,
+            text,
+            external_id,
+            status,
+            maybe_duplicate,
+            error,
+            contact,
+            channel,
+        ] = <[Option<String>; 9]>::try_from(row).expect("as many as were asked for");
+        Message {
+            id: id.unwrap_or_default(),
+            outbound: outbound.as_deref() == Some("1"),
+            text: ordered(&text.unwrap_or_default()).to_owned(),
+            external_id,
+            status: status.unwrap_or_default(),
+            maybe_duplicate: maybe_duplicate.as_deref() == Some("1"),
+            error,
+            contact: contact.unwrap_or_default(),
+            channel: channel.unwrap_or_default(),
+        }
+    };
+    rows.into_iter().map(message).collect()
 }
 
-fn pairs(database: &InlineDatabase, sql: &str) -> Vec<(String, String)> {
-    database.ask(|connection| {
-        let mut statement = connection.prepare(sql).unwrap();
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-        rows.map(Result::unwrap).collect()
-    })
+fn pairs(database: &Database, sql: &str) -> Vec<(String, String)> {
+    let mut rows = database.rows(sql);
+    let word = |row: &mut Words, column: usize| row[column].take().unwrap_or_default();
+    rows.iter_mut().map(|row| (word(row, 0), word(row, 1))).collect()
 }
 
 /// Every event that was answered with 200 is kept once and was understood; nothing else is kept.
-fn events_are_kept_once(world: &mut Inner, database: &InlineDatabase) {
+fn events_are_kept_once(world: &mut Inner, database: &Database) {
     let mut kept: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (external_id, status) in pairs(database, "SELECT external_id, status FROM events") {
         kept.entry(external_id).or_default().push(status);
@@ -116,8 +119,8 @@ fn events_are_kept_once(world: &mut Inner, database: &InlineDatabase) {
 }
 
 /// Every message of a customer whose event was acknowledged is there once, in the customer's conversation.
-fn what_was_written_is_there_once(world: &mut Inner, messages: &[Message], database: &InlineDatabase) {
-    let identities = pairs(database, "SELECT shown, lower(hex(contact_id)) FROM contact_identities");
+fn what_was_written_is_there_once(world: &mut Inner, messages: &[Message], database: &Database) {
+    let identities = pairs(database, "SELECT shown, {hex contact_id} FROM contact_identities");
     for event in world.events.clone() {
         let Of::Message { customer, text } = event.of else {
             continue;
@@ -174,7 +177,7 @@ fn what_was_ordered_was_sent(world: &mut Inner, messages: &[Message]) {
             says_what_became_of_it(world, number, message, line, &taken);
             is_repeated_only_blindly(world, number, message, &calls);
         }
-        if order.is_routed {
+        if order.is_routed() {
             goes_on_only_where_it_did_not_serve(world, number, &calls);
         }
         is_sent_in_its_time(world, number, &order, &calls);
@@ -198,7 +201,7 @@ fn it_was_taken_as_it_was_said(world: &mut Inner, order: &Order, found: &[&Messa
         world.violated("one key is one message", format_args!("{order:?}"));
     }
     // Routes add messages, one for each further number.
-    if order.is_routed && found.is_empty() && order.answer == Answer::Accepted {
+    if order.is_routed() && found.is_empty() && order.answer == Answer::Accepted {
         world.violated("no accepted message is missing", format_args!("{order:?}"));
     }
 }
@@ -213,7 +216,7 @@ fn says_what_became_of_it(world: &mut Inner, number: usize, message: &Message, l
         return;
     }
     // That somebody withdrew it is reason enough.
-    let was_cancelled = message.status == "cancelled" && !world.orders[number].is_routed;
+    let was_cancelled = message.status == "cancelled" && !world.orders[number].is_routed();
     if ended && !was_cancelled && message.error.as_ref().is_none_or(String::is_empty) {
         world.violated("a message that failed says why", says);
         return;
@@ -252,11 +255,27 @@ fn says_what_became_of_it(world: &mut Inner, number: usize, message: &Message, l
     {
         world.violated("a message shows how far Meta says it got", says);
     } else if told("echo") && !went && !echo_came_too_late(world, number) {
-        // What was seen is told by an id alone: where neither the answer nor the echo came, nobody can say whose it is.
         world.violated("a message that came back as an echo was sent", says);
+    } else if was_seen_by_name(world, number, line) && !went {
+        world.violated("a message that was seen was sent", says);
     } else if told("failed") && arrived == 0 && taken.len() == 1 && !ended {
         world.violated("a message that failed later shows it", says);
     }
+}
+
+/// Whether it was told that a message was seen, under an id that the answer to the call had named. By that alone, where neither the answer nor
+/// the echo came, nobody can say whose it is.
+fn was_seen_by_name(world: &Inner, number: usize, line: Line) -> bool {
+    world.events.iter().any(|event| {
+        let Of::Sign { call, says: "seen" } = event.of else {
+            return false;
+        };
+        let call = &world.calls[call];
+        event.acknowledged_at.is_some()
+            && call.order == number
+            && call.line == line
+            && was_answered(world, call, i64::MAX)
+    })
 }
 
 /// Instagram tells of a message that came out of nowhere by an echo alone, which bears nothing of the attempt: after the message has expired
@@ -305,12 +324,23 @@ fn is_repeated_only_blindly(world: &mut Inner, number: usize, message: &Message,
 
 /// By another number a message goes only if it is not known to have served by the first.
 fn goes_on_only_where_it_did_not_serve(world: &mut Inner, number: usize, calls: &[(usize, Call)]) {
-    let is_given_time = world.plan.backup.is_some_and(|backup| backup.late_after_secs.is_some());
+    let is_given_time = world.orders[number].way == Way::Named
+        && world.plan.backup.is_some_and(|backup| backup.late_after_secs.is_some());
     let signs: &[&str] = if is_given_time {
         &["delivered", "read"]
     } else {
         &["sent", "delivered", "read"]
     };
+    let left_at = calls
+        .iter()
+        .find(|(_, call)| call.line == Line::Backup)
+        .map(|(_, call)| call.at);
+    // Two nodes' times differ by a moment here, which is nobody's doing.
+    let is_back = |call: &Call| call.line != Line::Backup && left_at.is_some_and(|left_at| call.at > left_at + TURN);
+    if let Some((back, _)) = calls.iter().find(|(_, call)| is_back(call)) {
+        let what = format!("order {number} by call {back}");
+        world.violated("what has gone on is not sent any more where it was", what);
+    }
     for (earlier, call) in calls {
         let Some((later, again)) = calls.iter().find(|(at, again)| at > earlier && again.line != call.line) else {
             continue;
@@ -407,10 +437,10 @@ fn orders_stay_in_order(world: &mut Inner) {
     }
 }
 
-fn attempts_have_ends(world: &mut Inner, database: &InlineDatabase) {
+fn attempts_have_ends(world: &mut Inner, database: &Database) {
     let open = pairs(
         database,
-        "SELECT lower(hex(id)), request FROM attempts WHERE finished_at IS NULL",
+        "SELECT {hex id}, request FROM attempts WHERE finished_at IS NULL",
     );
     for (id, request) in open {
         world.violated("every attempt has an end", format_args!("{id}: {request}"));
@@ -444,7 +474,8 @@ fn the_pace_is_kept(world: &mut Inner, pace: usize) {
 fn nothing_is_sent_while_stopped(world: &mut Inner) {
     // Another node learns of it from the store, as soon as that answers.
     let slow = [Fault::StoreSlow, Fault::StoreRefuses, Fault::StoreUnsure];
-    if world.plan.nodes > 1 && slow.iter().any(|fault| world.plan.faults.contains_key(fault)) {
+    let may_be_slow = !world.plan.away.is_empty() || slow.iter().any(|fault| world.plan.faults.contains_key(fault));
+    if world.plan.nodes > 1 && may_be_slow {
         return;
     }
     for (from, until) in world.silent.clone() {
@@ -466,11 +497,11 @@ fn nothing_is_sent_while_stopped(world: &mut Inner) {
 }
 
 /// The counters, which are kept beside the events, say how many there are.
-fn counters_are_right(world: &mut Inner, database: &InlineDatabase) {
+fn counters_are_right(world: &mut Inner, database: &Database) {
     let wrong = pairs(
         database,
         "SELECT platform || ' ' || kind || ' ' || status, CAST(SUM(count) AS TEXT) FROM (
-            SELECT platform, kind, status, count FROM event_counts UNION ALL SELECT platform, kind, status, -1 FROM events)
+            SELECT platform, kind, status, count FROM event_counts UNION ALL SELECT platform, kind, status, -1 FROM events) AS counted
          GROUP BY platform, kind, status HAVING SUM(count) <> 0",
     );
     for (what, by) in wrong {
@@ -479,7 +510,7 @@ fn counters_are_right(world: &mut Inner, database: &InlineDatabase) {
 }
 
 /// The stream told of every message's making once. (Histories are too short for it to be pruned.)
-fn the_stream_tells_of_each_message_once(world: &mut Inner, messages: &[Message], database: &InlineDatabase) {
+fn the_stream_tells_of_each_message_once(world: &mut Inner, messages: &[Message], database: &Database) {
     let mut told: BTreeMap<String, usize> = BTreeMap::new();
     for (changes, _) in pairs(database, "SELECT changes, '' FROM stream") {
         let changes: Vec<Value> = serde_json::from_str(&changes).unwrap();

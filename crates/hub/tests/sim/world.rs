@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 use tidings::clock::Clock;
-use tidings::store::InlineDatabase;
 use tidings_meta::notification::Platform;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::database::Database;
 use crate::meta::{Call, Event, Line, Post};
 use crate::plan::{Fault, Plan};
 
@@ -96,6 +96,17 @@ pub(crate) enum Answer {
     Unsure,
 }
 
+/// By which numbers a message may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// By the one that it asks for.
+    Alone,
+    /// By another where the first does not serve, as the hub has it of itself.
+    Usual,
+    /// The same, by a policy of the settings.
+    Named,
+}
+
 /// A message that a caller wants sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Order {
@@ -113,8 +124,8 @@ pub(crate) struct Order {
     pub(crate) not_before: Option<i64>,
     /// When it was first asked for.
     pub(crate) asked_at: Option<i64>,
-    /// Whether it goes by another number where the first does not serve.
-    pub(crate) is_routed: bool,
+    /// By which numbers it may go.
+    pub(crate) way: Way,
     /// When somebody was told that it is withdrawn.
     pub(crate) cancelled_at: Option<i64>,
     /// Whether it was asked for twice at the same time: the one may be refused, and the other not.
@@ -130,6 +141,18 @@ pub(crate) struct Order {
     pub(crate) repeating: bool,
 }
 
+/// What was ordered, without what the contact is told before it on another way.
+pub(crate) fn ordered(text: &str) -> &str {
+    text.rsplit("\n\n").next().unwrap_or(text)
+}
+
+impl Order {
+    /// Whether it goes by another number where the first does not serve.
+    pub(crate) fn is_routed(&self) -> bool {
+        self.way != Way::Alone
+    }
+}
+
 /// The world. Cheap to clone; every clone is the same world.
 #[derive(Debug, Clone)]
 pub(crate) struct World(Arc<Mutex<Inner>>);
@@ -137,7 +160,7 @@ pub(crate) struct World(Arc<Mutex<Inner>>);
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) plan: Plan,
-    database: InlineDatabase,
+    database: Database,
     pub(crate) rng: ChaCha12Rng,
     /// The time, where no process is looked at.
     base: i64,
@@ -210,7 +233,7 @@ pub(crate) enum UnderWay {
 }
 
 impl World {
-    pub(crate) fn new(plan: Plan, database: InlineDatabase) -> Self {
+    pub(crate) fn new(plan: Plan, database: Database) -> Self {
         let world = Inner {
             database,
             rng: ChaCha12Rng::seed_from_u64(plan.seed ^ 0x5EED_0F7E_1113_2026),
@@ -366,7 +389,7 @@ impl Inner {
             sent_after,
             not_before: None,
             asked_at: None,
-            is_routed: self.plan.backup.is_some() && known.platform == Platform::WhatsApp && self.rng.random_bool(0.7),
+            way: self.way(known.platform),
             cancelled_at: None,
             was_asked_twice: false,
             twin_ids: Vec::new(),
@@ -375,6 +398,17 @@ impl Inner {
             message_id: None,
             asked: 0,
             repeating: false,
+        }
+    }
+
+    fn way(&mut self, platform: Platform) -> Way {
+        if self.plan.backup.is_none() || platform != Platform::WhatsApp {
+            return Way::Alone;
+        }
+        match self.rng.random_range(0..10) {
+            0..3 => Way::Alone,
+            3..6 => Way::Usual,
+            _ => Way::Named,
         }
     }
 
@@ -451,10 +485,11 @@ impl Inner {
 
     /// Whether the running process leads a channel at this moment, as the store has it.
     pub(crate) fn leads(&self, line: Line) -> bool {
-        let owner: Option<String> = self.database.ask(|connection| {
-            let sql = "SELECT owner FROM channel_leases WHERE channel_id = ?1";
-            connection.query_row(sql, [line.channel()], |row| row.get(0)).unwrap()
-        });
+        let channel = line.channel();
+        let found = self.database.rows(&format!(
+            "SELECT owner FROM channel_leases WHERE channel_id = '{channel}'"
+        ));
+        let owner = found.into_iter().flatten().next().flatten();
         owner.is_some() && owner == self.running_frame().name
     }
 

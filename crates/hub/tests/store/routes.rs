@@ -26,6 +26,7 @@ async fn legs(lab: &Lab) -> [Leg; 2] {
         due_at: None,
         expires_at: Some(BEGIN + 60_000),
         email_first: true,
+        asked: Some(whatsapp()),
         ..Leg::first(message.id, backup(), &policy, BEGIN)
     };
     let kept = [first.clone(), next.clone()];
@@ -48,6 +49,11 @@ fn legs_read_back_in_their_order_and_are_found_by_what_they_wait_for() {
             .await;
         assert_eq!(found, [first.clone(), next.clone()]);
         assert_eq!(lab.write(move |tx| tx.lock_legs(origin)).await, found);
+        assert_eq!(
+            lab.write(move |tx| tx.lock_legs_of_origins(&[MessageId::MIN, origin]))
+                .await,
+            found
+        );
         let mut by_message = lab
             .read(move |tx| tx.legs_of_messages(&[origin, later, MessageId::MIN]))
             .await;
@@ -89,11 +95,19 @@ fn legs_read_back_in_their_order_and_are_found_by_what_they_wait_for() {
             at: BEGIN + 7,
             ..next
         };
-        let kept = changed.clone();
-        lab.write(move |tx| tx.update_leg(&kept)).await;
+        let reached = Leg {
+            state: LegState::Reached,
+            due_at: None,
+            ..first
+        };
+        let kept = [reached.clone(), changed.clone()];
+        lab.write(move |tx| tx.update_legs(&kept)).await;
         assert_eq!(lab.read(|tx| tx.routes_at_work(&backup(), BEGIN + 9, 10)).await, []);
         assert_eq!(lab.read(|tx| tx.routes_at_work(&whatsapp(), -1, 10)).await, []);
-        assert_eq!(lab.read(move |tx| tx.legs_of_origins(&[origin])).await[1], changed);
+        assert_eq!(
+            lab.read(move |tx| tx.legs_of_origins(&[origin])).await,
+            [reached, changed]
+        );
     });
 }
 

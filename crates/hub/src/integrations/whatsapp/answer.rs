@@ -1,5 +1,7 @@
 //! What whoever signed a request is told about its message: they wait for Meta's answer, for as long as a call to Meta may take.
 
+use std::time::Duration;
+
 use tidings_meta::error::{Class, explain_code};
 use tidings_meta::notification::Platform;
 use tokio::time::Instant;
@@ -9,8 +11,8 @@ use crate::channels::model::Held;
 use crate::conversations::model::{ChannelId, Failure, Message, Status};
 use crate::http::problem::{Code, MetaProblem, Problem};
 use crate::ids::MessageId;
-use crate::sending::route::model::LegState;
-use crate::sending::{route, wait};
+use crate::sending::route::model::{Leg, LegState};
+use crate::sending::wait;
 use crate::store::StoreError;
 
 /// How far a message got while it was waited for.
@@ -22,72 +24,87 @@ pub enum Progress {
     Queued,
 }
 
-/// Waits for Meta's answer to a message.
+/// How long it takes at most until it is seen that a message goes on by another route, or cannot.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Waits for Meta's answer to a message; where that is final, until it is known whether another route takes it.
 pub async fn wait(app: &App, id: MessageId) -> Result<Progress, Problem> {
     let deadline = Instant::now() + app.config.graph.request_timeout;
     let mut changes = app.channels.changes();
     loop {
-        let message = app.store.read(move |tx| tx.message_by_id(id)).await?;
+        let (message, legs) = app
+            .store
+            .read(move |tx| Ok::<_, StoreError>((tx.message_by_id(id)?, tx.legs_of_origins(&[id])?)))
+            .await?;
         let Some(message) = message else {
             return Ok(Progress::Queued);
         };
-        if !is_waiting(&message) {
-            return answered(app, message).await;
-        }
-        // With a policy it goes on by another way.
-        if route::usual_policy(app, &message.channel_id).is_none()
-            && let Some(held) = refused_credentials(app, &message.channel_id)
-        {
-            return Err(token_invalid(&held, id));
+        let onward = Onward::of(id, &legs);
+        match message.status {
+            Status::Accepted | Status::Sent | Status::Delivered | Status::Read => {
+                return Ok(Progress::Accepted(message.external_id));
+            }
+            Status::Received => return Ok(Progress::Queued),
+            Status::Failed | Status::Cancelled | Status::Expired => match onward {
+                Onward::Nowhere => return Err(refused(&message)),
+                Onward::Taken(other) => return elsewhere(app, other).await,
+                Onward::OnItsWay => return Ok(Progress::Queued),
+                Onward::Open => {}
+            },
+            Status::Queued | Status::Sending => {
+                if let (Onward::Nowhere, Some(held)) = (onward, refused_credentials(app, &message.channel_id)) {
+                    return Err(token_invalid(&held, id));
+                }
+            }
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        tokio::select! {
-            biased;
-            waited = wait::until_answered(app, id, left) => match waited? {
-                Some(message) => return answered(app, message).await,
-                None => return Ok(Progress::Queued),
-            },
-            () = changes.changed() => {}
+        if left.is_zero() {
+            return Ok(Progress::Queued);
         }
-    }
-}
-
-fn is_waiting(message: &Message) -> bool {
-    matches!(message.status, Status::Queued | Status::Sending)
-}
-
-async fn answered(app: &App, message: Message) -> Result<Progress, Problem> {
-    match message.status {
-        Status::Received | Status::Queued | Status::Sending => Ok(Progress::Queued),
-        Status::Accepted | Status::Sent | Status::Delivered | Status::Read => {
-            Ok(Progress::Accepted(message.external_id))
-        }
-        Status::Failed | Status::Cancelled | Status::Expired => {
-            let elsewhere = elsewhere(app, message.id).await?;
-            elsewhere.ok_or_else(|| refused(&message))
-        }
-    }
-}
-
-/// How far a message got that its first channel did not get there, by another route; `None` if there is none.
-async fn elsewhere(app: &App, id: MessageId) -> Result<Option<Progress>, StoreError> {
-    app.store
-        .read(move |tx| {
-            let legs = tx.legs_of_origins(&[id])?;
-            let took = legs
-                .iter()
-                .rev()
-                .find(|leg| leg.message_id != id && matches!(leg.state, LegState::Awaiting | LegState::Reached));
-            if let Some(leg) = took {
-                let message = tx.message_by_id(leg.message_id)?;
-                return Ok(Some(Progress::Accepted(
-                    message.and_then(|message| message.external_id),
-                )));
+        if legs.is_empty() {
+            tokio::select! {
+                biased;
+                waited = wait::until_answered(app, id, left) => if waited?.is_none() { return Ok(Progress::Queued) },
+                () = changes.changed() => {}
             }
-            let is_at_work = legs.iter().any(|leg| leg.state.is_at_work());
-            Ok(is_at_work.then_some(Progress::Queued))
-        })
-        .await
+        } else {
+            // What becomes of its routes is told of other messages.
+            tokio::time::sleep(left.min(LOOK)).await;
+        }
+    }
+}
+
+/// Where a message goes that its own channel does not serve.
+enum Onward {
+    /// Nowhere: there is no other route, or none that served.
+    Nowhere,
+    /// That is not known yet.
+    Open,
+    /// By another route, which does not have it yet.
+    OnItsWay,
+    /// By another route, as this message, which that has taken.
+    Taken(MessageId),
+}
+
+impl Onward {
+    /// Of a message, by the legs of its way.
+    fn of(id: MessageId, legs: &[Leg]) -> Self {
+        let has_it = |leg: &&Leg| leg.message_id != id && matches!(leg.state, LegState::Awaiting | LegState::Reached);
+        if let Some(leg) = legs.iter().rev().find(has_it) {
+            return Self::Taken(leg.message_id);
+        }
+        match legs.iter().find(|leg| leg.state.is_at_work()) {
+            Some(leg) if leg.message_id != id => Self::OnItsWay,
+            Some(leg) if leg.no_route.is_none() => Self::Open,
+            Some(_) | None => Self::Nowhere,
+        }
+    }
+}
+
+/// How far a message got that another route has taken.
+async fn elsewhere(app: &App, id: MessageId) -> Result<Progress, Problem> {
+    let message = app.store.read(move |tx| tx.message_by_id(id)).await?;
+    Ok(Progress::Accepted(message.and_then(|message| message.external_id)))
 }
 
 /// Why the channel is held, if it is because Meta refuses its credentials.

@@ -7,6 +7,10 @@
 //! Guarantee: of two legs Tidings itself never sends both. What still waits on the old leg is withdrawn in the unit that makes the new one;
 //! what is being sent, or of unknown outcome, is waited for, as long as the policy says, or, where its channel sends nothing, until its time is
 //! up; it goes on marked as what may be a double. What Meta has and delivers after all is told as late.
+//!
+//! Where the settings name no policy `default`, messages by WhatsApp follow the built-in one as soon as there is another route at all: a backup
+//! of their channel, or e-mail. Then nearly every message has a leg of which nothing but good is told, so those are looked at all at once
+//! ([`tell_of_progress`]), and only the others one by one.
 
 pub mod model;
 
@@ -23,7 +27,8 @@ use crate::sending::{request, sender, switch, window};
 use crate::store::stream::NewStreamRow;
 use crate::store::{StoreError, Tx};
 use crate::stream::model::Change;
-use model::{DEFAULT, Leave, Leg, LegState, Policy, Queued, Success, Verdict, further, judge};
+use model::{DEFAULT, Leave, Leg, LegState, NONE, Policy, Queued, RouteOrder, Success, Verdict, further, judge};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// How many messages are looked at by one transaction.
@@ -39,19 +44,46 @@ pub fn policy(app: &App, name: &str) -> Option<Policy> {
     named.or_else(|| Policy::unnamed(name))
 }
 
-/// The policy that messages of a channel follow which name none.
-pub fn usual_policy(app: &App, channel: &ChannelId) -> Option<Policy> {
-    let policy = app.config.routes.iter().find(|policy| policy.name == DEFAULT)?;
-    channels_of(app, policy)
-        .iter()
-        .any(|of| of.id == *channel)
-        .then(|| policy.clone())
+/// There is no policy of this name.
+#[derive(Debug)]
+pub struct UnknownPolicy(pub String);
+
+/// The policy that a message follows which asks for a channel: the one that it names, else the usual one; `None`: it goes by no other route.
+pub fn followed(app: &App, named: Option<&str>, asked: &Channel) -> Result<Option<Policy>, UnknownPolicy> {
+    match named {
+        None => Ok(usual_policy(app, asked)),
+        Some(NONE) => Ok(None),
+        Some(name) => policy(app, name)
+            .map(Some)
+            .ok_or_else(|| UnknownPolicy(name.to_owned())),
+    }
 }
 
-/// The channels of a policy, in its order. A kind stands for every channel of it that the policy does not name.
-pub fn channels_of(app: &App, policy: &Policy) -> Vec<Arc<Channel>> {
+/// What messages follow that name no policy: `default` of the settings, if it has their channel. Where the settings have none, the built-in one,
+/// by WhatsApp, and if there is another route.
+fn usual_policy(app: &App, asked: &Channel) -> Option<Policy> {
+    if let Some(policy) = app.config.routes.iter().find(|policy| policy.name == DEFAULT) {
+        let has_it = channels_of(app, policy, &asked.id)
+            .iter()
+            .any(|channel| channel.id == asked.id);
+        return has_it.then(|| policy.clone());
+    }
+    let built_in = Policy::built_in();
+    let has_another = channels_of(app, &built_in, &asked.id)
+        .iter()
+        .any(|channel| channel.id != asked.id && channel.credentials.is_some());
+    (asked.kind == ChannelKind::WhatsApp && has_another).then_some(built_in)
+}
+
+/// The channels of a policy for a message that asked for one of them, in its order. A kind stands for every channel of it that the policy does
+/// not name.
+pub fn channels_of(app: &App, policy: &Policy, asked: &ChannelId) -> Vec<Arc<Channel>> {
+    let words = match &policy.order {
+        RouteOrder::Named(words) => words,
+        RouteOrder::OfChannel => return of_channel(app, asked),
+    };
     let mut found: Vec<Arc<Channel>> = Vec::new();
-    for word in &policy.order {
+    for word in words {
         if let Some(channel) = app.channels.get(&ChannelId(word.clone())) {
             found.push(channel);
         } else if let Some(kind) = ChannelKind::from_word(word) {
@@ -59,11 +91,29 @@ pub fn channels_of(app: &App, policy: &Policy) -> Vec<Arc<Channel>> {
                 app.channels
                     .all()
                     .into_iter()
-                    .filter(|channel| channel.kind == kind && !policy.order.contains(&channel.id.0)),
+                    .filter(|channel| channel.kind == kind && !words.contains(&channel.id.0)),
             );
         }
     }
     found
+}
+
+/// A channel, its backups, and e-mail.
+fn of_channel(app: &App, asked: &ChannelId) -> Vec<Arc<Channel>> {
+    let (mut found, mut by_email) = (Vec::new(), Vec::new());
+    let itself = app.channels.get(asked);
+    let kind = itself.as_ref().map(|channel| channel.kind);
+    for channel in app.channels.all() {
+        if channel.id == *asked {
+            continue;
+        }
+        if channel.kind == ChannelKind::Email {
+            by_email.push(channel);
+        } else if channel.backup_for.as_ref() == Some(asked) && kind.is_none_or(|kind| kind == channel.kind) {
+            found.push(channel);
+        }
+    }
+    itself.into_iter().chain(found).chain(by_email).collect()
 }
 
 /// Why a channel sends nothing; `None` if it does, or if nothing at all is sent.
@@ -141,6 +191,10 @@ async fn look_at(app: &App, mut origins: Vec<MessageId>, now: Millis) -> Result<
     // In one order everywhere, so that two nodes cannot hold what the other one waits for.
     origins.sort_unstable();
     origins.dedup();
+    let origins = tell_of_progress(app, origins, now).await?;
+    if origins.is_empty() {
+        return Ok(false);
+    }
     let unit = app.clone();
     let (channels, late) = app
         .store
@@ -170,6 +224,50 @@ async fn look_at(app: &App, mut origins: Vec<MessageId>, now: Millis) -> Result<
         app.senders.nudge(channel);
     }
     Ok(!channels.is_empty())
+}
+
+/// Keeps how far those messages got, all at once, that are on their first way and go on it; answers with the others.
+async fn tell_of_progress(app: &App, origins: Vec<MessageId>, now: Millis) -> Result<Vec<MessageId>, StoreError> {
+    let unit = app.clone();
+    app.store
+        .write(move |tx| {
+            // The first leg of a way is the message that was accepted itself.
+            let messages = tx.lock_messages(&origins)?;
+            let mut legs = tx.lock_legs_of_origins(&origins)?;
+            let entries: HashMap<MessageId, EntryState> = (tx.lock_entries(&origins)?.into_iter())
+                .map(|entry| (entry.message_id, entry.state))
+                .collect();
+            let mut others = origins.clone();
+            let mut told = Vec::new();
+            for of_origin in legs.chunk_by_mut(|leg, next| leg.origin_id == next.origin_id) {
+                let [leg] = of_origin else { continue };
+                let message = messages.iter().find(|message| message.id == leg.message_id);
+                let policy = policy(&unit, &leg.policy);
+                let (Some(message), Some(policy), true) = (message, policy, leg.state.is_at_work()) else {
+                    continue;
+                };
+                let state = entries.get(&message.id).copied();
+                // Whether the time of such a one is up takes more than that.
+                if state == Some(EntryState::Unknown) {
+                    continue;
+                }
+                let queued = state.map(|state| Queued { state, is_up: false });
+                let down = down(&unit, &message.channel_id);
+                let success = success(&unit, &policy, &message.channel_id);
+                let after = policy.fallback_after;
+                let verdict = judge(leg, message, queued, success, after, down.as_deref(), now);
+                if matches!(verdict, Verdict::MoveOn { .. }) {
+                    continue;
+                }
+                leg.looked_at = now;
+                leg.follow(&verdict, message.status, state.is_some());
+                others.retain(|other| *other != leg.origin_id);
+                told.push(leg.clone());
+            }
+            tx.update_legs(&told)?;
+            Ok::<_, StoreError>(others)
+        })
+        .await
 }
 
 /// One look at one message.
@@ -214,7 +312,9 @@ impl Way<'_> {
             Some(message) => tx.conversation_by_id(message.conversation_id)?.map(|of| of.contact_id),
             None => None,
         };
-        let order = channels_of(self.app, &policy);
+        let order = known
+            .first()
+            .map_or_else(Vec::new, |leg| channels_of(self.app, &policy, leg.asked()));
         let mut routes = order.clone();
         for route in order.iter().chain(&channels_of_legs(self.app, &known)) {
             // What has been put in a channel's place is looked at with it.
@@ -279,7 +379,7 @@ impl Way<'_> {
     ) -> Result<(), StoreError> {
         let entry = tx.lock_entry(message.id)?;
         let down = down(self.app, &message.channel_id);
-        let success = self.success(policy, &message.channel_id);
+        let success = success(self.app, policy, &message.channel_id);
         let leg = &mut legs[index];
         leg.looked_at = self.now;
         let queued = match &entry {
@@ -362,7 +462,7 @@ impl Way<'_> {
             return Ok(());
         }
         let (status, channel) = (messages[at].status, messages[at].channel_id.clone());
-        let success = self.success(policy, &channel);
+        let success = success(self.app, policy, &channel);
         if legs[index].hear(status, success, self.now) {
             self.late += 1;
             self.changes
@@ -393,16 +493,6 @@ impl Way<'_> {
             }
         }
         tx.update_leg(&legs[index])
-    }
-
-    /// E-mail tells nothing after it was taken.
-    fn success(&self, policy: &Policy, channel: &ChannelId) -> Success {
-        let kind = self.app.channels.get(channel).map(|channel| channel.kind);
-        if kind == Some(ChannelKind::Email) {
-            Success::Accepted
-        } else {
-            policy.success
-        }
     }
 
     /// The routes that can still be taken, each channel that was switched by its backup; before all others the backup of the channel that
@@ -640,6 +730,16 @@ impl Way<'_> {
         self.changes.push(self.row(&message, created));
         self.channels.push(channel.id.clone());
         Ok(message.id)
+    }
+}
+
+/// How far a message has to get on a channel. E-mail tells nothing after it was taken.
+fn success(app: &App, policy: &Policy, channel: &ChannelId) -> Success {
+    let kind = app.channels.get(channel).map(|channel| channel.kind);
+    if kind == Some(ChannelKind::Email) {
+        Success::Accepted
+    } else {
+        policy.success
     }
 }
 

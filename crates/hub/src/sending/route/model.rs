@@ -7,8 +7,10 @@ use crate::conversations::model::{ChannelId, Message, Millis, Status};
 use crate::ids::MessageId;
 use crate::sending::model::EntryState;
 
-/// The policy that messages follow which name none, where the settings define it.
+/// The policy that messages follow which name none: that of the settings, else the built-in one.
 pub const DEFAULT: &str = "default";
+/// Stands in a request for no policy at all.
+pub const NONE: &str = "none";
 /// The policy of messages that follow none, and are moved all the same: no name in the settings has spaces.
 const BY_HAND: &str = "by hand";
 /// What the contact is told on a further route where the settings say nothing else.
@@ -21,8 +23,8 @@ const ROUTE: &str = "{route}";
 pub struct Policy {
     /// Its name.
     pub name: String,
-    /// Ids or kinds of channels, the first choice first.
-    pub order: Vec<String>,
+    /// The routes, the first choice first.
+    pub order: RouteOrder,
     /// How far a message has to get for its route to have served.
     pub success: Success,
     /// How long it may take to get there.
@@ -33,12 +35,21 @@ pub struct Policy {
     pub subject: Option<String>,
 }
 
+/// How the routes of a policy are found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteOrder {
+    /// These ids or kinds of channels.
+    Named(Vec<String>),
+    /// The channel that was asked for, its backups, and e-mail.
+    OfChannel,
+}
+
 impl Policy {
-    /// What a request means by `default` where the settings say nothing else.
+    /// What `default` is where the settings say nothing else.
     pub fn built_in() -> Self {
         Self {
             name: DEFAULT.to_owned(),
-            order: ["whatsapp", "whatsapp-backup", "email"].map(str::to_owned).to_vec(),
+            order: RouteOrder::OfChannel,
             success: Success::Delivered,
             fallback_after: None,
             told: Some(TOLD.to_owned()),
@@ -50,7 +61,7 @@ impl Policy {
     pub fn by_hand() -> Self {
         Self {
             name: BY_HAND.to_owned(),
-            order: Vec::new(),
+            order: RouteOrder::Named(Vec::new()),
             told: None,
             ..Self::built_in()
         }
@@ -201,6 +212,8 @@ pub struct Leg {
     pub expires_at: Option<Millis>,
     /// E-mail was put before the order of the policy.
     pub email_first: bool,
+    /// The channel that was asked for, where the message was accepted on another one.
+    pub asked: Option<ChannelId>,
 }
 
 impl Leg {
@@ -221,7 +234,13 @@ impl Leg {
             no_route: None,
             expires_at: None,
             email_first: false,
+            asked: None,
         }
+    }
+
+    /// The channel that the order of the policy is reckoned from.
+    pub fn asked(&self) -> &ChannelId {
+        self.asked.as_ref().unwrap_or(&self.channel_id)
     }
 
     /// As if it had just begun: its message was queued again. When it has to have got there is found out at the next look.

@@ -189,19 +189,24 @@ impl Harness {
     }
 
     async fn start_hub(&mut self) {
-        let environment = self.environment();
-        let verify_token = |name: &str| environment.get(name).cloned().unwrap_or_default();
-        let tokens = [
-            (Object::WhatsApp, "whatsapp", verify_token("WHATSAPP_VERIFY_TOKEN")),
-            (Object::Instagram, "instagram", verify_token("INSTAGRAM_VERIFY_TOKEN")),
-        ];
-        let config = self.config(environment);
+        let config = self.config(self.environment());
         self.running = Some(Running::start(config, self.clock.clone()).await);
-        if self.setup.is_subscribed {
-            for (object, name, token) in tokens {
-                let callback = self.url(&format!("/api/webhooks/{name}"));
-                self.sandbox.subscribe(object, &callback, &token).await.unwrap();
-            }
+        self.subscribe().await;
+    }
+
+    /// Has Meta call the hub, if the test wants it.
+    async fn subscribe(&self) {
+        if !self.setup.is_subscribed {
+            return;
+        }
+        let environment = self.environment();
+        for (object, name, token) in [
+            (Object::WhatsApp, "whatsapp", "WHATSAPP_VERIFY_TOKEN"),
+            (Object::Instagram, "instagram", "INSTAGRAM_VERIFY_TOKEN"),
+        ] {
+            let callback = self.url(&format!("/api/webhooks/{name}"));
+            let token = environment.get(token).cloned().unwrap_or_default();
+            self.sandbox.subscribe(object, &callback, &token).await.unwrap();
         }
     }
 
@@ -271,6 +276,15 @@ impl Harness {
         }
         self.setup = change(self.setup.clone());
         self.start_hub().await;
+    }
+
+    /// Stops the hub, and goes on with another one on the same store.
+    pub async fn hand_over_to(&mut self, other: Running) {
+        let running = self.running.replace(other);
+        self.subscribe().await;
+        if let Some(running) = running {
+            running.stop().await;
+        }
     }
 
     /// Lets the hub die on the spot, whatever it is doing.

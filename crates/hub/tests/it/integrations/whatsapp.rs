@@ -7,7 +7,7 @@ use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tidings::integrations::whatsapp::signature;
-use tidings_sandbox::{Content, FaultKind, FaultRequest, LedgerKind, Number, Template, TemplateStatus};
+use tidings_sandbox::{Content, FaultKind, FaultRequest, LedgerKind, Number, SmtpOptions, Template, TemplateStatus};
 
 use crate::harness::{Answer, Harness, NUMBER, Setup, fault, on_both, on_both_with, text};
 
@@ -622,6 +622,26 @@ async fn what_goes_on_by_another_route_is_no_failure() {
         assert_eq!(again["messageId"], id);
         assert!(again["providerMessageId"].is_string(), "{again}");
         assert_eq!(sent(harness), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn where_no_other_route_can_take_it_a_failure_is_told_as_ever() {
+    let mut setup = setup();
+    setup.sandbox.smtp = Some(SmtpOptions::default());
+    on_both_with(setup, async |harness| {
+        // Nobody knows the guest's e-mail address.
+        refuse(harness, 131_026, Some(1), "messages");
+        let refused = call(harness, BOOKING, &booking()).await.problem(422, "message_refused");
+        assert_eq!(refused["meta"]["code"], 131_026, "{refused}");
+        refuse(harness, 190, None, "any");
+        let mut other = booking();
+        other["bookingDetails"]["location"] = json!("De Kade");
+        let held = call(harness, BOOKING, &other)
+            .await
+            .problem(503, "whatsapp_token_invalid");
+        assert_eq!(held["meta"]["code"], 190, "{held}");
     })
     .await;
 }

@@ -148,6 +148,40 @@ async fn another_node_takes_over_from_one_that_died() {
     .await;
 }
 
+/// Leases last longer here than a test waits: whoever stops in order lets go of its channels.
+#[tokio::test]
+async fn the_channels_of_a_node_that_is_stopped_are_sending_again_at_once() {
+    let setup = Setup::default()
+        .with("TIDINGS_SENDING_LEASE_MS", "60000")
+        .with("TIDINGS_MASTER_KEY", &"0f".repeat(32));
+    on_both_with(setup, async |harness| {
+        if !harness.is_shared() {
+            return;
+        }
+        harness.sandbox.write("amara", NUMBER, text("hello")).unwrap();
+        harness.projected().await;
+        let conversation = harness.conversation().await;
+        let other = harness.another_hub(|_| ()).await;
+        let leads = |hub: &tidings::server::Hub| hub.app().leases.lead(&whatsapp()).is_some();
+        for words in ["first", "second", "third"] {
+            let sent = harness.reply(&conversation, words).await;
+            harness.message_until(&sent, "accepted").await;
+        }
+        // Whichever of the two leads the channel is stopped; the other one sends in its place.
+        let is_here = leads(harness.hub());
+        assert!(is_here || leads(other.hub()), "somebody has sent them");
+        if is_here {
+            harness.hand_over_to(other).await;
+        } else {
+            other.stop().await;
+        }
+        let last = harness.reply(&conversation, "last").await;
+        harness.message_until(&last, "accepted").await;
+        assert_eq!(harness.accepted("amara"), ["first", "second", "third", "last"]);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn two_nodes_send_everything_once_while_the_lead_changes_hands() {
     let graph = Graph::start().await;

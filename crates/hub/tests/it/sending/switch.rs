@@ -6,9 +6,14 @@ use tidings_sandbox::{FaultKind, FaultRequest, LedgerKind};
 
 use super::answers::waits_for;
 use super::routes::{OTHER_NUMBER, begin, by_route, queued, stop, two_numbers};
-use crate::harness::{ADMIN_KEY, Answer, Harness, NUMBER, fault, on_both_with, text};
+use crate::harness::{ADMIN_KEY, Answer, Harness, NUMBER, Setup, fault, on_both_with, text};
 
 const SWITCH: &str = "/api/v1/channels/whatsapp/switch";
+
+/// Two numbers whose messages go on by nothing but what an operator does.
+fn by_hand() -> Setup {
+    two_numbers().with_file("[[routes]]\nname = \"default\"\norder = [\"email\"]\n")
+}
 
 async fn back(harness: &Harness) -> Value {
     let request = harness.request(Method::DELETE, SWITCH).bearer_auth(ADMIN_KEY);
@@ -30,7 +35,7 @@ fn numbers(harness: &Harness) -> Vec<String> {
 
 #[tokio::test]
 async fn new_and_waiting_messages_go_by_the_backup_until_the_number_is_switched_back() {
-    on_both_with(two_numbers(), async |harness| {
+    on_both_with(by_hand(), async |harness| {
         let conversation = begin(harness).await;
         harness.sandbox.write("amara", OTHER_NUMBER, text("hello too")).unwrap();
         harness.projected().await;
@@ -95,7 +100,7 @@ async fn new_and_waiting_messages_go_by_the_backup_until_the_number_is_switched_
 
 #[tokio::test]
 async fn the_window_is_that_of_the_backup_and_what_it_cannot_take_waits_until_the_number_is_back() {
-    on_both_with(two_numbers(), async |harness| {
+    on_both_with(by_hand(), async |harness| {
         let conversation = begin(harness).await;
         stop(harness, "whatsapp", "stop").await;
         let waiting = queued(harness, &conversation, "for the number alone").await;
@@ -130,7 +135,7 @@ async fn the_window_is_that_of_the_backup_and_what_it_cannot_take_waits_until_th
 
 #[tokio::test]
 async fn a_reaction_waits_for_the_number_that_has_the_message_it_is_put_on() {
-    on_both_with(two_numbers(), async |harness| {
+    on_both_with(by_hand(), async |harness| {
         let conversation = begin(harness).await;
         harness.sandbox.write("amara", OTHER_NUMBER, text("hello too")).unwrap();
         harness.projected().await;
@@ -163,7 +168,7 @@ async fn a_reaction_waits_for_the_number_that_has_the_message_it_is_put_on() {
 
 #[tokio::test]
 async fn what_had_failed_and_is_queued_again_goes_by_the_backup_too() {
-    on_both_with(two_numbers(), async |harness| {
+    on_both_with(by_hand(), async |harness| {
         harness.foresee_refusals(&[131_026]);
         let conversation = begin(harness).await;
         let undeliverable = FaultRequest {
@@ -198,7 +203,7 @@ async fn what_had_failed_and_is_queued_again_goes_by_the_backup_too() {
 
 #[tokio::test]
 async fn what_stayed_of_unknown_outcome_is_repeated_by_the_backup_once_and_says_so() {
-    on_both_with(two_numbers(), async |harness| {
+    on_both_with(by_hand(), async |harness| {
         let conversation = begin(harness).await;
         harness.sandbox.write("amara", OTHER_NUMBER, text("hello too")).unwrap();
         harness.projected().await;
@@ -218,7 +223,7 @@ async fn what_stayed_of_unknown_outcome_is_repeated_by_the_backup_once_and_says_
 
 #[tokio::test]
 async fn what_a_hub_was_sending_when_it_died_is_found_also_on_a_number_that_was_switched() {
-    on_both_with(two_numbers(), async |harness| {
+    on_both_with(by_hand(), async |harness| {
         let conversation = begin(harness).await;
         harness.sandbox.write("amara", OTHER_NUMBER, text("hello too")).unwrap();
         harness.projected().await;
@@ -249,7 +254,7 @@ async fn what_a_hub_was_sending_when_it_died_is_found_also_on_a_number_that_was_
 
 #[tokio::test]
 async fn only_a_backup_that_can_send_takes_a_place() {
-    on_both_with(two_numbers(), async |harness| {
+    on_both_with(by_hand(), async |harness| {
         let of = |id: &str| format!("/api/v1/channels/{id}/switch");
         let no_backup = harness.post(&of("whatsapp-backup"), &json!({})).await;
         no_backup.problem(409, "no_backup");
