@@ -19,6 +19,8 @@ use crate::store::{StoreError, Tx};
 
 /// So long before Meta forgets a file it is handed over anew.
 const EXPIRY_MARGIN: Millis = 60 * 60 * 1000;
+/// When nothing was found that could be of no use.
+const NEVER: Millis = 0;
 /// How long a link in a mail opens.
 const MAIL_LINK_SECS: i64 = 30 * 24 * 60 * 60;
 
@@ -195,7 +197,7 @@ impl Known {
                 Some((UploadStatus::Failed(failure), changed_at)) if changed_at >= queued_at => {
                     return Resolved::Failed(failure.clone());
                 }
-                _ => wanted.push(Upload {
+                found => wanted.push(Upload {
                     key,
                     status: UploadStatus::Wanted {
                         due_at: now,
@@ -203,7 +205,10 @@ impl Known {
                     },
                     size: stored.size as i64,
                     mime_type: stored.mime_type.to_owned(),
-                    changed_at: now,
+                    changed_at: match found {
+                        Some((UploadStatus::Ready { .. } | UploadStatus::Failed(_), changed_at)) => changed_at,
+                        Some((UploadStatus::Wanted { .. }, _)) | None => NEVER,
+                    },
                     attempts: 0,
                 }),
             }

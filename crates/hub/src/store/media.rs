@@ -474,28 +474,39 @@ impl Tx<'_> {
             .collect()
     }
 
-    /// Has files handed to Meta, as soon as may be. Of one that is wanted already nothing changes.
+    /// Has files handed to Meta, as soon as may be. Of one that is wanted already nothing changes. One that is not is handed over anew if it is
+    /// as it was found, at its `changed_at`: since then somebody else may have had it handed over.
     pub fn want_media_uploads(&mut self, uploads: &[Upload], now: Millis) -> Result<(), StoreError> {
-        let mut rows = Rows::new();
+        let (mut new, mut found) = (Rows::new(), Rows::new());
         for upload in uploads {
-            rows.push(params![
-                &upload.key.channel_id.0,
-                &upload.key.account,
-                hash(Some(&upload.key.sha256)),
-                &upload.key.kind,
+            let (channel, account, kind) = (&upload.key.channel_id.0, &upload.key.account, &upload.key.kind);
+            let sha256 = hash(Some(&upload.key.sha256));
+            new.push(params![
+                channel,
+                account,
+                sha256,
+                kind,
                 upload.size,
                 &upload.mime_type,
-                now,
+                now
             ]);
+            let sha256 = hash(Some(&upload.key.sha256));
+            found.push(params![channel, account, sha256, kind, upload.changed_at, now]);
         }
         self.execute_rows(
             "INSERT INTO media_uploads (channel_id, account, sha256, kind, status, size, mime_type, changed_at, attempts, due_at)
              {insert r.channel_id, r.account, r.sha256, r.kind, 'wanted', r.size, r.mime_type, r.now, 0, r.now of r: channel_id text,
                 account text, sha256 blob, kind text, size int, mime_type text, now int}
-             ON CONFLICT (channel_id, account, sha256, kind) DO UPDATE SET status = 'wanted', meta_id = NULL, expires_at = NULL, attempts = 0,
-                due_at = EXCLUDED.due_at, changed_at = EXCLUDED.changed_at, code = NULL, subcode = NULL, reason = NULL
-                WHERE media_uploads.status <> 'wanted'",
-            &rows,
+             ON CONFLICT (channel_id, account, sha256, kind) DO NOTHING",
+            &new,
+        )?;
+        self.execute_rows(
+            "UPDATE media_uploads SET status = 'wanted', meta_id = NULL, expires_at = NULL, attempts = 0, due_at = r.now, changed_at = r.now,
+                code = NULL, subcode = NULL, reason = NULL
+             {from r: channel_id text, account text, sha256 blob, kind text, found_at int, now int}
+             WHERE media_uploads.channel_id = r.channel_id AND media_uploads.account = r.account AND media_uploads.sha256 = r.sha256
+                AND media_uploads.kind = r.kind AND media_uploads.status <> 'wanted' AND media_uploads.changed_at = r.found_at",
+            &found,
         )?;
         Ok(())
     }

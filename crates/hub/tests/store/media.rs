@@ -352,7 +352,14 @@ fn a_file_is_handed_over_once_and_anew_when_it_was_forgotten() {
         assert!(settle(failed.clone()).await);
         assert_eq!(find(1).await, Some(ready.clone()));
         assert_eq!(find(2).await, Some(failed));
-        want(vec![upload(2)], BEGIN + 20).await;
+        // Who saw that it was still wanted, and hears only now that it is done, does not have it done once more.
+        want(vec![upload(1), upload(2)], BEGIN + 20).await;
+        assert_eq!(take(BEGIN + 20).await, []);
+        let found = Upload {
+            changed_at: BEGIN + 8,
+            ..upload(2)
+        };
+        want(vec![found], BEGIN + 20).await;
         assert_eq!(take(BEGIN + 20).await, [hash(2)]);
         let again = Upload {
             status: UploadStatus::Wanted {

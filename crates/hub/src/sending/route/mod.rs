@@ -10,7 +10,7 @@
 //!
 //! Where the settings name no policy `default`, messages by WhatsApp follow the built-in one as soon as there is another route at all: a backup
 //! of their channel, or e-mail. Then nearly every message has a leg of which nothing but good is told, so those are looked at all at once
-//! ([`tell_of_progress`]), and only the others one by one.
+//! (`tell_of_progress`), and only the others one by one.
 
 pub mod model;
 
