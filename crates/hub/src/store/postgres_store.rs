@@ -36,8 +36,8 @@ const CONNECTIONS: usize = 6;
 /// Before so many units nothing has become long.
 const UNITS_BEFORE_PLANNING: u64 = 64;
 /// Those that are kept for notifications from Meta: a unit is some fifteen statements one after the other, and while it waits for the server the next one
-/// can go on.
-pub(super) const URGENT_CONNECTIONS: usize = 3;
+/// can go on. A third one wins nothing: they wait for the same counters.
+pub(super) const URGENT_CONNECTIONS: usize = 2;
 /// How often a unit is run again after it lost to another transaction.
 const CONFLICTS_MAX: u32 = 8;
 /// How soon the thread that listens notices that it is to end.
