@@ -49,6 +49,13 @@ impl Tx<'_> {
         if taken.is_some() {
             return Ok(false);
         }
+        let is_same = self.query_opt(
+            "SELECT id FROM channels WHERE id = ?1 AND kind = ?2 AND account = ?3",
+            params![&id.0, kind, account],
+        )?;
+        if is_same.is_none() {
+            self.forget_number_facts(id)?;
+        }
         let changed = self.execute(
             "INSERT INTO channels (id, kind, account, business_account, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (id) DO UPDATE SET kind = EXCLUDED.kind, account = EXCLUDED.account,
@@ -158,6 +165,7 @@ impl Tx<'_> {
             "UPDATE channels SET switched_to = NULL WHERE switched_to = ?1",
             params![&id.0],
         )?;
+        self.forget_number_facts(id)?;
         self.bump_revision()?;
         Ok(true)
     }

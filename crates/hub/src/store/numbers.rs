@@ -96,6 +96,12 @@ impl Tx<'_> {
         self.bump_revision()
     }
 
+    /// The channel is of no number any more, or of another one.
+    pub(super) fn forget_number_facts(&mut self, channel: &ChannelId) -> Result<(), StoreError> {
+        self.execute("DELETE FROM number_facts WHERE channel_id = ?1", params![&channel.0])?;
+        Ok(())
+    }
+
     /// What was read of each number.
     pub fn number_facts(&mut self) -> Result<Vec<(ChannelId, NumberFacts)>, StoreError> {
         let rows = self.query(

@@ -14,6 +14,8 @@
 //!
 //! The column `head`: 0 behind its head; 1 the head; 2 set aside until it is due; 3 until there is room.
 
+use std::collections::HashSet;
+
 use super::value::{FromValue, Row, Rows, Value, params};
 use super::{StoreError, Tx};
 use crate::conversations::model::{ChannelId, Failure, Millis};
@@ -86,6 +88,7 @@ impl Tx<'_> {
     /// before they can see the one that is being put behind it.
     fn lock_head(&mut self, channel: &ChannelId, conversation: ConversationId) -> Result<bool, StoreError> {
         const LOOKS_MAX: usize = 100;
+        let mut has_locked_those_aside = false;
         for _ in 0..LOOKS_MAX {
             let head = self.query_opt(
                 "SELECT o.message_id FROM outbox AS o WHERE o.channel_id = ?1 AND o.conversation_id = ?2 AND +o.head = 1 {lock o}",
@@ -96,11 +99,22 @@ impl Tx<'_> {
             }
             // The head that was waited for is gone: either another entry is the head now, or none is left but those that are set aside.
             let any = self.query_opt(
-                "SELECT o.message_id FROM outbox AS o WHERE o.channel_id = ?1 AND o.conversation_id = ?2 AND +o.head < 2 LIMIT 1",
+                "SELECT o.head FROM outbox AS o WHERE o.channel_id = ?1 AND o.conversation_id = ?2 ORDER BY +o.head LIMIT 1",
                 params![&channel.0, &conversation],
             )?;
-            if any.is_none() {
-                return Ok(false);
+            match any.map(|row| row.get::<i64>(0)).transpose()? {
+                None => return Ok(false),
+                Some(0 | 1) => {}
+                Some(_) if has_locked_those_aside => return Ok(false),
+                // One of them may be on its way back and become the head: whoever recalls it has locked it.
+                Some(_) => {
+                    self.query(
+                        "SELECT o.message_id FROM outbox AS o WHERE o.channel_id = ?1 AND o.conversation_id = ?2 AND +o.head > 1
+                         ORDER BY o.position {lock o}",
+                        params![&channel.0, &conversation],
+                    )?;
+                    has_locked_those_aside = true;
+                }
             }
         }
         // Heads cannot change that often under one look each: the conversation has lost its head, and gets one.
@@ -343,12 +357,36 @@ impl Tx<'_> {
 
     /// Gives entries that were set aside their places back, and with each those that were set aside before it in its conversation for the same
     /// reason: the order of these stays what it was. `found`: conversation, position and reason.
+    ///
+    /// Those whose conversation has a head that somebody has in hand are left for the next time: whoever takes it out would not see that there is
+    /// one to be made the head again, nor would this unit see that there is no head any more.
     fn recall(&mut self, channel: &ChannelId, found: &[Row], now: Millis) -> Result<(), StoreError> {
         let mut known = Vec::with_capacity(found.len());
         for row in found {
             let place: (ConversationId, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
             known.push(place);
         }
+        let mut rows = Rows::new();
+        let mut of: Vec<ConversationId> = known.iter().map(|(conversation, _, _)| *conversation).collect();
+        of.sort_unstable();
+        of.dedup();
+        for conversation in &of {
+            rows.push(params![&channel.0, conversation]);
+        }
+        let heads = self.query_rows(
+            "SELECT o.conversation_id FROM {each r: channel_id text, conversation_id blob} outbox AS o
+             WHERE o.channel_id = r.channel_id AND o.conversation_id = r.conversation_id AND +o.head = 1",
+            &rows,
+        )?;
+        let free = self.query_rows(
+            "SELECT o.conversation_id FROM {each r: channel_id text, conversation_id blob} outbox AS o
+             WHERE o.channel_id = r.channel_id AND o.conversation_id = r.conversation_id AND +o.head = 1 {take o}",
+            &rows,
+        )?;
+        let free: HashSet<ConversationId> = free.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?;
+        let mut in_hand: HashSet<ConversationId> = heads.iter().map(|row| row.get(0)).collect::<Result<_, _>>()?;
+        in_hand.retain(|conversation| !free.contains(conversation));
+        known.retain(|(conversation, _, _)| !in_hand.contains(conversation));
         let (mut rows, mut conversations) = (Rows::new(), Rows::new());
         for (conversation, position, waits_for) in &known {
             rows.push(params![&channel.0, conversation, *position, waits_for, now]);

@@ -61,5 +61,25 @@ fn what_was_read_is_kept_and_every_node_is_told() {
         assert_eq!(lab.read(|tx| tx.revision()).await, before + 1);
         assert_eq!(lab.read(|tx| tx.number_facts()).await, [(whatsapp(), facts.clone())]);
         assert_eq!(lab.write(|tx| tx.lock_number_facts(&whatsapp())).await, Some(facts));
+
+        // Of another number that the channel is given nothing is known.
+        let is_of = async |account: &'static str| {
+            lab.write(move |tx| tx.upsert_channel(&whatsapp(), "whatsapp", account, None, BEGIN))
+                .await
+        };
+        assert!(is_of("418205937761245").await);
+        claim(lab, whatsapp(), BEGIN).await;
+        let kept = NumberFacts {
+            throughput: Some("HIGH".to_owned()),
+            is_on_phone_app: false,
+            messaging_limit: None,
+            quality: Quality::Green,
+            read_at: BEGIN + 9,
+        };
+        lab.write(move |tx| tx.keep_number_facts(&whatsapp(), &kept)).await;
+        assert!(is_of("418205937761245").await);
+        assert_eq!(lab.read(|tx| tx.number_facts()).await.len(), 1);
+        assert!(is_of("418205937761246").await);
+        assert_eq!(lab.read(|tx| tx.number_facts()).await, []);
     });
 }

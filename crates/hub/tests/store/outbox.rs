@@ -760,7 +760,9 @@ fn what_is_set_aside_is_recalled_when_somebody_wants_it_to_go_or_its_contact_has
             ["UPDATE outbox SET head = 1", "SELECT MIN(o.position)"],
             ["UPDATE outbox SET head = CASE", "SELECT MIN(o.priority)"],
             ["SELECT o.message_id FROM outbox AS o", "+o.head = 1"],
-            ["SELECT o.message_id FROM outbox AS o", "+o.head < 2"],
+            ["SELECT o.message_id FROM outbox AS o", "+o.head > 1"],
+            ["SELECT o.head FROM outbox AS o", "ORDER BY +o.head"],
+            ["SELECT o.conversation_id FROM outbox AS o", "+o.head = 1"],
         ] {
             for plan in lab.sqlite_plans(&words) {
                 assert!(
@@ -1162,6 +1164,59 @@ fn an_entry_put_behind_another_one_that_is_just_becoming_the_head_is_no_head_bes
             for entry in &entries[1..] {
                 remove(lab, entry.message_id).await;
             }
+        }
+    });
+}
+
+#[test]
+fn what_is_recalled_while_the_head_is_just_being_taken_out_becomes_the_head() {
+    on_postgres(async |lab| {
+        for round in 0..60 {
+            let conversation: ConversationId = lab.ids.next();
+            let entries: Vec<OutboxEntry> = (1..=2)
+                .map(|position| entry(lab, &whatsapp(), conversation, position))
+                .collect();
+            keep(lab, &entries).await;
+            put_aside(lab, &entries[0], Aside::UntilDue, BEGIN).await;
+            let head = entries[1].clone();
+            let takes_out = lab.store.write(move |tx| tx.remove_entry(&head));
+            let (taken_out, _) = tokio::join!(takes_out, recall(lab, BEGIN, 10));
+            taken_out.unwrap();
+            recall(lab, BEGIN, 10).await;
+            assert_eq!(
+                due(lab, &whatsapp(), BEGIN, 10).await,
+                [entries[0].message_id],
+                "round {round}"
+            );
+            remove(lab, entries[0].message_id).await;
+        }
+    });
+}
+
+#[test]
+fn an_entry_put_behind_one_that_is_just_being_recalled_is_no_head_beside_it() {
+    on_postgres(async |lab| {
+        for round in 0..60 {
+            let conversation = conversation(lab, &whatsapp(), "Priya Shah").await;
+            let id = conversation.id;
+            let entries: Vec<OutboxEntry> = (1..=2).map(|position| entry(lab, &whatsapp(), id, position)).collect();
+            keep(lab, &entries[..1]).await;
+            put_aside(lab, &entries[0], Aside::UntilDue, BEGIN).await;
+            let behind = entries[1].clone();
+            let puts_behind = lab.store.write(move |tx| {
+                tx.lock_conversation(id)?;
+                tx.insert_outbox(&behind)
+            });
+            let (put_behind, _) = tokio::join!(puts_behind, recall(lab, BEGIN, 10));
+            put_behind.unwrap();
+            recall(lab, BEGIN, 10).await;
+            let mut went = Vec::new();
+            while let [next, rest @ ..] = &due(lab, &whatsapp(), BEGIN, 10).await[..] {
+                assert!(rest.is_empty(), "two heads in round {round}");
+                went.push(*next);
+                remove(lab, *next).await;
+            }
+            assert_eq!(went.len(), 2, "round {round}");
         }
     });
 }
