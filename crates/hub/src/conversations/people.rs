@@ -42,6 +42,20 @@ pub struct People {
 }
 
 impl People {
+    /// Locks everybody whom these events are about, in one order. For a unit that goes on to look at them in several batches: two that did so, each in
+    /// an order of its own, would wait for each other.
+    pub fn lock(tx: &mut Tx<'_>, events: &[&Understood]) -> Result<(), StoreError> {
+        let mut keys: Vec<IdentityKey> = events
+            .iter()
+            .flat_map(|understood| addresses(understood))
+            .map(|identity| identity.key.clone())
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        tx.owners_of_identities(&keys)?;
+        Ok(())
+    }
+
     /// Finds out, for each of the events, which contact it is about; contacts, addresses and merges are written.
     pub fn resolve(
         tx: &mut Tx<'_>,

@@ -78,6 +78,26 @@ impl Projected {
     }
 }
 
+/// Projects events, batch by batch.
+pub fn project_all(
+    tx: &mut Tx<'_>,
+    incoming: &[&Incoming],
+    batch_size: usize,
+    ids: &Ids,
+    now: Millis,
+) -> Result<Projected, StoreError> {
+    let batch_size = batch_size.max(1);
+    if incoming.len() > batch_size {
+        let understood: Vec<&Understood> = incoming.iter().map(|event| &event.understood).collect();
+        People::lock(tx, &understood)?;
+    }
+    let mut projected = Projected::default();
+    for batch in incoming.chunks(batch_size) {
+        projected.extend(project(tx, batch, ids, now)?);
+    }
+    Ok(projected)
+}
+
 /// Projects a batch.
 pub fn project(tx: &mut Tx<'_>, incoming: &[&Incoming], ids: &Ids, now: Millis) -> Result<Projected, StoreError> {
     let mut batch = Batch::new(ids, now);

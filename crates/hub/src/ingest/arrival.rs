@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::channels::templates::news::{self, News, Notice};
 use crate::conversations::model::{ChannelId, Millis};
-use crate::conversations::projection::{self, Incoming, Projected, REDACTED};
+use crate::conversations::projection::{self, Incoming, REDACTED};
 use crate::ids::{EventId, Ids};
 use crate::ingest::meaning::Meaning;
 use crate::ingest::model::{EventStatus, NewEvent, StoredEvent, identity_of};
@@ -121,10 +121,7 @@ pub fn bring_in(
     }
     let began = Instant::now();
     let incoming: Vec<&Incoming> = new.iter().filter_map(|arrived| arrived.incoming()).collect();
-    let mut projected = Projected::default();
-    for part in incoming.chunks(batch_size.max(1)) {
-        projected.extend(projection::project(tx, part, ids, now)?);
-    }
+    let projected = projection::project_all(tx, &incoming, batch_size, ids, now)?;
     let share = began.elapsed() / u32::try_from(incoming.len().max(1)).unwrap_or(u32::MAX);
 
     let redacted: HashSet<EventId> = projected.redacted.into_iter().collect();
@@ -227,9 +224,12 @@ fn note_arrival<'e>(
     let mut hours: BTreeMap<(&ChannelId, i64), i64> = BTreeMap::new();
     for (event, status) in events {
         *counts.entry((event.platform, event.kind, status)).or_insert(0) += 1;
-        // What is imported tells nothing of how quickly events come, nor of how many there usually are.
-        let is_imported = matches!(event.kind, EventKind::History | EventKind::AppStateSync);
-        if let Some(channel) = event.channel_id.as_ref().filter(|_| !is_imported) {
+        // What is imported, or was found by asking Meta, tells nothing of how quickly events come, nor of how many there usually are.
+        let tells_nothing = matches!(
+            event.kind,
+            EventKind::History | EventKind::AppStateSync | EventKind::Media
+        );
+        if let Some(channel) = event.channel_id.as_ref().filter(|_| !tells_nothing) {
             *hours.entry((channel, silence::hour_of(event.received_at))).or_insert(0) += 1;
             let last = activity
                 .entry(channel)

@@ -256,10 +256,7 @@ impl Worker {
         }
         let began = Instant::now();
         let incoming: Vec<&Incoming> = batch.iter().filter_map(|due| due.incoming.as_ref()).collect();
-        let mut projected = projection::Projected::default();
-        for part in incoming.chunks(self.batch_size) {
-            projected.extend(projection::project(tx, part, &self.ids, self.now)?);
-        }
+        let projected = projection::project_all(tx, &incoming, self.batch_size, &self.ids, self.now)?;
         let share = began.elapsed() / batch.len() as u32;
         let before: Vec<EventStatus> = batch.iter().map(|due| due.before).collect();
         let finished: Vec<(StoredEvent, Option<Millis>)> = batch

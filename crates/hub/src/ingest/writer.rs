@@ -29,8 +29,9 @@ const GROUP_EVENTS_MAX: usize = 500;
 const GROUPS_MAX: usize = 8;
 /// How long groups are only kept after bringing one in has failed.
 const KEPT_ALONE_FOR: Duration = Duration::from_secs(2);
-/// How long bringing a group in may wait for a row that another unit has locked.
-const LOCKED_MAX: Duration = Duration::from_millis(250);
+/// How long bringing a group in may wait for a row that another unit has locked: long enough for another group's flush, and for Postgres to find two
+/// units that wait for each other (after a second); short enough for Meta to have its answer in time.
+const LOCKED_MAX: Duration = Duration::from_millis(1_500);
 
 /// Runs until the way in is closed, or until told to stop and nothing waits any more.
 pub async fn run(app: App, pending: &mut mpsc::Receiver<Pending>, stop: CancellationToken) {

@@ -241,6 +241,10 @@ pub async fn act(app: &App, caller: &str, id: MessageId, deed: Deed) -> Result<M
         .store
         .write(move |tx| keep(tx, &unit, &caller, id, done, now))
         .await?;
+    if done == Deed::Delete {
+        // And what Meta told below it until then.
+        delete_all_below(app, &message, now).await?;
+    }
     app.stream.nudge();
     match (error, kept) {
         (Some(error), _) => Err(error),
