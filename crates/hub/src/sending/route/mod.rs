@@ -749,13 +749,15 @@ fn channels_of_legs(app: &App, legs: &[Leg]) -> Vec<Arc<Channel>> {
         .collect()
 }
 
-/// A template as words, for a way that has no templates; `None` where its definition is not known, or it is none.
+/// A template as words, for a way that has no templates; `None` where its definition is not known, or it is none. Codes to log in with go to phone
+/// numbers alone: who reads somebody's mail must not be able to log in as them.
 fn in_words(tx: &mut Tx<'_>, channel: &Channel, said: &Content) -> Result<Option<Content>, StoreError> {
     let (Content::Template(template), Some(account)) = (said, &channel.business_account) else {
         return Ok(None);
     };
     let found = tx.template(account, &template.name, &template.language)?;
-    let words = found.map(|definition| verify::fill(&definition, &template.components).text());
+    let definition = found.filter(|definition| !definition.is_authentication());
+    let words = definition.map(|definition| verify::fill(&definition, &template.components).text());
     Ok(words.filter(|words| !words.is_empty()).map(Content::text))
 }
 

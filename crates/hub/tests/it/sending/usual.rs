@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tidings_sandbox::{FaultKind, FaultRequest};
+use tidings_sandbox::{FaultKind, FaultRequest, Template};
 
 use super::routes::{OTHER_NUMBER, begin, by_route, queued, stop, two_numbers, with_email};
 use crate::harness::{ACCOUNT, ADMIN_KEY, Harness, NUMBER, Setup, fault, on_both, on_both_with, text};
@@ -195,6 +195,42 @@ async fn what_the_number_will_never_deliver_goes_by_email_unless_no_other_way_is
         let message = harness.message(&slow).await;
         assert_eq!(message["routes"].as_array().unwrap().len(), 1, "{message}");
         assert_eq!(mails(harness).len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_code_to_log_in_with_is_not_said_by_email() {
+    let mut setup = two_numbers();
+    let mut login = Template::utility("login", "");
+    login.category = "AUTHENTICATION".to_owned();
+    login.components = vec![
+        json!({"type": "BODY", "text": "*{{1}}* is your verification code."}),
+        json!({"type": "BUTTONS", "buttons": [{"type": "OTP", "otp_type": "COPY_CODE", "text": "Copy code"}]}),
+    ];
+    let language = login.language.clone();
+    setup.sandbox.world.templates.push(login);
+    on_both_with(setup, async |harness| {
+        harness.foresee_refusals(&[131_026]);
+        let conversation = begin(harness).await;
+        with_email(harness, &conversation).await;
+        let nowhere = FaultRequest {
+            code: Some(131_026),
+            count: None,
+            ..fault(FaultKind::Error)
+        };
+        harness.sandbox.fault(nowhere).unwrap();
+        let code = json!([{"type": "text", "text": "482913"}]);
+        let template = json!({"type": "template", "name": "login", "language": language, "components": [
+            {"type": "body", "parameters": code},
+            {"type": "button", "sub_type": "url", "index": "0", "parameters": code},
+        ]});
+        let sent = harness
+            .send(json!({"to": {"conversation": conversation["id"]}, "content": template}))
+            .await;
+        let why = without_route(harness, &sent).await;
+        assert!(why.contains("`email` cannot carry it"), "{why}");
+        assert_eq!(mails(harness), Vec::<String>::new());
     })
     .await;
 }
