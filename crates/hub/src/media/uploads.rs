@@ -21,7 +21,7 @@ use crate::channels::{Channel, Connection, follow, hold};
 use crate::conversations::model::{Failure, Millis};
 use crate::media::model::{Upload, UploadKey, UploadStatus, pause};
 use crate::metrics::Transfer;
-use crate::store::StoreError;
+use crate::store::{StoreError, Tx};
 
 /// How often it is looked for files that are due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -171,22 +171,24 @@ impl Uploads {
     async fn settle(&self, ended: Ended) -> Result<(), StoreError> {
         let (app, now) = (self.app.clone(), self.app.clock.now_millis());
         let was_refused = ended.refused.is_some();
+        let key = ended.upload.key.clone();
+        let is_over = !matches!(ended.upload.status, UploadStatus::Wanted { .. });
         let is_held = self
             .app
             .store
             .write(move |tx| {
-                let upload = &ended.upload;
-                if !matches!(upload.status, UploadStatus::Wanted { .. }) {
-                    // Before the upload itself: whoever sends locks the entries first.
-                    tx.hurry_entries_of_media(&upload.key.channel_id, upload.key.sha256, now)?;
-                }
-                tx.settle_media_upload(upload, app.leases.node())?;
+                tx.settle_media_upload(&ended.upload, app.leases.node())?;
                 match &ended.refused {
                     Some((channel, failure)) => hold::hold(&app, tx, channel, failure, now),
                     None => Ok(false),
                 }
             })
             .await?;
+        if is_over {
+            // In a unit of its own: whoever sends locks entries first, and has told by now which of them wait for this file.
+            let waits = move |tx: &mut Tx<'_>| tx.hurry_entries_of_media(&key.channel_id, key.sha256, now);
+            self.app.store.write(waits).await?;
+        }
         if is_held {
             tracing::error!("Meta refuses the channel of a file: it is held, and its messages wait");
         }

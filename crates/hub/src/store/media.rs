@@ -475,7 +475,8 @@ impl Tx<'_> {
     }
 
     /// Has files handed to Meta, as soon as may be. Of one that is wanted already nothing changes. One that is not is handed over anew if it is
-    /// as it was found, at its `changed_at`: since then somebody else may have had it handed over.
+    /// as it was found, at its `changed_at`: since then somebody else may have had it handed over, and the messages of its channel that wait for it
+    /// become due. Until the unit ends nobody else ends a handing over: they would not see who has begun to wait for it.
     pub fn want_media_uploads(&mut self, uploads: &[Upload], now: Millis) -> Result<(), StoreError> {
         let (mut new, mut found) = (Rows::new(), Rows::new());
         for upload in uploads {
@@ -497,7 +498,7 @@ impl Tx<'_> {
             "INSERT INTO media_uploads (channel_id, account, sha256, kind, status, size, mime_type, changed_at, attempts, due_at)
              {insert r.channel_id, r.account, r.sha256, r.kind, 'wanted', r.size, r.mime_type, r.now, 0, r.now of r: channel_id text,
                 account text, sha256 blob, kind text, size int, mime_type text, now int}
-             ON CONFLICT (channel_id, account, sha256, kind) DO NOTHING",
+             ON CONFLICT (channel_id, account, sha256, kind) DO UPDATE SET status = media_uploads.status WHERE media_uploads.status = ''",
             &new,
         )?;
         self.execute_rows(
@@ -508,6 +509,12 @@ impl Tx<'_> {
                 AND media_uploads.kind = r.kind AND media_uploads.status <> 'wanted' AND media_uploads.changed_at = r.found_at",
             &found,
         )?;
+        let keys: Vec<UploadKey> = uploads.iter().map(|upload| upload.key.clone()).collect();
+        for (key, upload) in self.media_uploads(&keys)? {
+            if !matches!(upload.status, UploadStatus::Wanted { .. }) {
+                self.hurry_entries_of_media(&key.channel_id, key.sha256, now)?;
+            }
+        }
         Ok(())
     }
 
