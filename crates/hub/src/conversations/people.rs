@@ -45,14 +45,7 @@ impl People {
     /// Locks everybody whom these events are about, in one order. For a unit that goes on to look at them in several batches: two that did so, each in
     /// an order of its own, would wait for each other.
     pub fn lock(tx: &mut Tx<'_>, events: &[&Understood]) -> Result<(), StoreError> {
-        let mut keys: Vec<IdentityKey> = events
-            .iter()
-            .flat_map(|understood| addresses(understood))
-            .map(|identity| identity.key.clone())
-            .collect();
-        keys.sort_unstable();
-        keys.dedup();
-        tx.owners_of_identities(&keys)?;
+        tx.owners_of_identities(&keys_of(events.iter().copied()))?;
         Ok(())
     }
 
@@ -63,14 +56,7 @@ impl People {
         ids: &Ids,
         now: Millis,
     ) -> Result<(Self, Vec<Option<ContactId>>), StoreError> {
-        let mut keys: Vec<IdentityKey> = Vec::new();
-        for (understood, _) in events {
-            for identity in addresses(understood) {
-                keys.push(identity.key.clone());
-            }
-        }
-        keys.sort_unstable();
-        keys.dedup();
+        let keys = keys_of(events.iter().map(|(understood, _)| *understood));
         let mut people = Self::default();
         people.by_identity.extend(tx.owners_of_identities(&keys)?);
         let mut resolved = Vec::with_capacity(events.len());
@@ -369,9 +355,11 @@ impl People {
             })
             .collect();
         tx.insert_contacts(&created)?;
+        let new: HashSet<ContactId> = created.iter().map(|(contact, _)| contact.id).collect();
         let named: Vec<ContactNames> = std::mem::take(&mut self.named).into_values().collect();
-        let anew: Vec<ContactId> = named.iter().map(|named| named.contact_id).collect();
-        tx.gather_names_told(&anew)?;
+        let renamed = named.iter().map(|named| named.contact_id);
+        // Who is new has no conversation yet that could know of names.
+        tx.gather_names_told(&renamed.filter(|contact| !new.contains(contact)).collect::<Vec<_>>())?;
         tx.update_contact_names(&named)?;
         let bindings: Vec<(Identity, ContactId)> = bindings
             .into_iter()
@@ -393,6 +381,17 @@ fn is_comment(understood: &Understood) -> bool {
 /// Whether Meta may write the identity in more than one way; all others are written as they are compared.
 fn has_variants(key: &IdentityKey) -> bool {
     key.kind == IdentityKind::Phone && phone::has_variants(&key.value)
+}
+
+/// The addresses that events name, in the order in which they are locked.
+fn keys_of<'e>(events: impl Iterator<Item = &'e Understood>) -> Vec<IdentityKey> {
+    let mut keys: Vec<IdentityKey> = events
+        .flat_map(addresses)
+        .map(|identity| identity.key.clone())
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
 }
 
 fn addresses(understood: &Understood) -> impl Iterator<Item = &Identity> {

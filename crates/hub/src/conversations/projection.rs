@@ -525,6 +525,15 @@ impl<'a> Batch<'a> {
         });
     }
 
+    /// The message that an event is about; one that is not known yet, the event waits for.
+    fn find_or_park(&mut self, event: &Incoming, external_id: &str) -> Option<MessageId> {
+        let found = self.find(&event.channel_id, external_id);
+        if found.is_none() {
+            self.park(event, external_id);
+        }
+        found
+    }
+
     fn park(&mut self, event: &Incoming, external_id: &str) {
         self.parked
             .push((event.channel_id.clone(), external_id.to_owned(), event.event_id));

@@ -152,8 +152,7 @@ impl Batch<'_> {
         content: &Content,
         at: Millis,
     ) -> Result<(), StoreError> {
-        let Some(id) = self.find(&event.channel_id, external_id) else {
-            self.park(event, external_id);
+        let Some(id) = self.find_or_park(event, external_id) else {
             return Ok(());
         };
         let Some(message) = self.messages.get_mut(&id) else {
@@ -181,18 +180,12 @@ impl Batch<'_> {
             .is_none_or(|edited_at| (at, &later) > (edited_at, &earlier));
         let first_wording = (message.edited_at.is_none() && message.content != Content::Placeholder)
             .then_some((message.occurred_at, earlier));
-        let conversation = message.conversation_id;
+        let change = Change::updated(message);
         if newer {
             message.content = content.clone();
             message.edited_at = Some(at);
             self.touched_messages.insert(id);
-            self.change(
-                index,
-                Change::MessageUpdated {
-                    message: id,
-                    conversation,
-                },
-            );
+            self.change(index, change);
         }
         if let Some((said_at, earlier)) = first_wording {
             // The first wording is kept under the message's own event.
@@ -215,8 +208,7 @@ impl Batch<'_> {
         external_id: &str,
         at: Millis,
     ) -> Result<(), StoreError> {
-        let Some(id) = self.find(&event.channel_id, external_id) else {
-            self.park(event, external_id);
+        let Some(id) = self.find_or_park(event, external_id) else {
             return Ok(());
         };
         let Some(message) = self.messages.get_mut(&id) else {
@@ -225,7 +217,7 @@ impl Batch<'_> {
         let deleted_before = message.deleted_at;
         message.deleted_at = Some(deleted_before.map_or(at, |known| known.min(at)));
         message.content = Content::Deleted;
-        let (conversation, brought_by) = (message.conversation_id, message.event_id);
+        let (change, brought_by) = (Change::updated(message), message.event_id);
         self.touched_messages.insert(id);
         // What it said is gone: from the message, its earlier wordings, and the events that told them, whether these came in earlier
         // batches or in this one.
@@ -239,13 +231,7 @@ impl Batch<'_> {
         }
         self.done.redacted.extend(forget_words(tx, id, brought_by, self.now)?);
         if deleted_before.is_none() {
-            self.change(
-                index,
-                Change::MessageUpdated {
-                    message: id,
-                    conversation,
-                },
-            );
+            self.change(index, change);
         }
         self.note(id, at, event.event_id, "deleted", "{}".to_owned());
         Ok(())
@@ -260,8 +246,7 @@ impl Batch<'_> {
         emoji: Option<&str>,
         at: Millis,
     ) {
-        let Some(message_id) = self.find(&event.channel_id, external_id) else {
-            self.park(event, external_id);
+        let Some(message_id) = self.find_or_park(event, external_id) else {
             return;
         };
         let reaction = ReactionRow {
@@ -279,15 +264,8 @@ impl Batch<'_> {
             "reaction",
             serde_json::json!({ "emoji": emoji }).to_string(),
         );
-        if let Some(message) = self.messages.get(&message_id) {
-            let conversation = message.conversation_id;
-            self.change(
-                index,
-                Change::MessageUpdated {
-                    message: message_id,
-                    conversation,
-                },
-            );
+        if let Some(change) = self.messages.get(&message_id).map(Change::updated) {
+            self.change(index, change);
         }
     }
 

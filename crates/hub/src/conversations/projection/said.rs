@@ -217,13 +217,7 @@ impl Batch<'_> {
         let (message, changed) = (message.clone(), *message != before);
         if changed {
             self.touched_messages.insert(known);
-            self.change(
-                index,
-                Change::MessageUpdated {
-                    message: known,
-                    conversation: message.conversation_id,
-                },
-            );
+            self.change(index, Change::updated(&message));
         }
         if came_alive && !message.outbound {
             if let Some(key) = key

@@ -70,14 +70,14 @@ impl Sender {
     pub(in crate::sending) fn settle(&self, tx: &mut Tx<'_>, group: &[Ended], now: Millis) -> Result<(), StoreError> {
         // Before anything else is locked, as the order of locks has it.
         let taken = addresses_taken(tx, group)?;
-        self.release(tx, group, now)?;
+        let refused = self.refused_advertising(tx, group)?;
+        release(tx, group, now)?;
         let mut ids: Vec<MessageId> = group
             .iter()
             .filter(|ended| ended.made.is_some())
             .map(|ended| ended.in_hand.entry.message_id)
             .collect();
         ids.sort_unstable();
-        let refused = self.refused_advertising(tx, group)?;
         let capped = self.capped(tx, &refused)?;
         let mut settling = Settling {
             messages: tx
@@ -152,6 +152,7 @@ impl Sender {
         rows.extend(self.note_refused_advertising(tx, &refused, now)?);
         // After everything that concerns messages, as the order of locks has it.
         rows.extend(self.learn_of_templates(tx, group, &settling, now)?);
+        self.take_back_counted(tx, group, now)?;
         if !rows.is_empty() {
             tx.insert_stream(&rows)?;
         }
@@ -274,52 +275,16 @@ impl Sender {
         }))
     }
 
-    /// Those whose call was not made are as they were.
-    fn release(&self, tx: &mut Tx<'_>, group: &[Ended], now: Millis) -> Result<(), StoreError> {
-        let unsent: Vec<(OutboxEntry, AttemptId)> = group
+    /// What was counted when those were taken in hand whose call was not made is not counted after all. Like counting, the last thing but telling.
+    fn take_back_counted(&self, tx: &mut Tx<'_>, group: &[Ended], now: Millis) -> Result<(), StoreError> {
+        let unsent: Vec<&InHand> = group
             .iter()
             .filter(|ended| ended.made.is_none())
-            .map(|ended| (ended.in_hand.entry.clone(), ended.in_hand.attempt_id))
+            .map(|ended| &ended.in_hand)
             .collect();
-        if unsent.is_empty() {
-            return Ok(());
-        }
-        let mut ids: Vec<MessageId> = unsent.iter().map(|(entry, _)| entry.message_id).collect();
-        ids.sort_unstable();
-        tx.lock_messages(&ids)?;
-        // What somebody else has taken over, and perhaps ended, says of itself what it is.
-        let ours: HashSet<AttemptId> = (tx.lock_entries(&ids)?.into_iter())
-            .filter_map(|entry| entry.attempt_id)
-            .collect();
-        tx.release_entries(&unsent, now)?;
         self.count_calls(tx, now, -(unsent.len() as i64))?;
-        let unsent = group.iter().filter(|ended| ended.made.is_none());
-        let unreached: Vec<Reach> = unsent.filter_map(|ended| ended.in_hand.reached).collect();
-        self.take_back_reached(tx, &unreached, now)?;
-        let (mut queued, mut sending) = (Vec::new(), Vec::new());
-        let released = |ended: &&Ended| ended.made.is_none() && ours.contains(&ended.in_hand.attempt_id);
-        for ended in group.iter().filter(released) {
-            let shown = (ended.in_hand.entry.message_id, ended.in_hand.was_duplicate);
-            match ended.in_hand.entry.state {
-                EntryState::Waiting => queued.push(shown),
-                EntryState::Sending | EntryState::Unknown => sending.push(shown),
-            }
-        }
-        tx.show_queued(&queued)?;
-        tx.show_sending(&sending)?;
-        let silent = group.iter().filter(released).filter_map(|ended| {
-            let entry = &ended.in_hand.entry;
-            Some(Postponement {
-                message_id: entry.message_id,
-                state: entry.state,
-                due_at: ended.silent_until?,
-                attempts: entry.attempts,
-                waits_for: entry.waits_for,
-                reason: Some(SILENT.to_owned()),
-                aside: None,
-            })
-        });
-        tx.postpone_entries(&silent.collect::<Vec<_>>())
+        let unreached: Vec<Reach> = unsent.iter().filter_map(|in_hand| in_hand.reached).collect();
+        self.take_back_reached(tx, &unreached, now)
     }
 
     /// Those people were not written to after all: they count where they counted before.
@@ -468,6 +433,50 @@ impl Sender {
         }
         settling.changed.push(id);
     }
+}
+
+/// Those whose call was not made are as they were.
+fn release(tx: &mut Tx<'_>, group: &[Ended], now: Millis) -> Result<(), StoreError> {
+    let unsent: Vec<(OutboxEntry, AttemptId)> = group
+        .iter()
+        .filter(|ended| ended.made.is_none())
+        .map(|ended| (ended.in_hand.entry.clone(), ended.in_hand.attempt_id))
+        .collect();
+    if unsent.is_empty() {
+        return Ok(());
+    }
+    let mut ids: Vec<MessageId> = unsent.iter().map(|(entry, _)| entry.message_id).collect();
+    ids.sort_unstable();
+    tx.lock_messages(&ids)?;
+    // What somebody else has taken over, and perhaps ended, says of itself what it is.
+    let ours: HashSet<AttemptId> = (tx.lock_entries(&ids)?.into_iter())
+        .filter_map(|entry| entry.attempt_id)
+        .collect();
+    tx.release_entries(&unsent, now)?;
+    let (mut queued, mut sending) = (Vec::new(), Vec::new());
+    let released = |ended: &&Ended| ended.made.is_none() && ours.contains(&ended.in_hand.attempt_id);
+    for ended in group.iter().filter(released) {
+        let shown = (ended.in_hand.entry.message_id, ended.in_hand.was_duplicate);
+        match ended.in_hand.entry.state {
+            EntryState::Waiting => queued.push(shown),
+            EntryState::Sending | EntryState::Unknown => sending.push(shown),
+        }
+    }
+    tx.show_queued(&queued)?;
+    tx.show_sending(&sending)?;
+    let silent = group.iter().filter(released).filter_map(|ended| {
+        let entry = &ended.in_hand.entry;
+        Some(Postponement {
+            message_id: entry.message_id,
+            state: entry.state,
+            due_at: ended.silent_until?,
+            attempts: entry.attempts,
+            waits_for: entry.waits_for,
+            reason: Some(SILENT.to_owned()),
+            aside: None,
+        })
+    });
+    tx.postpone_entries(&silent.collect::<Vec<_>>())
 }
 
 /// Private replies count from when they were at Meta; those that never got there do not.

@@ -152,6 +152,7 @@ impl Sender {
         if !taken.is_full {
             taken.next_due = tx.next_entry_due(&self.channel.id, claim.now)?;
         }
+        self.count_taken(tx, &taken, claim.now)?;
         self.tell(tx, writes.changes, claim.now)?;
         Ok(taken)
     }
@@ -653,13 +654,13 @@ impl Sender {
             })
             .collect();
         tx.insert_attempts(&attempts)?;
-        self.count_calls(tx, claim.now, marks.len() as i64)?;
-        self.note_reached(
-            tx,
-            taken.in_hand.iter().filter_map(|in_hand| in_hand.reached),
-            claim.now,
-        )?;
         tx.insert_private_calls(channel, &taken.privately, claim.now)
+    }
+
+    /// Counts what was taken in hand. Other channels of the account count in the same rows, and wait for them: so it is the last thing but telling.
+    fn count_taken(&self, tx: &mut Tx<'_>, taken: &Taken, now: Millis) -> Result<(), StoreError> {
+        self.count_calls(tx, now, taken.in_hand.len() as i64)?;
+        self.note_reached(tx, taken.in_hand.iter().filter_map(|in_hand| in_hand.reached), now)
     }
 }
 
