@@ -43,6 +43,22 @@ async fn remove(lab: &Lab, message: MessageId) {
     .await;
 }
 
+/// As a message is settled: without another look at its entry.
+async fn take_out(lab: &Lab, entry: &OutboxEntry) {
+    let entry = entry.clone();
+    lab.write(move |tx| tx.remove_entry(&entry)).await;
+}
+
+/// As a message is accepted: with its conversation in hand.
+async fn put_behind(lab: &Lab, entry: &OutboxEntry) {
+    let entry = entry.clone();
+    lab.write(move |tx| {
+        tx.lock_conversation(entry.conversation_id)?;
+        tx.insert_outbox(&entry)
+    })
+    .await;
+}
+
 async fn postpone(lab: &Lab, message: MessageId, state: EntryState, due_at: Millis) {
     let postponement = Postponement {
         message_id: message,
@@ -1120,15 +1136,7 @@ fn an_entry_put_behind_a_head_that_is_just_being_taken_out_is_sent_all_the_same(
         keep(lab, std::slice::from_ref(&head)).await;
         for position in 2..40 {
             let next = entry(lab, &whatsapp(), id, position);
-            let (gone, behind) = (head.clone(), next.clone());
-            let takes_out = lab.store.write(move |tx| tx.remove_entry(&gone));
-            let puts_behind = lab.store.write(move |tx| {
-                tx.lock_conversation(id)?;
-                tx.insert_outbox(&behind)
-            });
-            let (taken_out, put_behind) = tokio::join!(takes_out, puts_behind);
-            taken_out.unwrap();
-            put_behind.unwrap();
+            tokio::join!(take_out(lab, &head), put_behind(lab, &next));
             assert_eq!(
                 due(lab, &whatsapp(), BEGIN, 10).await,
                 [next.message_id],
@@ -1147,15 +1155,7 @@ fn an_entry_put_behind_another_one_that_is_just_becoming_the_head_is_no_head_bes
             let id = conversation.id;
             let entries: Vec<OutboxEntry> = (1..=3).map(|position| entry(lab, &whatsapp(), id, position)).collect();
             keep(lab, &entries[..2]).await;
-            let (gone, behind) = (entries[0].clone(), entries[2].clone());
-            let takes_out = lab.store.write(move |tx| tx.remove_entry(&gone));
-            let puts_behind = lab.store.write(move |tx| {
-                tx.lock_conversation(id)?;
-                tx.insert_outbox(&behind)
-            });
-            let (taken_out, put_behind) = tokio::join!(takes_out, puts_behind);
-            taken_out.unwrap();
-            put_behind.unwrap();
+            tokio::join!(take_out(lab, &entries[0]), put_behind(lab, &entries[2]));
             assert_eq!(
                 due(lab, &whatsapp(), BEGIN, 10).await,
                 [entries[1].message_id],
@@ -1178,10 +1178,7 @@ fn what_is_recalled_while_the_head_is_just_being_taken_out_becomes_the_head() {
                 .collect();
             keep(lab, &entries).await;
             put_aside(lab, &entries[0], Aside::UntilDue, BEGIN).await;
-            let head = entries[1].clone();
-            let takes_out = lab.store.write(move |tx| tx.remove_entry(&head));
-            let (taken_out, _) = tokio::join!(takes_out, recall(lab, BEGIN, 10));
-            taken_out.unwrap();
+            tokio::join!(take_out(lab, &entries[1]), recall(lab, BEGIN, 10));
             recall(lab, BEGIN, 10).await;
             assert_eq!(
                 due(lab, &whatsapp(), BEGIN, 10).await,
@@ -1202,13 +1199,7 @@ fn an_entry_put_behind_one_that_is_just_being_recalled_is_no_head_beside_it() {
             let entries: Vec<OutboxEntry> = (1..=2).map(|position| entry(lab, &whatsapp(), id, position)).collect();
             keep(lab, &entries[..1]).await;
             put_aside(lab, &entries[0], Aside::UntilDue, BEGIN).await;
-            let behind = entries[1].clone();
-            let puts_behind = lab.store.write(move |tx| {
-                tx.lock_conversation(id)?;
-                tx.insert_outbox(&behind)
-            });
-            let (put_behind, _) = tokio::join!(puts_behind, recall(lab, BEGIN, 10));
-            put_behind.unwrap();
+            tokio::join!(put_behind(lab, &entries[1]), recall(lab, BEGIN, 10));
             recall(lab, BEGIN, 10).await;
             let mut went = Vec::new();
             while let [next, rest @ ..] = &due(lab, &whatsapp(), BEGIN, 10).await[..] {

@@ -55,128 +55,59 @@ async fn a_message_goes_out_by_command() {
 async fn what_cannot_be_sent_is_told_with_what_is_wrong_and_what_would_be_right() {
     on_both(async |harness| {
         written(harness).await;
-        let cases: [(&[&str], i32, &[&str]); 15] = [
+        let to_amara = |rest: &[&'static str]| [&["--channel", "whatsapp", "--to", AMARA], rest].concat();
+        let words = |rest: &[&'static str]| to_amara(&[&["--message", "x"], rest].concat());
+        let cases: [(Vec<&str>, i32, &[&str]); 15] = [
             (
-                &["--to", AMARA, "--message", "x"],
+                vec!["--to", AMARA, "--message", "x"],
                 2,
                 &["--channel <CHANNEL>", "required"],
             ),
             (
-                &["--channel", "whatsapp", "--message", "x"],
+                vec!["--channel", "whatsapp", "--message", "x"],
                 2,
                 &["--to <TO>", "required"],
             ),
+            (to_amara(&[]), 2, &["--message <MESSAGE>", "required"]),
+            (to_amara(&["--content", "{"]), 2, &["--content", "is not JSON"]),
             (
-                &["--channel", "whatsapp", "--to", AMARA],
-                2,
-                &["--message <MESSAGE>", "required"],
-            ),
-            (
-                &["--channel", "whatsapp", "--to", AMARA, "--content", "{"],
-                2,
-                &["--content", "is not JSON"],
-            ),
-            (
-                &["--channel", "whatsapp", "--to", AMARA, "--content", "@nowhere.json"],
+                to_amara(&["--content", "@nowhere.json"]),
                 2,
                 &["--content", "cannot be read"],
             ),
+            (words(&["--send-at", "soon"]), 2, &["--send-at", "soon"]),
+            (words(&["--wait", "0"]), 2, &["--wait", "1..=25000"]),
+            (words(&["--purpose", "fun"]), 2, &["--purpose", "service, marketing"]),
+            (words(&["--colour", "red"]), 2, &["--colour"]),
             (
-                &[
-                    "--channel",
-                    "whatsapp",
-                    "--to",
-                    AMARA,
-                    "--message",
-                    "x",
-                    "--send-at",
-                    "soon",
-                ],
-                2,
-                &["--send-at", "soon"],
-            ),
-            (
-                &["--channel", "whatsapp", "--to", AMARA, "--message", "x", "--wait", "0"],
-                2,
-                &["--wait", "1..=25000"],
-            ),
-            (
-                &[
-                    "--channel",
-                    "whatsapp",
-                    "--to",
-                    AMARA,
-                    "--message",
-                    "x",
-                    "--purpose",
-                    "fun",
-                ],
-                2,
-                &["--purpose", "service, marketing"],
-            ),
-            (
-                &[
-                    "--channel",
-                    "whatsapp",
-                    "--to",
-                    AMARA,
-                    "--message",
-                    "x",
-                    "--colour",
-                    "red",
-                ],
-                2,
-                &["--colour"],
-            ),
-            (
-                &[
-                    "--channel",
-                    "whatsapp",
-                    "--to",
-                    AMARA,
-                    "--message",
-                    "x",
-                    "--idempotency-key",
-                    "é\u{1}",
-                ],
+                words(&["--idempotency-key", "é\u{1}"]),
                 2,
                 &["--idempotency-key", "visible ASCII"],
             ),
             (
-                &["--channel", "telex", "--to", AMARA, "--message", "x"],
+                vec!["--channel", "telex", "--to", AMARA, "--message", "x"],
                 4,
                 &["unknown_channel", "channel: ", "`telex`"],
             ),
             (
-                &["--channel", "whatsapp", "--to", "Ann", "--message", "x"],
+                vec!["--channel", "whatsapp", "--to", "Ann", "--message", "x"],
                 4,
                 &["invalid_recipient", "to: "],
             ),
             (
-                &["--channel", "whatsapp", "--to", "+31687654321", "--message", "x"],
+                vec!["--channel", "whatsapp", "--to", "+31687654321", "--message", "x"],
                 4,
                 &["window_closed", "template"],
             ),
             (
-                &[
-                    "--channel",
-                    "whatsapp",
-                    "--to",
-                    AMARA,
-                    "--content",
-                    r#"{"type":"telegram"}"#,
-                ],
+                to_amara(&["--content", r#"{"type":"telegram"}"#]),
                 4,
                 &["content.type", "telegram"],
             ),
-            (
-                &["--channel", "whatsapp", "--to", AMARA, "--message", ""],
-                4,
-                &["message"],
-            ),
+            (to_amara(&["--message", ""]), 4, &["message"]),
         ];
         for (arguments, code, told) in cases {
-            let arguments = [&["send"], arguments].concat();
+            let arguments = [&["send"], &arguments[..]].concat();
             fails(&ask(harness, &arguments, "").await, code, told);
         }
         assert!(harness.accepted("amara").is_empty());

@@ -6,8 +6,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tidings_sandbox::{FaultKind, FaultRequest, SmtpAuth, SmtpOptions};
 
-use super::routes::{OTHER_NUMBER, POLICY, begin, by_route, setup, two_numbers, with_email};
-use crate::harness::{ADMIN_KEY, Harness, fault, on_both_with, text};
+use super::routes::{POLICY, begin, by_route, setup, two_numbers, with_email, writes_to_the_other_number};
+use crate::harness::{ADMIN_KEY, Harness, fault, on_both_with};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -303,8 +303,7 @@ async fn a_conversation_by_email_is_its_own_and_the_numbers_keeps_its_history() 
         let sent = harness.reply(&conversation, "elsewhere").await;
         let message = harness.message_until(&sent, "accepted").await;
         assert_ne!(message["conversationId"], conversation["id"]);
-        harness.sandbox.write("amara", OTHER_NUMBER, text("hello too")).unwrap();
-        harness.projected().await;
+        writes_to_the_other_number(harness).await;
         assert_eq!(harness.messages(&conversation).await.len(), 1);
         assert_eq!(harness.conversations().await.len(), 3);
     })

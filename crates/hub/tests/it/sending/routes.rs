@@ -49,6 +49,12 @@ pub(super) async fn begin(harness: &Harness) -> Value {
     harness.conversation().await
 }
 
+/// Amara writes to the second number, too: there her window is open then.
+pub(super) async fn writes_to_the_other_number(harness: &Harness) {
+    harness.sandbox.write("amara", OTHER_NUMBER, text("hello too")).unwrap();
+    harness.projected().await;
+}
+
 pub(super) async fn with_email(harness: &Harness, conversation: &Value) {
     let path = format!(
         "/api/v1/contacts/{}/identities",
@@ -143,8 +149,7 @@ async fn a_stopped_primary_gives_way_to_its_backup_then_to_email_and_is_used_aga
     on_both_with(setup(), async |harness| {
         let conversation = begin(harness).await;
         with_email(harness, &conversation).await;
-        harness.sandbox.write("amara", OTHER_NUMBER, text("hello too")).unwrap();
-        harness.projected().await;
+        writes_to_the_other_number(harness).await;
 
         stop(harness, "whatsapp", "stop").await;
         let first = queued(harness, &conversation, "one").await;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tidings_sandbox::{FaultKind, FaultRequest, LedgerKind};
 
 use super::answers::waits_for;
-use super::routes::{OTHER_NUMBER, begin, by_route, queued, stop, two_numbers};
+use super::routes::{OTHER_NUMBER, begin, by_route, queued, stop, two_numbers, writes_to_the_other_number};
 use crate::harness::{ADMIN_KEY, Answer, Harness, NUMBER, Setup, fault, on_both_with, text};
 
 const SWITCH: &str = "/api/v1/channels/whatsapp/switch";
@@ -37,8 +37,7 @@ fn numbers(harness: &Harness) -> Vec<String> {
 async fn new_and_waiting_messages_go_by_the_backup_until_the_number_is_switched_back() {
     on_both_with(by_hand(), async |harness| {
         let conversation = begin(harness).await;
-        harness.sandbox.write("amara", OTHER_NUMBER, text("hello too")).unwrap();
-        harness.projected().await;
+        writes_to_the_other_number(harness).await;
         stop(harness, "whatsapp", "stop").await;
         let waiting = [
             queued(harness, &conversation, "one").await,
@@ -137,8 +136,7 @@ async fn the_window_is_that_of_the_backup_and_what_it_cannot_take_waits_until_th
 async fn a_reaction_waits_for_the_number_that_has_the_message_it_is_put_on() {
     on_both_with(by_hand(), async |harness| {
         let conversation = begin(harness).await;
-        harness.sandbox.write("amara", OTHER_NUMBER, text("hello too")).unwrap();
-        harness.projected().await;
+        writes_to_the_other_number(harness).await;
         let hello = harness.messages(&conversation).await[0]["id"].clone();
         stop(harness, "whatsapp", "stop").await;
         let body = json!({"to": {"conversation": conversation["id"]},
@@ -183,8 +181,7 @@ async fn what_had_failed_and_is_queued_again_goes_by_the_backup_too() {
                 harness.message(&sent).await["noRoute"].is_string().then_some(())
             })
             .await;
-        harness.sandbox.write("amara", OTHER_NUMBER, text("hello too")).unwrap();
-        harness.projected().await;
+        writes_to_the_other_number(harness).await;
         switch(harness, &json!({})).await.expect(200);
         let retry = format!("/admin/messages/{sent}/retry");
         harness.post(&retry, &json!({})).await.expect(200);
@@ -205,8 +202,7 @@ async fn what_had_failed_and_is_queued_again_goes_by_the_backup_too() {
 async fn what_stayed_of_unknown_outcome_is_repeated_by_the_backup_once_and_says_so() {
     on_both_with(by_hand(), async |harness| {
         let conversation = begin(harness).await;
-        harness.sandbox.write("amara", OTHER_NUMBER, text("hello too")).unwrap();
-        harness.projected().await;
+        writes_to_the_other_number(harness).await;
         harness.sandbox.fault(fault(FaultKind::ResetBefore)).unwrap();
         let sent = harness.reply(&conversation, "once").await;
         harness.waiting_after(&sent, 1).await;
@@ -225,8 +221,7 @@ async fn what_stayed_of_unknown_outcome_is_repeated_by_the_backup_once_and_says_
 async fn what_a_hub_was_sending_when_it_died_is_found_also_on_a_number_that_was_switched() {
     on_both_with(by_hand(), async |harness| {
         let conversation = begin(harness).await;
-        harness.sandbox.write("amara", OTHER_NUMBER, text("hello too")).unwrap();
-        harness.projected().await;
+        writes_to_the_other_number(harness).await;
         let held_up = FaultRequest {
             delay_ms: Some(3_600_000),
             ..fault(FaultKind::Delay)

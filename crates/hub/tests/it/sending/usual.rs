@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tidings_sandbox::{FaultKind, FaultRequest, Template};
 
-use super::routes::{OTHER_NUMBER, begin, by_route, queued, stop, two_numbers, with_email};
+use super::routes::{begin, by_route, queued, stop, two_numbers, with_email, writes_to_the_other_number};
 use crate::harness::{ACCOUNT, ADMIN_KEY, Harness, NUMBER, Setup, fault, on_both, on_both_with, text};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -240,8 +240,7 @@ async fn a_stopped_number_gives_way_to_its_backups_before_email() {
     on_both_with(two_numbers(), async |harness| {
         let conversation = begin(harness).await;
         with_email(harness, &conversation).await;
-        harness.sandbox.write("amara", OTHER_NUMBER, text("hello too")).unwrap();
-        harness.projected().await;
+        writes_to_the_other_number(harness).await;
         stop(harness, "whatsapp", "stop").await;
         // It is taken although its number is stopped: another way is open.
         let first = harness.reply(&conversation, "one").await;
