@@ -1,4 +1,4 @@
-//! What a sender does: takes messages in hand (`taking`), calls Meta (`calling`), and settles what came of it (`settling`).
+//! What a sender does: takes messages in hand (`taking`) if they may go as they are (`deciding`), calls Meta (`calling`), and settles what came of it (`settling`).
 //!
 //! Guarantee: at least one attempt for every entry until it is settled; who prevents doubles is the outbox: an entry is marked `sending`,
 //! with its attempt, in a commit before Meta is called, and only heads of conversations are taken, so that within a conversation the
@@ -9,6 +9,7 @@
 //! channel sends at all, `Turn` says: one that is stopped rests, one whose credentials Meta refused asks whether they work again ([`hold`](crate::channels::hold)).
 
 mod calling;
+mod deciding;
 mod settling;
 mod taking;
 
