@@ -287,6 +287,21 @@ test("a customer comments on a post, and sees what the business makes of it", as
   await page.locator("#messages > li", { hasText: "Here is the link." }).waitFor();
 });
 
+test("a post that is made while the posts are read is seen", async () => {
+  const account = `/sandbox/instagram-accounts/${instagramAccount}/posts`;
+  await phoneOf("lucia", instagramAccount);
+  await page.route(`**${account}`, async (route) => {
+    // What is answered is older than what the page hears of before it gets the answer.
+    const response = await route.fetch();
+    const heard = page.waitForRequest("**/sandbox/state");
+    await sandbox.call("POST", account, { kind: "image", caption: "Lamps in between" });
+    await heard;
+    await route.fulfill({ response });
+  }, { times: 1 });
+  await page.locator("#open-posts").click();
+  await page.locator("#posts > li", { hasText: "Lamps in between" }).waitFor();
+});
+
 test("a comment that the business has hidden is seen by its author alone", async () => {
   const { id: postId } = await sandbox.call("POST", `/sandbox/instagram-accounts/${instagramAccount}/posts`, { kind: "image", caption: "Old lamps" });
   await sandbox.call("POST", "/sandbox/customers", { id: "noor", kind: "instagram", name: "Noor", username: "noor.k" });

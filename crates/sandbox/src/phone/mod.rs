@@ -3,7 +3,7 @@
 //! It is a client of the control API alone (`/sandbox/…`, `/ledger`), so that it can show nothing a test could not see.
 //! The cast: `page.html` holds the frame and the icons, `phone.css` the two looks (WhatsApp, Instagram), `phone.js` what the page knows and
 //! does, `draw.js` what everything is drawn with, `bubbles.js` a message of any kind, `sheets.js` what slides up over the phone,
-//! `attach.js` what a customer can send, and `posts.js` posts with what is written under them.
+//! `attach.js` what a customer can send, `posts.js` posts with what is written under them, and `once.js` how often is read again.
 //!
 //! Guarantee: the files are part of the binary, and the browser is told to run and load nothing else. Customers
 //! and applications decide what is shown in the thread, so their text must never become code, and their links must
@@ -27,6 +27,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/phone/phone.css", "text/css; charset=utf-8", include_str!("phone.css")),
     ("/phone/phone.js", SCRIPT, include_str!("phone.js")),
     ("/phone/draw.js", SCRIPT, include_str!("draw.js")),
+    ("/phone/once.js", SCRIPT, include_str!("once.js")),
     ("/phone/bubbles.js", SCRIPT, include_str!("bubbles.js")),
     ("/phone/sheets.js", SCRIPT, include_str!("sheets.js")),
     ("/phone/attach.js", SCRIPT, include_str!("attach.js")),

@@ -5,18 +5,18 @@
 //
 // In order: the control API, what the page knows, the screens, the panels, writing, what can be done to a message, sending,
 // staying up to date, the start. How things are drawn is in draw.js, messages in bubbles.js, what slides up in sheets.js, what can
-// be attached in attach.js, and posts with their comments in posts.js.
+// be attached in attach.js, posts with their comments in posts.js, and how often is read again in once.js.
 //
 // Invariant: text from customers and applications becomes text nodes only.
 
 import { attachmentsOn, bodyOf, fieldsOf } from "./attach.js";
 import { canActOn, gist, messageRow, ticks } from "./bubbles.js";
 import { avatar, byId, clockFormat, dayFormat, element, hidden, icon, onTime, reconcile, root, secondsFormat, shortDayFormat, told } from "./draw.js";
+import { oneAtATime } from "./once.js";
 import { openPosts, refreshPosts } from "./posts.js";
 import { flowSheet, formSheet, listSheet, productsSheet, setUpSheet, tilesSheet } from "./sheets.js";
 
 const requestTimeoutMs = 10_000;
-const refreshPauseMs = 150;
 const clockEveryMs = 15_000;
 const ledgerEveryMs = 4_000;
 const typingEveryMs = 4_000;
@@ -978,27 +978,6 @@ async function createCustomer(form) {
 }
 
 // --- Staying up to date ---
-
-/**
- * `work`, at most once at a time. Whoever asks while it runs waits for one more run, which begins after they asked: so
- * what they did before is surely seen, and a storm of events costs two runs, not a thousand.
- */
-function oneAtATime(work) {
-  let running = null;
-  let again = false;
-  const run = async () => {
-    do {
-      again = false;
-      await work();
-      if (again) await new Promise((resume) => setTimeout(resume, refreshPauseMs));
-    } while (again);
-  };
-  return () => {
-    again = running !== null;
-    running ??= run().finally(() => { running = null; });
-    return running;
-  };
-}
 
 const refreshWorld = oneAtATime(async () => {
   try {

@@ -2,13 +2,13 @@
 // says. A comment that the business has hidden is shown to whoever wrote it, and to nobody else.
 
 import { element, hidden, onTime, reconcile, told, shortDayFormat } from "./draw.js";
+import { oneAtATime } from "./once.js";
 import { contentSheet } from "./sheets.js";
 
 const postsShownMax = 20;
 
 /** What is open: {api, customerId, accountId, answering, drafts, list, note}, or null; `drafts` is what is being written, by post. */
 let shown = null;
-let reading = null;
 
 /**
  * Opens the posts of an account. `api`: {call(method, path, body), post(body), toast(text)}: how the page asks the control API, does something in the
@@ -22,26 +22,22 @@ export async function openPosts(api, customerId, accountId) {
   await refreshPosts();
 }
 
-/** Reads again what is open; two readings at once become one. */
-export function refreshPosts() {
-  if (!shown) return Promise.resolve();
-  reading ??= read().finally(() => { reading = null; });
-  return reading;
-}
-
-async function read() {
-  const { api, accountId } = shown;
+/** Reads again what is open. */
+export const refreshPosts = oneAtATime(async () => {
+  if (!shown) return;
+  const about = shown;
+  const { api, accountId } = about;
   try {
     const { posts } = await api.call("GET", `sandbox/instagram-accounts/${encodeURIComponent(accountId)}/posts`);
     const all = await Promise.all(posts.slice(0, postsShownMax).map(async (post) => {
       const { comments } = await api.call("GET", `sandbox/posts/${encodeURIComponent(post.id)}/comments`);
       return { ...post, said: comments };
     }));
-    if (shown) draw(all);
+    if (shown === about) draw(all);
   } catch (problem) {
-    if (shown) shown.note.textContent = `The posts could not be read. ${problem.message}`;
+    if (shown === about) about.note.textContent = `The posts could not be read. ${problem.message}`;
   }
-}
+});
 
 function draw(posts) {
   const { note } = shown;
@@ -85,7 +81,7 @@ function commentLine(comment) {
 function answer(comment) {
   shown.answering = { id: comment.id, username: comment.username };
   refreshPosts().then(() => {
-    const line = shown.list.querySelector(`[data-comment="${CSS.escape(comment.id)}"]`);
+    const line = shown?.list.querySelector(`[data-comment="${CSS.escape(comment.id)}"]`);
     line?.closest(".wall-post").querySelector("input").focus();
   });
 }
