@@ -383,13 +383,10 @@ fn has_variants(key: &IdentityKey) -> bool {
     key.kind == IdentityKind::Phone && phone::has_variants(&key.value)
 }
 
-/// The addresses that events name, in the order in which they are locked.
-fn keys_of<'e>(events: impl Iterator<Item = &'e Understood>) -> Vec<IdentityKey> {
-    let mut keys: Vec<IdentityKey> = events
-        .flat_map(addresses)
-        .map(|identity| identity.key.clone())
-        .collect();
-    keys.sort_unstable();
+/// The addresses that events name, in the order in which they are stored.
+fn keys_of<'e>(events: impl Iterator<Item = &'e Understood>) -> Vec<&'e IdentityKey> {
+    let mut keys: Vec<&IdentityKey> = events.flat_map(addresses).map(|identity| &identity.key).collect();
+    keys.sort_unstable_by_key(|key| (&key.value, key.kind, &key.scope));
     keys.dedup();
     keys
 }

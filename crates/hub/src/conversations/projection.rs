@@ -87,7 +87,7 @@ pub fn project_all(
     now: Millis,
 ) -> Result<Projected, StoreError> {
     let batch_size = batch_size.max(1);
-    if incoming.len() > batch_size {
+    if incoming.len() > batch_size && !tx.writes_alone() {
         let understood: Vec<&Understood> = incoming.iter().map(|event| &event.understood).collect();
         People::lock(tx, &understood)?;
     }

@@ -90,12 +90,12 @@ impl Tx<'_> {
         &mut self,
         keys: &[IdentityKey],
     ) -> Result<Vec<(IdentityKey, ContactId)>, StoreError> {
-        let owners = self.owners_of_identities(keys)?;
+        let owners = self.owners_of_identities(&keys.iter().collect::<Vec<_>>())?;
         Ok(owners.into_iter().map(|(key, owner)| (key, owner.contact)).collect())
     }
 
     /// The same, and since when each is theirs.
-    pub fn owners_of_identities(&mut self, keys: &[IdentityKey]) -> Result<Vec<(IdentityKey, Owner)>, StoreError> {
+    pub fn owners_of_identities(&mut self, keys: &[&IdentityKey]) -> Result<Vec<(IdentityKey, Owner)>, StoreError> {
         self.lock_names(
             keys.iter()
                 .map(|key| [key.kind.as_str(), key.scope.as_str(), key.value.as_str()]),

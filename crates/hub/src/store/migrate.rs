@@ -48,6 +48,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     18 "0018_asked_channels",
     19 "0019_comments_at_meta",
     20 "0020_names_told",
+    21 "0021_identities_by_value",
 };
 
 impl Tx<'_> {

@@ -80,6 +80,11 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// Whether no other unit writes while this one does, so that it has nothing to lock.
+    pub fn writes_alone(&self) -> bool {
+        matches!(self.session, Session::Sqlite(_))
+    }
+
     /// From here on the unit waits no longer for a lock than this, and fails rather; the single writer of SQLite waits for none.
     pub fn wait_for_locks(&mut self, at_most: Duration) -> Result<(), StoreError> {
         match &mut self.session {
@@ -130,7 +135,7 @@ impl<'a> Tx<'a> {
     /// what does not exist yet keeps others from making it too. In one order everywhere, so that two units cannot hold what the other
     /// one waits for.
     pub(super) fn lock_names<'n>(&mut self, names: impl Iterator<Item = [&'n str; 3]>) -> Result<(), StoreError> {
-        if matches!(self.session, Session::Sqlite(_)) {
+        if self.writes_alone() {
             return Ok(());
         }
         let mut keys: Vec<i64> = names.map(|name| lock_key(&name)).collect();

@@ -68,7 +68,9 @@ fn a_contact_is_found_by_each_of_its_identities() {
         let shared = phone("447700900777");
         let owner = async || {
             let keys = [shared.key.clone()];
-            let owners = lab.write(move |tx| tx.owners_of_identities(&keys)).await;
+            let owners = lab
+                .write(move |tx| tx.owners_of_identities(&keys.iter().collect::<Vec<_>>()))
+                .await;
             (owners[0].1.contact, owners[0].1.seen_at)
         };
         for (seen_at, expected) in [
