@@ -79,13 +79,17 @@ async fn two_answers_alike_that_are_under_way_do_not_swap_their_ids() {
             each_is_there_once(harness, &post, &people, [&one, &other]).await;
             for id in [&one, &other] {
                 let message = harness.message(id).await;
-                let (_, document) = harness.timeline(id).await;
-                let items = document["timeline"].as_array().unwrap();
-                let answered: Vec<&Value> = items
-                    .iter()
-                    .filter_map(|item| item["attempt"]["answer"].get("id"))
-                    .collect();
-                assert_eq!(answered, [&message["externalId"]], "{echo:?} {document:#}");
+                // Meta's answer may be on its way yet, though its echo has told all.
+                let answered = harness
+                    .until("its call is answered", async |harness| {
+                        let (_, document) = harness.timeline(id).await;
+                        let items = document["timeline"].as_array().unwrap();
+                        let answers = items.iter().filter_map(|item| item["attempt"]["answer"].get("id"));
+                        let answers: Vec<Value> = answers.cloned().collect();
+                        (!answers.is_empty()).then_some(answers)
+                    })
+                    .await;
+                assert_eq!(answered, [message["externalId"].clone()], "{echo:?}");
             }
         })
         .await;
