@@ -321,7 +321,7 @@ impl Metrics {
         );
         registry.register(
             "tidings_events_waiting",
-            "Events that wait to be understood (100,000 at most)",
+            "Events that wait to be understood (100,000 at most), or are in the journal and not in the store yet",
             metrics.events_waiting.clone(),
         );
         registry.register(

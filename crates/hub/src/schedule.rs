@@ -108,9 +108,12 @@ async fn gauges(app: &App) -> Result<(), StoreError> {
             Ok::<_, StoreError>((waiting, oldest, tx.outbox_figures()?, tx.channel_activity()?))
         })
         .await?;
+    let oldest = oldest.into_iter().chain(app.ingest.stuck_since()).min();
     let age = oldest.map_or(0, |oldest| (app.clock.now_millis() - oldest).max(0));
-    app.metrics
-        .set_events_waiting(waiting, Duration::from_millis(age.unsigned_abs()));
+    app.metrics.set_events_waiting(
+        waiting.saturating_add_unsigned(app.ingest.waiting() as u64),
+        Duration::from_millis(age.unsigned_abs()),
+    );
     for channel in app.channels.all() {
         for state in EntryState::ALL {
             let length = figures

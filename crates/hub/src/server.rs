@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tidings_meta::client::{ClientOptions, GraphClient};
-use tokio::sync::{Mutex, Notify, mpsc};
+use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +18,7 @@ use crate::crypto::Keyring;
 use crate::flags::Flags;
 use crate::ids::Ids;
 use crate::ingest::silence::Hearings;
-use crate::ingest::{Ingest, Pending, projector, writer};
+use crate::ingest::{Inbox, Ingest, projector, writer};
 use crate::integrations::reels::{self, Reels};
 use crate::media::{self, MediaStore};
 use crate::metrics::Metrics;
@@ -149,7 +149,7 @@ pub struct Works {
     /// Its parts.
     pub app: App,
     /// Where what Meta posts comes out.
-    pub pending: mpsc::Receiver<Pending>,
+    pub inbox: Inbox,
 }
 
 impl Works {
@@ -182,7 +182,7 @@ impl Works {
             .context("the bucket of the media store cannot be used; check the variables MEDIA_S3_*")?;
         let keys = access::Keys::load(&config).context("the API key cannot be made ready")?;
         let reels = Reels::new(&config).context("the client for files of reels cannot be set up")?;
-        let (ingest, pending) = Ingest::new(
+        let (ingest, inbox) = Ingest::new(
             &config.webhooks,
             config.consent_words.clone(),
             channels.clone(),
@@ -208,12 +208,12 @@ impl Works {
             flags,
             ingest,
         });
-        Ok(Self { app, pending })
+        Ok(Self { app, inbox })
     }
 
     /// Takes up what the last process left, and starts every task.
     pub async fn start(self) -> anyhow::Result<(App, Tasks)> {
-        let Self { app, pending } = self;
+        let Self { app, mut inbox } = self;
         sending::recover(&app)
             .await
             .context("what was being sent at the last stop cannot be looked through")?;
@@ -221,6 +221,7 @@ impl Works {
         media::recover(&app)
             .await
             .context("what was being done with files at the last stop cannot be looked through")?;
+        inbox.open_journal(&app).await;
 
         let mut tasks = Tasks::default();
         tasks.start(Stage::Producers, "schedule", &app, schedule::run);
@@ -234,11 +235,11 @@ impl Works {
         tasks.start(Stage::Producers, "channels", &app, channels::follow::run);
         tasks.start(Stage::Producers, "reels", &app, reels::run);
         tasks.start(Stage::Producers, "media-watch", &app, reels::watch::run);
-        let pending = Arc::new(Mutex::new(pending));
+        let inbox = Arc::new(Mutex::new(inbox));
         tasks.start(Stage::Keepers, "webhook-writer", &app, move |app, stop| {
-            let pending = Arc::clone(&pending);
+            let inbox = Arc::clone(&inbox);
             // Held by one run at a time; the next one goes on where a failed one left off.
-            async move { writer::run(app, &mut *pending.lock().await, stop).await }
+            async move { writer::run(app, &mut *inbox.lock().await, stop).await }
         });
         // After the senders have ended: who lets go of a channel must not be sending for it.
         tasks.start(Stage::Keepers, "leases", &app, lease::run);

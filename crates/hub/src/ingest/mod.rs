@@ -2,17 +2,19 @@
 //!
 //! The promise: a 200 means that every event of the notification is on disk, once.
 //!
-//! 1. [`webhooks`]: checks the signature over the raw body ([`trust`]), splits it into events, hands them to
-//! 2. [`writer`], which keeps many notifications with one flush and only then lets them be answered. What they mean ([`meaning`]) is brought into
-//!    conversations in the same unit ([`arrival`]), where nothing speaks against it;
-//! 3. [`projector`] finds in the store what was only kept, and what is to be understood again, batch by batch; a crash at any point leaves an
-//!    event either unanswered (Meta repeats it), or kept (the projector finds it), or done.
+//! 1. [`webhooks`]: checks the signature over the raw body ([`trust`]), and splits it into events;
+//! 2. [`journal`], on the embedded store: keeps many notifications with one flush, and lets them be answered;
+//! 3. [`writer`]: keeps the events of many in the store, and brings what they mean ([`meaning`]) into conversations in the same unit
+//!    ([`arrival`]), where nothing speaks against it. Without a journal they are answered now;
+//! 4. [`projector`] finds in the store what was only kept, and what is to be understood again, batch by batch; a crash at any point leaves an
+//!    event either unanswered (Meta repeats it), or in the journal (the next process brings it in), or kept (the projector finds it), or done.
 //!
 //! [`events_api`] shows what was kept, and has it understood again; [`silence`] notices when nothing comes any more.
 //!
 //! Repeats cost a look at one index: an event's identity is unique in the store.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use tidings_meta::notification::{self, EventKind, Platform};
 use tidings_meta::signature::SignatureError;
@@ -24,6 +26,7 @@ use crate::conversations::consent::words::Words;
 use crate::conversations::model::Millis;
 use crate::ids::Ids;
 use crate::ingest::arrival::Arrived;
+use crate::ingest::journal::{Found, Journal, Place, Raw};
 use crate::ingest::meaning::Meaning;
 use crate::ingest::model::NewEvent;
 use crate::ingest::trust::Trusts;
@@ -31,6 +34,7 @@ use crate::store::StoreError;
 
 pub mod arrival;
 pub mod events_api;
+pub mod journal;
 pub mod meaning;
 pub mod model;
 pub mod projector;
@@ -45,25 +49,79 @@ const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A notification of more events is only kept at first: whoever comes after it shall not wait until all of them are brought into conversations.
 const UNDERSTOOD_AT_ONCE_MAX: usize = 100;
 
-/// A notification on its way to the writer.
+/// A notification on its way into the store.
 #[derive(Debug)]
 pub struct Pending {
     events: Vec<Arrived>,
+    /// Of Meta's notifications, whose it is; `None` for what the hub has found itself.
+    platform: Option<Platform>,
+    /// As it came: what the journal keeps, and whatever cannot be brought in is known by.
+    raw: Option<Raw>,
+    /// Where it is in the journal.
+    place: Option<Place>,
     /// What it takes of the room for bodies, as long as it is here: also when whoever brought it has given up waiting.
     room: Option<Room>,
-    answer: oneshot::Sender<Result<Kept, StoreError>>,
+    /// Whoever waits to hear that it is kept.
+    waits: Option<oneshot::Sender<Result<Kept, StoreError>>>,
+    /// How often the store has refused it since it was answered.
+    refused: u32,
+}
+
+/// Where what comes in comes out.
+#[derive(Debug)]
+pub struct Inbox {
+    pending: mpsc::Receiver<Pending>,
+    /// The journal, once it is open and until it is used, with what it had.
+    journal: Option<(Journal, Vec<Found>)>,
 }
 
 /// Room for a body, until it is dropped.
 pub type Room = OwnedSemaphorePermit;
 
-/// What became of a notification.
+/// How a notification is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kept {
-    /// Events that were not known yet.
-    pub new: usize,
-    /// Events that were.
-    pub repeats: usize,
+pub enum Kept {
+    /// In the journal; which of its events are new will be seen.
+    InJournal,
+    /// In the store.
+    InStore {
+        /// Events that were not known yet.
+        new: usize,
+        /// Events that were.
+        repeats: usize,
+    },
+}
+
+impl Pending {
+    /// What was in the journal when the hub was started.
+    fn again(raw: Raw, events: Vec<Arrived>, place: Place) -> Self {
+        Self {
+            events,
+            platform: Some(raw.platform),
+            raw: Some(raw),
+            place: Some(place),
+            room: None,
+            waits: None,
+            refused: 0,
+        }
+    }
+
+    fn received_at(&self) -> Millis {
+        self.raw.as_ref().map_or(0, |raw| raw.received_at)
+    }
+
+    fn body_bytes(&self) -> usize {
+        self.raw.as_ref().map_or(0, |raw| raw.body.len())
+    }
+
+    /// Tells whoever waits, if they have not been told yet. One who waits no longer was refused, and is not counted as accepted.
+    fn answer(&mut self, kept: Result<Kept, StoreError>) {
+        if let Some(waits) = self.waits.take()
+            && waits.send(kept).is_err()
+        {
+            self.platform = None;
+        }
+    }
 }
 
 /// The way in.
@@ -75,6 +133,10 @@ pub struct Ingest {
     queue: mpsc::Sender<Pending>,
     /// What is left of the room for bodies, in KiB.
     room: Arc<Semaphore>,
+    /// How many events are in the journal, and not in the store yet.
+    waiting: Arc<AtomicUsize>,
+    /// When the first of those came in that the store does not take, epoch milliseconds; 0 if it takes them.
+    stuck_since: AtomicI64,
     channels: Channels,
     words: Words,
     ids: Ids,
@@ -105,7 +167,7 @@ pub enum Refusal {
 
 impl Ingest {
     /// The way in, and what the [`writer`] takes from.
-    pub fn new(config: &WebhookConfig, words: Words, channels: Channels, ids: Ids) -> (Self, mpsc::Receiver<Pending>) {
+    pub fn new(config: &WebhookConfig, words: Words, channels: Channels, ids: Ids) -> (Self, Inbox) {
         let (queue, pending) = mpsc::channel(config.max_queue);
         let ingest = Self {
             trusts: Trusts::new(config),
@@ -114,11 +176,23 @@ impl Ingest {
             room: Arc::new(Semaphore::new(
                 BODIES_BYTES_MAX.max(config.body_bytes_max).div_ceil(1024),
             )),
+            waiting: Arc::default(),
+            stuck_since: AtomicI64::new(0),
             channels,
             words,
             ids,
         };
-        (ingest, pending)
+        (ingest, Inbox { pending, journal: None })
+    }
+
+    /// How many acknowledged events are on their way into conversations.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// When the first of them came in, while the store does not take them.
+    pub fn stuck_since(&self) -> Option<Millis> {
+        Some(self.stuck_since.load(Ordering::Relaxed)).filter(|since| *since > 0)
     }
 
     /// Room for so many KiB of a body, until it is dropped; never waits.
@@ -181,25 +255,45 @@ impl Ingest {
         }
     }
 
-    /// Keeps the events of one notification, all or none; answers once they are on disk. `room` is what its body takes, if it had one: it is
-    /// given back when nothing of the notification is in memory any more.
-    pub async fn keep(&self, events: Vec<NewEvent>, room: Option<Room>) -> Result<Kept, Refusal> {
+    /// Keeps the events of one of Meta's notifications, all or none; answers once they are on disk. `room` is what its body takes: it is given back when
+    /// nothing of the notification is in memory any more.
+    pub async fn keep(&self, raw: Raw, events: Vec<NewEvent>, room: Option<Room>) -> Result<Kept, Refusal> {
+        self.submit(Some(raw), events, room).await
+    }
+
+    /// The same of what the hub has found itself: answers once it is in the store.
+    pub async fn keep_found(&self, events: Vec<NewEvent>) -> Result<Kept, Refusal> {
+        self.submit(None, events, None).await
+    }
+
+    async fn submit(&self, raw: Option<Raw>, events: Vec<NewEvent>, room: Option<Room>) -> Result<Kept, Refusal> {
         let place = self.queue.try_reserve().map_err(|error| match error {
             mpsc::error::TrySendError::Full(()) => Refusal::Full,
             mpsc::error::TrySendError::Closed(()) => Refusal::Store(StoreError::Closed),
         })?;
-        let understood = events.len() <= UNDERSTOOD_AT_ONCE_MAX;
-        let events = events
+        let (waits, kept) = oneshot::channel();
+        place.send(Pending {
+            events: self.understood(events),
+            platform: raw.as_ref().map(|raw| raw.platform),
+            raw,
+            place: None,
+            room,
+            waits: Some(waits),
+            refused: 0,
+        });
+        Ok(kept.await.map_err(|_| StoreError::Closed)??)
+    }
+
+    fn understood(&self, events: Vec<NewEvent>) -> Vec<Arrived> {
+        let at_once = events.len() <= UNDERSTOOD_AT_ONCE_MAX;
+        events
             .into_iter()
             .map(|event| {
-                let meaning = (understood && event.ignored_because.is_none())
+                let meaning = (at_once && event.ignored_because.is_none())
                     .then(|| Box::new(Meaning::of(&event, &self.channels, &self.words)));
                 Arrived::new(event, meaning)
             })
-            .collect();
-        let (answer, kept) = oneshot::channel();
-        place.send(Pending { events, room, answer });
-        Ok(kept.await.map_err(|_| StoreError::Closed)??)
+            .collect()
     }
 }
 

@@ -16,6 +16,7 @@ use tidings_meta::signature;
 use crate::app::App;
 use crate::http::drain::drain;
 use crate::http::problem::{Code, Problem};
+use crate::ingest::journal::Raw;
 use crate::ingest::{Refusal, Room};
 use crate::metrics::NotificationResult;
 use crate::store::events::QuarantinedNotification;
@@ -169,17 +170,16 @@ async fn receive(
             return Err(refuse(app, platform, source, 0, &refusal));
         }
     };
-    drop(body);
-    let kept = tokio::time::timeout(app.config.webhooks.answer_within, app.ingest.keep(events, room))
+    let raw = Raw {
+        platform,
+        signed,
+        received_at: now,
+        body,
+    };
+    tokio::time::timeout(app.config.webhooks.answer_within, app.ingest.keep(raw, events, room))
         .await
         .unwrap_or(Err(Refusal::Late))
         .map_err(|refusal| refuse(app, platform, source, 0, &refusal))?;
-    let result = if kept.new == 0 && kept.repeats > 0 {
-        NotificationResult::Duplicate
-    } else {
-        NotificationResult::Accepted
-    };
-    app.metrics.count_notification(platform, result);
     app.metrics.observe_acknowledgement(began.elapsed());
     Ok(([(header::CONTENT_TYPE, "application/json")], r#"{"success":true}"#).into_response())
 }

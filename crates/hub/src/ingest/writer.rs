@@ -1,13 +1,16 @@
-//! Keeps notifications: many of them with one flush to disk.
+//! Brings notifications into the store: many of them with one flush to disk.
 //!
-//! Guarantee: a notification is answered after the commit that holds all of its events, or told that none is kept. While one group is being
-//! written the next one gathers, so that groups grow with the load and nobody waits for a timer; those that are written are flushed meanwhile.
+//! Guarantee: a notification that is not in the journal yet ([`journal`]) is answered after the commit that holds all of its events, or told that none is kept;
+//! one that is has been answered, and is tried until it is in the store. While one group is being written the next one gathers, so that groups grow
+//! with the load and nobody waits for a timer; those that are written are flushed meanwhile.
 //!
 //! A group is brought into conversations by the unit that keeps it ([`arrival::bring_in`]). That is a cheaper way of doing what the projector does,
 //! and nothing relies on it: a group for which it fails is kept alone, and the projector takes its events apart. So it is for a while
 //! after such a failure, and for notifications of very many events.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -18,9 +21,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::ingest::arrival::{self, Arrived};
+use crate::ingest::journal::{self, Journal};
 use crate::ingest::model::NewEvent;
 use crate::ingest::projector::{self, Done};
-use crate::ingest::{Kept, Pending};
+use crate::ingest::{Inbox, Kept, Pending};
+use crate::metrics::NotificationResult;
 use crate::store::StoreError;
 
 /// How many events one group holds at most, unless one notification alone has more.
@@ -33,8 +38,79 @@ const KEPT_ALONE_FOR: Duration = Duration::from_secs(2);
 /// units that wait for each other (after a second); short enough for Meta to have its answer in time.
 const LOCKED_MAX: Duration = Duration::from_millis(1_500);
 
+/// How often the store may refuse a notification that was answered, before it goes into quarantine.
+const REFUSED_MAX: u32 = 3;
+/// How long another process may have the journal, before this one begins without: as long as it takes to end.
+const JOURNAL_WITHIN: Duration = Duration::from_millis(500);
+/// How long this one goes on without, before it tries again: the other one may have left something there.
+const JOURNAL_AGAIN: Duration = Duration::from_secs(5);
+
+impl Inbox {
+    /// Opens the journal, if the store has one: from then on it is known what is waiting in it.
+    pub async fn open_journal(&mut self, app: &App) {
+        let Some(database) = app.store.file() else { return };
+        let until = Instant::now() + JOURNAL_WITHIN;
+        while self.journal.is_none() {
+            let (database, waiting) = (database.to_owned(), Arc::clone(&app.ingest.waiting));
+            let opened = tokio::task::spawn_blocking(move || Journal::open(&database, &waiting)).await;
+            match opened.map_err(std::io::Error::other).flatten() {
+                Ok(opened) => self.journal = Some(opened),
+                Err(error) if error.kind() == ErrorKind::WouldBlock && Instant::now() < until => {
+                    tokio::time::sleep(JOURNAL_WITHIN / 10).await;
+                }
+                Err(error) => {
+                    // Whatever is in it is not in this process's hands.
+                    app.ingest.waiting.store(0, Ordering::Relaxed);
+                    tracing::error!(
+                        %error,
+                        "the journal of notifications, beside the database, cannot be used; until it can, each is answered once it is in the store"
+                    );
+                    return;
+                }
+            }
+        }
+    }
+}
+
 /// Runs until the way in is closed, or until told to stop and nothing waits any more.
-pub async fn run(app: App, pending: &mut mpsc::Receiver<Pending>, stop: CancellationToken) {
+pub async fn run(app: App, inbox: &mut Inbox, stop: CancellationToken) {
+    // Told by the journal, when nothing can come any more.
+    let never = CancellationToken::new();
+    loop {
+        inbox.open_journal(&app).await;
+        let Inbox { pending, journal } = inbox;
+        if let Some((journal, found)) = journal.take() {
+            let (kept, mut waiting) = mpsc::channel(app.config.webhooks.max_queue);
+            let (journal, ()) = tokio::join!(
+                journal::run(&app, journal, found, pending, kept, &stop),
+                take_in_all(&app, &mut waiting, &never, &stop, std::future::pending()),
+            );
+            journal::wipe(journal).await;
+            return;
+        }
+        let again = async {
+            match app.store.file() {
+                Some(_) => tokio::time::sleep(JOURNAL_AGAIN).await,
+                None => std::future::pending().await,
+            }
+        };
+        take_in_all(&app, pending, &stop, &stop, again).await;
+        if pending.is_closed() && pending.is_empty() {
+            return;
+        }
+    }
+}
+
+/// Takes in what comes, `until` a moment, or until nothing can come any more, which is so when told to `close`. What has been answered and cannot be
+/// brought in is given up when told to `stop`: the journal has it.
+async fn take_in_all(
+    app: &App,
+    pending: &mut mpsc::Receiver<Pending>,
+    close: &CancellationToken,
+    stop: &CancellationToken,
+    until: impl Future<Output = ()>,
+) {
+    tokio::pin!(until);
     let turns = Arc::new(Semaphore::new(app.store.urgent_units()));
     let mut turn: Option<Turn> = None;
     let mut under_way = FuturesUnordered::new();
@@ -54,11 +130,12 @@ pub async fn run(app: App, pending: &mut mpsc::Receiver<Pending>, stop: Cancella
                 continue;
             }
             first = pending.recv(), if is_open && turn.is_some() => first,
-            () = stop.cancelled(), if !pending.is_closed() => {
+            () = close.cancelled(), if !pending.is_closed() => {
                 // Nobody can come in any more; those who are in are served.
                 pending.close();
                 continue;
             }
+            () = &mut until, if is_open => None,
         };
         let Some(first) = first else {
             is_open = false;
@@ -66,7 +143,7 @@ pub async fn run(app: App, pending: &mut mpsc::Receiver<Pending>, stop: Cancella
         };
         let group = gather(first, pending);
         let kept_alone = kept_alone_until.is_some_and(|until| Instant::now() < until);
-        under_way.push(take_in(&app, group, kept_alone, turn.take()));
+        under_way.push(take_in(app, group, kept_alone, turn.take(), stop));
     }
 }
 
@@ -82,6 +159,10 @@ fn gather(first: Pending, pending: &mut mpsc::Receiver<Pending>) -> Vec<Pending>
         events += next.events.len();
         group.push(next);
     }
+    for pending in group.iter_mut().filter(|pending| pending.place.is_none()) {
+        // Without a journal it is not needed.
+        pending.raw = None;
+    }
     group
 }
 
@@ -91,26 +172,69 @@ struct Outcome {
     failed: bool,
 }
 
-async fn take_in(app: &App, group: Vec<Pending>, kept_alone: bool, turn: Option<Turn>) -> Outcome {
+async fn take_in(
+    app: &App,
+    group: Vec<Pending>,
+    kept_alone: bool,
+    turn: Option<Turn>,
+    stop: &CancellationToken,
+) -> Outcome {
     let is_understood = group
         .iter()
         .flat_map(|pending| &pending.events)
         .all(Arrived::is_understood);
-    if kept_alone || !is_understood {
-        keep(app, group, turn).await;
-        return Outcome { failed: false };
-    }
-    match bring_in(app, group, turn).await {
-        Ok(()) => Outcome { failed: false },
-        Err((group, error)) => {
-            tracing::warn!(%error, "events could not be brought in as they came; they are kept, and processed one by one");
-            keep(app, group, None).await;
-            Outcome { failed: true }
+    let (mut left, failed) = if kept_alone || !is_understood {
+        (keep(app, group, turn).await, false)
+    } else {
+        match bring_in(app, group, turn).await {
+            Ok(()) => (Vec::new(), false),
+            Err((group, error @ (StoreError::Unavailable(_) | StoreError::Closed))) => (refuse(group, &error), false),
+            Err((group, error)) => {
+                tracing::warn!(%error, "events could not be brought in as they came; they are kept, and processed one by one");
+                (keep(app, group, None).await, true)
+            }
+        }
+    };
+    while let Some(first) = left.iter().map(|pending| pending.received_at()).min() {
+        let _ = app
+            .ingest
+            .stuck_since
+            .compare_exchange(0, first, Ordering::Relaxed, Ordering::Relaxed);
+        if stop
+            .run_until_cancelled(tokio::time::sleep(journal::REST))
+            .await
+            .is_none()
+        {
+            break;
+        }
+        let odd = left.extract_if(.., |pending| pending.refused >= REFUSED_MAX);
+        let odd: Vec<Pending> = odd.collect();
+        if !left.is_empty() {
+            left = keep(app, left, None).await;
+        }
+        for pending in odd {
+            left.extend(set_aside(app, pending).await);
         }
     }
+    Outcome { failed }
 }
 
-/// Keeps a group and brings it into conversations. Gives it back if that failed in a way that keeping it alone may not.
+/// Puts a notification into quarantine that was answered, and that the store has refused again and again; gives it back if that failed too.
+async fn set_aside(app: &App, mut pending: Pending) -> Option<Pending> {
+    let reason = "the store refused its events; the log says why".to_owned();
+    if let Some(raw) = &pending.raw
+        && let Err(error) = journal::quarantine(app, raw, reason).await
+    {
+        tracing::error!(%error, "a notification that the store refused could not be put into quarantine");
+        return Some(pending);
+    }
+    if let Some(place) = pending.place.take() {
+        place.brought_in();
+    }
+    None
+}
+
+/// Keeps a group and brings it into conversations. Gives it back if that failed.
 async fn bring_in(app: &App, group: Vec<Pending>, turn: Option<Turn>) -> Result<(), (Vec<Pending>, StoreError)> {
     let (ids, now) = (app.ids.clone(), app.clock.now_millis());
     let batch_size = app.config.webhooks.batch_size as usize;
@@ -119,80 +243,86 @@ async fn bring_in(app: &App, group: Vec<Pending>, turn: Option<Turn>) -> Result<
         arrival::bring_in(tx, arrived, batch_size, &ids, now)
     })
     .await;
-    match brought {
-        Ok(brought) => {
-            let mut done = Done {
-                events: Vec::with_capacity(brought.new.len()),
-                received: brought.received,
-                has_files: brought.has_files,
-                notices: brought.notices,
-                is_about_templates: brought.is_about_templates,
-            };
-            for Pending { events, room, answer } in group {
-                drop(room);
-                let all = events.len();
-                let new: Vec<Arrived> = events
-                    .into_iter()
-                    .filter(|arrived| brought.new.contains_key(&arrived.event.id))
-                    .collect();
-                // The caller may have given up waiting; Meta will repeat, and find a repeat.
-                let _ = answer.send(Ok(Kept {
-                    new: new.len(),
-                    repeats: all - new.len(),
-                }));
-                for arrived in new {
-                    note_kept(app, &arrived.event);
-                    let micros = brought.new.get(&arrived.event.id).copied().flatten();
-                    done.events
-                        .extend(arrived.processed(micros, now).map(|event| (event, None)));
-                }
-            }
-            projector::report(app, &done);
-            if brought.unparked {
-                app.projector.notify_one();
-            }
-            Ok(())
+    let brought = match brought {
+        Ok(brought) => brought,
+        Err(error) => return Err((group, error)),
+    };
+    let mut done = Done {
+        events: Vec::with_capacity(brought.new.len()),
+        received: brought.received,
+        has_files: brought.has_files,
+        notices: brought.notices,
+        is_about_templates: brought.is_about_templates,
+    };
+    for pending in group {
+        for arrived in in_store(app, pending, |event| brought.new.contains_key(&event.id)) {
+            let micros = brought.new.get(&arrived.event.id).copied().flatten();
+            done.events
+                .extend(arrived.processed(micros, now).map(|event| (event, None)));
         }
-        Err(error @ (StoreError::Unavailable(_) | StoreError::Closed)) => {
-            refuse(group, &error);
-            Ok(())
-        }
-        Err(error) => Err((group, error)),
     }
+    projector::report(app, &done);
+    if brought.unparked {
+        app.projector.notify_one();
+    }
+    Ok(())
 }
 
-/// Keeps a group; what it means is found out later.
-async fn keep(app: &App, group: Vec<Pending>, turn: Option<Turn>) {
+/// Keeps a group; what it means is found out later. Gives back what has been answered and could not be kept.
+async fn keep(app: &App, group: Vec<Pending>, turn: Option<Turn>) -> Vec<Pending> {
     let (group, kept) = write(app, group, turn, arrival::keep).await;
     match kept {
         Ok(new) => {
-            for Pending { events, room, answer } in group {
-                drop(room);
-                let fresh: Vec<&Arrived> = events
-                    .iter()
-                    .filter(|arrived| new.contains(&arrived.event.id))
-                    .collect();
-                for arrived in &fresh {
-                    note_kept(app, &arrived.event);
-                }
-                let _ = answer.send(Ok(Kept {
-                    new: fresh.len(),
-                    repeats: events.len() - fresh.len(),
-                }));
+            for pending in group {
+                in_store(app, pending, |event| new.contains(&event.id));
             }
             app.projector.notify_one();
+            Vec::new()
         }
         Err(error) if group.len() == 1 || matches!(error, StoreError::Unavailable(_) | StoreError::Closed) => {
-            refuse(group, &error);
+            refuse(group, &error)
         }
         Err(error) => {
             // One of them holds something that the store refuses: it must not take the others with it.
             tracing::warn!(%error, notifications = group.len(), "a group could not be kept; each is tried alone");
+            let mut left = Vec::new();
             for pending in group {
-                Box::pin(keep(app, vec![pending], None)).await;
+                left.extend(Box::pin(keep(app, vec![pending], None)).await);
             }
+            left
         }
     }
+}
+
+/// A notification is in the store: whoever waits is told, it is counted, and what it takes elsewhere is given back. Answers with the events that are new.
+fn in_store(app: &App, mut pending: Pending, is_new: impl Fn(&NewEvent) -> bool) -> Vec<Arrived> {
+    drop(pending.room.take());
+    // Whoever was refused, or waits no longer and will be, is not counted as accepted.
+    let is_to_be_counted = pending.waits.as_ref().is_none_or(|waits| !waits.is_closed());
+    let all = pending.events.len();
+    let mut new = std::mem::take(&mut pending.events);
+    new.retain(|arrived| is_new(&arrived.event));
+    let repeats = all - new.len();
+    if let Some(platform) = pending.platform.filter(|_| is_to_be_counted) {
+        let result = if new.is_empty() && repeats > 0 {
+            NotificationResult::Duplicate
+        } else {
+            NotificationResult::Accepted
+        };
+        app.metrics.count_notification(platform, result);
+    }
+    for arrived in &new {
+        note_kept(app, &arrived.event);
+    }
+    pending.answer(Ok(Kept::InStore {
+        new: new.len(),
+        repeats,
+    }));
+    app.ingest.stuck_since.store(0, Ordering::Relaxed);
+    if let Some(place) = pending.place {
+        place.brought_in();
+    }
+    new
 }
 
 /// Counts an event that is on disk now, and tells of one with which nothing more will be done.
@@ -211,11 +341,28 @@ fn note_kept(app: &App, event: &NewEvent) {
     }
 }
 
-fn refuse(group: Vec<Pending>, error: &StoreError) {
-    tracing::error!(%error, notifications = group.len(), "notifications could not be kept");
-    for pending in group {
-        let _ = pending.answer.send(Err(StoreError::Unavailable(error.to_string())));
+/// Tells those who wait that they are not kept, and gives back those who have been told that they are.
+fn refuse(mut group: Vec<Pending>, error: &StoreError) -> Vec<Pending> {
+    let is_for_now = matches!(
+        error,
+        StoreError::Unavailable(_) | StoreError::Closed | StoreError::Conflict(_)
+    );
+    let waits = group.iter().filter(|pending| pending.place.is_none()).count();
+    if waits > 0 {
+        tracing::error!(%error, notifications = waits, "notifications could not be kept");
     }
+    if group.len() > waits {
+        tracing::warn!(%error, notifications = group.len() - waits, "notifications are in the journal, and could not be brought into the store");
+    }
+    for mut pending in group.extract_if(.., |pending| pending.place.is_none()) {
+        pending.answer(Err(StoreError::Unavailable(error.to_string())));
+    }
+    if !is_for_now {
+        for pending in &mut group {
+            pending.refused += 1;
+        }
+    }
+    group
 }
 
 /// Runs a unit on the events of a group, and gives the group back either way.

@@ -130,6 +130,14 @@ impl Store {
         }
     }
 
+    /// The file that it is in, if it is in one.
+    pub fn file(&self) -> Option<&Path> {
+        match &*self.backend {
+            Backend::Sqlite(sqlite) => Some(sqlite.path()),
+            Backend::Inline(_) | Backend::Postgres(_) => None,
+        }
+    }
+
     /// `sqlite` or `postgres`.
     pub fn engine(&self) -> &'static str {
         match &*self.backend {

@@ -3,7 +3,7 @@
 //! Guarantee: a unit submitted with [`Flush::Now`] is answered after a commit that was flushed to disk. One submitted
 //! with [`Flush::Later`] is answered after a commit that survives a crash of the process, and is flushed with the next one that
 //! is; until then a power cut may take it back as a whole. Units are grouped: what waits is run under one transaction, each unit under
-//! a savepoint of its own, so that one that fails takes only itself back.
+//! a savepoint of its own if it is not alone, so that one that fails takes only itself back.
 //!
 //! Flushing is the work of a thread of its own. SQLite is left at `synchronous=NORMAL`, where a commit appends to the write-ahead log
 //! without waiting for the disk (and only moving the log into the database waits); the flusher then flushes the log, once for all commits
@@ -36,9 +36,9 @@ const QUEUE_UNITS_MAX: usize = 1_024;
 const READERS: usize = 3;
 /// Prepared statements that a connection keeps.
 const STATEMENTS_MAX: usize = 256;
-/// Pages that the write-ahead log grows to before they are moved into the database: 32 MiB. A page that many commits have written is moved
+/// Pages that the write-ahead log grows to before they are moved into the database: 64 MiB. A page that many commits have written is moved
 /// once, so that a larger log means fewer moves, each of them longer.
-const CHECKPOINT_PAGES: i64 = 8_000;
+const CHECKPOINT_PAGES: i64 = 16_000;
 /// A log that the checkpointer cannot keep that short: the writer moves it, and everybody waits.
 const CHECKPOINT_PAGES_MAX: i64 = 4 * CHECKPOINT_PAGES;
 /// How often the checkpointer goes through the log in one go: each time a fraction of what it moved the time before has come in.
@@ -50,6 +50,7 @@ const FLUSH_GROUPS_MAX: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct SqliteStore {
+    path: PathBuf,
     urgent: mpsc::Sender<Job>,
     writes: mpsc::Sender<Job>,
     reads: mpsc::Sender<Job>,
@@ -105,12 +106,17 @@ impl SqliteStore {
             threads.push(super::thread("store-reader", move || read_all(&reader, &jobs))?);
         }
         Ok(Self {
+            path: path.to_owned(),
             urgent,
             writes,
             reads,
             translations,
             threads: Mutex::new(threads),
         })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(super) fn urgent(&self) -> &mpsc::Sender<Job> {
@@ -132,6 +138,7 @@ impl SqliteStore {
     /// Waits until every thread has ended, which they do when nobody can submit units any more.
     pub(super) fn join(self) {
         let Self {
+            path: _,
             urgent,
             writes,
             reads,
@@ -296,8 +303,14 @@ impl Writer {
             fail(group, &error.into());
             return;
         }
+        let is_alone = group.len() == 1;
         for job in group.iter_mut() {
-            if let Err(error) = self.run_one(job) {
+            let run = if is_alone {
+                self.run_alone(job)
+            } else {
+                self.run_one(job)
+            };
+            if let Err(error) = run {
                 // Neither kept nor taken back: nothing of this transaction can be trusted.
                 let _ = self.session.connection.execute_batch("ROLLBACK");
                 fail(group, &error);
@@ -322,6 +335,15 @@ impl Writer {
                 fail(group, &error.into());
             }
         }
+    }
+
+    /// Runs the one unit of a transaction. It needs no savepoint, for which SQLite would copy each page before it is written.
+    fn run_alone(&self, job: &mut Job) -> Result<(), StoreError> {
+        if job.run(&mut Tx::new(Session::Sqlite(&self.session))) == Verdict::TakeBack {
+            self.session.control("ROLLBACK")?;
+            self.session.control("BEGIN IMMEDIATE")?;
+        }
+        Ok(())
     }
 
     fn run_one(&self, job: &mut Job) -> Result<(), StoreError> {

@@ -18,7 +18,7 @@ use crate::channels::Channel;
 use crate::channels::model::ChannelKind;
 use crate::clock::from_millis;
 use crate::conversations::model::{ChannelId, Millis};
-use crate::ingest::Refusal;
+use crate::ingest::{Kept, Refusal};
 use crate::store::StoreError;
 
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -93,7 +93,10 @@ async fn look(app: &App, channel: &Channel, every: Millis) -> Result<Millis, Wat
     for post in new {
         let body = notification(&channel.account, &post, now).to_string();
         let events = app.ingest.split(Platform::Instagram, body.as_bytes(), false, now)?;
-        kept_new += app.ingest.keep(events, None).await?.new;
+        let kept = tokio::time::timeout(app.config.webhooks.answer_within, app.ingest.keep_found(events));
+        if let Kept::InStore { new, .. } = kept.await.unwrap_or(Err(Refusal::Late))? {
+            kept_new += new;
+        }
     }
     if kept_new > 0 {
         tracing::info!(channel = %channel.id, posts = kept_new, "new posts were found");

@@ -80,10 +80,10 @@ impl Hub {
         let config = config(folder.path(), &database, settings);
         let clock = Clock::frozen_at(from_millis(NOW));
         let ids = Ids::seeded(clock.clone(), 7);
-        let server::Works { app, mut pending } = server::assemble(config, clock, ids).await.unwrap();
+        let server::Works { app, mut inbox } = server::assemble(config, clock, ids).await.unwrap();
         let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
         let (writing, token) = (app.clone(), stop.clone());
-        tasks.spawn(async move { writer::run(writing, &mut pending, token).await });
+        tasks.spawn(async move { writer::run(writing, &mut inbox, token).await });
         tasks.spawn(reels::run(app.clone(), stop.clone()));
         let router = routes::router(app.clone());
         Self {
@@ -133,6 +133,9 @@ impl Hub {
 
     /// Everything that waits is understood.
     pub async fn process(&self) {
+        while self.app.ingest.waiting() > 0 {
+            tokio::task::yield_now().await;
+        }
         while projector::project_due(&self.app).await.unwrap() > 0 {}
     }
 }

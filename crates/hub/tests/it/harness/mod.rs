@@ -319,6 +319,10 @@ impl Harness {
     /// Resolves when nothing is on its way from Meta, and every event that came in was processed.
     pub async fn projected(&self) {
         self.sandbox.settled().await;
+        self.until("all of the journal is in the store", async |harness| {
+            (harness.hub().app().ingest.waiting() == 0).then_some(())
+        })
+        .await;
         while projector::project_due(self.hub().app()).await.unwrap() > 0 {}
         // The hub's own projector may still have a batch in hand; and an event that waited for a message comes back into the queue without
         // being shown as pending.

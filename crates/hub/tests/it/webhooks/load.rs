@@ -237,7 +237,10 @@ async fn more_than_can_wait_is_told_to_come_again_and_nothing_answered_is_lost()
         while let Some((body, answer)) = posts.next().await {
             if answer.status == 200 {
                 answered.insert(body["entry"][0]["changes"][0]["value"]["messages"][0]["id"].to_string());
-                assert!(held.is_none(), "answered before it could be on disk");
+                assert!(
+                    held.is_none() || !harness.is_shared(),
+                    "answered before it could be on disk"
+                );
                 continue;
             }
             answer.problem(503, "overloaded");

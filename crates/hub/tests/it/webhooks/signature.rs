@@ -114,6 +114,7 @@ async fn a_signed_notification_is_taken_at_every_address() {
             let answer = harness.post_as_is(notification).await;
             assert_eq!(answer.expect(200), json!({"success": true}), "{path}");
         }
+        harness.projected().await;
         let events = harness.events("").await;
         assert_eq!(events.len(), PATHS.len());
         assert!(events.iter().all(|event| event["signed"] == true));
@@ -154,6 +155,7 @@ async fn any_of_several_secrets_will_do_until_it_is_taken_away() {
             .await;
         post(harness, "c", "new secret").await.expect(200);
         post(harness, "d", "old secret").await.problem(401, "invalid_signature");
+        harness.projected().await;
         assert_eq!(harness.events("channelKind=whatsapp").await.len(), 4);
     })
     .await;
@@ -274,6 +276,7 @@ async fn where_checking_is_off_events_are_kept_as_unsigned() {
             let notification = Notification::to(path, body_for(path, &format!("wamid.{index}")));
             harness.post_as_is(notification).await.expect(200);
         }
+        harness.projected().await;
         let events = harness.events("").await;
         assert_eq!(events.len(), PATHS.len());
         assert!(events.iter().all(|event| event["signed"] == false));
