@@ -61,8 +61,8 @@ pub struct Pending {
     place: Option<Place>,
     /// What it takes of the room for bodies, as long as it is here: also when whoever brought it has given up waiting.
     room: Option<Room>,
-    /// Whoever waits to hear that it is kept.
-    waits: Option<oneshot::Sender<Result<Kept, StoreError>>>,
+    /// Whoever waits to hear that it is kept, and its place among those that may.
+    waits: Option<(oneshot::Sender<Result<Kept, StoreError>>, OwnedSemaphorePermit)>,
     /// How often the store has refused it since it was answered.
     refused: u32,
 }
@@ -116,7 +116,7 @@ impl Pending {
 
     /// Tells whoever waits, if they have not been told yet. One who waits no longer was refused, and is not counted as accepted.
     fn answer(&mut self, kept: Result<Kept, StoreError>) {
-        if let Some(waits) = self.waits.take()
+        if let Some((waits, _slot)) = self.waits.take()
             && waits.send(kept).is_err()
         {
             self.platform = None;
@@ -131,6 +131,8 @@ pub struct Ingest {
     pub trusts: Trusts,
     signature_required: bool,
     queue: mpsc::Sender<Pending>,
+    /// What is left of the notifications that may wait for an answer.
+    slots: Arc<Semaphore>,
     /// What is left of the room for bodies, in KiB.
     room: Arc<Semaphore>,
     /// How many events are in the journal, and not in the store yet.
@@ -173,6 +175,7 @@ impl Ingest {
             trusts: Trusts::new(config),
             signature_required: config.signature_required,
             queue,
+            slots: Arc::new(Semaphore::new(config.max_queue)),
             room: Arc::new(Semaphore::new(
                 BODIES_BYTES_MAX.max(config.body_bytes_max).div_ceil(1024),
             )),
@@ -267,20 +270,22 @@ impl Ingest {
     }
 
     async fn submit(&self, raw: Option<Raw>, events: Vec<NewEvent>, room: Option<Room>) -> Result<Kept, Refusal> {
-        let place = self.queue.try_reserve().map_err(|error| match error {
-            mpsc::error::TrySendError::Full(()) => Refusal::Full,
-            mpsc::error::TrySendError::Closed(()) => Refusal::Store(StoreError::Closed),
-        })?;
+        let slot = Arc::clone(&self.slots).try_acquire_owned();
+        let slot = slot.map_err(|_| Refusal::Full)?;
         let (waits, kept) = oneshot::channel();
-        place.send(Pending {
+        let pending = Pending {
             events: self.understood(events),
             platform: raw.as_ref().map(|raw| raw.platform),
             raw,
             place: None,
             room,
-            waits: Some(waits),
+            waits: Some((waits, slot)),
             refused: 0,
-        });
+        };
+        self.queue.try_send(pending).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Refusal::Full,
+            mpsc::error::TrySendError::Closed(_) => Refusal::Store(StoreError::Closed),
+        })?;
         Ok(kept.await.map_err(|_| StoreError::Closed)??)
     }
 

@@ -298,7 +298,7 @@ async fn keep(app: &App, group: Vec<Pending>, turn: Option<Turn>) -> Vec<Pending
 fn in_store(app: &App, mut pending: Pending, is_new: impl Fn(&NewEvent) -> bool) -> Vec<Arrived> {
     drop(pending.room.take());
     // Whoever was refused, or waits no longer and will be, is not counted as accepted.
-    let is_to_be_counted = pending.waits.as_ref().is_none_or(|waits| !waits.is_closed());
+    let is_to_be_counted = pending.waits.as_ref().is_none_or(|(waits, _)| !waits.is_closed());
     let all = pending.events.len();
     let mut new = std::mem::take(&mut pending.events);
     new.retain(|arrived| is_new(&arrived.event));
