@@ -354,13 +354,15 @@ pub(super) async fn quarantine(app: &App, raw: &Raw, reason: String) -> Result<(
         reason,
         body: raw.body.to_vec(),
     };
+    let id = notification.id;
+    app.store.write(move |tx| tx.insert_quarantined(&notification)).await?;
     tracing::warn!(
-        platform = %notification.platform,
-        notification = %notification.id,
-        body_bytes = notification.body.len(),
+        platform = %raw.platform,
+        notification = %id,
+        body_bytes = raw.body.len(),
         "notification quarantined: it was answered, and cannot be brought into the store; the list of quarantined notifications says why"
     );
-    app.store.write(move |tx| tx.insert_quarantined(&notification)).await
+    Ok(())
 }
 
 #[cfg(test)]
