@@ -101,19 +101,24 @@ async fn perform(app: &App, task: Task) -> Result<(), StoreError> {
 }
 
 async fn gauges(app: &App) -> Result<(), StoreError> {
-    let (waiting, oldest, figures, activity) = app
+    let read = app
         .store
         .read(move |tx| {
             let (waiting, oldest) = tx.waiting_events(GAUGE_MAX)?;
             Ok::<_, StoreError>((waiting, oldest, tx.outbox_figures()?, tx.channel_activity()?))
         })
-        .await?;
+        .await;
+    // What is in the journal is known also while the store answers nothing.
+    let (waiting, oldest) = read
+        .as_ref()
+        .map_or((0, None), |(waiting, oldest, ..)| (*waiting, *oldest));
     let oldest = oldest.into_iter().chain(app.ingest.stuck_since()).min();
     let age = oldest.map_or(0, |oldest| (app.clock.now_millis() - oldest).max(0));
     app.metrics.set_events_waiting(
         waiting.saturating_add_unsigned(app.ingest.waiting() as u64),
         Duration::from_millis(age.unsigned_abs()),
     );
+    let (_, _, figures, activity) = read?;
     for channel in app.channels.all() {
         for state in EntryState::ALL {
             let length = figures

@@ -406,7 +406,7 @@ pub struct QuarantinedList {
     next_cursor: Option<String>,
 }
 
-/// A body that Meta has signed, but that is not what Meta sends.
+/// A body that Meta has signed, but that is not what Meta sends; or one that was answered, and that the store then refused.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = QuarantinedNotification)]

@@ -14,7 +14,7 @@
 //! Repeats cost a look at one index: an event's identity is unique in the store.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicUsize, Ordering};
 
 use tidings_meta::notification::{self, EventKind, Platform};
 use tidings_meta::signature::SignatureError;
@@ -116,10 +116,12 @@ impl Pending {
 
     /// Tells whoever waits, if they have not been told yet. One who waits no longer was refused, and is not counted as accepted.
     fn answer(&mut self, kept: Result<Kept, StoreError>) {
-        if let Some((waits, _slot)) = self.waits.take()
-            && waits.send(kept).is_err()
-        {
-            self.platform = None;
+        if let Some((waits, slot)) = self.waits.take() {
+            // Whoever is told may come again at once.
+            drop(slot);
+            if waits.send(kept).is_err() {
+                self.platform = None;
+            }
         }
     }
 }
@@ -139,6 +141,8 @@ pub struct Ingest {
     waiting: Arc<AtomicUsize>,
     /// When the first of those came in that the store does not take, epoch milliseconds; 0 if it takes them.
     stuck_since: AtomicI64,
+    /// How many the store has refused for good since it took one.
+    refused_in_a_row: AtomicU32,
     channels: Channels,
     words: Words,
     ids: Ids,
@@ -181,6 +185,7 @@ impl Ingest {
             )),
             waiting: Arc::default(),
             stuck_since: AtomicI64::new(0),
+            refused_in_a_row: AtomicU32::new(0),
             channels,
             words,
             ids,
@@ -195,7 +200,7 @@ impl Ingest {
 
     /// When the first of them came in, while the store does not take them.
     pub fn stuck_since(&self) -> Option<Millis> {
-        Some(self.stuck_since.load(Ordering::Relaxed)).filter(|since| *since > 0)
+        Some(self.stuck_since.load(Ordering::Relaxed)).filter(|since| *since > 0 && self.waiting() > 0)
     }
 
     /// Room for so many KiB of a body, until it is dropped; never waits.

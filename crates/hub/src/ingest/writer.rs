@@ -1,7 +1,7 @@
 //! Brings notifications into the store: many of them with one flush to disk.
 //!
 //! Guarantee: a notification that is not in the journal yet ([`journal`]) is answered after the commit that holds all of its events, or told that none is kept;
-//! one that is has been answered, and is tried until it is in the store. While one group is being written the next one gathers, so that groups grow
+//! one that is has been answered, and is tried until it is in the store, or in quarantine if it is what cannot be. While one group is being written the next one gathers, so that groups grow
 //! with the load and nobody waits for a timer; those that are written are flushed meanwhile.
 //!
 //! A group is brought into conversations by the unit that keeps it ([`arrival::bring_in`]). That is a cheaper way of doing what the projector does,
@@ -40,7 +40,9 @@ const LOCKED_MAX: Duration = Duration::from_millis(1_500);
 
 /// How often the store may refuse a notification that was answered, before it goes into quarantine.
 const REFUSED_MAX: u32 = 3;
-/// How long another process may have the journal, before this one begins without: as long as it takes to end.
+/// How many may go there with none that the store takes between them: a store that refuses all of them is what is odd, and they stay in the journal.
+const REFUSED_IN_A_ROW_MAX: u32 = 8;
+/// How long another process may have the journal, at the start, before this one begins without: as long as it takes to end when it is killed.
 const JOURNAL_WITHIN: Duration = Duration::from_millis(500);
 /// How long this one goes on without, before it tries again: the other one may have left something there.
 const JOURNAL_AGAIN: Duration = Duration::from_secs(5);
@@ -48,8 +50,12 @@ const JOURNAL_AGAIN: Duration = Duration::from_secs(5);
 impl Inbox {
     /// Opens the journal, if the store has one: from then on it is known what is waiting in it.
     pub async fn open_journal(&mut self, app: &App) {
+        self.open_journal_within(app, JOURNAL_WITHIN).await;
+    }
+
+    async fn open_journal_within(&mut self, app: &App, within: Duration) {
         let Some(database) = app.store.file() else { return };
-        let until = Instant::now() + JOURNAL_WITHIN;
+        let until = Instant::now() + within;
         while self.journal.is_none() {
             let (database, waiting) = (database.to_owned(), Arc::clone(&app.ingest.waiting));
             let opened = tokio::task::spawn_blocking(move || Journal::open(&database, &waiting)).await;
@@ -59,7 +65,7 @@ impl Inbox {
                     tokio::time::sleep(JOURNAL_WITHIN / 10).await;
                 }
                 Err(error) => {
-                    // Whatever is in it is not in this process's hands.
+                    // Whatever is in it is counted once it is open.
                     app.ingest.waiting.store(0, Ordering::Relaxed);
                     tracing::error!(
                         %error,
@@ -76,8 +82,11 @@ impl Inbox {
 pub async fn run(app: App, inbox: &mut Inbox, stop: CancellationToken) {
     // Told by the journal, when nothing can come any more.
     let never = CancellationToken::new();
+    let mut within = JOURNAL_WITHIN;
     loop {
-        inbox.open_journal(&app).await;
+        inbox.open_journal_within(&app, within).await;
+        // Nothing is taken in meanwhile.
+        within = Duration::ZERO;
         let Inbox { pending, journal } = inbox;
         if let Some((journal, found)) = journal.take() {
             let (kept, mut waiting) = mpsc::channel(app.config.webhooks.max_queue);
@@ -207,7 +216,10 @@ async fn take_in(
         {
             break;
         }
-        let odd = left.extract_if(.., |pending| pending.refused >= REFUSED_MAX);
+        let in_a_row = &app.ingest.refused_in_a_row;
+        let odd = left.extract_if(.., |pending| {
+            pending.refused >= REFUSED_MAX && in_a_row.fetch_add(1, Ordering::Relaxed) < REFUSED_IN_A_ROW_MAX
+        });
         let odd: Vec<Pending> = odd.collect();
         if !left.is_empty() {
             left = keep(app, left, None).await;
@@ -226,6 +238,8 @@ async fn set_aside(app: &App, mut pending: Pending) -> Option<Pending> {
         && let Err(error) = journal::quarantine(app, raw, reason).await
     {
         tracing::error!(%error, "a notification that the store refused could not be put into quarantine");
+        // Then it is the store that is at fault.
+        pending.refused = 0;
         return Some(pending);
     }
     if let Some(place) = pending.place.take() {
@@ -319,6 +333,7 @@ fn in_store(app: &App, mut pending: Pending, is_new: impl Fn(&NewEvent) -> bool)
         repeats,
     }));
     app.ingest.stuck_since.store(0, Ordering::Relaxed);
+    app.ingest.refused_in_a_row.store(0, Ordering::Relaxed);
     if let Some(place) = pending.place {
         place.brought_in();
     }

@@ -798,7 +798,7 @@ impl Tx<'_> {
     }
 }
 
-/// A signed body that is not what Meta sends.
+/// A body that is not what Meta sends, or that was answered and could not be brought into the store afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuarantinedNotification {
     /// Ours.

@@ -300,7 +300,7 @@ impl Writer {
             return;
         }
         if let Err(error) = self.session.control("BEGIN IMMEDIATE") {
-            fail(group, &error.into());
+            fail(group, &broken_off(&error));
             return;
         }
         let is_alone = group.len() == 1;
@@ -313,7 +313,7 @@ impl Writer {
             if let Err(error) = run {
                 // Neither kept nor taken back: nothing of this transaction can be trusted.
                 let _ = self.session.connection.execute_batch("ROLLBACK");
-                fail(group, &error);
+                fail(group, &broken_off(&error));
                 return;
             }
         }
@@ -332,13 +332,13 @@ impl Writer {
             }
             Err(error) => {
                 let _ = self.session.connection.execute_batch("ROLLBACK");
-                fail(group, &error.into());
+                fail(group, &broken_off(&error));
             }
         }
     }
 
     /// Runs the one unit of a transaction. It needs no savepoint, for which SQLite would copy each page before it is written.
-    fn run_alone(&self, job: &mut Job) -> Result<(), StoreError> {
+    fn run_alone(&self, job: &mut Job) -> rusqlite::Result<()> {
         if job.run(&mut Tx::new(Session::Sqlite(&self.session))) == Verdict::TakeBack {
             self.session.control("ROLLBACK")?;
             self.session.control("BEGIN IMMEDIATE")?;
@@ -346,13 +346,18 @@ impl Writer {
         Ok(())
     }
 
-    fn run_one(&self, job: &mut Job) -> Result<(), StoreError> {
+    fn run_one(&self, job: &mut Job) -> rusqlite::Result<()> {
         self.session.control("SAVEPOINT unit")?;
         if job.run(&mut Tx::new(Session::Sqlite(&self.session))) == Verdict::TakeBack {
             self.session.control("ROLLBACK TO unit")?;
         }
-        Ok(self.session.control("RELEASE unit")?)
+        self.session.control("RELEASE unit")
     }
+}
+
+/// What units are told whose transaction could not be begun, divided or ended, whatever SQLite calls that: it is not they that are wrong.
+fn broken_off(error: &rusqlite::Error) -> StoreError {
+    StoreError::Unavailable(format!("the transaction broke off: {error}"))
 }
 
 /// When the log is moved into the database, and by whom.

@@ -27,6 +27,7 @@ async fn is_kept(lab: &Lab, key: &str) -> bool {
 fn the_store_can_be_reached() {
     on_both(async |lab| {
         lab.read(|tx| tx.ping()).await;
+        assert_eq!(lab.write(|tx| Ok(tx.writes_alone())).await, !lab.is_postgres());
         assert_eq!(
             lab.store.engine(),
             if lab.is_postgres() { "postgres" } else { "sqlite" }

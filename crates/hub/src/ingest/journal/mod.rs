@@ -5,7 +5,8 @@
 //! are brought in, many at a time, which costs less of everything.
 //!
 //! Guarantee: what was appended is brought in. After a crash what the journal has is brought in once more, before anything new is taken; what had been
-//! is a repeat, by its identity in the store. What cannot be brought in stays here, and is tried until it can.
+//! is a repeat, by its identity in the store. What cannot be brought in stays here, and is tried until it can, or, if the store
+//! refuses it alone, goes into quarantine.
 //!
 //! There are two segments (`segment.rs`). One is written, until it is long; then the other one, if all that was in it has been brought in. When nothing waits any
 //! more, both begin anew, and once a second what they had is wiped.
@@ -152,10 +153,15 @@ impl Journal {
 
     /// Appends notifications with one flush, and gives each its place.
     fn append(&mut self, group: &mut [Pending]) -> io::Result<()> {
-        let other = 1 - self.written;
-        if self.halves[self.written].segment.length() >= SEGMENT_BYTES && self.halves[other].is_done() {
-            self.halves[other].segment.begin_anew();
-            self.written = other;
+        if self.halves[self.written].segment.length() >= SEGMENT_BYTES {
+            let other = 1 - self.written;
+            if let Some(free) = [other, self.written]
+                .into_iter()
+                .find(|half| self.halves[*half].is_done())
+            {
+                self.halves[free].segment.begin_anew();
+                self.written = free;
+            }
         }
         let segment = &mut self.halves[self.written].segment;
         if segment.length() >= SEGMENT_BYTES_MAX {
@@ -440,13 +446,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (mut journal, _) = Journal::open(&folder.path().join("tidings.db"), &Arc::default()).unwrap();
         let stuck = append(&mut journal, 0..8);
-        append(&mut journal, 8..72).into_iter().for_each(Place::brought_in);
+        let mut more = append(&mut journal, 8..72);
         assert_eq!(journal.written, 1);
         let refused = journal.append(&mut [large(72)]).unwrap_err();
         assert!(refused.to_string().contains("full"), "{refused}");
-        stuck.into_iter().for_each(Place::brought_in);
+        let last = more.pop().unwrap();
+        more.into_iter().for_each(Place::brought_in);
+        assert!(journal.append(&mut [large(72)]).is_err());
+        last.brought_in();
         append(&mut journal, 73..74).into_iter().for_each(Place::brought_in);
-        assert_eq!(journal.written, 0);
+        assert_eq!(
+            journal.written, 1,
+            "nothing of it is needed, though something of the other one is"
+        );
+        drop(stuck);
     }
 
     #[test]
