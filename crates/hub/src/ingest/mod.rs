@@ -224,16 +224,14 @@ impl Ingest {
         Ok(true)
     }
 
-    /// Splits a checked body into its events.
-    pub fn split(&self, platform: Platform, body: &[u8], signed: bool, now: Millis) -> Result<Vec<NewEvent>, Refusal> {
-        let events = notification::split(platform, body).map_err(|error| Refusal::Envelope(error.reason))?;
-        Ok(events
-            .into_iter()
-            .map(|event| self.new_event(platform, event, signed, now))
-            .collect())
+    /// Splits a checked notification into its events.
+    pub fn split(&self, raw: &Raw) -> Result<Vec<NewEvent>, Refusal> {
+        let events = notification::split(raw.platform, &raw.body).map_err(|error| Refusal::Envelope(error.reason))?;
+        Ok(events.into_iter().map(|event| self.new_event(raw, event)).collect())
     }
 
-    fn new_event(&self, platform: Platform, event: notification::Event, signed: bool, now: Millis) -> NewEvent {
+    fn new_event(&self, raw: &Raw, event: notification::Event) -> NewEvent {
+        let platform = raw.platform;
         let account = event.account.id().to_owned();
         let channel_id = self
             .channels
@@ -256,8 +254,8 @@ impl Ingest {
             kind: event.kind,
             external_id: event.external_id,
             occurred_at: event.occurred_at,
-            received_at: now,
-            signed,
+            received_at: raw.received_at,
+            signed: raw.signed,
             ignored_because,
             payload: event.raw,
         }

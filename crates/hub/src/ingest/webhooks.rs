@@ -19,7 +19,6 @@ use crate::http::problem::{Code, Problem};
 use crate::ingest::journal::Raw;
 use crate::ingest::{Refusal, Room};
 use crate::metrics::NotificationResult;
-use crate::store::events::QuarantinedNotification;
 
 /// When to come again.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -163,18 +162,18 @@ async fn receive(
             &body,
         )
         .map_err(|refusal| refuse(app, platform, source, body.len(), &refusal))?;
-    let events = match app.ingest.split(platform, &body, signed, now) {
-        Ok(events) => events,
-        Err(refusal) => {
-            quarantine(app, platform, source, now, &refusal, body, room).await?;
-            return Err(refuse(app, platform, source, 0, &refusal));
-        }
-    };
     let raw = Raw {
         platform,
         signed,
         received_at: now,
         body,
+    };
+    let events = match app.ingest.split(&raw) {
+        Ok(events) => events,
+        Err(refusal) => {
+            quarantine(app, source, &raw, &refusal, room).await?;
+            return Err(refuse(app, platform, source, 0, &refusal));
+        }
     };
     tokio::time::timeout(app.config.webhooks.answer_within, app.ingest.keep(raw, events, room))
         .await
@@ -229,20 +228,13 @@ async fn read(
 /// Keeps a signed body that cannot be split, so that nothing that Meta signed is lost.
 async fn quarantine(
     app: &App,
-    platform: Platform,
     source: SocketAddr,
-    now: i64,
+    raw: &Raw,
     refusal: &Refusal,
-    body: Bytes,
     room: Option<Room>,
 ) -> Result<(), Problem> {
-    let notification = QuarantinedNotification {
-        id: app.ids.next(),
-        platform,
-        received_at: now,
-        reason: refusal.to_string(),
-        body: body.to_vec(),
-    };
+    let platform = raw.platform;
+    let notification = raw.quarantined(app.ids.next(), refusal.to_string());
     tracing::warn!(
         %platform,
         notification = %notification.id,

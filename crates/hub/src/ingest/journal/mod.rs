@@ -35,7 +35,6 @@ use crate::app::App;
 use crate::ingest::arrival::Arrived;
 use crate::ingest::{Kept, Pending, Refusal};
 use crate::store::StoreError;
-use crate::store::events::QuarantinedNotification;
 
 mod segment;
 
@@ -69,14 +68,15 @@ pub struct Journal {
 #[derive(Debug)]
 struct Half {
     segment: Segment,
-    open: Arc<AtomicUsize>,
+    left: Arc<AtomicUsize>,
 }
 
 /// A notification's place in the journal.
 #[derive(Debug)]
 #[must_use = "what is not told to be brought in stays in the journal"]
 pub struct Place {
-    open: Arc<AtomicUsize>,
+    /// How many are left of its half, this one among them.
+    left: Arc<AtomicUsize>,
     done: Arc<Notify>,
     waiting: Arc<AtomicUsize>,
     events: usize,
@@ -93,7 +93,7 @@ impl Place {
     /// The notification is in the store: the journal need not have it any more.
     pub fn brought_in(self) {
         self.waiting.fetch_sub(self.events, Ordering::Relaxed);
-        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.done.notify_one();
         }
     }
@@ -101,7 +101,7 @@ impl Place {
 
 impl Half {
     fn is_done(&self) -> bool {
-        self.open.load(Ordering::Acquire) == 0
+        self.left.load(Ordering::Acquire) == 0
     }
 }
 
@@ -113,8 +113,8 @@ impl Journal {
             let mut path = database.as_os_str().to_owned();
             path.push(suffix);
             let (segment, records) = Segment::open(Path::new(&path), SEGMENT_BYTES)?;
-            let open = Arc::default();
-            Ok((Half { segment, open }, records))
+            let left = Arc::default();
+            Ok((Half { segment, left }, records))
         };
         let (a, found_in_a) = half("-notifications-a")?;
         let (b, found_in_b) = half("-notifications-b")?;
@@ -140,11 +140,11 @@ impl Journal {
     }
 
     fn place(&self, half: usize, events: usize) -> Place {
-        let open = &self.halves[half].open;
-        open.fetch_add(1, Ordering::AcqRel);
+        let left = &self.halves[half].left;
+        left.fetch_add(1, Ordering::AcqRel);
         self.waiting.fetch_add(events, Ordering::Relaxed);
         Place {
-            open: Arc::clone(open),
+            left: Arc::clone(left),
             done: Arc::clone(&self.done),
             waiting: Arc::clone(&self.waiting),
             events,
@@ -182,7 +182,7 @@ impl Journal {
     /// Begins both halves anew, if all was brought in.
     fn begin_anew(&mut self) {
         if self.is_done() {
-            for half in &mut self.halves {
+            for half in self.halves.iter_mut().filter(|half| half.segment.length() > 0) {
                 half.segment.begin_anew();
             }
         }
@@ -341,7 +341,7 @@ async fn bring_in_again(app: &App, journal: &Journal, found: Vec<Found>, kept: &
 fn understand_again(app: &App, raw: &Raw) -> Result<Vec<Arrived>, String> {
     // A panic here would come again at each start.
     let understood = catch_unwind(AssertUnwindSafe(|| {
-        let events = app.ingest.split(raw.platform, &raw.body, raw.signed, raw.received_at)?;
+        let events = app.ingest.split(raw)?;
         Ok::<_, Refusal>(app.ingest.understood(events))
     }));
     match understood {
@@ -353,13 +353,7 @@ fn understand_again(app: &App, raw: &Raw) -> Result<Vec<Arrived>, String> {
 
 /// Puts a notification that was answered, and cannot be brought in, where somebody will look.
 pub(super) async fn quarantine(app: &App, raw: &Raw, reason: String) -> Result<(), StoreError> {
-    let notification = QuarantinedNotification {
-        id: app.ids.next(),
-        platform: raw.platform,
-        received_at: raw.received_at,
-        reason,
-        body: raw.body.to_vec(),
-    };
+    let notification = raw.quarantined(app.ids.next(), reason);
     let id = notification.id;
     app.store.write(move |tx| tx.insert_quarantined(&notification)).await?;
     tracing::warn!(

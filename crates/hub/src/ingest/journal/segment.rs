@@ -26,6 +26,8 @@ use axum::body::Bytes;
 use tidings_meta::notification::Platform;
 
 use crate::conversations::model::Millis;
+use crate::ids::NotificationId;
+use crate::store::events::QuarantinedNotification;
 
 /// What a record begins with; the last byte is the version of the format.
 const MAGIC: [u8; 4] = *b"TNJ\x01";
@@ -47,6 +49,19 @@ pub struct Raw {
     pub received_at: Millis,
     /// Its bytes.
     pub body: Bytes,
+}
+
+impl Raw {
+    /// As what cannot be brought in, and why.
+    pub fn quarantined(&self, id: NotificationId, reason: String) -> QuarantinedNotification {
+        QuarantinedNotification {
+            id,
+            platform: self.platform,
+            received_at: self.received_at,
+            reason,
+            body: self.body.to_vec(),
+        }
+    }
 }
 
 /// A file of the journal, open.

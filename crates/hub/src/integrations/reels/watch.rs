@@ -18,6 +18,7 @@ use crate::channels::Channel;
 use crate::channels::model::ChannelKind;
 use crate::clock::from_millis;
 use crate::conversations::model::{ChannelId, Millis};
+use crate::ingest::journal::Raw;
 use crate::ingest::{Kept, Refusal};
 use crate::store::StoreError;
 
@@ -91,8 +92,12 @@ async fn look(app: &App, channel: &Channel, every: Millis) -> Result<Millis, Wat
     let (new, seen_until) = new_posts(app, channel, back_to, watch.since).await?;
     let mut kept_new = 0;
     for post in new {
-        let body = notification(&channel.account, &post, now).to_string();
-        let events = app.ingest.split(Platform::Instagram, body.as_bytes(), false, now)?;
+        let events = app.ingest.split(&Raw {
+            platform: Platform::Instagram,
+            signed: false,
+            received_at: now,
+            body: notification(&channel.account, &post, now).to_string().into(),
+        })?;
         let kept = tokio::time::timeout(app.config.webhooks.answer_within, app.ingest.keep_found(events));
         if let Kept::InStore { new, .. } = kept.await.unwrap_or(Err(Refusal::Late))? {
             kept_new += new;
