@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{Answer, Database, Engine};
+use super::{Answer, Database, Engine, WITHIN};
 
 /// 2026-11-22T08:00:00Z, when every test begins.
 pub const NOW: i64 = 1_795_334_400_000;
@@ -133,9 +133,13 @@ impl Hub {
 
     /// Everything that waits is understood.
     pub async fn process(&self) {
-        while self.app.ingest.waiting() > 0 {
-            tokio::task::yield_now().await;
-        }
+        let in_store = async {
+            while self.app.ingest.waiting() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let in_time = tokio::time::timeout(WITHIN, in_store).await;
+        in_time.expect("all of the journal is in the store");
         while projector::project_due(&self.app).await.unwrap() > 0 {}
     }
 }

@@ -142,9 +142,23 @@ pub async fn on_both(test: impl AsyncFn(&mut Harness)) {
 
 /// Runs a test on every engine that there is. What it starts with is new each time.
 pub async fn on_both_with(setup: Setup, test: impl AsyncFn(&mut Harness)) {
+    on(|_| true, setup, test).await;
+}
+
+/// Runs a test of what is so on SQLite alone, where one process has the store.
+pub async fn on_sqlite(setup: Setup, test: impl AsyncFn(&mut Harness)) {
+    on(|engine| engine == Engine::Sqlite, setup, test).await;
+}
+
+/// Runs a test of what is so on Postgres alone, which several nodes share; without a server there is nothing to run.
+pub async fn on_postgres(setup: Setup, test: impl AsyncFn(&mut Harness)) {
+    on(|engine| engine == Engine::Postgres, setup, test).await;
+}
+
+async fn on(is_meant: impl Fn(Engine) -> bool, setup: Setup, test: impl AsyncFn(&mut Harness)) {
     // Of several providers in one process rustls takes none by itself; another test may have been first.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    for engine in Engine::available() {
+    for engine in Engine::available().into_iter().filter(|engine| is_meant(*engine)) {
         println!("on {engine:?}");
         let mut harness = Harness::start(engine, setup.clone()).await;
         let ended = AssertUnwindSafe(async {

@@ -7,7 +7,7 @@ use tidings::server::Hub;
 use tidings_sandbox::FaultKind;
 
 use super::{HOUR, MINUTE, PHONE, SECOND, after, refuse, waiting, written_to};
-use crate::harness::{Harness, NUMBER, Setup, fault, on_both, on_both_with, text};
+use crate::harness::{Harness, NUMBER, Setup, fault, on_both, on_both_with, on_postgres, text};
 
 const QUEUE: &str = "/admin/queue";
 const PROCESS: &str = "/admin/messages/process-queue";
@@ -132,10 +132,7 @@ async fn a_channel_that_pauses_goes_on_when_an_operator_says_so() {
 
 #[tokio::test]
 async fn a_channel_that_pauses_goes_on_whichever_node_is_asked() {
-    on_both(async |harness| {
-        if !harness.is_shared() {
-            return;
-        }
+    on_postgres(Setup::default(), async |harness| {
         let whatsapp = ChannelId("whatsapp".to_owned());
         let other = harness.another_node().await;
         let leads = |hub: &Hub, id: &ChannelId| hub.app().leases.lead(id).is_some();

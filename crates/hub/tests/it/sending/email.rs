@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tidings_sandbox::{FaultKind, FaultRequest, SmtpAuth, SmtpOptions};
 
 use super::routes::{POLICY, begin, by_route, setup, two_numbers, with_email, writes_to_the_other_number};
-use crate::harness::{ADMIN_KEY, Harness, fault, on_both_with};
+use crate::harness::{ADMIN_KEY, Harness, fault, on_both_with, on_postgres};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -87,10 +87,7 @@ async fn a_flag_puts_email_before_the_order_of_the_policy_for_new_messages() {
 
 #[tokio::test]
 async fn every_node_obeys_the_flags_of_routes_within_a_second() {
-    on_both_with(setup().with("TIDINGS_MASTER_KEY", &"0f".repeat(32)), async |harness| {
-        if !harness.is_shared() {
-            return;
-        }
+    on_postgres(setup().with("TIDINGS_MASTER_KEY", &"0f".repeat(32)), async |harness| {
         let other = harness.another_node().await;
         let app = other.hub().app();
         for (flag, value) in [("channels.email.priority", true), ("channels.whatsapp.enabled", false)] {

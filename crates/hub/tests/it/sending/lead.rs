@@ -7,7 +7,7 @@ use tidings::conversations::model::ChannelId;
 use tidings::store::leases::Lease;
 
 use super::graph::Graph;
-use crate::harness::{Harness, NUMBER, Setup, on_both, on_both_with, text};
+use crate::harness::{Harness, NUMBER, Setup, on_both_with, on_postgres, text};
 
 fn whatsapp() -> ChannelId {
     ChannelId("whatsapp".to_owned())
@@ -96,10 +96,7 @@ async fn who_has_lost_a_channel_sends_nothing_for_it() {
 
 #[tokio::test]
 async fn another_node_takes_over_from_one_that_died() {
-    on_both(async |harness| {
-        if !harness.is_shared() {
-            return;
-        }
+    on_postgres(Setup::default(), async |harness| {
         harness.sandbox.write("amara", NUMBER, text("hello")).unwrap();
         harness.projected().await;
         let conversation = harness.conversation().await;
@@ -154,10 +151,7 @@ async fn the_channels_of_a_node_that_is_stopped_are_sending_again_at_once() {
     let setup = Setup::default()
         .with("TIDINGS_SENDING_LEASE_MS", "60000")
         .with("TIDINGS_MASTER_KEY", &"0f".repeat(32));
-    on_both_with(setup, async |harness| {
-        if !harness.is_shared() {
-            return;
-        }
+    on_postgres(setup, async |harness| {
         harness.sandbox.write("amara", NUMBER, text("hello")).unwrap();
         harness.projected().await;
         let conversation = harness.conversation().await;
@@ -188,10 +182,7 @@ async fn two_nodes_send_everything_once_while_the_lead_changes_hands() {
     let setup = Setup::default()
         .with("WHATSAPP_API_BASE_URL", &graph.url())
         .with("TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_SECOND", "200");
-    on_both_with(setup, async |harness| {
-        if !harness.is_shared() {
-            return;
-        }
+    on_postgres(setup, async |harness| {
         let other = harness.another_hub(|_| ()).await;
         let mut sent = Vec::new();
         for index in 0..60 {
@@ -248,10 +239,7 @@ async fn channels_are_spread_over_the_nodes_and_none_pauses_for_it() {
         .with("TIDINGS_SENDING_LEASE_MS", "4000")
         .with("TIDINGS_SENDING_WHATSAPP_MESSAGES_PER_SECOND", &PER_SECOND.to_string())
         .with_file(&file);
-    on_both_with(setup, async |harness| {
-        if !harness.is_shared() {
-            return;
-        }
+    on_postgres(setup, async |harness| {
         harness
             .until("the hub leads all five", async |harness| {
                 (led(harness.hub()) == 5).then_some(())

@@ -13,7 +13,7 @@ use tidings::ids::MessageId;
 use tidings_sandbox::{Delays, LedgerKind, NewCustomer, Time};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::harness::{Harness, LOOK_EVERY, NUMBER, Running, Setup, on_both_with};
+use crate::harness::{Harness, LOOK_EVERY, NUMBER, Running, Setup, on_both_with, on_postgres};
 
 /// Messages to one person, of which Meta lets them have 45 at once in all looks together (reference `whatsapp.md` 13.2).
 const EACH: u32 = 8;
@@ -199,10 +199,7 @@ async fn goes_on(harness: &Harness) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_channel_changes_hands_no_call_comes_too_soon() {
-    on_both_with(setup(USUAL), async |harness| {
-        if !harness.is_shared() {
-            return;
-        }
+    on_postgres(setup(USUAL), async |harness| {
         no_call_comes_too_soon(harness, USUAL, async |harness| {
             let other: Running = harness.another_node().await;
             goes_on(harness).await;

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use tidings_sandbox::{FaultKind, FaultRequest};
 
 use crate::harness::{
-    ACCOUNT, BUSINESS_ACCOUNT, Harness, NUMBER, Notification, START, fault, on_both, text, whatsapp_text,
-    whatsapp_value,
+    ACCOUNT, BUSINESS_ACCOUNT, Harness, NUMBER, Notification, START, Setup, fault, on_both, on_postgres, text,
+    whatsapp_text, whatsapp_value,
 };
 
 async fn duplicates(harness: &Harness) -> u64 {
@@ -256,10 +256,7 @@ async fn what_an_event_says_makes_it_the_same_or_another_one() {
 
 #[tokio::test]
 async fn on_another_node() {
-    on_both(async |harness| {
-        if !harness.is_shared() {
-            return;
-        }
+    on_postgres(Setup::default(), async |harness| {
         let other = harness.another_node().await;
         let body = notification().to_string();
         let signature = harness.signature("/api/webhooks/whatsapp", body.as_bytes());

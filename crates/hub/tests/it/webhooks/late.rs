@@ -4,10 +4,9 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Harness, Notification, START, Setup, on_both, on_both_with, whatsapp_text};
-
-/// The sandbox's Instagram account.
-const ACCOUNT: &str = "17841400000000001";
+use crate::harness::{
+    ACCOUNT, Answer, Harness, Notification, START, Setup, on_both_with, on_postgres, on_sqlite, whatsapp_text,
+};
 
 /// Without waiting for the 5 s that are the default.
 fn in_a_moment() -> Setup {
@@ -121,10 +120,7 @@ fn five() -> Vec<Value> {
 
 #[tokio::test]
 async fn a_store_that_fails_is_told_and_all_is_well_once_it_is_back() {
-    on_both(async |harness| {
-        if !harness.is_shared() {
-            return;
-        }
+    on_postgres(Setup::default(), async |harness| {
         let bodies = five();
         harness.break_store().await;
         let posts = bodies
@@ -158,10 +154,7 @@ async fn a_store_that_fails_is_told_and_all_is_well_once_it_is_back() {
 
 #[tokio::test]
 async fn what_a_locked_database_does_not_take_is_in_the_journal_until_it_does() {
-    on_both(async |harness| {
-        if harness.is_shared() {
-            return;
-        }
+    on_sqlite(Setup::default(), async |harness| {
         let held = harness.hold_store().await;
         for body in &five() {
             harness.post_signed(Notification::whatsapp(body)).await.expect(200);
@@ -178,10 +171,7 @@ async fn what_a_locked_database_does_not_take_is_in_the_journal_until_it_does() 
 
 #[tokio::test]
 async fn what_was_answered_and_the_store_refuses_again_and_again_goes_into_quarantine_and_holds_nobody_up() {
-    on_both(async |harness| {
-        if harness.is_shared() {
-            return;
-        }
+    on_sqlite(Setup::default(), async |harness| {
         harness.break_store().await;
         let bodies = five();
         for body in &bodies {
@@ -213,10 +203,7 @@ async fn what_was_answered_and_the_store_refuses_again_and_again_goes_into_quara
 
 #[tokio::test]
 async fn what_was_answered_and_is_not_in_the_store_yet_survives_the_end_of_the_process() {
-    on_both(async |harness| {
-        if harness.is_shared() {
-            return;
-        }
+    on_sqlite(Setup::default(), async |harness| {
         let bodies = five();
         let held = harness.hold_store().await;
         for body in &bodies[..4] {
@@ -263,10 +250,8 @@ async fn what_was_answered_and_is_not_in_the_store_yet_survives_the_end_of_the_p
 
 #[tokio::test]
 async fn where_the_journal_cannot_be_used_a_notification_is_answered_once_it_is_in_the_store() {
-    on_both_with(in_a_moment(), async |harness| {
-        let Some(file) = harness.hub().app().store.file().map(|file| file.display().to_string()) else {
-            return;
-        };
+    on_sqlite(in_a_moment(), async |harness| {
+        let file = harness.hub().app().store.file().unwrap().display().to_string();
         harness
             .whatsapp(&whatsapp_text("wamid.before", "447700900123", "hello", START))
             .await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidings_sandbox::{EchoTiming, FaultKind, FaultRequest, LedgerKind};
 
 use super::{MINUTE, answer, comment, commented, once, post};
-use crate::harness::{Harness, Setup, on_both_with};
+use crate::harness::{Harness, Setup, on_both_with, on_postgres};
 
 /// In so long there are no more private replies than in an hour there may be.
 const HOUR_AND_MARGIN: Duration = Duration::from_secs(3_636);
@@ -138,10 +138,7 @@ async fn private_replies_are_counted_over_a_restart() {
 
 #[tokio::test]
 async fn private_replies_of_two_nodes_are_counted_together() {
-    on_both_with(two_an_hour(), async |harness| {
-        if !harness.is_shared() {
-            return;
-        }
+    on_postgres(two_an_hour(), async |harness| {
         let mut other = None;
         keeps_to_metas_hour(harness, async |harness| {
             let node = harness.another_node().await;
