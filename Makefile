@@ -20,9 +20,11 @@ demo: ## the hub and a simulated Meta on this machine, with customers writing: p
 	$(CARGO) run $(LOCKED) --profile demo -p tidings --bin tidings -- demo $(ARGS)
 
 .PHONY: test
-test: install-postgres ## all tests, on SQLite and on a Postgres made for this run
-	@$(STEP) "tests" scripts/with-postgres --fast $(CARGO) test $(LOCKED) $(or $(ARGS),--workspace)
-	@$(if $(ARGS),,$(MAKE) --no-print-directory test-browser test-clients)
+test: test-rust $(if $(ARGS),,test-browser test-clients) ## all tests, on SQLite and on a Postgres made for this run
+
+.PHONY: test-rust
+test-rust: install-postgres ## those that cargo runs (a part of `make test`; alone where there are ARGS)
+	@$(STEP) "tests" scripts/with-postgres --fast $(CARGO) test $(LOCKED) --no-fail-fast $(or $(ARGS),--workspace)
 
 .PHONY: test-browser
 test-browser: install-postgres ## phone page, reels, and every kind of message from hub to phone and back, in a real Chromium (a part of `make test`)

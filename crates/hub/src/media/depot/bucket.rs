@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{BufMut, BytesMut};
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
@@ -14,11 +15,11 @@ use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
 use super::unfinished::Finished;
-use super::{Chunks, path_of};
+use super::{CHUNK_BYTES, Chunks, path_of};
 use crate::config::BucketConfig;
 use crate::media::model::FileHash;
 
-/// How much of a file is sent at once, and so in memory, about twice: S3 takes parts from 5 MiB on, 10,000 of them, which is more than the largest file.
+/// How much of a file is sent at once, and so in memory: S3 takes parts from 5 MiB on, 10,000 of them, which is more than the largest file.
 const PART_BYTES: usize = 5 * 1024 * 1024;
 /// How long one request may take, and how often it is made before it has failed.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
@@ -79,11 +80,12 @@ impl Bucket {
     pub(super) async fn put(&self, file: Finished) -> io::Result<()> {
         let path = self.path(file.sha256);
         let mut source = File::open(file.path()).await?;
+        source.set_max_buf_size(CHUNK_BYTES);
+        let mut part = BytesMut::new();
         if file.size <= PART_BYTES as u64 {
-            let mut whole = Vec::with_capacity(file.size as usize);
-            source.read_to_end(&mut whole).await?;
+            read_part(&mut source, &mut part, file.size as usize).await?;
             self.store
-                .put(&path, PutPayload::from(whole))
+                .put(&path, PutPayload::from(part.freeze()))
                 .await
                 .map_err(io::Error::other)?;
             return Ok(());
@@ -91,14 +93,13 @@ impl Bucket {
         let mut upload = self.store.put_multipart(&path).await.map_err(io::Error::other)?;
         let parts = async {
             loop {
-                let mut part = Vec::with_capacity(PART_BYTES);
-                (&mut source).take(PART_BYTES as u64).read_to_end(&mut part).await?;
+                read_part(&mut source, &mut part, PART_BYTES).await?;
                 if part.is_empty() {
                     return Ok::<_, io::Error>(());
                 }
                 // One after the other: two of them are two in memory.
                 upload
-                    .put_part(PutPayload::from(part))
+                    .put_part(PutPayload::from(part.split().freeze()))
                     .await
                     .map_err(io::Error::other)?;
             }
@@ -137,4 +138,12 @@ impl Bucket {
             Err(error) => Err(io::Error::other(error)),
         }
     }
+}
+
+/// Reads so much of a file, or what is left of it, into the memory that the part before it was in as soon as that has been sent.
+async fn read_part(source: &mut File, part: &mut BytesMut, length: usize) -> io::Result<()> {
+    part.reserve(length);
+    let mut part = part.limit(length);
+    while part.has_remaining_mut() && source.read_buf(&mut part).await? > 0 {}
+    Ok(())
 }
