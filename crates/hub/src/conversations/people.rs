@@ -15,13 +15,15 @@ use crate::conversations::model::{Contact, Conversation, Identity, IdentityKey, 
 use crate::conversations::phone;
 use crate::conversations::understand::{Effect, Person, Understood};
 use crate::ids::{ContactId, ConversationId, Ids};
-use crate::store::contacts::{ContactNames, Owner};
+use crate::store::contacts::{ContactNames, KnownNames, Owner};
 use crate::store::{StoreError, Tx};
 
 /// What a batch found out about people.
 #[derive(Debug, Default)]
 pub struct People {
     by_identity: HashMap<IdentityKey, Owner>,
+    /// Of those whom addresses were known to lead to, as long as nobody was merged.
+    names: HashMap<ContactId, KnownNames>,
     created: Vec<Contact>,
     named: BTreeMap<ContactId, ContactNames>,
     bindings: BTreeMap<IdentityKey, (Identity, ContactId)>,
@@ -45,7 +47,8 @@ impl People {
     /// Locks everybody whom these events are about, in one order. For a unit that goes on to look at them in several batches: two that did so, each in
     /// an order of its own, would wait for each other.
     pub fn lock(tx: &mut Tx<'_>, events: &[&Understood]) -> Result<(), StoreError> {
-        tx.owners_of_identities(&keys_of(events.iter().copied()))?;
+        let owners = tx.owners_of_identities(&keys_of(events.iter().copied()))?;
+        tx.lock_contacts(owners.into_iter().map(|(_, owner)| owner.contact).collect())?;
         Ok(())
     }
 
@@ -59,12 +62,13 @@ impl People {
         let keys = keys_of(events.iter().map(|(understood, _)| *understood));
         let mut people = Self::default();
         people.by_identity.extend(tx.owners_of_identities(&keys)?);
+        people.names = tx.lock_contacts(people.by_identity.values().map(|owner| owner.contact).collect())?;
         let mut resolved = Vec::with_capacity(events.len());
         for (index, (understood, at)) in events.iter().enumerate() {
             people.event = index;
             resolved.push(people.resolve_one(tx, understood, *at, ids, now)?);
         }
-        people.set_known_names_apart(tx)?;
+        people.set_known_names_apart();
         people.save(tx, now)?;
         for contact in &mut resolved {
             *contact = contact.map(|id| people.current(id));
@@ -301,8 +305,9 @@ impl People {
     /// Makes one contact of two, the older of which stays; answers with that one.
     fn merge(&mut self, tx: &mut Tx<'_>, a: ContactId, b: ContactId, now: Millis) -> Result<ContactId, StoreError> {
         let (into, from) = if a < b { (a, b) } else { (b, a) };
-        // What this batch has made so far has to be there before it can be merged.
+        // What this batch has made so far has to be there before it can be merged; what names there were before it does not hold any more.
         self.save(tx, now)?;
+        self.names.clear();
         tx.gather_names_told(&[from, into])?;
         let theirs = tx.lock_conversations_of_contact(from)?;
         let ours = tx.lock_conversations_of_contact(into)?;
@@ -328,14 +333,12 @@ impl People {
     }
 
     /// Most names that are told are those that are known.
-    fn set_known_names_apart(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
-        let ids: Vec<ContactId> = self.named.keys().copied().collect();
-        let known = tx.names_of_contacts(&ids)?;
+    fn set_known_names_apart(&mut self) {
+        let known = &self.names;
         self.told_again = self
             .named
             .extract_if(.., |id, told| known.get(id).is_some_and(|known| known.are(told)))
             .collect();
-        Ok(())
     }
 
     fn save(&mut self, tx: &mut Tx<'_>, now: Millis) -> Result<(), StoreError> {

@@ -17,7 +17,6 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use crate::app::App;
-use crate::http::drain::drain;
 use crate::http::problem::{Code, Problem};
 use crate::http::timestamp;
 
@@ -314,7 +313,6 @@ async fn read_body(request: Request, app: &App, bytes_max: usize) -> Result<Byte
         };
         let Some(data) = frame.data_ref() else { continue };
         if read.len() + data.len() > bytes_max {
-            drain(body, DRAINED_BYTES_MAX, deadline).await;
             return Err(Problem::new(
                 Code::PayloadTooLarge,
                 format!("A body has {bytes_max} bytes at most."),
@@ -332,8 +330,6 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
 }
 
-/// How much of a body that nobody wants is let pass before it is refused.
-pub const DRAINED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How large a body may be that brings many things at once.
 pub const BULK_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How large a body may be, but for notifications, which have a limit of their own.

@@ -134,10 +134,6 @@ impl Problem {
         if let Some(pause) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(pause.as_secs().max(1)));
         }
-        if matches!(self.code, Code::PayloadTooLarge | Code::RequestTimeout) {
-            // The rest of the body is not read: nothing else can come over this connection.
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
         if self.code == Code::Unauthorized {
             headers.insert(
                 header::WWW_AUTHENTICATE,

@@ -2,13 +2,13 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::http::extract::BODY_BYTES_MAX;
 use crate::http::problem::{Code, INTERNAL, Problem};
+use crate::http::unread::Unread;
 
 /// The id of a request: taken from the caller, or made here, and given back.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -41,7 +42,7 @@ async fn identify(State(app): State<App>, request: Request, next: Next) -> Respo
         .cloned()
         .unwrap_or_else(|| make_id(&app));
     let text = id.to_str().unwrap_or_default().to_owned();
-    let has_long_body = has_long_body(request.headers());
+    let (request, unread) = Unread::watch(request);
     // Without the query: Meta's verify token stands in one.
     let span = tracing::info_span!("request", id = text, method = %request.method(), path = request.uri().path());
     let mut response = next.run(request).instrument(span.clone()).await;
@@ -56,25 +57,17 @@ async fn identify(State(app): State<App>, request: Request, next: Next) -> Respo
             "answered"
         );
     });
-    let is_refused = response.status().is_client_error() || response.status().is_server_error();
+    // Who was too slow already is not waited for once more.
+    let all_has_passed = response.status() != StatusCode::REQUEST_TIMEOUT
+        && unread.pass(Instant::now() + app.config.http.body_timeout).await;
     let headers = response.headers_mut();
-    if is_refused && has_long_body {
-        // It may not have been read, as where a key is missing: then nothing else can come over this connection.
+    if !all_has_passed {
+        // Nothing else can come over this connection.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     headers.insert(REQUEST_ID, id);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
-}
-
-/// Whether more of a body may be on its way than came with the head.
-fn has_long_body(headers: &HeaderMap) -> bool {
-    const BYTES_MAX: u64 = 16 * 1024;
-    let length = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok());
-    let is_long = length.is_some_and(|length| length.parse::<u64>().is_ok_and(|length| length > BYTES_MAX));
-    is_long || headers.contains_key(header::TRANSFER_ENCODING)
 }
 
 /// Whether an id of a caller's can stand in a log line and a header as it is.

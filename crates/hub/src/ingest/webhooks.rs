@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, Query, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use serde::Deserialize;
@@ -14,7 +14,6 @@ use tidings_meta::notification::Platform;
 use tidings_meta::signature;
 
 use crate::app::App;
-use crate::http::drain::drain;
 use crate::http::problem::{Code, Problem};
 use crate::ingest::journal::Raw;
 use crate::ingest::{Refusal, Room};
@@ -142,17 +141,7 @@ async fn receive(
     body: Body,
 ) -> Result<Response, Problem> {
     let began = std::time::Instant::now();
-    let (body, room) = match read(app, platform, source, body).await {
-        Ok(read) => read,
-        Err(problem) => {
-            let mut response = problem.into_response();
-            // The rest of the body may still come: nothing else can be read from this connection.
-            response
-                .headers_mut()
-                .insert(header::CONNECTION, HeaderValue::from_static("close"));
-            return Ok(response);
-        }
-    };
+    let (body, room) = read(app, platform, source, body).await?;
     let now = app.clock.now_millis();
     let signed = app
         .ingest
@@ -205,7 +194,6 @@ async fn read(
         if read.len() + data.len() > limit {
             app.metrics
                 .count_notification(platform, NotificationResult::InvalidPayload);
-            drain(body, limit, deadline).await;
             return Err(Problem::new(
                 Code::PayloadTooLarge,
                 format!("A notification has {limit} bytes at most."),

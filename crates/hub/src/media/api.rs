@@ -9,7 +9,6 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use futures_util::StreamExt;
-use tokio::time::{Instant, timeout_at};
 use utoipa::IntoParams;
 
 use super::depot::{Finished, Unfinished};
@@ -19,7 +18,6 @@ use super::view::MediaView;
 use super::{KeepError, keep, millis, serve, sniff};
 use crate::access::Caller;
 use crate::app::App;
-use crate::http::drain::drain;
 use crate::http::extract::{FromParameters, Id, Parameters, Query};
 use crate::http::problem::{Code, Problem};
 use crate::ids::MediaId;
@@ -29,8 +27,6 @@ const FILENAME_CHARS_MAX: usize = 240;
 
 /// When to come again, where too many upload at once.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
-/// How much of a file that is not taken is let by.
-const DRAINED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What may be said of a file whose bytes are the whole body.
 #[derive(Debug, Clone, IntoParams)]
@@ -95,12 +91,11 @@ pub async fn upload_media(
     let Ok(_place) = app.media.intakes.try_acquire() else {
         let detail =
             "As many files are being uploaded as may be at once: come again. MEDIA_INTAKES_PARALLEL sets how many.";
-        let problem = Problem::new(Code::Overloaded, detail).retry_after(RETRY_AFTER);
-        return Err(refused(&app, request, problem).await);
+        return Err(Problem::new(Code::Overloaded, detail).retry_after(RETRY_AFTER));
     };
     let most = app.config.media.bytes_max;
     if content_length(request.headers()).is_some_and(|length| length > most.saturating_add(FORM_BYTES_MAX)) {
-        return Err(refused(&app, request, too_large(most)).await);
+        return Err(too_large(most));
     }
     let taken = take(&app, request).await?;
     let (filename, told) = (taken.filename.or(query.filename), taken.mime_type);
@@ -202,16 +197,6 @@ pub async fn retry_media(
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
 
-/// Lets what is not read pass, up to a bound, so that whoever sends it gets to read why.
-async fn refused(app: &App, request: Request, problem: Problem) -> Problem {
-    // Who asks before they send is told before they do.
-    if !request.headers().contains_key(header::EXPECT) {
-        let deadline = Instant::now() + app.config.http.body_timeout;
-        drain(request.into_body(), DRAINED_BYTES_MAX, deadline).await;
-    }
-    problem
-}
-
 async fn found(app: &App, id: MediaId) -> Result<Media, Problem> {
     let media = app.store.read(move |tx| tx.media_by_id(id)).await?;
     media.ok_or_else(|| Problem::not_found("file"))
@@ -285,16 +270,6 @@ impl Source<'_> {
             Self::Field(field) => field.chunk().await.map_err(|_| broken_form()),
         }
     }
-
-    /// As [`drain`] does, of what was begun to be read.
-    async fn drain(&mut self, deadline: Instant) {
-        let mut passed = 0;
-        while passed <= DRAINED_BYTES_MAX
-            && let Ok(Ok(Some(chunk))) = timeout_at(deadline, self.next()).await
-        {
-            passed += chunk.len();
-        }
-    }
 }
 
 fn broken_form() -> Problem {
@@ -320,8 +295,6 @@ async fn receive(app: &App, mut source: Source<'_>) -> Result<Finished, Problem>
     let mut file: Unfinished = app.media.depot.begin(most).await.map_err(not_written)?;
     while let Some(chunk) = within(app, source.next()).await?? {
         if let Err(error) = file.write(&chunk).await {
-            drop(file);
-            source.drain(Instant::now() + app.config.http.body_timeout).await;
             return Err(not_written(error));
         }
     }

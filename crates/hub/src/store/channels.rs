@@ -135,7 +135,7 @@ impl Tx<'_> {
     /// Keeps what may be changed of a channel: name, business account, whose backup it is, limits.
     pub fn update_channel(&mut self, channel: &StoredChannel) -> Result<(), StoreError> {
         let backup_for = channel.backup_for.as_ref().map(|id| id.0.as_str());
-        self.execute(
+        self.send(
             "UPDATE channels SET business_account = ?2, name = ?3, backup_for = ?4, limits = ?5, updated_at = ?6 WHERE id = ?1",
             params![
                 &channel.id.0,
@@ -161,7 +161,7 @@ impl Tx<'_> {
         if removed == 0 {
             return Ok(false);
         }
-        self.execute(
+        self.send(
             "UPDATE channels SET switched_to = NULL WHERE switched_to = ?1",
             params![&id.0],
         )?;
@@ -246,7 +246,7 @@ impl Tx<'_> {
 
     /// Keeps how a channel's circuit is; `None`: it is closed.
     pub fn set_channel_circuit(&mut self, id: &ChannelId, circuit: Option<&OpenCircuit>) -> Result<(), StoreError> {
-        self.execute(
+        self.send(
             "UPDATE channels SET circuit_reason = ?2, circuit_opened_at = ?3, circuit_probe_at = ?4, circuit_openings = ?5
              WHERE id = ?1 AND removed_at IS NULL",
             params![
@@ -262,7 +262,7 @@ impl Tx<'_> {
 
     /// Puts another channel in a channel's place, or, with `None`, nothing any more.
     pub fn switch_channel(&mut self, id: &ChannelId, switched: Option<&Switched>) -> Result<(), StoreError> {
-        self.execute(
+        self.send(
             "UPDATE channels SET switched_to = ?2, switched_at = ?3, switched_by = ?4 WHERE id = ?1 AND removed_at IS NULL",
             params![
                 &id.0,
@@ -276,7 +276,7 @@ impl Tx<'_> {
 
     /// Has whoever leads a channel go on with it at once, if it pauses.
     pub fn hurry_channel(&mut self, id: &ChannelId) -> Result<(), StoreError> {
-        self.execute(
+        self.send(
             "UPDATE channels SET hurries = hurries + 1 WHERE id = ?1 AND removed_at IS NULL",
             params![&id.0],
         )?;

@@ -47,13 +47,12 @@ impl Tx<'_> {
                 &comment.private_reply,
             ]);
         }
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO comments (message_id, channel_id, kind, hidden_at, private_reply)
              {insert r.message_id, r.channel_id, r.kind, r.hidden_at, r.private_reply of r: message_id blob, channel_id text, kind text, hidden_at int, private_reply blob}
              ON CONFLICT (message_id) DO UPDATE SET kind = EXCLUDED.kind WHERE EXCLUDED.kind = 'live'",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// What is known of those of these messages that are comments, in no particular order.
@@ -89,11 +88,10 @@ impl Tx<'_> {
 
     /// Notes by which message a comment is answered privately.
     pub fn set_private_reply(&mut self, id: MessageId, reply: MessageId) -> Result<(), StoreError> {
-        self.execute(
+        self.send(
             "UPDATE comments SET private_reply = ?2 WHERE message_id = ?1",
             params![&id, &reply],
-        )?;
-        Ok(())
+        )
     }
 
     /// Notes attempts at private replies that are about to be made.
@@ -107,11 +105,10 @@ impl Tx<'_> {
         for attempt in attempts {
             rows.push(params![attempt, &channel.0, now]);
         }
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO private_calls (attempt_id, channel_id, at) {insert r.attempt_id, r.channel_id, r.at of r: attempt_id blob, channel_id text, at int}",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// Those of these attempts that are among them were at Meta by these times, if at all; a later time stands.
@@ -120,12 +117,11 @@ impl Tx<'_> {
         for (attempt, at) in made {
             rows.push(params![attempt, *at]);
         }
-        self.execute_rows(
+        self.send_rows(
             "UPDATE private_calls SET at = r.at {from r: attempt_id blob, at int}
              WHERE private_calls.attempt_id = r.attempt_id AND private_calls.at < r.at",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// These attempts never reached Meta.
@@ -134,11 +130,10 @@ impl Tx<'_> {
         for attempt in attempts {
             rows.push(params![attempt]);
         }
-        self.execute_rows(
+        self.send_rows(
             "DELETE FROM private_calls WHERE attempt_id {in r.attempt_id of r: attempt_id blob}",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// When private replies of a channel were at Meta at the latest, of those since a time: the latest first, `limit` at most. One that is under way
@@ -231,13 +226,12 @@ impl Tx<'_> {
                 due_at,
             ]);
         }
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO mentions (channel_id, media_id, comment_id, told_at, event_id, due_at, attempts)
              {insert r.channel_id, r.media_id, r.comment_id, r.told_at, r.event_id, r.due_at, 0 of r: channel_id text, media_id text, comment_id text, told_at int, event_id blob, due_at int}
              ON CONFLICT DO NOTHING",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// Whether any mention of a channel is due to be asked about.
@@ -273,7 +267,7 @@ impl Tx<'_> {
                 again_at,
             ]);
         }
-        self.execute_rows(
+        self.send_rows(
             "UPDATE mentions SET due_at = r.due_at, attempts = mentions.attempts + 1
              {from r: channel_id text, media_id text, comment_id text, due_at int}
              WHERE mentions.channel_id = r.channel_id AND mentions.media_id = r.media_id AND mentions.comment_id = r.comment_id",
@@ -285,11 +279,10 @@ impl Tx<'_> {
     /// Forgets a mention that was asked about.
     pub fn delete_mention(&mut self, mention: &Mention) -> Result<(), StoreError> {
         let comment_id = mention.comment_id.as_deref().unwrap_or_default();
-        self.execute(
+        self.send(
             "DELETE FROM mentions WHERE channel_id = ?1 AND media_id = ?2 AND comment_id = ?3",
             params![&mention.channel_id.0, &mention.media_id, comment_id],
-        )?;
-        Ok(())
+        )
     }
 }
 

@@ -83,18 +83,20 @@ pub struct Owner {
 }
 
 impl Tx<'_> {
-    /// Which contacts have these identities; keys that nobody has are absent from the answer. The contacts, and the identities whether or
-    /// not somebody has them, are locked until the unit ends: two units cannot make two contacts of one person, nor put
-    /// something into a conversation that is being merged away.
+    /// Which contacts have these identities; keys that nobody has are absent from the answer. The identities, whether or not somebody has them, and the
+    /// contacts are locked until the unit ends ([`Tx::owners_of_identities`], [`Tx::lock_contacts`]).
     pub fn contacts_by_identities(
         &mut self,
         keys: &[IdentityKey],
     ) -> Result<Vec<(IdentityKey, ContactId)>, StoreError> {
         let owners = self.owners_of_identities(&keys.iter().collect::<Vec<_>>())?;
-        Ok(owners.into_iter().map(|(key, owner)| (key, owner.contact)).collect())
+        let owners: Vec<_> = owners.into_iter().map(|(key, owner)| (key, owner.contact)).collect();
+        self.lock_contacts(owners.iter().map(|(_, contact)| *contact).collect())?;
+        Ok(owners)
     }
 
-    /// The same, and since when each is theirs.
+    /// Whose these identities are, and since when; those that nobody has are absent from the answer. Each is locked until the unit ends, so that two units
+    /// cannot make two contacts of one person. To be followed by [`Tx::lock_contacts`] before anything is done with their owners.
     pub fn owners_of_identities(&mut self, keys: &[&IdentityKey]) -> Result<Vec<(IdentityKey, Owner)>, StoreError> {
         self.lock_names(
             keys.iter()
@@ -104,22 +106,14 @@ impl Tx<'_> {
         for key in keys {
             rows.push(params![key.kind.as_str(), &key.scope, &key.value]);
         }
-        // The contact's own row is looked at only to be locked: where one writes at a time, a merge has moved the identities already.
         let found = self.query_rows(
-            "SELECT i.kind, i.scope, i.value, i.contact_id, {sqlite NULL}{postgres c.merged_into}, i.seen_at
-             FROM {each r: kind text, scope text, value text} contact_identities AS i
-             {postgres CROSS JOIN contacts AS c} WHERE i.kind = r.kind AND i.scope = r.scope AND i.value = r.value
-             {postgres AND c.id = i.contact_id ORDER BY c.id} {lock c}",
+            "SELECT i.kind, i.scope, i.value, i.contact_id, i.seen_at FROM {each r: kind text, scope text, value text} contact_identities AS i
+             WHERE i.kind = r.kind AND i.scope = r.scope AND i.value = r.value",
             &rows,
         )?;
         found
             .iter()
             .map(|row| {
-                if row.get::<Option<ContactId>>(4)?.is_some() {
-                    return Err(StoreError::Conflict(
-                        "a contact was merged while it was waited for".to_owned(),
-                    ));
-                }
                 let key = IdentityKey {
                     kind: row.get(0)?,
                     scope: row.get(1)?,
@@ -127,9 +121,42 @@ impl Tx<'_> {
                 };
                 let owner = Owner {
                     contact: row.get(3)?,
-                    seen_at: row.get(5)?,
+                    seen_at: row.get(4)?,
                 };
                 Ok((key, owner))
+            })
+            .collect()
+    }
+
+    /// Locks contacts until the unit ends, so that none is merged away while something is put into its conversations; answers with their names. One that
+    /// was merged since its identities were looked for is a [`StoreError::Conflict`].
+    pub fn lock_contacts(&mut self, mut ids: Vec<ContactId>) -> Result<HashMap<ContactId, KnownNames>, StoreError> {
+        ids.sort_unstable();
+        ids.dedup();
+        let mut rows = Rows::new();
+        for id in &ids {
+            rows.push(params![id]);
+        }
+        let found = self.query_rows(
+            "SELECT c.id, c.merged_into, c.name, c.name_at, c.username, c.username_at FROM {each r: id blob} contacts AS c
+             WHERE c.id = r.id ORDER BY c.id {lock c}",
+            &rows,
+        )?;
+        found
+            .iter()
+            .map(|row| {
+                if row.get::<Option<ContactId>>(1)?.is_some() {
+                    return Err(StoreError::Conflict(
+                        "a contact was merged while it was waited for".to_owned(),
+                    ));
+                }
+                let known = KnownNames {
+                    name: row.get(2)?,
+                    name_at: row.get(3)?,
+                    username: row.get(4)?,
+                    username_at: row.get(5)?,
+                };
+                Ok((row.get(0)?, known))
             })
             .collect()
     }
@@ -277,37 +304,12 @@ impl Tx<'_> {
                 contact.created_at,
             ]);
         }
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO contacts (id, name, name_searched, name_at, username, username_at, picture_url, profile_due_at, profile_stale_at, created_at)
              {insert r.id, r.name, r.name_searched, r.name_at, r.username, r.name_at, r.picture_url, r.profile_due_at, r.profile_stale_at, r.created_at of r: id blob, name text, name_searched text, name_at int, username text, picture_url text, profile_due_at int,
                 profile_stale_at int, created_at int}",
             &rows,
-        )?;
-        Ok(())
-    }
-
-    /// The names of these contacts.
-    pub fn names_of_contacts(&mut self, ids: &[ContactId]) -> Result<HashMap<ContactId, KnownNames>, StoreError> {
-        let mut rows = Rows::new();
-        for id in ids {
-            rows.push(params![id]);
-        }
-        let found = self.query_rows(
-            "SELECT c.id, c.name, c.name_at, c.username, c.username_at FROM {each r: id blob} contacts AS c WHERE c.id = r.id",
-            &rows,
-        )?;
-        found
-            .iter()
-            .map(|row| {
-                let known = KnownNames {
-                    name: row.get(1)?,
-                    name_at: row.get(2)?,
-                    username: row.get(3)?,
-                    username_at: row.get(4)?,
-                };
-                Ok((row.get(0)?, known))
-            })
-            .collect()
+        )
     }
 
     /// Brings together when the names of these contacts were told last: with the contacts, and in their conversations
@@ -317,7 +319,7 @@ impl Tx<'_> {
         for id in ids {
             rows.push(params![id]);
         }
-        self.execute_rows(
+        self.send_rows(
             "UPDATE contacts SET
                 name_at = {sqlite MAX}{postgres GREATEST}(name_at, COALESCE(
                     (SELECT MAX(v.name_told_at) FROM conversations AS v WHERE v.contact_id = contacts.id), 0)),
@@ -325,8 +327,7 @@ impl Tx<'_> {
                     (SELECT MAX(v.username_told_at) FROM conversations AS v WHERE v.contact_id = contacts.id), 0))
              {from r: id blob} WHERE contacts.id = r.id",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// Writes names and user names of known contacts, where the ones given are newer; of two of one time the greater stands, so that their
@@ -348,8 +349,7 @@ impl Tx<'_> {
                 username.map(|(at, _)| *at),
             ]);
         }
-        self.execute_rows(UPDATE_NAMES, &rows)?;
-        Ok(())
+        self.send_rows(UPDATE_NAMES, &rows)
     }
 
     /// Binds identities to contacts; one that belonged to another contact changes hands, unless it was seen with that one later. It is shown as it was seen last; of two spellings of
@@ -367,7 +367,7 @@ impl Tx<'_> {
                 identity.seen_at
             ]);
         }
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO contact_identities (kind, scope, value, shown, contact_id, seen_at)
              {insert r.kind, r.scope, r.value, r.shown, r.contact_id, r.seen_at of r: kind text, scope text, value text, shown text, contact_id blob, seen_at int}
              ON CONFLICT (kind, scope, value) DO UPDATE SET
@@ -379,31 +379,30 @@ impl Tx<'_> {
                 seen_at = CASE WHEN EXCLUDED.seen_at > contact_identities.seen_at
                     THEN EXCLUDED.seen_at ELSE contact_identities.seen_at END",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// Makes one contact of two: identities go over, and the old id leads to the new one. Conversations are moved apart, by
     /// [`Tx::move_conversation`].
     pub fn merge_contacts(&mut self, from: ContactId, into: ContactId) -> Result<(), StoreError> {
-        self.execute(
+        self.send(
             "UPDATE contact_identities SET contact_id = ?2 WHERE contact_id = ?1",
             params![&from, &into],
         )?;
         // What is told of one of the two is told of both: the same rules as in `update_contact_names`.
-        self.execute(
+        self.send(
             "UPDATE contacts SET name = o.name, name_searched = o.name_searched, name_at = o.name_at FROM contacts AS o
              WHERE contacts.id = ?2 AND o.id = ?1 AND o.name IS NOT NULL AND (o.name_at > contacts.name_at
                 OR (o.name_at = contacts.name_at AND o.name {postgres COLLATE \"C\"} > COALESCE(contacts.name, '')))",
             params![&from, &into],
         )?;
-        self.execute(
+        self.send(
             "UPDATE contacts SET username = o.username, username_at = o.username_at FROM contacts AS o
              WHERE contacts.id = ?2 AND o.id = ?1 AND o.username IS NOT NULL AND (o.username_at > contacts.username_at
                 OR (o.username_at = contacts.username_at AND o.username {postgres COLLATE \"C\"} > COALESCE(contacts.username, '')))",
             params![&from, &into],
         )?;
-        self.execute(
+        self.send(
             "UPDATE contacts SET picture_url = COALESCE(contacts.picture_url, o.picture_url),
                 profile_due_at = COALESCE(contacts.profile_due_at, o.profile_due_at),
                 profile_stale_at = COALESCE(contacts.profile_stale_at, o.profile_stale_at),
@@ -412,20 +411,19 @@ impl Tx<'_> {
             params![&from, &into],
         )?;
         // Of what both have said the latest stands, as if one had said it all.
-        self.execute(
+        self.send(
             "UPDATE consent_statements SET contact_id = ?2 WHERE contact_id = ?1",
             params![&from, &into],
         )?;
         self.merge_marketing_caps(from, into)?;
-        self.execute(
+        self.send(
             "UPDATE contacts SET merged_into = ?2 WHERE merged_into = ?1",
             params![&from, &into],
         )?;
-        self.execute(
+        self.send(
             "UPDATE contacts SET merged_into = ?2, profile_due_at = NULL WHERE id = ?1",
             params![&from, &into],
-        )?;
-        Ok(())
+        )
     }
 
     /// Contacts whose profile Meta should be asked for, the longest due first, with the address to ask with; they become due again at
@@ -464,7 +462,7 @@ impl Tx<'_> {
         for (id, _) in &due {
             again.push(params![id, again_at]);
         }
-        self.execute_rows(
+        self.send_rows(
             "UPDATE contacts SET profile_due_at = r.due_at {from r: id blob, due_at int} WHERE contacts.id = r.id",
             &again,
         )?;
@@ -477,12 +475,11 @@ impl Tx<'_> {
         for id in ids {
             rows.push(params![id, now]);
         }
-        self.execute_rows(
+        self.send_rows(
             "UPDATE contacts SET profile_due_at = r.now, profile_stale_at = NULL
              {from r: id blob, now int} WHERE contacts.id = r.id AND contacts.profile_due_at IS NULL AND contacts.profile_stale_at <= r.now",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// Writes what Meta said of a contact, and from when on that is stale.
@@ -496,12 +493,11 @@ impl Tx<'_> {
         stale_at: Millis,
     ) -> Result<(), StoreError> {
         let searched = name.map(searched);
-        self.execute(
+        self.send(
             "UPDATE contacts SET name = COALESCE(?2, name), name_searched = COALESCE(?7, name_searched), name_at = ?5,
                 username = COALESCE(?3, username), username_at = ?5, picture_url = ?4, profile_due_at = NULL, profile_stale_at = ?6 WHERE id = ?1",
             params![&id, name, username, picture_url, now, stale_at, &searched],
-        )?;
-        Ok(())
+        )
     }
 
     /// Contacts, the newest first.

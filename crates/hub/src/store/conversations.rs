@@ -238,7 +238,7 @@ impl Tx<'_> {
                 conversation.names_told.username_at,
             ]);
         }
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO conversations (id, channel_id, contact_id, status, handler, assignee, unread, read_up_to, last_inbound_at,
                 window_ends_at, last_message_at, last_message_id, next_position, created_at, kind, media_id, answered_comment,
                 name_told_at, username_told_at)
@@ -248,8 +248,7 @@ impl Tx<'_> {
                 last_inbound_at int, window_ends_at int, last_message_at int, last_message_id blob, next_position int, created_at int, kind text, media_id text, answered_comment blob,
                 name_told_at int, username_told_at int}",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// Writes conversations that are known already.
@@ -274,7 +273,7 @@ impl Tx<'_> {
                 conversation.names_told.username_at,
             ]);
         }
-        self.execute_rows(
+        self.send_rows(
             "UPDATE conversations SET status = r.status, handler = r.handler, assignee = r.assignee, unread = r.unread,
                 read_up_to = r.read_up_to, last_inbound_at = r.last_inbound_at, window_ends_at = r.window_ends_at,
                 last_message_at = r.last_message_at, last_message_id = r.last_message_id, next_position = r.next_position,
@@ -285,47 +284,44 @@ impl Tx<'_> {
                 name_told_at int, username_told_at int}
              WHERE conversations.id = r.id",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// Gives a conversation to another contact, who has none at its venue on its channel.
     pub fn move_conversation(&mut self, id: ConversationId, to: ContactId) -> Result<(), StoreError> {
-        self.execute(
+        self.send(
             "UPDATE conversations SET contact_id = ?2 WHERE id = ?1",
             params![&id, &to],
-        )?;
-        Ok(())
+        )
     }
 
     /// Moves everything of one conversation into another one of its channel and venue; the old id leads to the new one. Both are locked, and what
     /// [`Conversation::absorb`] makes of the second is written by the caller.
     pub fn merge_conversations(&mut self, from: &Conversation, into: &Conversation) -> Result<(), StoreError> {
         let (from_id, into_id) = (&from.id, &into.id);
-        self.execute(
+        self.send(
             "UPDATE messages SET conversation_id = ?2 WHERE conversation_id = ?1",
             params![from_id, into_id],
         )?;
         self.merge_outbox(&from.channel_id, from.id, into.id)?;
-        self.execute(
+        self.send(
             "INSERT INTO read_watermarks (conversation_id, up_to, at)
              SELECT ?2, up_to, at FROM read_watermarks WHERE conversation_id = ?1
              ON CONFLICT (conversation_id, up_to) DO UPDATE SET at = EXCLUDED.at WHERE EXCLUDED.at < read_watermarks.at",
             params![from_id, into_id],
         )?;
-        self.execute(
+        self.send(
             "DELETE FROM read_watermarks WHERE conversation_id = ?1",
             params![from_id],
         )?;
-        self.execute(
+        self.send(
             "UPDATE conversations SET merged_into = ?2 WHERE merged_into = ?1",
             params![from_id, into_id],
         )?;
-        self.execute(
+        self.send(
             "UPDATE conversations SET merged_into = ?2 WHERE id = ?1",
             params![from_id, into_id],
-        )?;
-        Ok(())
+        )
     }
 
     /// Conversations, the one with the newest message first: `limit` at most, among the next [`LOOKED_AT_MAX`] of each channel along the index

@@ -273,37 +273,30 @@ impl Tx<'_> {
                 exceptions.push(params![finished.status.as_str(), &event.id]);
             }
         }
-        let inserted = self.execute_rows(
+        self.send_new_rows(
             "INSERT INTO events (id, platform, account, identity, external_id, channel_id, kind, occurred_at, received_at, signed,
                 status, attempts, error, processed_at, processing_micros, payload)
              {insert r.id, r.platform, r.account, r.ident, r.external_id, r.channel_id, r.kind, r.occurred_at, r.received_at, r.signed,
                 r.status, r.attempts, r.error, r.processed_at, r.micros, r.payload of r: id blob, platform text, account text, ident blob,
                 external_id text, channel_id text, kind text, occurred_at int, received_at int, signed int, status text, attempts int,
-                error text, processed_at int, micros int, payload text} ON CONFLICT DO NOTHING",
+                error text, processed_at int, micros int, payload text} {sqlite ON CONFLICT DO NOTHING}",
             &rows,
         )?;
-        if inserted != events.len() as u64 {
-            return Err(StoreError::Conflict(
-                "an event was kept by somebody else meanwhile".to_owned(),
-            ));
-        }
         self.insert_exceptions(&exceptions)
     }
 
     fn insert_queue(&mut self, rows: &Rows<'_>) -> Result<(), StoreError> {
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO event_queue (due_at, event_id) {insert r.due_at, r.event_id of r: due_at int, event_id blob} ON CONFLICT DO NOTHING",
             rows,
-        )?;
-        Ok(())
+        )
     }
 
     fn insert_exceptions(&mut self, rows: &Rows<'_>) -> Result<(), StoreError> {
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO event_exceptions (status, event_id) {insert r.status, r.event_id of r: status text, event_id blob} ON CONFLICT DO NOTHING",
             rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// Takes due events out of the queue, those that are due longest; answers with them in the order of their making. They come back into
@@ -327,7 +320,7 @@ impl Tx<'_> {
                 ids.push(params![id]);
             }
         }
-        self.execute_rows(
+        self.send_rows(
             "DELETE FROM event_queue WHERE (due_at, event_id) {in r.due_at, r.event_id of r: due_at int, event_id blob}",
             &rows,
         )?;
@@ -378,7 +371,7 @@ impl Tx<'_> {
         for (due_at, id) in &free {
             rows.push(params![*due_at, id]);
         }
-        self.execute_rows(
+        self.send_rows(
             "DELETE FROM event_queue WHERE (due_at, event_id) {in r.due_at, r.event_id of r: due_at int, event_id blob}",
             &rows,
         )?;
@@ -451,7 +444,7 @@ impl Tx<'_> {
                 exceptions.push(params![event.status.as_str(), &event.id]);
             }
         }
-        self.execute_rows(
+        self.send_rows(
             "UPDATE events SET status = r.status, attempts = r.attempts, error = r.error, processed_at = r.processed_at,
                 processing_micros = r.processing_micros, channel_id = r.channel_id
              {from r: id blob, status text, attempts int, error text, processed_at int, processing_micros int, channel_id text}
@@ -478,13 +471,12 @@ impl Tx<'_> {
                 *count
             ]);
         }
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO event_counts (slot, platform, kind, status, count)
              {insert r.slot, r.platform, r.kind, r.status, r.count of r: slot int, platform text, kind text, status text, count int}
              ON CONFLICT (slot, platform, kind, status) DO UPDATE SET count = event_counts.count + EXCLUDED.count",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// How many events there are of each platform, kind and status.
@@ -680,7 +672,7 @@ impl Tx<'_> {
                 .entry((event.platform, event.kind, EventStatus::Pending))
                 .or_insert(0) += 1;
         }
-        self.execute_rows(
+        self.send_rows(
             "DELETE FROM event_exceptions WHERE (status, event_id) {in r.status, r.event_id of r: status text, event_id blob}",
             &exceptions,
         )?;
@@ -690,8 +682,7 @@ impl Tx<'_> {
 
     /// Takes what a customer took back out of the event that brought it.
     pub fn redact_event(&mut self, id: EventId, payload: &str) -> Result<(), StoreError> {
-        self.execute("UPDATE events SET payload = ?2 WHERE id = ?1", params![&id, payload])?;
-        Ok(())
+        self.send("UPDATE events SET payload = ?2 WHERE id = ?1", params![&id, payload])
     }
 
     /// The events that are known to have told what a message says: the one that brought it, and those that its timeline names as a wording
@@ -712,17 +703,16 @@ impl Tx<'_> {
         received_at: Millis,
         occurred_at: Option<Millis>,
     ) -> Result<(), StoreError> {
-        self.execute(
+        self.send(
             "UPDATE channels SET last_event_at = ?2, last_event_occurred_at = ?3
              WHERE id = ?1 AND (last_event_at IS NULL OR last_event_at < ?2)",
             params![&channel.0, received_at, occurred_at],
-        )?;
-        Ok(())
+        )
     }
 
     /// Keeps a signed body that is not what Meta sends.
     pub fn insert_quarantined(&mut self, notification: &QuarantinedNotification) -> Result<(), StoreError> {
-        self.execute(
+        self.send(
             "INSERT INTO quarantined_notifications (id, platform, received_at, reason, body) VALUES (?1, ?2, ?3, ?4, ?5)",
             params![
                 &notification.id,
@@ -731,8 +721,7 @@ impl Tx<'_> {
                 &notification.reason,
                 &notification.body,
             ],
-        )?;
-        Ok(())
+        )
     }
 
     /// Quarantined notifications, the newest first.

@@ -13,7 +13,7 @@ impl Tx<'_> {
 
     /// Tells every node that a channel or a flag has changed. Every statement that changes one does it by itself.
     pub(super) fn bump_revision(&mut self) -> Result<(), StoreError> {
-        self.execute(
+        self.send(
             "UPDATE revisions SET revision = revision + 1 WHERE name = 'channels'",
             params![],
         )?;
@@ -42,7 +42,7 @@ impl Tx<'_> {
     pub fn set_flag(&mut self, flag: &StoredFlag) -> Result<Option<bool>, StoreError> {
         let before = self.flag_value(&flag.name)?;
         let value = if flag.value { ON } else { OFF };
-        self.execute(
+        self.send(
             "INSERT INTO flags (name, value, updated_at, updated_by) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value, updated_at = EXCLUDED.updated_at,
                 updated_by = EXCLUDED.updated_by",
@@ -56,7 +56,7 @@ impl Tx<'_> {
     pub fn unset_flag(&mut self, name: &str) -> Result<Option<bool>, StoreError> {
         let before = self.flag_value(name)?;
         if before.is_some() {
-            self.execute("DELETE FROM flags WHERE name = ?1", params![name])?;
+            self.send("DELETE FROM flags WHERE name = ?1", params![name])?;
             self.bump_revision()?;
         }
         Ok(before)

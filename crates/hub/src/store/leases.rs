@@ -108,12 +108,12 @@ impl Tx<'_> {
 
     /// Shows that a node is alive, and forgets those whose time ended before another one; answers with all that there are.
     pub fn show_node(&mut self, node: &str, until: Millis, forget_before: Millis) -> Result<Vec<Node>, StoreError> {
-        self.execute(
+        self.send(
             "INSERT INTO nodes (node, beats, until) VALUES (?1, 1, ?2)
              ON CONFLICT (node) DO UPDATE SET beats = nodes.beats + 1, until = EXCLUDED.until",
             params![node, until],
         )?;
-        self.execute(
+        self.send(
             "DELETE FROM nodes WHERE until < ?1 AND node <> ?2",
             params![forget_before, node],
         )?;
@@ -130,8 +130,7 @@ impl Tx<'_> {
 
     /// A node ends: nobody counts on it any more.
     pub fn forget_node(&mut self, node: &str) -> Result<(), StoreError> {
-        self.execute("DELETE FROM nodes WHERE node = ?1", params![node])?;
-        Ok(())
+        self.send("DELETE FROM nodes WHERE node = ?1", params![node])
     }
 
     /// Whether a lease is still held; if so, nobody can take it before the unit ends.

@@ -16,12 +16,11 @@ impl Tx<'_> {
         for (contact, at) in &met {
             rows.push(params![contact, *at]);
         }
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO marketing_caps (contact_id, met_at) {insert r.contact_id, r.met_at of r: contact_id blob, met_at int}
              ON CONFLICT (contact_id) DO UPDATE SET met_at = EXCLUDED.met_at WHERE marketing_caps.met_at < EXCLUDED.met_at",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// When Meta said so last of these people; those of whom it never did are absent.
@@ -39,13 +38,12 @@ impl Tx<'_> {
 
     /// What was said of one of two people who are one is said of that one.
     pub(super) fn merge_marketing_caps(&mut self, from: ContactId, into: ContactId) -> Result<(), StoreError> {
-        self.execute(
+        self.send(
             "INSERT INTO marketing_caps (contact_id, met_at) SELECT ?2, c.met_at FROM marketing_caps AS c WHERE c.contact_id = ?1
              ON CONFLICT (contact_id) DO UPDATE SET met_at = EXCLUDED.met_at WHERE marketing_caps.met_at < EXCLUDED.met_at",
             params![&from, &into],
         )?;
-        self.execute("DELETE FROM marketing_caps WHERE contact_id = ?1", params![&from])?;
-        Ok(())
+        self.send("DELETE FROM marketing_caps WHERE contact_id = ?1", params![&from])
     }
 
     /// Forgets who was said to have had enough before a time, a thousand at most; answers with how many.

@@ -66,15 +66,14 @@ impl Tx<'_> {
                 media.unused_at,
             ]);
         }
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO media (id, channel_id, message_id, status, sha256, size, mime_type, filename, told, attempts, due_at, reason,
                 created_at, unused_at)
              {insert r.id, r.channel_id, r.message_id, r.status, r.sha256, r.size, r.mime_type, r.filename, r.told, r.attempts, r.due_at,
                 r.reason, r.created_at, r.unused_at of r: id blob, channel_id text, message_id blob, status text, sha256 blob, size int,
                 mime_type text, filename text, told text, attempts int, due_at int, reason text, created_at int, unused_at int}",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// Notes which messages refer to what; what is uploaded and referred to does not go any more.
@@ -89,16 +88,15 @@ impl Tx<'_> {
             ]);
             used.push(params![&reference.media_id]);
         }
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO message_media (message_id, part, media_id, channel_id)
              {insert r.message_id, r.part, r.media_id, r.channel_id of r: message_id blob, part int, media_id blob, channel_id text}",
             &rows,
         )?;
-        self.execute_rows(
+        self.send_rows(
             "UPDATE media SET unused_at = NULL {from r: id blob} WHERE media.id = r.id AND media.unused_at IS NOT NULL",
             &used,
-        )?;
-        Ok(())
+        )
     }
 
     /// One file.
@@ -211,7 +209,7 @@ impl Tx<'_> {
             known.filename.clone_from(&uploaded.filename);
         }
         known.unused_at = known.unused_at.and(uploaded.unused_at);
-        self.execute(
+        self.send(
             "UPDATE media SET filename = ?2, unused_at = ?3 WHERE id = ?1",
             params![&known.id, &known.filename, known.unused_at],
         )?;
@@ -273,7 +271,7 @@ impl Tx<'_> {
         for id in &ids {
             rows.push(params![id, until, &node]);
         }
-        self.execute_rows(
+        self.send_rows(
             "UPDATE media SET due_at = r.until, taken_by = r.node {from r: id blob, until int, node blob} WHERE media.id = r.id",
             &rows,
         )?;
@@ -286,12 +284,11 @@ impl Tx<'_> {
         for id in ids {
             rows.push(params![id, until, &node]);
         }
-        self.execute_rows(
+        self.send_rows(
             "UPDATE media SET due_at = r.until {from r: id blob, until int, node blob}
              WHERE media.id = r.id AND media.taken_by = r.node AND media.status {postgres || ''} = 'pending'",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// Lets go of every file that a node has taken to fetch; `None`: that any has.
@@ -362,7 +359,7 @@ impl Tx<'_> {
         for row in &removed {
             let id: MediaId = row.get(0)?;
             // What a caller uploaded is let go once its time is over, unless another message has it.
-            self.execute(
+            self.send(
                 "UPDATE media SET unused_at = ?2 WHERE id = ?1 AND message_id IS NULL",
                 params![&id, now],
             )?;
@@ -390,7 +387,7 @@ impl Tx<'_> {
                 params![&id],
             )?;
             if is_used.is_some() {
-                self.execute("UPDATE media SET unused_at = NULL WHERE id = ?1", params![&id])?;
+                self.send("UPDATE media SET unused_at = NULL WHERE id = ?1", params![&id])?;
                 continue;
             }
             let gone = self.query_opt("DELETE FROM media WHERE id = ?1 RETURNING sha256", params![&id])?;
@@ -403,7 +400,7 @@ impl Tx<'_> {
 
     fn look_at_media_file(&mut self, sha256: Option<FileHash>, now: Millis) -> Result<(), StoreError> {
         if let Some(sha256) = sha256 {
-            self.execute(
+            self.send(
                 "UPDATE media_files SET look_at = ?2 WHERE sha256 = ?1 AND doomed_at IS NULL",
                 params![hash(Some(&sha256)), now],
             )?;
@@ -426,12 +423,12 @@ impl Tx<'_> {
                 params![hash(Some(&sha256))],
             )?;
             if is_used.is_some() {
-                self.execute(
+                self.send(
                     "UPDATE media_files SET look_at = NULL WHERE sha256 = ?1",
                     params![hash(Some(&sha256))],
                 )?;
             } else {
-                self.execute(
+                self.send(
                     "UPDATE media_files SET doomed_at = ?2, look_at = ?3 WHERE sha256 = ?1",
                     params![hash(Some(&sha256)), now, again_at],
                 )?;
@@ -443,11 +440,10 @@ impl Tx<'_> {
 
     /// A doomed file is gone from the media store.
     pub fn remove_media_file(&mut self, sha256: FileHash) -> Result<(), StoreError> {
-        self.execute(
+        self.send(
             "DELETE FROM media_files WHERE sha256 = ?1 AND doomed_at IS NOT NULL",
             params![hash(Some(&sha256))],
-        )?;
-        Ok(())
+        )
     }
 
     /// What Meta has of these files, or is to have.
@@ -494,14 +490,14 @@ impl Tx<'_> {
             let sha256 = hash(Some(&upload.key.sha256));
             found.push(params![channel, account, sha256, kind, upload.changed_at, now]);
         }
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO media_uploads (channel_id, account, sha256, kind, status, size, mime_type, changed_at, attempts, due_at)
              {insert r.channel_id, r.account, r.sha256, r.kind, 'wanted', r.size, r.mime_type, r.now, 0, r.now of r: channel_id text,
                 account text, sha256 blob, kind text, size int, mime_type text, now int}
              ON CONFLICT (channel_id, account, sha256, kind) DO UPDATE SET status = media_uploads.status WHERE media_uploads.status = ''",
             &new,
         )?;
-        self.execute_rows(
+        self.send_rows(
             "UPDATE media_uploads SET status = 'wanted', meta_id = NULL, expires_at = NULL, attempts = 0, due_at = r.now, changed_at = r.now,
                 code = NULL, subcode = NULL, reason = NULL
              {from r: channel_id text, account text, sha256 blob, kind text, found_at int, now int}
@@ -557,7 +553,7 @@ impl Tx<'_> {
                 &node,
             ]);
         }
-        self.execute_rows(
+        self.send_rows(
             "UPDATE media_uploads SET due_at = r.until, taken_by = r.node
              {from r: channel_id text, account text, sha256 blob, kind text, until int, node blob}
              WHERE media_uploads.channel_id = r.channel_id AND media_uploads.account = r.account AND media_uploads.sha256 = r.sha256
@@ -585,14 +581,13 @@ impl Tx<'_> {
                 &node,
             ]);
         }
-        self.execute_rows(
+        self.send_rows(
             "UPDATE media_uploads SET due_at = r.until
              {from r: channel_id text, account text, sha256 blob, kind text, until int, node blob}
              WHERE media_uploads.channel_id = r.channel_id AND media_uploads.account = r.account AND media_uploads.sha256 = r.sha256
                 AND media_uploads.kind = r.kind AND media_uploads.status {postgres || ''} = 'wanted' AND media_uploads.taken_by = r.node",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// Writes down what came of handing a file over that this node has taken; answers whether it was still its own.
@@ -642,7 +637,7 @@ impl Tx<'_> {
 
     /// Has a file handed to Meta anew that Meta has forgotten; nothing changes where it was done since.
     pub fn renew_media_upload(&mut self, key: &UploadKey, meta_id: &str, now: Millis) -> Result<(), StoreError> {
-        self.execute(
+        self.send(
             "UPDATE media_uploads SET status = 'wanted', meta_id = NULL, expires_at = NULL, attempts = 0, due_at = ?6, changed_at = ?6
              WHERE channel_id = ?1 AND account = ?2 AND sha256 = ?3 AND kind = ?4 AND status = 'ready' AND meta_id = ?5",
             params![
@@ -653,8 +648,7 @@ impl Tx<'_> {
                 meta_id,
                 now,
             ],
-        )?;
-        Ok(())
+        )
     }
 
     /// Makes the messages of a channel due that wait for a file to be handed over; answers with how many.

@@ -18,7 +18,7 @@ pub struct MediaWatch {
 impl Tx<'_> {
     /// How far a channel's posts were looked through; begins now if it never was.
     pub fn media_watch(&mut self, channel: &ChannelId, now: Millis) -> Result<MediaWatch, StoreError> {
-        self.execute(
+        self.send(
             "INSERT INTO media_watches (channel_id, since, seen_until, looked_at) VALUES (?1, ?2, ?2, ?2)
              ON CONFLICT (channel_id) DO NOTHING",
             params![&channel.0, now],
@@ -45,12 +45,11 @@ impl Tx<'_> {
 
     /// Notes that a channel's posts were looked through; no time goes back.
     pub fn note_media_watch(&mut self, channel: &ChannelId, seen_until: Millis, now: Millis) -> Result<(), StoreError> {
-        self.execute(
+        self.send(
             "UPDATE media_watches SET seen_until = CASE WHEN seen_until < ?2 THEN ?2 ELSE seen_until END,
                 looked_at = CASE WHEN looked_at < ?3 THEN ?3 ELSE looked_at END
              WHERE channel_id = ?1",
             params![&channel.0, seen_until, now],
-        )?;
-        Ok(())
+        )
     }
 }

@@ -208,7 +208,7 @@ impl Tx<'_> {
                 message.content.is_aside(),
             ]);
         }
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO messages (id, channel_id, conversation_id, outbound, sender, content, external_id, reply_to, inert, status,
                 occurred_at, created_at, accepted_at, sent_at, delivered_at, read_at, played_at, failed_at, error_code, error_subcode,
                 error_text, edited_at, deleted_at, maybe_duplicate, metadata, event_id, aside)
@@ -219,8 +219,7 @@ impl Tx<'_> {
                 read_at int, played_at int, failed_at int, error_code int, error_subcode int, error_text text, edited_at int,
                 deleted_at int, maybe_duplicate int, metadata text, event_id blob, aside int}",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// Writes messages that are known already.
@@ -256,7 +255,7 @@ impl Tx<'_> {
                 &message.event_id,
             ]);
         }
-        self.execute_rows(
+        self.send_rows(
             "UPDATE messages SET content = r.content, reply_to = r.reply_to, inert = r.inert, status = r.status,
                 accepted_at = r.accepted_at, sent_at = r.sent_at, delivered_at = r.delivered_at, read_at = r.read_at,
                 played_at = r.played_at, failed_at = r.failed_at, error_code = r.error_code, error_subcode = r.error_subcode,
@@ -269,14 +268,13 @@ impl Tx<'_> {
             &rows,
         )?;
         // What is in an index is written apart, and only where it changes: a status must not cost two walks through the largest ones.
-        self.execute_rows(
+        self.send_rows(
             "UPDATE messages SET conversation_id = r.conversation_id, external_id = r.external_id, occurred_at = r.occurred_at
              {from r: id blob, conversation_id blob, external_id text, occurred_at int}
              WHERE messages.id = r.id AND (messages.conversation_id <> r.conversation_id
                 OR messages.external_id IS DISTINCT FROM r.external_id OR messages.occurred_at <> r.occurred_at)",
             &places,
-        )?;
-        Ok(())
+        )
     }
 
     /// Shows messages as being sent; `true` for those that may arrive twice.
@@ -285,12 +283,11 @@ impl Tx<'_> {
         for (id, maybe_duplicate) in messages {
             rows.push(params![id, *maybe_duplicate]);
         }
-        self.execute_rows(
+        self.send_rows(
             "UPDATE messages SET status = 'sending', maybe_duplicate = r.maybe_duplicate {from r: id blob, maybe_duplicate int}
              WHERE messages.id = r.id",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// Shows messages as queued again that were shown as being sent, and are not.
@@ -299,52 +296,50 @@ impl Tx<'_> {
         for (id, maybe_duplicate) in messages {
             rows.push(params![id, *maybe_duplicate]);
         }
-        self.execute_rows(
+        self.send_rows(
             "UPDATE messages SET status = 'queued', maybe_duplicate = r.maybe_duplicate {from r: id blob, maybe_duplicate int}
              WHERE messages.id = r.id AND messages.status = 'sending'",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// Takes a message out that turned out to be another one seen twice, and hands what became of it over.
     pub fn absorb_message(&mut self, gone: MessageId, into: MessageId) -> Result<(), StoreError> {
         // The event that brought it tells what the other one says, and must be found should that be taken back.
-        self.execute(
+        self.send(
             "INSERT INTO message_facts (message_id, at, event_id, kind, detail)
              SELECT ?2, occurred_at, event_id, 'echo', ?3 FROM messages WHERE id = ?1 AND event_id IS NOT NULL ON CONFLICT DO NOTHING",
             params![&gone, &into, "{}"],
         )?;
-        self.execute(
+        self.send(
             "INSERT INTO message_facts (message_id, at, event_id, kind, detail)
              SELECT ?2, at, event_id, kind, detail FROM message_facts WHERE message_id = ?1 ON CONFLICT DO NOTHING",
             params![&gone, &into],
         )?;
-        self.execute("DELETE FROM message_facts WHERE message_id = ?1", params![&gone])?;
-        self.execute(
+        self.send("DELETE FROM message_facts WHERE message_id = ?1", params![&gone])?;
+        self.send(
             "INSERT INTO message_reactions (message_id, actor, emoji, at, event_id)
              SELECT ?2, actor, emoji, at, event_id FROM message_reactions WHERE message_id = ?1
              ON CONFLICT (message_id, actor) DO UPDATE SET emoji = EXCLUDED.emoji, at = EXCLUDED.at, event_id = EXCLUDED.event_id
              WHERE EXCLUDED.at > message_reactions.at",
             params![&gone, &into],
         )?;
-        self.execute("DELETE FROM message_reactions WHERE message_id = ?1", params![&gone])?;
-        self.execute(
+        self.send("DELETE FROM message_reactions WHERE message_id = ?1", params![&gone])?;
+        self.send(
             "UPDATE conversations SET last_message_id = ?2
              WHERE id = (SELECT conversation_id FROM messages WHERE id = ?1) AND id = (SELECT conversation_id FROM messages WHERE id = ?2)
                 AND last_message_id = ?1",
             params![&gone, &into],
         )?;
         // An own comment may have been seen in the conversation of the first comment, and sent in that of an answer to it.
-        self.execute(
+        self.send(
             "UPDATE conversations SET last_message_id = (SELECT m.id FROM messages AS m
                 WHERE m.conversation_id = conversations.id AND m.aside = 0 AND m.id <> ?1 ORDER BY m.occurred_at DESC, m.id DESC LIMIT 1)
              WHERE id = (SELECT conversation_id FROM messages WHERE id = ?1) AND last_message_id = ?1",
             params![&gone],
         )?;
-        self.execute("DELETE FROM comments WHERE message_id = ?1", params![&gone])?;
-        self.execute("DELETE FROM messages WHERE id = ?1", params![&gone])?;
-        Ok(())
+        self.send("DELETE FROM comments WHERE message_id = ?1", params![&gone])?;
+        self.send("DELETE FROM messages WHERE id = ?1", params![&gone])
     }
 
     /// Messages of a conversation but for what is done to others of them ([`Content::is_aside`]), the newest first, after a place in the list: the time of a message, and its id.
@@ -377,12 +372,11 @@ impl Tx<'_> {
                 &fact.detail
             ]);
         }
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO message_facts (message_id, at, event_id, kind, detail)
              {insert r.message_id, r.at, r.event_id, r.kind, r.detail of r: message_id blob, at int, event_id blob, kind text, detail text} ON CONFLICT DO NOTHING",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// What became of a message, in order.
@@ -406,15 +400,14 @@ impl Tx<'_> {
 
     /// Takes the wordings of a message out of its timeline, and out of what was sent to Meta.
     pub fn forget_wordings(&mut self, id: MessageId) -> Result<(), StoreError> {
-        self.execute(
+        self.send(
             "UPDATE attempts SET request = ?2 WHERE message_id = ?1",
             params![&id, "{}"],
         )?;
-        self.execute(
+        self.send(
             "UPDATE message_facts SET detail = ?2 WHERE message_id = ?1 AND kind = 'edited'",
             params![&id, "{}"],
-        )?;
-        Ok(())
+        )
     }
 
     /// Keeps reactions; of two by the same side the later stands. No side of a message may stand twice in the list.
@@ -431,15 +424,14 @@ impl Tx<'_> {
                 event
             ]);
         }
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO message_reactions (message_id, actor, emoji, at, event_id)
              {insert r.message_id, r.actor, r.emoji, r.at, r.event_id of r: message_id blob, actor text, emoji text, at int, event_id blob}
              ON CONFLICT (message_id, actor) DO UPDATE SET emoji = EXCLUDED.emoji, at = EXCLUDED.at, event_id = EXCLUDED.event_id
              WHERE EXCLUDED.at > message_reactions.at OR (EXCLUDED.at = message_reactions.at
                 AND COALESCE(EXCLUDED.emoji, '') {postgres COLLATE \"C\"} > COALESCE(message_reactions.emoji, ''))",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// Reactions to these messages that were not taken back.
@@ -475,7 +467,7 @@ impl Tx<'_> {
         for (channel, external_id, event) in parked {
             rows.push(params![&channel.0, external_id, event, now]);
         }
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO parked_events (channel_id, external_id, event_id, parked_at)
              {insert r.channel_id, r.external_id, r.event_id, r.parked_at of r: channel_id text, external_id text, event_id blob, parked_at int} ON CONFLICT DO NOTHING",
             &rows,
@@ -531,11 +523,11 @@ impl Tx<'_> {
             gone.push(params![channel, external_id, event]);
             queue.push(params![now, event]);
         }
-        self.execute_rows(
+        self.send_rows(
             "DELETE FROM parked_events WHERE (channel_id, external_id, event_id) {in r.channel_id, r.external_id, r.event_id of r: channel_id text, external_id text, event_id blob}",
             &gone,
         )?;
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO event_queue (due_at, event_id) {insert r.due_at, r.event_id of r: due_at int, event_id blob} ON CONFLICT DO NOTHING",
             &queue,
         )?;
@@ -558,12 +550,11 @@ impl Tx<'_> {
         up_to: Millis,
         at: Millis,
     ) -> Result<(), StoreError> {
-        self.execute(
+        self.send(
             "INSERT INTO read_watermarks (conversation_id, up_to, at) VALUES (?1, ?2, ?3)
              ON CONFLICT (conversation_id, up_to) DO UPDATE SET at = EXCLUDED.at WHERE EXCLUDED.at < read_watermarks.at",
             params![&conversation, up_to, at],
-        )?;
-        Ok(())
+        )
     }
 
     /// When a contact was first known to have read what was said at a time.

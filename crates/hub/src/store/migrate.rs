@@ -49,6 +49,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     19 "0019_comments_at_meta",
     20 "0020_names_told",
     21 "0021_identities_by_value",
+    22 "0022_conversations_of_contacts",
 };
 
 impl Tx<'_> {

@@ -55,11 +55,10 @@ impl Tx<'_> {
         reading: NumberReading,
         due_at: Millis,
     ) -> Result<(), StoreError> {
-        self.execute(
+        self.send(
             "UPDATE number_facts SET failures = ?2, due_at = CASE WHEN due_at = ?3 THEN ?4 ELSE due_at END WHERE channel_id = ?1",
             params![&channel.0, i64::from(reading.failures), reading.until, due_at],
-        )?;
-        Ok(())
+        )
     }
 
     /// Asks for these numbers to be read anew. A number that is not known yet is read anyway.
@@ -71,17 +70,16 @@ impl Tx<'_> {
         for channel in &channels {
             rows.push(params![&channel.0, now]);
         }
-        self.execute_rows(
+        self.send_rows(
             "UPDATE number_facts SET due_at = r.now {from r: channel_id text, now int}
              WHERE number_facts.channel_id = r.channel_id AND number_facts.due_at > r.now",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// Keeps what was read of a number, and tells every node.
     pub fn keep_number_facts(&mut self, channel: &ChannelId, facts: &NumberFacts) -> Result<(), StoreError> {
-        self.execute(
+        self.send(
             "UPDATE number_facts SET throughput = ?2, on_phone_app = ?3, messaging_limit = ?4, quality = ?5, read_at = ?6
              WHERE channel_id = ?1",
             params![
@@ -98,8 +96,7 @@ impl Tx<'_> {
 
     /// The channel is of no number any more, or of another one.
     pub(super) fn forget_number_facts(&mut self, channel: &ChannelId) -> Result<(), StoreError> {
-        self.execute("DELETE FROM number_facts WHERE channel_id = ?1", params![&channel.0])?;
-        Ok(())
+        self.send("DELETE FROM number_facts WHERE channel_id = ?1", params![&channel.0])
     }
 
     /// What was read of each number.

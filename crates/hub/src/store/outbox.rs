@@ -42,7 +42,7 @@ impl Tx<'_> {
         if !head {
             self.hurry_before(entry)?;
         }
-        self.execute(
+        self.send(
             "INSERT INTO outbox (message_id, channel_id, conversation_id, position, head, state, priority, due_at, expires_at, attempts,
                 attempt_id, reason, queued_at, waits_for)
              VALUES (?1, ?2, ?3, ?4, ?13, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?14)",
@@ -62,8 +62,7 @@ impl Tx<'_> {
                 head,
                 entry.waits_for.as_str(),
             ],
-        )?;
-        Ok(())
+        )
     }
 
     /// Makes what is before a new entry in its conversation as urgent as that is. Of those that are not set aside none is less urgent than one
@@ -76,7 +75,7 @@ impl Tx<'_> {
         if let Some(last) = last
             && last.get::<i64>(0)? > entry.priority
         {
-            self.execute(
+            self.send(
                 "UPDATE outbox SET priority = ?3 WHERE channel_id = ?1 AND conversation_id = ?2 AND priority > ?3 AND head < 2",
                 params![&entry.channel_id.0, &entry.conversation_id, entry.priority],
             )?;
@@ -261,13 +260,12 @@ impl Tx<'_> {
         for (message, attempt) in entries {
             rows.push(params![message, attempt, owner, leased_until]);
         }
-        self.execute_rows(
+        self.send_rows(
             "UPDATE outbox SET state = 'sending', attempt_id = r.attempt_id, owner = r.owner, leased_until = r.leased_until,
                 waits_for = 'turn', reason = NULL
              {from r: id blob, attempt_id blob, owner text, leased_until int} WHERE outbox.message_id = r.id",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// Puts entries back. Behind those that are set aside the next ones of their conversations become the heads.
@@ -292,7 +290,7 @@ impl Tx<'_> {
                 waiting.push(params![&entry.message_id]);
             }
         }
-        self.execute_rows(
+        self.send_rows(
             "UPDATE outbox SET state = r.state, due_at = r.due_at, attempts = r.attempts, waits_for = r.waits_for, reason = r.reason,
                 head = CASE WHEN r.head > 1 THEN r.head ELSE outbox.head END, owner = NULL, leased_until = NULL
              {from r: id blob, state text, due_at int, attempts int, waits_for text, reason text, head int}
@@ -300,7 +298,7 @@ impl Tx<'_> {
             &rows,
         )?;
         // After a merge another entry of the conversation may be under way, or wait as its head: this one goes behind it.
-        self.execute_rows(
+        self.send_rows(
             "UPDATE outbox SET head = 0 {from r: id blob} WHERE outbox.message_id = r.id
                 AND outbox.state {postgres || ''} = 'waiting' AND outbox.head {postgres + 0} = 1 AND EXISTS (SELECT 1 FROM outbox AS o WHERE o.channel_id = outbox.channel_id
                     AND o.conversation_id = outbox.conversation_id AND +o.head = 1 AND o.message_id <> outbox.message_id)",
@@ -392,7 +390,7 @@ impl Tx<'_> {
             rows.push(params![&channel.0, conversation, *position, waits_for, now]);
             conversations.push(params![&channel.0, conversation]);
         }
-        self.execute_rows(
+        self.send_rows(
             "UPDATE outbox SET head = CASE WHEN outbox.state = 'waiting' THEN 0 ELSE 1 END,
                 waits_for = CASE WHEN outbox.state = 'waiting' THEN 'turn' ELSE outbox.waits_for END,
                 due_at = CASE WHEN outbox.due_at > r.now THEN r.now ELSE outbox.due_at END,
@@ -431,13 +429,13 @@ impl Tx<'_> {
              WHERE outbox.message_id = r.id AND outbox.attempt_id = r.attempt_id AND outbox.state <> 'waiting'",
             &rows,
         )?;
-        self.execute_rows(
+        self.send_rows(
             "UPDATE outbox SET head = 0 {from r: id blob} WHERE outbox.message_id = r.id
                 AND outbox.state {postgres || ''} = 'waiting' AND outbox.head {postgres + 0} = 1 AND EXISTS (SELECT 1 FROM outbox AS o WHERE o.channel_id = outbox.channel_id
                     AND o.conversation_id = outbox.conversation_id AND +o.head = 1 AND o.message_id <> outbox.message_id)",
             &waiting,
         )?;
-        self.execute_rows("DELETE FROM attempts WHERE id {in r.id of r: id blob}", &attempts)?;
+        self.send_rows("DELETE FROM attempts WHERE id {in r.id of r: id blob}", &attempts)?;
         Ok(released)
     }
 
@@ -491,7 +489,7 @@ impl Tx<'_> {
     /// The rows are channel and conversation. (A plus keeps an index of all heads of the channel from being taken for the way to those of one
     /// conversation.)
     fn promote(&mut self, conversations: &Rows) -> Result<(), StoreError> {
-        self.execute_rows(
+        self.send_rows(
             "UPDATE outbox SET head = 1 {from r: channel_id text, conversation_id blob}
              WHERE outbox.channel_id = r.channel_id AND outbox.conversation_id = r.conversation_id AND outbox.position =
                 (SELECT MIN(o.position) FROM outbox AS o WHERE o.channel_id = r.channel_id AND o.conversation_id = r.conversation_id
@@ -499,8 +497,7 @@ impl Tx<'_> {
              AND NOT EXISTS (SELECT 1 FROM outbox AS o WHERE o.channel_id = r.channel_id AND o.conversation_id = r.conversation_id
                 AND +o.head = 1)",
             conversations,
-        )?;
-        Ok(())
+        )
     }
 
     /// Brings the entries of one conversation behind those of another one, both in their order.
@@ -511,13 +508,13 @@ impl Tx<'_> {
         into: ConversationId,
     ) -> Result<(), StoreError> {
         // What is under way stays a head until it is done, and what is set aside stays so.
-        self.execute(
+        self.send(
             "UPDATE outbox SET conversation_id = ?3, head = CASE WHEN state = 'waiting' AND head = 1 THEN 0 ELSE head END, position = position +
                 COALESCE((SELECT MAX(o.position) FROM outbox AS o WHERE o.channel_id = ?1 AND o.conversation_id = ?3), 0)
              WHERE channel_id = ?1 AND conversation_id = ?2",
             params![&channel.0, &from, &into],
         )?;
-        self.execute(
+        self.send(
             "UPDATE outbox SET head = 0 WHERE channel_id = ?1 AND conversation_id = ?2 AND head = 1 AND state = 'waiting'
              AND EXISTS (SELECT 1 FROM outbox AS o WHERE o.channel_id = ?1 AND o.conversation_id = ?2 AND o.head = 1
                 AND o.state <> 'waiting')",
@@ -532,7 +529,7 @@ impl Tx<'_> {
         match self.lock_entry(message)? {
             Some(entry) if entry.state != EntryState::Sending => {
                 // Of several it is the last one: the others had their time to be told of, and were repeated because nothing came.
-                self.execute(
+                self.send(
                     "UPDATE attempts SET outcome = 'accepted' WHERE id = (SELECT a.id FROM attempts AS a
                         WHERE a.message_id = ?1 AND a.outcome = 'unknown' ORDER BY a.id DESC LIMIT 1)",
                     params![&message],
@@ -631,15 +628,14 @@ impl Tx<'_> {
             rows.push(params![&channel.0, conversation, now]);
         }
         // As with the plus: what waits for a reason on the whole channel is no way to what does so in one conversation.
-        self.execute_rows(
+        self.send_rows(
             "UPDATE outbox SET due_at = CASE WHEN outbox.due_at > r.now THEN r.now ELSE outbox.due_at END, waits_for = 'turn',
                 head = CASE WHEN outbox.head > 1 THEN 2 ELSE outbox.head END
              {from r: channel_id text, conversation_id blob, now int}
              WHERE outbox.channel_id = r.channel_id AND outbox.conversation_id = r.conversation_id AND +outbox.head > 0
                 AND outbox.state || '' = 'waiting' AND outbox.waits_for IN ('turn', 'tier_limit', 'marketing_cap')",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// Keeps attempts that begin now.
@@ -654,12 +650,11 @@ impl Tx<'_> {
                 &attempt.request
             ]);
         }
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO attempts (id, message_id, channel_id, started_at, request)
              {insert r.id, r.message_id, r.channel_id, r.started_at, r.request of r: id blob, message_id blob, channel_id text, started_at int, request text}",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// The entry of a message, if it still has to be sent.
@@ -689,14 +684,13 @@ impl Tx<'_> {
                 end.duration_micros,
             ]);
         }
-        self.execute_rows(
+        self.send_rows(
             "UPDATE attempts SET finished_at = r.at, outcome = r.outcome, http_status = r.http_status, error_code = r.code,
                 error_subcode = r.subcode, error_text = r.text, answer = r.answer, duration_micros = r.duration_micros
              {from r: id blob, at int, outcome text, http_status int, code int, subcode int, text text, answer text, duration_micros int}
              WHERE attempts.id = r.id",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// The attempts of a channel that were begun since a place in the order of their making and may have reached somebody, the first one

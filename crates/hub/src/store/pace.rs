@@ -13,12 +13,11 @@ use crate::sending::model::{BudgetKind, ChannelPace};
 impl Tx<'_> {
     /// Adds to the calls that a channel has made in a span of time; takes back where it is negative.
     pub fn add_pace_count(&mut self, channel: &ChannelId, span: i64, count: i64) -> Result<(), StoreError> {
-        self.execute(
+        self.send(
             "INSERT INTO pace_counts (channel_id, span, count) VALUES (?1, ?2, ?3)
              ON CONFLICT (channel_id, span) DO UPDATE SET count = pace_counts.count + EXCLUDED.count",
             params![&channel.0, span, count],
-        )?;
-        Ok(())
+        )
     }
 
     /// The calls that a channel has made, by span, from a span on.
@@ -54,13 +53,12 @@ impl Tx<'_> {
         for (span, count) in used.iter().filter(|(_, count)| **count != 0) {
             rows.push(params![budget, kind.as_str(), *span, *count]);
         }
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO budget_counts (budget, kind, span, count)
              {insert r.budget, r.kind, r.span, r.count of r: budget text, kind text, span int, count int}
              ON CONFLICT (budget, kind, span) DO UPDATE SET count = budget_counts.count + EXCLUDED.count",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// How much of a budget was used, from a span on.
@@ -108,13 +106,12 @@ impl Tx<'_> {
         for contact in &contacts {
             rows.push(params![budget, contact, at]);
         }
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO people_reached (budget, contact_id, at)
              {insert r.budget, r.contact_id, r.at of r: budget text, contact_id blob, at int}
              ON CONFLICT (budget, contact_id) DO UPDATE SET at = EXCLUDED.at",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// The business has not written to these people at these times after all: what was known before holds again, unless it has written to them
@@ -164,7 +161,7 @@ impl Tx<'_> {
 
     /// Says what a channel waits for, and how fast it goes.
     pub fn say_channel_pace(&mut self, pace: &ChannelPace) -> Result<(), StoreError> {
-        self.execute(
+        self.send(
             "INSERT INTO channel_pace (channel_id, waits_for, until, per_second, said_at) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (channel_id) DO UPDATE SET waits_for = EXCLUDED.waits_for, until = EXCLUDED.until,
                 per_second = EXCLUDED.per_second, said_at = EXCLUDED.said_at",
@@ -175,8 +172,7 @@ impl Tx<'_> {
                 pace.per_second,
                 pace.said_at
             ],
-        )?;
-        Ok(())
+        )
     }
 
     /// What each channel waits for, as its leader last said.

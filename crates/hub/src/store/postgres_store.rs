@@ -8,21 +8,28 @@
 //! Postgres plans a statement by how long its tables are at that moment, and keeps the plan until the tables are analyzed, which may be a minute
 //! and a hundred thousand rows later. So plans are made anew whenever the store has done as much again as it had when they were made.
 //!
+//! A statement whose answer the unit does not need is sent ahead: with whatever is asked next, without waiting for its own answer in between. If it fails, so
+//! does what goes with it.
+//!
 //! After a statement has failed, Postgres refuses all further ones of a transaction, and answers a `COMMIT` by taking it back without
 //! calling that an error. So a unit that goes on after a failed statement and calls itself done is failed with that statement's error.
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bytes::BytesMut;
+use futures_util::future::{BoxFuture, maybe_done};
+use futures_util::{FutureExt, poll};
 use postgres::fallible_iterator::FallibleIterator;
-use postgres::types::ToSql;
-use postgres::{Client, Config, NoTls, Statement};
-use tokio::runtime::Handle;
+use postgres::types::{IsNull, ToSql, Type};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Notify, mpsc};
+use tokio_postgres::{Client, Config, NoTls, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::statement::{Dialect, Translations, key};
@@ -40,6 +47,8 @@ const UNITS_BEFORE_PLANNING: u64 = 64;
 pub(super) const URGENT_CONNECTIONS: usize = 2;
 /// How often a unit is run again after it lost to another transaction.
 const CONFLICTS_MAX: u32 = 8;
+/// How many statements go ahead at most before their answers are waited for.
+const AHEAD_MAX: usize = 32;
 /// How soon the thread that listens notices that it is to end.
 const LISTEN_STOPS_WITHIN: Duration = Duration::from_millis(100);
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -93,7 +102,7 @@ impl PostgresStore {
                 tls.clone(),
                 Arc::clone(&translations),
                 Arc::clone(&units_run),
-            );
+            )?;
             if index == 0 {
                 session
                     .connect()
@@ -176,7 +185,7 @@ impl PostgresInline {
     pub(super) fn open(url: &str) -> Result<Self, OpenError> {
         let (config, tls) = postgres_tls::settings_of(url, None)?;
         let translations = Arc::new(Translations::new(Dialect::Postgres));
-        let mut session = PostgresSession::new(config, tls, Arc::clone(&translations), Arc::default());
+        let mut session = PostgresSession::new(config, tls, Arc::clone(&translations), Arc::default())?;
         let (jobs, waited) = std::sync::mpsc::channel::<Waited>();
         let thread = super::thread("store-inline", move || {
             for Waited { job, runtime, done } in waited {
@@ -270,7 +279,7 @@ fn listen(config: &Config, tls: Option<&MakeRustlsConnect>, heard: &Notify, stop
             }
             continue;
         };
-        let announced = Client::notifications(connected)
+        let announced = postgres::Client::notifications(connected)
             .timeout_iter(LISTEN_STOPS_WITHIN)
             .next();
         match announced {
@@ -284,17 +293,28 @@ fn listen(config: &Config, tls: Option<&MakeRustlsConnect>, heard: &Notify, stop
     }
 }
 
-fn start_listening(config: &Config, tls: Option<&MakeRustlsConnect>) -> Result<Client, postgres::Error> {
-    let mut client = connect(config, tls)?;
+fn start_listening(config: &Config, tls: Option<&MakeRustlsConnect>) -> Result<postgres::Client, postgres::Error> {
+    let config = postgres::Config::from(config.clone());
+    let mut client = match tls {
+        Some(tls) => config.connect(tls.clone()),
+        None => config.connect(NoTls),
+    }?;
     client.batch_execute("LISTEN tidings_revision")?;
     Ok(client)
 }
 
-fn connect(config: &Config, tls: Option<&MakeRustlsConnect>) -> Result<Client, postgres::Error> {
-    match tls {
-        Some(tls) => config.connect(tls.clone()),
-        None => config.connect(NoTls),
-    }
+/// A connection, and what moves its bytes while it is run.
+async fn connect(
+    config: &Config,
+    tls: Option<&MakeRustlsConnect>,
+) -> Result<(Client, BoxFuture<'static, Result<(), postgres::Error>>), postgres::Error> {
+    Ok(if let Some(tls) = tls {
+        let (client, connection) = config.connect(tls.clone()).await?;
+        (client, connection.boxed())
+    } else {
+        let (client, connection) = config.connect(NoTls).await?;
+        (client, connection.boxed())
+    })
 }
 
 /// Whatever a server says to whoever connects (it starts, it stops, this database is closed for a while), no unit is at fault.
@@ -310,14 +330,54 @@ pub(super) struct PostgresSession {
     config: Config,
     tls: Option<MakeRustlsConnect>,
     client: Option<Client>,
+    /// Moves what goes to the server and comes from it, while somebody waits. There until the end.
+    runtime: Option<Runtime>,
     statements: HashMap<(usize, usize), Statement>,
     translations: Arc<Translations>,
     /// By all sessions of the store.
     units_run: Arc<AtomicU64>,
     /// How many those were when the plans of this session were made.
     planned_at: u64,
+    /// What goes ahead of the next statement whose answer is waited for.
+    ahead: Vec<Ahead>,
     /// What the first failed statement of the present transaction failed with.
     failed: Option<StoreError>,
+}
+
+/// A statement whose answer nobody needs, but that it is no error.
+struct Ahead {
+    statement: Statement,
+    params: Vec<Encoded>,
+}
+
+/// A parameter as it goes to the server: the unit goes on, and what it was made of may be gone by then. `None` for null.
+#[derive(Debug)]
+struct Encoded(Option<BytesMut>);
+
+impl Encoded {
+    fn new(param: &(dyn ToSql + Sync), kind: &Type) -> Result<Self, StoreError> {
+        let mut bytes = BytesMut::new();
+        let is_null = param
+            .to_sql_checked(kind, &mut bytes)
+            .map_err(|error| StoreError::Refused(error.to_string()))?;
+        Ok(Self(matches!(is_null, IsNull::No).then_some(bytes)))
+    }
+}
+
+impl ToSql for Encoded {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        let Some(bytes) = &self.0 else {
+            return Ok(IsNull::Yes);
+        };
+        out.extend_from_slice(bytes);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    postgres::types::to_sql_checked!();
 }
 
 impl std::fmt::Debug for PostgresSession {
@@ -329,32 +389,55 @@ impl std::fmt::Debug for PostgresSession {
     }
 }
 
+impl Drop for PostgresSession {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Whoever drops it may not be allowed to wait; there is nothing to wait for.
+            runtime.shutdown_background();
+        }
+    }
+}
+
 impl PostgresSession {
     fn new(
         config: Config,
         tls: Option<MakeRustlsConnect>,
         translations: Arc<Translations>,
         units_run: Arc<AtomicU64>,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, OpenError> {
+        Ok(Self {
             config,
             tls,
             client: None,
+            runtime: Some(
+                Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .map_err(OpenError::Thread)?,
+            ),
             statements: HashMap::new(),
             translations,
             units_run,
             planned_at: 0,
+            ahead: Vec::new(),
             failed: None,
-        }
+        })
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it runs on the session's own runtime, only while somebody waits for it, and ends with the client"
+    )]
     fn connect(&mut self) -> Result<(), postgres::Error> {
         if self.client.as_ref().is_some_and(|client| !client.is_closed()) {
             return Ok(());
         }
         self.statements.clear();
-        let mut client = connect(&self.config, self.tls.as_ref())?;
-        client.batch_execute(SESSION)?;
+        self.client = None;
+        let runtime = self.runtime.as_ref().expect("it is there until the end");
+        let (client, connection) = runtime.block_on(connect(&self.config, self.tls.as_ref()))?;
+        runtime.spawn(connection);
+        runtime.block_on(client.batch_execute(SESSION))?;
         self.client = Some(client);
         Ok(())
     }
@@ -367,12 +450,10 @@ impl PostgresSession {
                 return;
             }
             let verdict = job.run(&mut Tx::new(Session::Postgres(self)));
-            let failed = self.failed.take();
-            let lost = failed.as_ref().is_some_and(StoreError::is_conflict);
-            let ended = match (verdict, failed) {
-                (Verdict::Keep, None) => self.control("COMMIT"),
-                (Verdict::Keep, Some(error)) => self.control("ROLLBACK").and(Err(error)),
-                (Verdict::TakeBack, _) => self.control("ROLLBACK"),
+            let lost = self.failed.as_ref().is_some_and(StoreError::is_conflict);
+            let ended = match verdict {
+                Verdict::Keep => self.commit(),
+                Verdict::TakeBack => self.roll_back(),
             };
             let conflict = match &ended {
                 Ok(()) => lost || job.should_retry(),
@@ -390,6 +471,18 @@ impl PostgresSession {
         }
     }
 
+    fn commit(&mut self) -> Result<(), StoreError> {
+        match self.failed.take() {
+            None => self.control("COMMIT"),
+            Some(error) => self.roll_back().and(Err(error)),
+        }
+    }
+
+    fn roll_back(&mut self) -> Result<(), StoreError> {
+        self.ahead.clear();
+        self.control("ROLLBACK")
+    }
+
     /// Opens a transaction; a connection that turns out to be dead is replaced once, since nothing has been done on it yet.
     fn begin(&mut self, mode: Mode) -> Result<(), StoreError> {
         let begin = match mode {
@@ -397,6 +490,7 @@ impl PostgresSession {
             Mode::Write(_) => "BEGIN",
         };
         self.failed = None;
+        self.ahead.clear();
         self.connect().map_err(out_of_reach)?;
         self.plan_anew_if_due();
         match self.control(begin) {
@@ -419,12 +513,40 @@ impl PostgresSession {
     }
 
     fn control(&mut self, sql: &'static str) -> Result<(), StoreError> {
-        Ok(self.client()?.batch_execute(sql)?)
+        self.ask(async |client| client.batch_execute(sql).await)
     }
 
-    fn client(&mut self) -> Result<&mut Client, StoreError> {
+    /// Sends what goes ahead, and what is asked right behind it; then waits for all of the answers.
+    fn ask<T>(&mut self, ask: impl AsyncFnOnce(&Client) -> Result<T, postgres::Error>) -> Result<T, StoreError> {
+        let ahead = std::mem::take(&mut self.ahead);
+        let (client, runtime) = self.connected()?;
+        runtime.block_on(async {
+            // A request is sent when it is first looked at.
+            let mut answers = Vec::with_capacity(ahead.len());
+            for Ahead { statement, params } in &ahead {
+                let mut answer = maybe_done(Box::pin(client.execute_raw(statement, params)));
+                let _ = poll!(&mut answer);
+                answers.push(answer);
+            }
+            let mut asked = maybe_done(Box::pin(ask(client)));
+            let _ = poll!(&mut asked);
+            for mut answer in answers {
+                (&mut answer).await;
+                Pin::new(&mut answer)
+                    .take_output()
+                    .expect("it is done, and taken once")?;
+            }
+            (&mut asked).await;
+            Ok(Pin::new(&mut asked)
+                .take_output()
+                .expect("it is done, and taken once")?)
+        })
+    }
+
+    fn connected(&self) -> Result<(&Client, &Runtime), StoreError> {
         self.client
-            .as_mut()
+            .as_ref()
+            .zip(self.runtime.as_ref())
             .ok_or_else(|| StoreError::Unavailable("not connected to Postgres".into()))
     }
 
@@ -441,7 +563,8 @@ impl PostgresSession {
             return Ok(statement.clone());
         }
         let translated = self.translations.get(sql);
-        let statement = self.client()?.prepare(&translated.sql)?;
+        let (client, runtime) = self.connected()?;
+        let statement = runtime.block_on(client.prepare(&translated.sql))?;
         self.statements.insert(key(sql), statement.clone());
         Ok(statement)
     }
@@ -463,6 +586,20 @@ impl PostgresSession {
         self.watch(touched)
     }
 
+    /// Sends a statement ahead.
+    pub(super) fn send(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<(), StoreError> {
+        let sent = self.send_with(sql, &references(params));
+        self.watch(sent)
+    }
+
+    /// The same for many rows.
+    pub(super) fn send_rows(&mut self, sql: &'static str, rows: &Rows<'_>) -> Result<(), StoreError> {
+        let arrays = arrays(rows, &self.translations.get(sql).columns);
+        let params: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| &**array as &(dyn ToSql + Sync)).collect();
+        let sent = self.send_with(sql, &params);
+        self.watch(sent)
+    }
+
     pub(super) fn query_rows(&mut self, sql: &'static str, rows: &Rows<'_>) -> Result<Vec<Row>, StoreError> {
         let arrays = arrays(rows, &self.translations.get(sql).columns);
         let params: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| &**array as &(dyn ToSql + Sync)).collect();
@@ -472,18 +609,32 @@ impl PostgresSession {
 
     /// Runs several statements at once, as a migration does.
     pub(super) fn execute_script(&mut self, sql: &str) -> Result<(), StoreError> {
-        let done = self.client().and_then(|client| Ok(client.batch_execute(sql)?));
+        let done = self.ask(async |client| client.batch_execute(sql).await);
         self.watch(done)
+    }
+
+    fn send_with(&mut self, sql: &'static str, params: &[&(dyn ToSql + Sync)]) -> Result<(), StoreError> {
+        let statement = self.prepare(sql)?;
+        let params = params
+            .iter()
+            .zip(statement.params())
+            .map(|(param, kind)| Encoded::new(*param, kind))
+            .collect::<Result<_, _>>()?;
+        self.ahead.push(Ahead { statement, params });
+        if self.ahead.len() < AHEAD_MAX {
+            return Ok(());
+        }
+        self.ask(async |_| Ok(()))
     }
 
     fn execute_with(&mut self, sql: &'static str, params: &[&(dyn ToSql + Sync)]) -> Result<u64, StoreError> {
         let statement = self.prepare(sql)?;
-        Ok(self.client()?.execute(&statement, params)?)
+        self.ask(async |client| client.execute(&statement, params).await)
     }
 
     fn query_with(&mut self, sql: &'static str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, StoreError> {
         let statement = self.prepare(sql)?;
-        let rows = self.client()?.query(&statement, params)?;
+        let rows = self.ask(async |client| client.query(&statement, params).await)?;
         rows.iter().map(|row| Ok(postgres_row(row)?)).collect()
     }
 }

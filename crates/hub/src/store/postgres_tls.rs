@@ -7,12 +7,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use postgres::Config;
-use postgres::config::SslMode;
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls_platform_verifier::Verifier;
+use tokio_postgres::Config;
+use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::OpenError;

@@ -47,12 +47,11 @@ impl Tx<'_> {
                 template,
             ]);
         }
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO message_terms (channel_id, message_id, purpose, priority, expires_at, fallback)
              {insert r.channel_id, r.message_id, r.purpose, r.priority, r.expires_at, r.fallback of r: channel_id text, message_id blob, purpose text, priority int, expires_at int, fallback text}",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// The terms of messages of a channel, in no particular order; those with the usual ones have none.
@@ -86,18 +85,17 @@ impl Tx<'_> {
                 said
             ]);
         }
-        self.execute_rows(
+        self.send_rows(
             "UPDATE message_terms SET fallback_at = r.at, fallback_reason = r.reason, said = r.said
              {from r: channel_id text, message_id blob, at int, reason text, said text}
              WHERE message_terms.channel_id = r.channel_id AND message_terms.message_id = r.message_id",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// Keeps a message until its time.
     pub fn insert_scheduled(&mut self, scheduled: &Scheduled) -> Result<(), StoreError> {
-        self.execute(
+        self.send(
             "INSERT INTO scheduled_messages (message_id, channel_id, conversation_id, priority, due_at, expires_at, queued_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             params![
@@ -109,8 +107,7 @@ impl Tx<'_> {
                 scheduled.expires_at,
                 scheduled.queued_at
             ],
-        )?;
-        Ok(())
+        )
     }
 
     /// What is known of a message that waits for its time.
@@ -145,7 +142,7 @@ impl Tx<'_> {
         for scheduled in &due {
             rows.push(params![&scheduled.message_id]);
         }
-        self.execute_rows(
+        self.send_rows(
             "DELETE FROM scheduled_messages WHERE (message_id) {in r.id of r: id blob}",
             &rows,
         )?;
@@ -177,11 +174,10 @@ impl Tx<'_> {
         external_id: &str,
         message: MessageId,
     ) -> Result<(), StoreError> {
-        self.execute(
+        self.send(
             "INSERT INTO former_external_ids (channel_id, external_id, message_id) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
             params![&channel.0, external_id, &message],
-        )?;
-        Ok(())
+        )
     }
 
     /// Which of these ids are ones that Meta knew a message by before it was queued again, and which message.

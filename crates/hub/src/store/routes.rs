@@ -19,7 +19,7 @@ macro_rules! select_legs {
 impl Tx<'_> {
     /// Writes down a new leg.
     pub fn insert_leg(&mut self, leg: &Leg) -> Result<(), StoreError> {
-        self.execute(
+        self.send(
             "INSERT INTO message_routes (origin_id, leg, message_id, channel_id, policy, state, reason, at, due_at, looked_at, late_at, no_route,
                 expires_at, email_first, asked_channel_id)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
@@ -40,8 +40,7 @@ impl Tx<'_> {
                 leg.email_first,
                 leg.asked.as_ref().map(|channel| &channel.0),
             ],
-        )?;
-        Ok(())
+        )
     }
 
     /// Keeps what has changed of a leg.
@@ -64,14 +63,13 @@ impl Tx<'_> {
                 leg.at,
             ]);
         }
-        self.execute_rows(
+        self.send_rows(
             "UPDATE message_routes SET state = r.state, due_at = r.due_at, looked_at = r.looked_at, late_at = r.late_at,
                 no_route = r.no_route, at = r.at
              {from r: origin_id blob, leg int, state text, due_at int, looked_at int, late_at int, no_route text, at int}
              WHERE message_routes.origin_id = r.origin_id AND message_routes.leg = r.leg",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// The legs of these messages, each named by the message that was accepted, in their order.

@@ -13,13 +13,12 @@ impl Tx<'_> {
         for ((channel, hour), events) in counts {
             rows.push(params![&channel.0, *hour, *events]);
         }
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO channel_hours (channel_id, hour, events)
              {insert r.channel_id, r.hour, r.events of r: channel_id text, hour int, events int}
              ON CONFLICT (channel_id, hour) DO UPDATE SET events = channel_hours.events + EXCLUDED.events",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// How many events a channel had in these hours; those in which it had none are absent.

@@ -36,11 +36,10 @@ impl Tx<'_> {
             let channel = row.channel_id.as_ref().map(|channel| channel.0.as_str());
             rows.push(params![row.at, channel, &row.event_id, changes]);
         }
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO stream (at, channel_id, event_id, changes) {insert r.at, r.channel_id, r.event_id, r.changes of r: at int, channel_id text, event_id blob, changes text}",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// Rows after a number, in order.

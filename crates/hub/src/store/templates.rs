@@ -167,7 +167,7 @@ impl Tx<'_> {
                 definition.changed_at
             ]);
         }
-        self.execute_rows(
+        self.send_rows(
             "INSERT INTO templates (id, business_account, name, language, external_id, category, correct_category, status, reason,
                 paused_until, quality, named, components, ttl_seconds, status_at, told, created_at, changed_at)
              {insert r.id, r.business_account, r.name, r.language, r.external_id, r.category, r.correct_category, r.status, r.reason, r.paused_until, r.quality, r.named, r.components, r.ttl_seconds, r.status_at, r.told, r.created_at, r.changed_at of r: id blob, business_account text, name text, language text, external_id text, category text, correct_category text, status text, reason text, paused_until int, quality text, named int, components text, ttl_seconds int, status_at int, told int, created_at int, changed_at int}
@@ -177,8 +177,7 @@ impl Tx<'_> {
                 components = EXCLUDED.components, ttl_seconds = EXCLUDED.ttl_seconds, status_at = EXCLUDED.status_at,
                 told = EXCLUDED.told, changed_at = EXCLUDED.changed_at",
             &rows,
-        )?;
-        Ok(())
+        )
     }
 
     /// Forgets templates of an account that were deleted before a time; answers with how many.
@@ -244,7 +243,7 @@ impl Tx<'_> {
     /// Writes down what came of reading an account's templates. `due_at` holds unless they were asked for since `state` was read: then they
     /// are due at once.
     pub fn finish_template_sync(&mut self, state: &SyncState) -> Result<(), StoreError> {
-        self.execute(
+        self.send(
             "UPDATE template_syncs SET synced_at = ?3, failures = ?4, error = ?5,
                 due_at = CASE WHEN wanted > ?2 AND due_at < ?6 THEN due_at ELSE ?6 END WHERE business_account = ?1",
             params![
@@ -255,8 +254,7 @@ impl Tx<'_> {
                 &state.error,
                 state.due_at
             ],
-        )?;
-        Ok(())
+        )
     }
 }
 

@@ -45,6 +45,14 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// Runs a statement whose answer is not needed. Postgres gets it with whatever the unit asks next, or with its end, and if it fails, so does that.
+    pub(super) fn send(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<(), StoreError> {
+        match &mut self.session {
+            Session::Sqlite(session) => session.execute(sql, params).map(|_| ()),
+            Session::Postgres(session) => session.send(sql, params),
+        }
+    }
+
     /// Runs a query.
     pub(super) fn query(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
         match &mut self.session {
@@ -69,6 +77,32 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// [`Self::execute_rows`] where the answer is not needed, as with [`Self::send`].
+    pub(super) fn send_rows(&mut self, sql: &'static str, rows: &Rows<'_>) -> Result<(), StoreError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        match &mut self.session {
+            Session::Sqlite(session) => session.execute_rows(sql, rows).map(|_| ()),
+            Session::Postgres(session) => session.send_rows(sql, rows),
+        }
+    }
+
+    /// The same, of a statement that inserts rows of which there is none yet, `ON CONFLICT DO NOTHING` on SQLite: if there is one by now, the unit has lost
+    /// to another one.
+    pub(super) fn send_new_rows(&mut self, sql: &'static str, rows: &Rows<'_>) -> Result<(), StoreError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        match &mut self.session {
+            Session::Sqlite(session) if session.execute_rows(sql, rows)? == rows.len() => Ok(()),
+            Session::Sqlite(_) => Err(StoreError::Conflict(
+                "a row was inserted by another unit meanwhile".to_owned(),
+            )),
+            Session::Postgres(session) => session.send_rows(sql, rows),
+        }
+    }
+
     /// Runs a query with a token of rows for many rows; the answers come in no particular order.
     pub(super) fn query_rows(&mut self, sql: &'static str, rows: &Rows<'_>) -> Result<Vec<Row>, StoreError> {
         if rows.is_empty() {
@@ -87,47 +121,32 @@ impl<'a> Tx<'a> {
 
     /// From here on the unit waits no longer for a lock than this, and fails rather; the single writer of SQLite waits for none.
     pub fn wait_for_locks(&mut self, at_most: Duration) -> Result<(), StoreError> {
-        match &mut self.session {
-            Session::Sqlite(_) => Ok(()),
-            Session::Postgres(session) => {
-                let millis = at_most.as_millis().to_string();
-                session
-                    .query("SELECT set_config('lock_timeout', ?1, true)", &[Param::Text(&millis)])
-                    .map(|_| ())
-            }
-        }
+        let millis = at_most.as_millis().to_string();
+        self.send_to_postgres("SELECT set_config('lock_timeout', ?1, true)", &[Param::Text(&millis)])
     }
 
     /// Takes a lock that holds until the end of the transaction; the single writer of SQLite needs none.
     pub(super) fn lock(&mut self, lock: AdvisoryLock) -> Result<(), StoreError> {
-        match &mut self.session {
-            Session::Sqlite(_) => Ok(()),
-            Session::Postgres(session) => session
-                .query("SELECT pg_advisory_xact_lock(?1)::text", &[Param::Int(lock as i64)])
-                .map(|_| ()),
-        }
+        self.send_to_postgres("SELECT pg_advisory_xact_lock(?1)::text", &[Param::Int(lock as i64)])
     }
 
     /// The same, of one of many that have names.
     pub(super) fn lock_name(&mut self, lock: AdvisoryLock, name: &str) -> Result<(), StoreError> {
-        match &mut self.session {
-            Session::Sqlite(_) => Ok(()),
-            Session::Postgres(session) => session
-                .query(
-                    "SELECT pg_advisory_xact_lock(?1::bigint::int, hashtext(?2))::text",
-                    &[Param::Int(lock as i64), Param::Text(name)],
-                )
-                .map(|_| ()),
-        }
+        self.send_to_postgres(
+            "SELECT pg_advisory_xact_lock(?1::bigint::int, hashtext(?2))::text",
+            &[Param::Int(lock as i64), Param::Text(name)],
+        )
     }
 
     /// Wakes the nodes that listen, once this unit is committed; there are others than this one on Postgres alone.
     pub(super) fn announce(&mut self) -> Result<(), StoreError> {
+        self.send_to_postgres("SELECT pg_notify('tidings_revision', '')::text", &[])
+    }
+
+    fn send_to_postgres(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<(), StoreError> {
         match &mut self.session {
             Session::Sqlite(_) => Ok(()),
-            Session::Postgres(session) => session
-                .query("SELECT pg_notify('tidings_revision', '')::text", &[])
-                .map(|_| ()),
+            Session::Postgres(session) => session.send(sql, params),
         }
     }
 
@@ -145,11 +164,10 @@ impl<'a> Tx<'a> {
         for key in keys {
             rows.push(&[Param::Int(key)]);
         }
-        self.query_rows(
+        self.send_rows(
             "SELECT pg_advisory_xact_lock(r.name)::text FROM {rows r: name int}",
             &rows,
         )
-        .map(|_| ())
     }
 }
 

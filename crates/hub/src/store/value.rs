@@ -99,7 +99,11 @@ impl<'a> Rows<'a> {
         self.values.is_empty()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &[Param<'a>]> {
+    pub(super) fn len(&self) -> u64 {
+        self.iter().len() as u64
+    }
+
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &[Param<'a>]> {
         self.values.chunks(self.width.max(1))
     }
 

@@ -172,7 +172,7 @@ fn a_name_that_was_told_again_in_a_conversation_yields_to_later_ones_only() {
         };
         keep(lab, &someone, &[]).await;
         let id = someone.id;
-        let names = lab.read(move |tx| tx.names_of_contacts(&[id])).await;
+        let names = lab.write(move |tx| tx.lock_contacts(vec![id])).await;
         let known = names[&id].clone();
         assert!(known.are(&named(id, Some((BEGIN + 90, "Priya")), None)));
         assert!(known.are(&named(id, None, Some((BEGIN + 90, "priya")))));

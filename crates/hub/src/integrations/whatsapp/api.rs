@@ -5,7 +5,6 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::answer::{self, Progress};
@@ -15,7 +14,6 @@ use super::{Ask, Signed};
 use crate::app::App;
 use crate::conversations::content::{Content, Template};
 use crate::conversations::phone::PhoneNumber;
-use crate::http::drain::drain;
 use crate::http::extract;
 use crate::http::problem::{Code, Problem};
 use crate::http::word::words;
@@ -191,8 +189,6 @@ async fn deliver(app: &App, signed: &Signed, ask: Ask) -> Result<Response, Probl
 async fn signed(app: &App, request: Request) -> Result<Signed, Problem> {
     let settings = &app.config.whatsapp_integration;
     if settings.secrets.is_empty() {
-        let deadline = Instant::now() + app.config.http.body_timeout;
-        drain(request.into_body(), BODY_BYTES_MAX, deadline).await;
         tracing::warn!(
             "a signed request was refused: set WHATSAPP_INTEGRATION_SECRETS to the secrets that other systems sign with"
         );

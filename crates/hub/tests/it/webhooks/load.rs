@@ -180,6 +180,51 @@ async fn a_body_that_never_ends_is_given_up() {
 }
 
 #[tokio::test]
+async fn who_is_refused_while_they_still_write_reads_why_and_goes_on_over_the_connection() {
+    const BODY: usize = 2 * 1024 * 1024;
+    on_both(async |harness| {
+        let mut connection = TcpStream::connect(harness.hub().address()).await.unwrap();
+        // No key, and a body that is too large for anybody.
+        for (header, status) in [("", "401"), ("authorization: Bearer nobody's\r\n", "401")] {
+            let head = format!(
+                "POST /api/v1/messages/send HTTP/1.1\r\nhost: x\r\n{header}content-type: application/json\r\n\
+                 content-length: {BODY}\r\n\r\n"
+            );
+            connection.write_all(head.as_bytes()).await.unwrap();
+            connection.write_all(&vec![b' '; BODY]).await.unwrap();
+            assert_eq!(answered(&mut connection).await, status);
+        }
+        // One that asks before they send is told before they do: then nothing more can come.
+        let head = format!(
+            "POST /api/v1/messages/send HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {BODY}\r\n\r\n"
+        );
+        connection.write_all(head.as_bytes()).await.unwrap();
+        assert_eq!(answered(&mut connection).await, "401");
+        assert_eq!(connection.read(&mut [0]).await.unwrap(), 0, "it is closed");
+    })
+    .await;
+}
+
+/// Reads one answer, and tells its status.
+async fn answered(connection: &mut TcpStream) -> String {
+    let read = async {
+        let mut said = Vec::new();
+        loop {
+            said.push(connection.read_u8().await.unwrap());
+            let Ok(text) = std::str::from_utf8(&said) else { continue };
+            let Some((head, body)) = text.split_once("\r\n\r\n") else {
+                continue;
+            };
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            if body.len() == length.unwrap().parse::<usize>().unwrap() {
+                return head[9..12].to_owned();
+            }
+        }
+    };
+    tokio::time::timeout(WITHIN, read).await.expect("an answer")
+}
+
+#[tokio::test]
 async fn bodies_that_fill_the_room_for_them_are_all_that_is_held() {
     const BODY: usize = 3 * 1024 * 1024;
     let setup = Setup::default().with("TIDINGS_HTTP_BODY_TIMEOUT_SECS", "60");

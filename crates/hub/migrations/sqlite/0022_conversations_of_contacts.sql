@@ -1,0 +1,1 @@
+-- Postgres has one index of conversations fewer. Here an index costs nothing as long as what it holds of a row stays as it is.
