@@ -462,7 +462,7 @@ async fn thousand_pictures(engine: &Engine) {
     world.accepted(&sent).await;
     memory.grew_little("sent");
     let count = world.sandbox.transfers();
-    assert_eq!(count.total, PICTURES as u64 + 1);
+    assert!(count.total > PICTURES as u64, "{count:?}");
     assert!(count.most <= UPLOADS_PARALLEL, "{count:?}");
     let status = hub.terminate(STOPPED_WITHIN).await;
     assert!(status.success(), "{status}\n{}", world.launch.log().tail());

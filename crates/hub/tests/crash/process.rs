@@ -117,6 +117,8 @@ impl Launch {
             .env("TIDINGS_ADMIN_KEY", ADMIN_KEY)
             // A hub lives for less than a second, and the next one has to wait for its leases to run out.
             .env("TIDINGS_SENDING_LEASE_MS", "100")
+            // How much memory it takes depends on how many threads there are.
+            .env("TOKIO_WORKER_THREADS", "2")
             // And without a pace it need not let a second pass either; nor do many answers to few people wait for each other.
             .envs(WITHOUT_PACE.map(|name| (name, "0")))
             .envs(self.environment.iter().map(|(name, value)| (name, value)))

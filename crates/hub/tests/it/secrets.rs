@@ -279,7 +279,9 @@ async fn exercise(caller: &Caller, sandbox: &Sandbox) {
         sandbox.write(&customer, account, text(WORDS)).unwrap();
         sandbox.settled().await;
         if let Some(kind) = kind {
-            sandbox.fault(kind).unwrap();
+            // For this account alone: one that is tried again meanwhile must not meet it.
+            let account = Some(account.to_owned());
+            sandbox.fault(FaultRequest { account, ..kind }).unwrap();
         }
         let addresses = sandbox.customer(&customer).unwrap();
         let to = addresses.phone.or(addresses.igsid).unwrap();
@@ -296,6 +298,12 @@ async fn exercise(caller: &Caller, sandbox: &Sandbox) {
                 (timeline["timeline"][1]["attempt"]["outcome"] == outcome).then_some(())
             })
             .await;
+        if outcome == "temporary" {
+            let path = format!("/api/v1/messages/{id}");
+            caller
+                .until(async || (caller.get(&path).await["status"] == "accepted").then_some(()))
+                .await;
+        }
     }
 
     // Reading all of it.

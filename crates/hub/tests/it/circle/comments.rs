@@ -457,8 +457,8 @@ async fn a_private_reply_that_never_got_there_leaves_room_for_another() {
 /// A call to Meta that is not answered is given up soon; when an echo tells what became of it is up to the test.
 fn impatient(echo: EchoTiming) -> Setup {
     let mut setup = Setup::default()
-        .with("WHATSAPP_REQUEST_TIMEOUT_MS", "300")
-        .with("TIDINGS_GRAPH_CONNECT_TIMEOUT_MS", "300");
+        .with("WHATSAPP_REQUEST_TIMEOUT_MS", "2000")
+        .with("TIDINGS_GRAPH_CONNECT_TIMEOUT_MS", "2000");
     setup.sandbox.rules.echo = echo;
     setup
 }
@@ -591,8 +591,8 @@ async fn an_answer_whose_outcome_stayed_unknown_is_not_doubled() {
 #[tokio::test]
 async fn an_answer_that_never_got_there_is_sent_again() {
     let mut setup = Setup::default()
-        .with("WHATSAPP_REQUEST_TIMEOUT_MS", "300")
-        .with("TIDINGS_GRAPH_CONNECT_TIMEOUT_MS", "300");
+        .with("WHATSAPP_REQUEST_TIMEOUT_MS", "2000")
+        .with("TIDINGS_GRAPH_CONNECT_TIMEOUT_MS", "2000");
     setup.sandbox.rules.echo = EchoTiming::Never;
     on_both_with(setup, async |harness| {
         let post = post(harness);

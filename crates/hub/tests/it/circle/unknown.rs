@@ -18,8 +18,8 @@ const MINUTE: Duration = Duration::from_mins(1);
 /// A call to Meta that is not answered is given up soon.
 fn impatient() -> Setup {
     Setup::default()
-        .with("WHATSAPP_REQUEST_TIMEOUT_MS", "300")
-        .with("TIDINGS_GRAPH_CONNECT_TIMEOUT_MS", "300")
+        .with("WHATSAPP_REQUEST_TIMEOUT_MS", "2000")
+        .with("TIDINGS_GRAPH_CONNECT_TIMEOUT_MS", "2000")
 }
 
 async fn write_and_reply(harness: &Harness, customer: &str, account: &str) -> String {

@@ -40,7 +40,7 @@ pub use running::Running;
 /// When tests begin: a whole second, since WhatsApp tells no finer time.
 pub const START: i64 = 1_795_400_000_000;
 /// How long something may take that only waits for sockets and threads.
-pub const WITHIN: Duration = Duration::from_secs(20);
+pub const WITHIN: Duration = Duration::from_mins(1);
 /// How often it is looked whether it has happened.
 pub const LOOK_EVERY: Duration = Duration::from_millis(10);
 
@@ -232,8 +232,8 @@ impl Harness {
             ("TIDINGS_DATA_DIR", self.folder.path().to_str().unwrap()),
             ("DATABASE_URL", self.database.url()),
             ("TIDINGS_ADMIN_KEY", ADMIN_KEY),
-            // After a crash nobody can tell but by waiting that a node is gone.
-            ("TIDINGS_SENDING_LEASE_MS", "500"),
+            // After a crash nobody can tell but by waiting that a node is gone; one that stood still for a moment has missed nothing.
+            ("TIDINGS_SENDING_LEASE_MS", "2000"),
             // Tests that count calls to Meta want none but their own.
             ("INSTAGRAM_MEDIA_WATCH_SECS", "0"),
         ];
@@ -366,6 +366,18 @@ impl Harness {
             }
         });
         found.await.ok()
+    }
+
+    /// Does it until it took less than a second for once: a busy machine takes its time now and then, and what never does is too slow.
+    pub async fn takes_less_than_a_second(&self, what: &str, tried: impl AsyncFn(usize) -> Duration) {
+        let mut took = Vec::new();
+        for attempt in 0..10 {
+            took.push(tried(attempt).await);
+            if took[attempt] < Duration::from_secs(1) {
+                return;
+            }
+        }
+        panic!("{what} took {took:?}");
     }
 
     /// Waits until a message has this status, or has got further than it, and answers with the message.

@@ -67,8 +67,14 @@ async fn a_thousand_pictures_come_by_as_many_transfers_as_are_set() {
         let count = harness.sandbox.transfers();
         assert_eq!((count.most, count.total), (PARALLEL, MESSAGES as u64));
         for conversation in harness.conversations().await {
-            let messages: Vec<Value> = harness.messages(&conversation).await;
-            assert!(messages.iter().all(|message| message["media"][0]["status"] == "stored"));
+            harness
+                .until("they are stored", async |harness| {
+                    let messages: Vec<Value> = harness.messages(&conversation).await;
+                    let mut all = messages.iter();
+                    all.all(|message| message["media"][0]["status"] == "stored")
+                        .then_some(())
+                })
+                .await;
         }
     })
     .await;

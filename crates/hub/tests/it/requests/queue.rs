@@ -349,7 +349,7 @@ async fn a_message_that_failed_by_a_status_is_sent_again_and_its_old_status_does
 
 #[tokio::test]
 async fn what_may_have_arrived_is_sent_again_only_by_force() {
-    let setup = Setup::default().with("WHATSAPP_REQUEST_TIMEOUT_MS", "300");
+    let setup = Setup::default().with("WHATSAPP_REQUEST_TIMEOUT_MS", "2000");
     on_both_with(setup, async |harness| {
         let conversation = written_to(harness).await;
         let request = tidings_sandbox::FaultRequest {

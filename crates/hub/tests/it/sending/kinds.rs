@@ -475,8 +475,8 @@ async fn a_reaction_keeps_its_place_in_the_order_and_shows_on_its_message_alone(
 #[tokio::test]
 async fn a_reaction_is_asked_for_again_where_it_is_not_known_whether_it_arrived() {
     let impatient = Setup::default()
-        .with("WHATSAPP_REQUEST_TIMEOUT_MS", "300")
-        .with("TIDINGS_GRAPH_CONNECT_TIMEOUT_MS", "300");
+        .with("WHATSAPP_REQUEST_TIMEOUT_MS", "2000")
+        .with("TIDINGS_GRAPH_CONNECT_TIMEOUT_MS", "2000");
     on_both_with(impatient, async |harness| {
         let conversation = begin(harness, "lucia", ACCOUNT).await;
         let target = harness.messages(&conversation).await[0]["id"].clone();
@@ -582,8 +582,8 @@ async fn what_cannot_be_answered_or_reacted_to_is_refused() {
 #[tokio::test]
 async fn an_echo_settles_what_has_no_words() {
     let impatient = Setup::default()
-        .with("WHATSAPP_REQUEST_TIMEOUT_MS", "300")
-        .with("TIDINGS_GRAPH_CONNECT_TIMEOUT_MS", "300");
+        .with("WHATSAPP_REQUEST_TIMEOUT_MS", "2000")
+        .with("TIDINGS_GRAPH_CONNECT_TIMEOUT_MS", "2000");
     on_both_with(impatient, async |harness| {
         let conversation = begin(harness, "lucia", ACCOUNT).await;
         let contents = [

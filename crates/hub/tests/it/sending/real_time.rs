@@ -20,7 +20,7 @@ const EACH: u32 = 8;
 /// Messages of one request.
 const BATCH: usize = 1_000;
 /// How often a run is looked at in which a call came too soon.
-const LOOKS: usize = 5;
+const LOOKS: usize = 20;
 /// Within so long something is sent on any machine, however busy.
 const STUCK_AFTER: Duration = Duration::from_mins(2);
 /// "Too many messages were sent from this number in a short period" (reference `whatsapp.md` 13.1).

@@ -303,7 +303,9 @@ async fn a_held_primary_gives_way_within_a_moment_and_is_used_again_afterwards()
         let leg = message["routes"][1]["messageId"].as_str().unwrap();
         harness.message_until(leg, "accepted").await;
         let second = harness.reply(&conversation, "two").await;
-        by_route(harness, &second, "email").await;
+        let message = by_route(harness, &second, "email").await;
+        let leg = message["routes"][1]["messageId"].as_str().unwrap();
+        harness.message_until(leg, "accepted").await;
 
         harness.sandbox.clear_faults();
         harness.pass(SECOND * 31).await;

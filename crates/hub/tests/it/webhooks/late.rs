@@ -10,7 +10,7 @@ use crate::harness::{
 
 /// Without waiting for the 5 s that are the default.
 fn in_a_moment() -> Setup {
-    Setup::default().with("WEBHOOK_ANSWER_WITHIN_MS", "200")
+    Setup::default().with("WEBHOOK_ANSWER_WITHIN_MS", "2000")
 }
 
 async fn counted(harness: &Harness, result: &str) -> u64 {
@@ -221,7 +221,11 @@ async fn what_was_answered_and_is_not_in_the_store_yet_survives_the_end_of_the_p
         held.release().await;
         harness.restart().await;
         harness.projected().await;
-        assert_eq!(harness.events("").await.len(), 5);
+        harness
+            .until("the five are in the store", async |harness| {
+                (harness.events("").await.len() == 5).then_some(())
+            })
+            .await;
         assert!(
             harness
                 .events("status=processed")
