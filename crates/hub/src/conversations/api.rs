@@ -512,14 +512,15 @@ pub async fn add_identity(
     };
     let view = IdentityView::from(&identity);
     let write = app.store.write(move |tx| {
-        let Some(contact) = tx.contact_by_id(id)? else {
+        let owners = tx.owners_of_identities(&[&identity.key])?;
+        // So that it is not merged away while it gets an address.
+        let Some(contact) = tx.lock_contact(id)? else {
             return Ok(None);
         };
-        let known = tx.contacts_by_identities(std::slice::from_ref(&identity.key))?;
-        if known.iter().any(|(_, other)| *other != contact.id) {
+        if owners.iter().any(|(_, owner)| owner.contact != contact) {
             return Ok(Some(false));
         }
-        tx.bind_identities(&[(identity.clone(), contact.id)])?;
+        tx.bind_identities(&[(identity.clone(), contact)])?;
         Ok::<_, StoreError>(Some(true))
     });
     match write.await? {

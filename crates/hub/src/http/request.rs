@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -20,6 +21,9 @@ use crate::http::unread::Unread;
 
 /// The id of a request: taken from the caller, or made here, and given back.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How long an answer waits for what is left of a body to pass.
+const PASSES_WITHIN: Duration = Duration::from_secs(5);
 
 /// Puts around routes what is the same for all of them.
 pub fn surround(routes: Router<App>, app: App) -> Router {
@@ -58,8 +62,8 @@ async fn identify(State(app): State<App>, request: Request, next: Next) -> Respo
         );
     });
     // Who was too slow already is not waited for once more.
-    let all_has_passed = response.status() != StatusCode::REQUEST_TIMEOUT
-        && unread.pass(Instant::now() + app.config.http.body_timeout).await;
+    let all_has_passed =
+        response.status() != StatusCode::REQUEST_TIMEOUT && unread.pass(Instant::now() + PASSES_WITHIN).await;
     let headers = response.headers_mut();
     if !all_has_passed {
         // Nothing else can come over this connection.

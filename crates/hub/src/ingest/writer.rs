@@ -156,7 +156,7 @@ async fn take_in_all(
     }
 }
 
-/// Who has it may have a group written; it is given back as soon as that is done, also if it failed.
+/// Who has it may have a group written; it is given back as soon as the unit has said what is to be written, also if it failed.
 type Turn = OwnedSemaphorePermit;
 
 fn gather(first: Pending, pending: &mut mpsc::Receiver<Pending>) -> Vec<Pending> {
@@ -402,8 +402,10 @@ where
         .write_urgent(move |tx| {
             let arrived: Vec<&Arrived> = theirs.iter().flatten().collect();
             let written = unit(tx, &arrived);
-            // The next group can be written while this one is committed and flushed.
-            drop(turn.take());
+            if tx.writes_alone() {
+                // The next group can be written while this one is committed and flushed.
+                drop(turn.take());
+            }
             written
         })
         .await;

@@ -23,7 +23,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use futures_util::future::{BoxFuture, maybe_done};
+use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use futures_util::{FutureExt, poll};
 use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::{IsNull, ToSql, Type};
@@ -42,8 +42,8 @@ const QUEUE_UNITS_MAX: usize = 1_024;
 const CONNECTIONS: usize = 6;
 /// Before so many units nothing has become long.
 const UNITS_BEFORE_PLANNING: u64 = 64;
-/// Those that are kept for notifications from Meta: a unit is some fifteen statements one after the other, and while it waits for the server the next one
-/// can go on. A third one wins nothing: they wait for the same counters.
+/// Those that are kept for notifications from Meta: a unit waits for the server some eight times, and meanwhile the next one can go on. A third one wins
+/// nothing: they wait for the same people.
 pub(super) const URGENT_CONNECTIONS: usize = 2;
 /// How often a unit is run again after it lost to another transaction.
 const CONFLICTS_MAX: u32 = 8;
@@ -392,7 +392,7 @@ impl std::fmt::Debug for PostgresSession {
 impl Drop for PostgresSession {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Whoever drops it may not be allowed to wait; there is nothing to wait for.
+            // Whoever drops it may not be allowed to wait. The server notices that the connection is closed.
             runtime.shutdown_background();
         }
     }
@@ -436,7 +436,12 @@ impl PostgresSession {
         self.client = None;
         let runtime = self.runtime.as_ref().expect("it is there until the end");
         let (client, connection) = runtime.block_on(connect(&self.config, self.tls.as_ref()))?;
-        runtime.spawn(connection);
+        runtime.spawn(async move {
+            // The statements under way are told no more than that it is closed.
+            if let Err(error) = connection.await {
+                tracing::warn!(error = %StoreError::from(error), "a connection to Postgres has broken");
+            }
+        });
         runtime.block_on(client.batch_execute(SESSION))?;
         self.client = Some(client);
         Ok(())
@@ -529,7 +534,10 @@ impl PostgresSession {
                 answers.push(answer);
             }
             let mut asked = maybe_done(Box::pin(ask(client)));
-            let _ = poll!(&mut asked);
+            // One that could not even be sent must not be left out of what is committed.
+            if !answers.iter().any(|answer| matches!(answer, MaybeDone::Done(Err(_)))) {
+                let _ = poll!(&mut asked);
+            }
             for mut answer in answers {
                 (&mut answer).await;
                 Pin::new(&mut answer)
@@ -615,6 +623,12 @@ impl PostgresSession {
 
     fn send_with(&mut self, sql: &'static str, params: &[&(dyn ToSql + Sync)]) -> Result<(), StoreError> {
         let statement = self.prepare(sql)?;
+        if params.len() != statement.params().len() {
+            let (wanted, given) = (statement.params().len(), params.len());
+            return Err(StoreError::Refused(format!(
+                "a statement takes {wanted} parameters and was given {given}"
+            )));
+        }
         let params = params
             .iter()
             .zip(statement.params())

@@ -95,10 +95,14 @@ impl<'a> Tx<'a> {
             return Ok(());
         }
         match &mut self.session {
-            Session::Sqlite(session) if session.execute_rows(sql, rows)? == rows.len() => Ok(()),
-            Session::Sqlite(_) => Err(StoreError::Conflict(
-                "a row was inserted by another unit meanwhile".to_owned(),
-            )),
+            Session::Sqlite(session) => {
+                if session.execute_rows(sql, rows)? < rows.len() {
+                    return Err(StoreError::Conflict(
+                        "a row was inserted by another unit meanwhile".to_owned(),
+                    ));
+                }
+                Ok(())
+            }
             Session::Postgres(session) => session.send_rows(sql, rows),
         }
     }

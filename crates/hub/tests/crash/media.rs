@@ -462,7 +462,12 @@ async fn thousand_pictures(engine: &Engine) {
     world.accepted(&sent).await;
     memory.grew_little("sent");
     let count = world.sandbox.transfers();
-    assert!(count.total > PICTURES as u64, "{count:?}");
+    // One whose transfer was slow for once may have been handed over twice.
+    let all = PICTURES as u64 + 1;
+    assert!(
+        (all..=all + UPLOADS_PARALLEL).contains(&count.total),
+        "{count:?}"
+    );
     assert!(count.most <= UPLOADS_PARALLEL, "{count:?}");
     let status = hub.terminate(STOPPED_WITHIN).await;
     assert!(status.success(), "{status}\n{}", world.launch.log().tail());

@@ -417,6 +417,47 @@ fn whoever_waits_for_a_contact_that_is_being_merged_gets_the_other_one() {
     });
 }
 
+/// The address that they ask for is not one of those by which the two were found to be one.
+#[test]
+fn whoever_waits_for_a_contact_by_another_of_its_addresses_gets_the_other_one_too() {
+    on_postgres(async |lab| {
+        let (old, new) = (contact(lab, "Priya"), contact(lab, "Priya Shah"));
+        keep(lab, &old, &[phone("447700900123")]).await;
+        keep(lab, &new, &[user_id("GB.1"), phone("447700900999")]).await;
+        let (old_id, new_id) = (old.id, new.id);
+        let (holds, is_held) = tokio::sync::oneshot::channel::<()>();
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let mut holds = Some(holds);
+        let merger = lab.store.write(move |tx| {
+            tx.contacts_by_identities(&[phone("447700900123").key, user_id("GB.1").key])?;
+            tx.merge_contacts(new_id, old_id)?;
+            if let Some(holds) = holds.take() {
+                let _ = holds.send(());
+            }
+            let _ = gate.recv();
+            Ok::<(), StoreError>(())
+        });
+        let waiter = async {
+            is_held.await.unwrap();
+            lab.store
+                .write(|tx| tx.contacts_by_identities(&[phone("447700900999").key]))
+                .await
+        };
+        let opener = async {
+            let waits = "SELECT query FROM pg_stat_activity
+                WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%FOR UPDATE%'";
+            while lab.texts(waits).is_empty() {
+                tokio::task::yield_now().await;
+            }
+            open.send(()).unwrap();
+        };
+        let (merged, found, ()) = tokio::join!(merger, waiter, opener);
+        merged.unwrap();
+        let found = found.unwrap();
+        assert_eq!(found.iter().map(|(_, contact)| *contact).collect::<Vec<_>>(), [old_id]);
+    });
+}
+
 #[test]
 fn the_addresses_of_several_people_are_found_at_once() {
     on_both(async |lab| {

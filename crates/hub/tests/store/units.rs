@@ -5,6 +5,8 @@ use std::sync::{Arc, Barrier, mpsc};
 
 use futures_util::future::join_all;
 use futures_util::poll;
+use serde_json::Value;
+use tidings::audit::AuditEntry;
 use tidings::conversations::model::Millis;
 use tidings::ids::MessageId;
 use tidings::store::{Store, StoreError, Tx};
@@ -158,18 +160,55 @@ fn a_panic_in_a_reading_unit_leaves_its_thread_alive() {
 #[test]
 fn a_unit_that_goes_on_after_a_failed_statement_is_never_half_kept() {
     on_both(async |lab| {
-        let conversation = conversation(lab, &whatsapp(), "Priya Shah").await;
+        let entry = AuditEntry {
+            id: lab.ids.next(),
+            at: BEGIN,
+            actor: "tests".to_owned(),
+            action: "tests.write",
+            subject: "twice".to_owned(),
+            detail: Value::Null,
+        };
         let answer = lab
             .store
             .write(move |tx| {
                 keep(tx, "before")?;
-                // The same conversation twice: the statement is refused, and the unit does not mind.
-                let _ = tx.insert_conversations(&[&conversation]);
-                keep(tx, "after")
+                tx.insert_audit(&entry)?;
+                // The same entry twice: the statement is refused, and the unit does not mind.
+                let _ = tx.insert_audit(&entry);
+                let _ = keep(tx, "after");
+                Ok::<(), StoreError>(())
             })
             .await;
         let kept = (is_kept(lab, "before").await, is_kept(lab, "after").await);
         assert_eq!(kept, if answer.is_ok() { (true, true) } else { (false, false) });
+        assert_eq!(answer.is_ok(), !lab.is_postgres(), "{answer:?}");
+    });
+}
+
+/// As the last one of a unit, with others behind it, and with so many that some are waited for.
+#[test]
+fn a_statement_whose_answer_nobody_needs_takes_its_unit_with_it_if_it_is_refused() {
+    on_both(async |lab| {
+        let conversation = conversation(lab, &whatsapp(), "Priya Shah").await;
+        for behind in [0, 3, 100] {
+            let kept_already = conversation.clone();
+            let answer = lab
+                .store
+                .write(move |tx| {
+                    keep(tx, "before")?;
+                    tx.insert_conversations(&[&kept_already])?;
+                    for _ in 0..behind {
+                        tx.update_conversations(&[&kept_already])?;
+                    }
+                    Ok::<(), StoreError>(())
+                })
+                .await;
+            assert!(answer.is_err(), "{behind}: {answer:?}");
+            assert!(!is_kept(lab, "before").await, "{behind}");
+        }
+        // The connection is as good as before.
+        lab.write(|tx| keep(tx, "afterwards")).await;
+        assert!(is_kept(lab, "afterwards").await);
     });
 }
 

@@ -140,7 +140,7 @@ impl Bucket {
     }
 }
 
-/// Reads so much of a file, or what is left of it, into the memory that the part before it was in as soon as that has been sent.
+/// Reads so much of a file, or what is left of it: into the memory that the part before it was in, if nobody has that any more.
 async fn read_part(source: &mut File, part: &mut BytesMut, length: usize) -> io::Result<()> {
     part.reserve(length);
     let mut part = part.limit(length);

@@ -616,19 +616,31 @@ impl Settling {
     }
 }
 
-/// Of the addresses by which Meta knows the recipients of a group, those that belong to somebody; all of them are locked.
+/// Of the addresses by which Meta knows the recipients of a group, those that belong to somebody. All of them are locked, and so is whoever gets one that
+/// belongs to nobody, lest they be merged away meanwhile.
 fn addresses_taken(tx: &mut Tx<'_>, group: &[Ended]) -> Result<HashSet<IdentityKey>, StoreError> {
     let told = group.iter().filter_map(|ended| match ended.made.as_ref()? {
         Made {
             outcome: Outcome::Accepted { recipient, .. },
             end,
             ..
-        } => Some(addresses_of(recipient, end.at)),
+        } => Some((ended.in_hand.entry.conversation_id, addresses_of(recipient, end.at))),
         _ => None,
     });
-    let keys: Vec<IdentityKey> = told.flatten().map(|identity| identity.key).collect();
-    let taken = tx.contacts_by_identities(&keys)?;
-    Ok(taken.into_iter().map(|(key, _)| key).collect())
+    let told: Vec<(ConversationId, IdentityKey)> = told
+        .flat_map(|(conversation, addresses)| addresses.map(move |identity| (conversation, identity.key)))
+        .collect();
+    let owners = tx.owners_of_identities(&told.iter().map(|(_, key)| key).collect::<Vec<_>>())?;
+    let taken: HashSet<IdentityKey> = owners.into_iter().map(|(key, _)| key).collect();
+    let mut getting = Vec::new();
+    for (conversation, _) in told.iter().filter(|(_, key)| !taken.contains(key)) {
+        getting.extend(
+            tx.conversation_by_id(*conversation)?
+                .map(|conversation| conversation.contact_id),
+        );
+    }
+    tx.lock_contacts(getting)?;
+    Ok(taken)
 }
 
 /// The addresses by which Meta knows a recipient.

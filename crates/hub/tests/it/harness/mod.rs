@@ -368,16 +368,14 @@ impl Harness {
         found.await.ok()
     }
 
-    /// Does it until it took less than a second for once: a busy machine takes its time now and then, and what never does is too slow.
+    /// Tries it five times, of which three have to take less than a second: a busy machine takes its time now and then.
     pub async fn takes_less_than_a_second(&self, what: &str, tried: impl AsyncFn(usize) -> Duration) {
         let mut took = Vec::new();
-        for attempt in 0..10 {
+        for attempt in 0..5 {
             took.push(tried(attempt).await);
-            if took[attempt] < Duration::from_secs(1) {
-                return;
-            }
         }
-        panic!("{what} took {took:?}");
+        let in_time = took.iter().filter(|took| **took < Duration::from_secs(1));
+        assert!(in_time.count() >= 3, "{what} took {took:?}");
     }
 
     /// Waits until a message has this status, or has got further than it, and answers with the message.

@@ -277,6 +277,9 @@ async fn channels_are_spread_over_the_nodes_and_none_pauses_for_it() {
                 .filter(|call| call.number == number)
                 .map(|call| call.at)
                 .collect();
+            let all = at[at.len() - 1] - at[0];
+            let least = Duration::from_secs(((EACH - PER_SECOND) / PER_SECOND) as u64) * 9 / 10;
+            assert!(all >= least, "{number}: all of them within {all:?}");
             let pauses = at.windows(2).map(|two| two[1] - two[0]);
             let longest = pauses.max().unwrap();
             // Well below a lease: nobody has waited for one to run out. (It takes a few units of work; a busy machine takes its time for them.)

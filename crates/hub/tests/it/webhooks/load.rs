@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::{
-    Harness, Notification, START, Setup, WITHIN, on_both, on_both_with, whatsapp_text, whatsapp_value,
+    ADMIN_KEY, Harness, Notification, START, Setup, WITHIN, on_both, on_both_with, whatsapp_text, whatsapp_value,
 };
 
 /// A thousand messages of ten people.
@@ -184,10 +184,20 @@ async fn who_is_refused_while_they_still_write_reads_why_and_goes_on_over_the_co
     const BODY: usize = 2 * 1024 * 1024;
     on_both(async |harness| {
         let mut connection = TcpStream::connect(harness.hub().address()).await.unwrap();
-        // No key, and a body that is too large for anybody.
-        for (header, status) in [("", "401"), ("authorization: Bearer nobody's\r\n", "401")] {
+        // No key, a key that nobody has, a body that is too large: nobody reads all of it.
+        for (key, path, status) in [
+            ("", "/api/v1/messages/send", "401"),
+            ("nobody", "/api/v1/messages/send", "401"),
+            (ADMIN_KEY, "/api/v1/messages/send", "413"),
+            (ADMIN_KEY, "/api/v1/nowhere", "404"),
+        ] {
+            let header = if key.is_empty() {
+                String::new()
+            } else {
+                format!("authorization: Bearer {key}\r\n")
+            };
             let head = format!(
-                "POST /api/v1/messages/send HTTP/1.1\r\nhost: x\r\n{header}content-type: application/json\r\n\
+                "POST {path} HTTP/1.1\r\nhost: x\r\n{header}content-type: application/json\r\n\
                  content-length: {BODY}\r\n\r\n"
             );
             connection.write_all(head.as_bytes()).await.unwrap();
