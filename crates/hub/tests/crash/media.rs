@@ -464,10 +464,7 @@ async fn thousand_pictures(engine: &Engine) {
     let count = world.sandbox.transfers();
     // One whose transfer was slow for once may have been handed over twice.
     let all = PICTURES as u64 + 1;
-    assert!(
-        (all..=all + UPLOADS_PARALLEL).contains(&count.total),
-        "{count:?}"
-    );
+    assert!((all..=all + UPLOADS_PARALLEL).contains(&count.total), "{count:?}");
     assert!(count.most <= UPLOADS_PARALLEL, "{count:?}");
     let status = hub.terminate(STOPPED_WITHIN).await;
     assert!(status.success(), "{status}\n{}", world.launch.log().tail());
