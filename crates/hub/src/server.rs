@@ -17,8 +17,9 @@ use crate::config::Config;
 use crate::crypto::Keyring;
 use crate::flags::Flags;
 use crate::ids::Ids;
+use crate::ingest::inbox::{self, Inbox};
 use crate::ingest::silence::Hearings;
-use crate::ingest::{Inbox, Ingest, projector, writer};
+use crate::ingest::{Ingest, projector};
 use crate::integrations::reels::{self, Reels};
 use crate::media::{self, MediaStore};
 use crate::metrics::Metrics;
@@ -239,7 +240,7 @@ impl Works {
         tasks.start(Stage::Keepers, "webhook-writer", &app, move |app, stop| {
             let inbox = Arc::clone(&inbox);
             // Held by one run at a time; the next one goes on where a failed one left off.
-            async move { writer::run(app, &mut *inbox.lock().await, stop).await }
+            async move { inbox::run(app, &mut *inbox.lock().await, stop).await }
         });
         // After the senders have ended: who lets go of a channel must not be sending for it.
         tasks.start(Stage::Keepers, "leases", &app, lease::run);

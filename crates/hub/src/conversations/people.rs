@@ -48,7 +48,7 @@ impl People {
     /// an order of its own, would wait for each other.
     pub fn lock(tx: &mut Tx<'_>, events: &[&Understood]) -> Result<(), StoreError> {
         let owners = tx.owners_of_identities(&keys_of(events.iter().copied()))?;
-        tx.lock_contacts(owners.into_iter().map(|(_, owner)| owner.contact).collect())?;
+        tx.lock_contacts(owners.into_iter().map(|(_, owner)| owner.contact))?;
         Ok(())
     }
 
@@ -62,7 +62,7 @@ impl People {
         let keys = keys_of(events.iter().map(|(understood, _)| *understood));
         let mut people = Self::default();
         people.by_identity.extend(tx.owners_of_identities(&keys)?);
-        people.names = tx.lock_contacts(people.by_identity.values().map(|owner| owner.contact).collect())?;
+        people.names = tx.lock_contacts(people.by_identity.values().map(|owner| owner.contact))?;
         let mut resolved = Vec::with_capacity(events.len());
         for (index, (understood, at)) in events.iter().enumerate() {
             people.event = index;

@@ -3,7 +3,7 @@
 //! The promise: a 200 means that every event of the notification is on disk, once.
 //!
 //! 1. [`webhooks`]: checks the signature over the raw body ([`trust`]), and splits it into events;
-//! 2. [`journal`], on the embedded store: keeps many notifications with one flush, and lets them be answered;
+//! 2. [`journal`], on the embedded store, if it can be used ([`inbox`]): keeps many notifications with one flush, and lets them be answered;
 //! 3. [`writer`]: keeps the events of many in the store, and brings what they mean ([`meaning`]) into conversations in the same unit
 //!    ([`arrival`]), where nothing speaks against it. Without a journal they are answered now;
 //! 4. [`projector`] finds in the store what was only kept, and what is to be understood again, batch by batch; a crash at any point leaves an
@@ -26,7 +26,8 @@ use crate::conversations::consent::words::Words;
 use crate::conversations::model::Millis;
 use crate::ids::Ids;
 use crate::ingest::arrival::Arrived;
-use crate::ingest::journal::{Found, Journal, Place, Raw};
+use crate::ingest::inbox::Inbox;
+use crate::ingest::journal::{Place, Raw};
 use crate::ingest::meaning::Meaning;
 use crate::ingest::model::NewEvent;
 use crate::ingest::trust::Trusts;
@@ -34,6 +35,7 @@ use crate::store::StoreError;
 
 pub mod arrival;
 pub mod events_api;
+pub mod inbox;
 pub mod journal;
 pub mod meaning;
 pub mod model;
@@ -65,14 +67,6 @@ pub struct Pending {
     waits: Option<(oneshot::Sender<Result<Kept, StoreError>>, OwnedSemaphorePermit)>,
     /// How often the store has refused it since it was answered.
     refused: u32,
-}
-
-/// Where what comes in comes out.
-#[derive(Debug)]
-pub struct Inbox {
-    pending: mpsc::Receiver<Pending>,
-    /// The journal, once it is open and until it is used, with what it had.
-    journal: Option<(Journal, Vec<Found>)>,
 }
 
 /// Room for a body, until it is dropped.
@@ -190,7 +184,7 @@ impl Ingest {
             words,
             ids,
         };
-        (ingest, Inbox { pending, journal: None })
+        (ingest, Inbox::new(pending))
     }
 
     /// How many acknowledged events are on their way into conversations.

@@ -1,6 +1,6 @@
 //! Statements about contacts and their identities.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::value::{FromValue, Row, Rows, Value, params};
 use super::{StoreError, Tx};
@@ -91,7 +91,7 @@ impl Tx<'_> {
     ) -> Result<Vec<(IdentityKey, ContactId)>, StoreError> {
         let owners = self.owners_of_identities(&keys.iter().collect::<Vec<_>>())?;
         let owners: Vec<_> = owners.into_iter().map(|(key, owner)| (key, owner.contact)).collect();
-        self.lock_contacts(owners.iter().map(|(_, contact)| *contact).collect())?;
+        self.lock_contacts(owners.iter().map(|(_, contact)| *contact))?;
         Ok(owners)
     }
 
@@ -130,9 +130,11 @@ impl Tx<'_> {
 
     /// Locks contacts until the unit ends, so that none is merged away while something is put into its conversations; answers with their names. One that
     /// was merged since its identities were looked for is a [`StoreError::Conflict`].
-    pub fn lock_contacts(&mut self, mut ids: Vec<ContactId>) -> Result<HashMap<ContactId, KnownNames>, StoreError> {
-        ids.sort_unstable();
-        ids.dedup();
+    pub fn lock_contacts(
+        &mut self,
+        ids: impl IntoIterator<Item = ContactId>,
+    ) -> Result<HashMap<ContactId, KnownNames>, StoreError> {
+        let ids: BTreeSet<ContactId> = ids.into_iter().collect();
         let mut rows = Rows::new();
         for id in &ids {
             rows.push(params![id]);

@@ -589,8 +589,7 @@ impl PostgresSession {
 
     pub(super) fn execute_rows(&mut self, sql: &'static str, rows: &Rows<'_>) -> Result<u64, StoreError> {
         let arrays = arrays(rows, &self.translations.get(sql).columns);
-        let params: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| &**array as &(dyn ToSql + Sync)).collect();
-        let touched = self.execute_with(sql, &params);
+        let touched = self.execute_with(sql, &of_arrays(&arrays));
         self.watch(touched)
     }
 
@@ -603,15 +602,13 @@ impl PostgresSession {
     /// The same for many rows.
     pub(super) fn send_rows(&mut self, sql: &'static str, rows: &Rows<'_>) -> Result<(), StoreError> {
         let arrays = arrays(rows, &self.translations.get(sql).columns);
-        let params: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| &**array as &(dyn ToSql + Sync)).collect();
-        let sent = self.send_with(sql, &params);
+        let sent = self.send_with(sql, &of_arrays(&arrays));
         self.watch(sent)
     }
 
     pub(super) fn query_rows(&mut self, sql: &'static str, rows: &Rows<'_>) -> Result<Vec<Row>, StoreError> {
         let arrays = arrays(rows, &self.translations.get(sql).columns);
-        let params: Vec<&(dyn ToSql + Sync)> = arrays.iter().map(|array| &**array as &(dyn ToSql + Sync)).collect();
-        let found = self.query_with(sql, &params);
+        let found = self.query_with(sql, &of_arrays(&arrays));
         self.watch(found)
     }
 
@@ -651,6 +648,10 @@ impl PostgresSession {
         let rows = self.ask(async |client| client.query(&statement, params).await)?;
         rows.iter().map(|row| Ok(postgres_row(row)?)).collect()
     }
+}
+
+fn of_arrays<'r>(arrays: &'r [Box<dyn ToSql + Sync + 'r>]) -> Vec<&'r (dyn ToSql + Sync)> {
+    arrays.iter().map(|array| &**array as &(dyn ToSql + Sync)).collect()
 }
 
 fn references<'r>(params: &'r [Param<'_>]) -> Vec<&'r (dyn ToSql + Sync)> {

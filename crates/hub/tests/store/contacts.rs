@@ -3,8 +3,8 @@
 use futures_util::future::join_all;
 use tidings::conversations::model::{Contact, Identity, Millis};
 use tidings::ids::ContactId;
-use tidings::store::StoreError;
 use tidings::store::contacts::ContactNames;
+use tidings::store::{StoreError, Tx};
 
 use crate::harness::{BEGIN, Lab, on_both, on_postgres};
 use crate::samples::{channels, contact, conversation_with, igsid, phone, user_id, whatsapp};
@@ -172,7 +172,7 @@ fn a_name_that_was_told_again_in_a_conversation_yields_to_later_ones_only() {
         };
         keep(lab, &someone, &[]).await;
         let id = someone.id;
-        let names = lab.write(move |tx| tx.lock_contacts(vec![id])).await;
+        let names = lab.write(move |tx| tx.lock_contacts([id])).await;
         let known = names[&id].clone();
         assert!(known.are(&named(id, Some((BEGIN + 90, "Priya")), None)));
         assert!(known.are(&named(id, None, Some((BEGIN + 90, "priya")))));
@@ -387,6 +387,30 @@ fn a_person_who_is_met_by_several_at_once_is_one_contact() {
     });
 }
 
+/// A unit that makes one contact of two, which were found to be one by a phone number of the one and a user id of the other; it tells that it has, and then
+/// stays open until the gate does.
+fn merge_held_open(
+    from: ContactId,
+    into: ContactId,
+    gate: std::sync::mpsc::Receiver<()>,
+) -> (
+    impl FnMut(&mut Tx<'_>) -> Result<(), StoreError>,
+    tokio::sync::oneshot::Receiver<()>,
+) {
+    let (holds, is_held) = tokio::sync::oneshot::channel();
+    let mut holds = Some(holds);
+    let unit = move |tx: &mut Tx<'_>| {
+        tx.contacts_by_identities(&[phone("447700900123").key, user_id("GB.1").key])?;
+        tx.merge_contacts(from, into)?;
+        if let Some(holds) = holds.take() {
+            let _ = holds.send(());
+        }
+        let _ = gate.recv();
+        Ok(())
+    };
+    (unit, is_held)
+}
+
 #[test]
 fn whoever_waits_for_a_contact_that_is_being_merged_gets_the_other_one() {
     on_postgres(async |lab| {
@@ -394,18 +418,9 @@ fn whoever_waits_for_a_contact_that_is_being_merged_gets_the_other_one() {
         keep(lab, &old, &[phone("447700900123")]).await;
         keep(lab, &new, &[user_id("GB.1")]).await;
         let (old_id, new_id) = (old.id, new.id);
-        let (holds, is_held) = tokio::sync::oneshot::channel::<()>();
-        let (open, gate) = std::sync::mpsc::channel::<()>();
-        let mut holds = Some(holds);
-        let mut merger = Box::pin(lab.store.write(move |tx| {
-            tx.contacts_by_identities(&[phone("447700900123").key, user_id("GB.1").key])?;
-            tx.merge_contacts(new_id, old_id)?;
-            if let Some(holds) = holds.take() {
-                let _ = holds.send(());
-            }
-            let _ = gate.recv();
-            Ok::<(), StoreError>(())
-        }));
+        let (open, gate) = std::sync::mpsc::channel();
+        let (merger, is_held) = merge_held_open(new_id, old_id, gate);
+        let mut merger = Box::pin(lab.store.write(merger));
         assert!(futures_util::poll!(&mut merger).is_pending());
         is_held.await.unwrap();
         let mut waiter = Box::pin(lab.store.write(|tx| tx.contacts_by_identities(&[user_id("GB.1").key])));
@@ -425,18 +440,9 @@ fn whoever_waits_for_a_contact_by_another_of_its_addresses_gets_the_other_one_to
         keep(lab, &old, &[phone("447700900123")]).await;
         keep(lab, &new, &[user_id("GB.1"), phone("447700900999")]).await;
         let (old_id, new_id) = (old.id, new.id);
-        let (holds, is_held) = tokio::sync::oneshot::channel::<()>();
-        let (open, gate) = std::sync::mpsc::channel::<()>();
-        let mut holds = Some(holds);
-        let merger = lab.store.write(move |tx| {
-            tx.contacts_by_identities(&[phone("447700900123").key, user_id("GB.1").key])?;
-            tx.merge_contacts(new_id, old_id)?;
-            if let Some(holds) = holds.take() {
-                let _ = holds.send(());
-            }
-            let _ = gate.recv();
-            Ok::<(), StoreError>(())
-        });
+        let (open, gate) = std::sync::mpsc::channel();
+        let (merger, is_held) = merge_held_open(new_id, old_id, gate);
+        let merger = lab.store.write(merger);
         let waiter = async {
             is_held.await.unwrap();
             lab.store

@@ -318,14 +318,43 @@ fn a_unit_that_always_loses_is_given_up() {
     });
 }
 
+/// Ends all connections of the store.
+const CUT: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'tidings'";
+
+#[test]
+fn a_connection_that_is_cut_before_what_goes_ahead_was_sent_leaves_nothing_of_the_unit() {
+    on_postgres(async |lab| {
+        let conversation = conversation(lab, &whatsapp(), "Priya Shah").await;
+        let (begun, has_begun) = tokio::sync::oneshot::channel::<()>();
+        let (open, gate) = mpsc::channel::<()>();
+        let mut begun = Some(begun);
+        let mut unit = Box::pin(lab.store.write(move |tx| {
+            keep(tx, "before")?;
+            tx.update_conversations(&[&conversation])?;
+            if let Some(begun) = begun.take() {
+                let _ = begun.send(());
+            }
+            let _ = gate.recv();
+            tx.update_conversations(&[&conversation])
+        }));
+        assert!(poll!(&mut unit).is_pending());
+        has_begun.await.unwrap();
+        lab.execute(CUT);
+        open.send(()).unwrap();
+        let answer = unit.await;
+        assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+        assert!(!is_kept(lab, "before").await);
+        lab.write(|tx| keep(tx, "after")).await;
+        assert!(is_kept(lab, "after").await);
+    });
+}
+
 #[test]
 fn a_connection_that_was_cut_is_opened_anew() {
     on_postgres(async |lab| {
         lab.write(|tx| keep(tx, "before")).await;
-        lab.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-             WHERE datname = current_database() AND application_name = 'tidings'",
-        );
+        lab.execute(CUT);
         for number in 0..20 {
             lab.write(move |tx| keep(tx, &format!("after {number}"))).await;
         }

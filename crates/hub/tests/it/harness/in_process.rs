@@ -20,7 +20,7 @@ use tidings::app::App;
 use tidings::clock::{Clock, from_millis};
 use tidings::config::{Config, Sources};
 use tidings::ids::Ids;
-use tidings::ingest::{projector, writer};
+use tidings::ingest::{inbox, projector};
 use tidings::integrations::reels;
 use tidings::{routes, server};
 use tidings_meta::notification::Platform;
@@ -83,7 +83,7 @@ impl Hub {
         let server::Works { app, mut inbox } = server::assemble(config, clock, ids).await.unwrap();
         let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
         let (writing, token) = (app.clone(), stop.clone());
-        tasks.spawn(async move { writer::run(writing, &mut inbox, token).await });
+        tasks.spawn(async move { inbox::run(writing, &mut inbox, token).await });
         tasks.spawn(reels::run(app.clone(), stop.clone()));
         let router = routes::router(app.clone());
         Self {
